@@ -1,0 +1,3 @@
+//! The admin port: native API, events, metrics, health.
+
+pub mod wire;

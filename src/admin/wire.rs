@@ -1,0 +1,343 @@
+//! The native API's representations. JSON, snake_case; times are RFC 3339 strings, durations milliseconds as numbers in fields that
+//! end in `_ms`, shares strings such as `"5%"`, rates fractions from 0 to 1.
+
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/endpoints`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// By name.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// `GET /v1/endpoints/{name}`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: String,
+    /// `file` or `api`.
+    pub origin: String,
+    /// The declaration, in the shape of `PUT`.
+    pub declared: serde_json::Value,
+    /// Green's share.
+    pub share: String,
+    /// The number of the table that serves this.
+    pub generation: u64,
+    /// The fleet in service.
+    pub blue: Fleet,
+    /// The fleet coming in.
+    pub green: Option<Fleet>,
+    /// The running shift's id.
+    pub running_shift: Option<String>,
+}
+
+/// A fleet now.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Fleet {
+    /// What it serves.
+    pub version: String,
+    /// Its instances.
+    pub instances: Vec<Instance>,
+    /// What its requests came to since it came into service.
+    pub traffic: Traffic,
+    /// The last seconds.
+    pub recent: Recent,
+}
+
+/// An instance now.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Instance {
+    /// `host:port`
+    pub address: String,
+    /// `unknown`, `healthy` or `unhealthy`.
+    pub health: String,
+    /// Requests in flight.
+    pub in_flight: u64,
+}
+
+/// Counts.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Dealt.
+    pub requests: u64,
+    /// Complete good answers.
+    pub succeeded: u64,
+    /// Complete answers that blame the client.
+    pub client_errors: u64,
+    /// Failures of the fleet.
+    pub failed: u64,
+    /// Failures by kind, only those that happened.
+    pub failures: serde_json::Map<String, serde_json::Value>,
+    /// Clients that went away.
+    pub client_gone: u64,
+    /// Requests sent again because a reused connection had gone.
+    pub retried: u64,
+    /// Not settled yet.
+    pub in_flight: u64,
+}
+
+/// The last seconds.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Recent {
+    /// How long the window is.
+    pub span_ms: f64,
+    /// Dealt in it.
+    pub requests: u64,
+    /// Per second.
+    pub rate: f64,
+    /// Failures per settled request.
+    pub error_rate: f64,
+    /// Median, dispatch to last byte.
+    pub p50_ms: Option<f64>,
+    /// 99th percentile, dispatch to last byte.
+    pub p99_ms: Option<f64>,
+    /// Median, dispatch to the response's head.
+    pub first_byte_p50_ms: Option<f64>,
+    /// 99th percentile, dispatch to the response's head.
+    pub first_byte_p99_ms: Option<f64>,
+}
+
+/// `GET /v1/endpoints/{name}/shifts`
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Shifts {
+    /// Newest first.
+    pub shifts: Vec<Shift>,
+}
+
+/// `GET /v1/shifts/{id}`; also the answer of everything that changes a shift.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Shift {
+    /// Its id; absent in the answer to a dry run of a start.
+    pub id: Option<String>,
+    /// Whose.
+    pub endpoint: String,
+    /// Who started it.
+    pub actor: String,
+    /// `preparing`, `baking`, `holding`, `paused`, `termination_wait`, `retiring`, `rolling_back`, `promoted` or `rolled_back`.
+    pub state: String,
+    /// Whether it is over.
+    pub over: bool,
+    /// The version in service when it began.
+    pub blue_version: String,
+    /// The version coming in.
+    pub green_version: String,
+    /// The plan, in the shape of `POST`.
+    pub plan: serde_json::Value,
+    /// The plan's compiled steps.
+    pub steps: Vec<Step>,
+    /// The step it is in or reached, from 1; null before the first.
+    pub step: Option<usize>,
+    /// Green's share wanted.
+    pub share: String,
+    /// Green's share of the requests dealt since that share was published, 0 to 1.
+    pub share_got: Option<f64>,
+    /// Why it rolled back or is rolling back.
+    pub cause: Option<Cause>,
+    /// When it was accepted.
+    pub started_at: String,
+    /// The response that tipped the alarm was counted.
+    pub breach_at: Option<String>,
+    /// The decision to go back fell.
+    pub decided_at: Option<String>,
+    /// The blue-only table was published.
+    pub published_at: Option<String>,
+    /// The last request was dealt to green.
+    pub last_green_dispatch_at: Option<String>,
+    /// The fleet that had to go had nothing in flight.
+    pub drained_at: Option<String>,
+    /// The shift was over.
+    pub ended_at: Option<String>,
+    /// From the response that tipped the alarm to the decision.
+    pub decision_ms: Option<f64>,
+    /// From publishing to the last request dealt to green; zero when none was.
+    pub publish_to_last_green_dispatch_ms: Option<f64>,
+    /// Settled green responses when the decision fell.
+    pub green_responses_to_decision: Option<u64>,
+    /// Green requests in flight when the decision fell.
+    pub green_in_flight_at_decision: Option<u64>,
+    /// Every alarm with its numbers.
+    pub alarms: Vec<Alarm>,
+    /// Blue's and green's requests since the shift began.
+    pub fleets: Fleets,
+    /// What happens next.
+    pub next: Next,
+    /// Every change of state, oldest first.
+    pub transitions: Vec<Transition>,
+    /// Why the shift is where it is, in sentences with numbers.
+    pub explanation: String,
+}
+
+/// A compiled step.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// Green's share.
+    pub share: String,
+    /// The bake as a duration such as `2m`.
+    pub bake: String,
+    /// Whether somebody must agree before the next step.
+    pub approval: bool,
+}
+
+/// Why a shift rolled back.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Cause {
+    /// `alarm`, `failure_budget`, `aborted`, `execution_timeout`, `green_not_ready`, `green_gone`, `no_data`, `restart`, `evaluator_stalled`.
+    pub kind: String,
+    /// The alarm's name, for `alarm`.
+    pub alarm: Option<String>,
+    /// In a sentence.
+    pub text: String,
+}
+
+/// An alarm and its numbers.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Alarm {
+    /// Its name.
+    pub name: String,
+    /// `guard`.
+    pub kind: String,
+    /// `error_rate` or `latency`.
+    pub metric: String,
+    /// For latency, such as `p99`.
+    pub quantile: Option<String>,
+    /// The bound as in the plan: `1%`, `250ms`.
+    pub bound: String,
+    /// `ok`, `alarm` or `insufficient_data`.
+    pub state: String,
+    /// Green requests in the test.
+    pub requests: u64,
+    /// Of those, failed or too slow.
+    pub failures: u64,
+    /// failures / requests.
+    pub rate: Option<f64>,
+    /// The failure rate that the bound permits.
+    pub permitted_rate: f64,
+    /// Evidence against green in nats.
+    pub ln_e: f64,
+    /// The evidence at which it is raised.
+    pub threshold: f64,
+    /// 0 to 1.
+    pub nearness: f64,
+    /// The evidence in words: `odds of 1,000 : 1 against chance`.
+    pub odds: String,
+}
+
+/// Both fleets' figures in a shift.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Fleets {
+    /// The fleet in service.
+    pub blue: ShiftFleet,
+    /// The fleet coming in.
+    pub green: ShiftFleet,
+}
+
+/// A fleet's figures in a shift.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ShiftFleet {
+    /// Since the shift began.
+    pub traffic: Traffic,
+    /// The last seconds.
+    pub recent: Recent,
+}
+
+/// What a shift does next.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Next {
+    /// In a few words.
+    pub what: String,
+    /// When, if it is a matter of time.
+    pub at: Option<String>,
+}
+
+/// A change of a shift's state.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Transition {
+    /// When.
+    pub at: String,
+    /// The state before.
+    pub before: String,
+    /// The state after.
+    pub after: String,
+    /// Green's share after.
+    pub share: String,
+    /// Who or what.
+    pub actor: String,
+    /// Why.
+    pub cause: String,
+}
+
+/// The body of `POST /v1/shifts/{id}/pause|resume|promote|abort`; may be absent.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandBody {
+    /// Why, in the operator's words.
+    #[serde(default)]
+    pub reason: String,
+    /// Who; `operator` when absent.
+    #[serde(default)]
+    pub actor: Option<String>,
+}
+
+/// One message of `GET /v1/events`: its SSE `id` is `id`, its SSE `event` is `kind`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Event {
+    /// Rises without gaps.
+    pub id: u64,
+    /// When.
+    pub at: String,
+    /// What kind.
+    pub kind: String,
+    /// Whose.
+    pub endpoint: Option<String>,
+    /// Which shift's.
+    pub shift: Option<String>,
+    /// The state before.
+    pub before: Option<String>,
+    /// The state after.
+    pub after: Option<String>,
+    /// Green's share after.
+    pub share: Option<String>,
+    /// Who or what.
+    pub actor: String,
+    /// Why.
+    pub cause: String,
+}
+
+/// `POST /v1/reload`
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reload {
+    /// What changed, a line each; also which keys need a restart.
+    pub changes: Vec<String>,
+}
+
+/// Any error: RFC 9457, media type `application/problem+json`.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Problem {
+    /// `about:blank`, or `urn:snapback:` and a name that programs can match on.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status's or the type's meaning.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What was wrong with this request, and what would be right.
+    pub detail: String,
+    /// For a refused second shift, the running one's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running_shift: Option<String>,
+    /// For documents: every problem with its key path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<KeyProblem>,
+}
+
+/// One thing wrong with a document.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyProblem {
+    /// The key path.
+    pub key: String,
+    /// The line, in documents that have lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}

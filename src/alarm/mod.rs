@@ -1,0 +1,66 @@
+//! Alarms: rules over live traffic, judged by tests that stay valid however often they are looked at.
+//!
+//! Pure: readings of the meters go in, standings and evidence come out. Statistics after the specification in the module
+//! texts below (mixtures of likelihood ratios, Robbins 1970; Ville's inequality 1939).
+
+mod book;
+mod guard;
+
+pub use book::{AlarmBook, AlarmEvidence, AlarmState, Standing, Verdicts};
+pub use guard::GuardTest;
+
+use std::time::Duration;
+
+/// The alarms of a shift.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AlarmPlan {
+    /// The guards, each with a name of its own (checked by `config`).
+    pub guards: Vec<Guard>,
+    /// The probability, over the whole shift and all its alarms together, that a healthy green is called bad: between 0 and 0.5.
+    pub false_alarm: f64,
+    /// Failures of green that reached clients, after which the shift ends whatever the alarms say.
+    pub max_failures: Option<u64>,
+}
+
+/// An absolute bound on green.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Guard {
+    /// Unique among the shift's alarms.
+    pub name: String,
+    /// What is bounded.
+    pub bound: GuardBound,
+}
+
+/// What a guard bounds, and by how much.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum GuardBound {
+    /// The fraction of requests that fail stays below this, above 0 and below 1.
+    ErrorRate {
+        /// The bound.
+        below: f64,
+    },
+    /// This quantile of the time from dispatch to the last byte stays below this time.
+    Latency {
+        /// Above 0 and below 1.
+        quantile: f64,
+        /// The bound.
+        below: Duration,
+    },
+}
+
+impl Default for AlarmPlan {
+    /// No alarms; once in a thousand shifts is rarer than shifts fail for real.
+    fn default() -> Self {
+        Self { guards: Vec::new(), false_alarm: 0.001, max_failures: None }
+    }
+}
+
+impl GuardBound {
+    /// The permitted probability of failure of one request: p0.
+    pub fn permitted(&self) -> f64 {
+        match self {
+            Self::ErrorRate { below } => *below,
+            Self::Latency { quantile, .. } => 1.0 - quantile,
+        }
+    }
+}

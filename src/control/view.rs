@@ -1,0 +1,187 @@
+//! What control shows: consistent copies, made for one question.
+
+use std::time::Duration;
+
+use crate::{
+    alarm::AlarmEvidence,
+    config::{EndpointSpec, PlanSpec},
+    fleet::{Address, Health, Side},
+    meter::FailureKind,
+    name::{EndpointName, ShiftId, Version},
+    route::Generation,
+    shift::State,
+    store::{Moments, Origin},
+    time::WallTime,
+    weight::Share,
+};
+
+/// An endpoint now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EndpointView {
+    /// What was declared.
+    pub declared: EndpointSpec,
+    /// By whom.
+    pub origin: Origin,
+    /// The fleet in service.
+    pub blue: FleetView,
+    /// The fleet coming in.
+    pub green: Option<FleetView>,
+    /// Green's share.
+    pub share: Share,
+    /// The table that serves this.
+    pub generation: Generation,
+    /// The running shift.
+    pub running_shift: Option<ShiftId>,
+}
+
+/// A fleet now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FleetView {
+    /// Blue or green.
+    pub side: Side,
+    /// What it serves.
+    pub version: Version,
+    /// Its instances.
+    pub instances: Vec<InstanceView>,
+    /// What its requests came to since the fleet came into service.
+    pub traffic: Traffic,
+    /// The same over the last seconds.
+    pub recent: TrafficWindow,
+}
+
+/// An instance now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InstanceView {
+    /// Where.
+    pub address: Address,
+    /// What the checks say.
+    pub health: Health,
+    /// Requests in flight.
+    pub in_flight: u64,
+}
+
+/// Counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Dealt.
+    pub requests: u64,
+    /// Complete good answers.
+    pub succeeded: u64,
+    /// Complete answers that blame the client.
+    pub client_errors: u64,
+    /// Failures.
+    pub failed: u64,
+    /// Failures by kind, only those that happened.
+    pub failures: Vec<(FailureKind, u64)>,
+    /// Clients that went away.
+    pub client_gone: u64,
+    /// Requests sent twice because a reused connection had gone.
+    pub retried: u64,
+    /// Not settled yet.
+    pub in_flight: u64,
+}
+
+/// The last seconds, for live views.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct TrafficWindow {
+    /// How long the window really is.
+    pub span: Duration,
+    /// Dealt in the window.
+    pub requests: u64,
+    /// Per second.
+    pub rate: f64,
+    /// Failures per settled request, 0 to 1.
+    pub error_rate: f64,
+    /// Of complete answers in the window, dispatch to last byte.
+    pub p50: Option<Duration>,
+    /// Of complete answers in the window, dispatch to last byte.
+    pub p99: Option<Duration>,
+    /// Median time to the head.
+    pub first_byte_p50: Option<Duration>,
+    /// 99th percentile of the time to the head.
+    pub first_byte_p99: Option<Duration>,
+}
+
+/// A shift, running or over.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ShiftView {
+    /// Its id.
+    pub id: ShiftId,
+    /// Whose.
+    pub endpoint: EndpointName,
+    /// Who started it.
+    pub actor: String,
+    /// The version in service when it began.
+    pub blue_version: Version,
+    /// Its plan.
+    pub plan: PlanSpec,
+    /// Where it is.
+    pub state: State,
+    /// The step it is in or reached, from 0; `None` before the first.
+    pub step: Option<usize>,
+    /// Green's share by the last published table.
+    pub share: Share,
+    /// Green's share of the requests dealt since that share was published; `None` before the first.
+    pub share_got: Option<f64>,
+    /// When it was accepted.
+    pub started_at: WallTime,
+    /// The moments of its decision.
+    pub moments: Moments,
+    /// From the response that tipped the alarm to the decision.
+    pub decision: Option<Duration>,
+    /// From the blue-only table's publishing to the last request dealt to green; zero when none was dealt after it.
+    pub publish_to_last_green_dispatch: Option<Duration>,
+    /// Settled green responses when the decision fell.
+    pub green_responses_to_decision: Option<u64>,
+    /// Green requests in flight when the decision fell.
+    pub green_in_flight_at_decision: Option<u64>,
+    /// Every alarm with its numbers.
+    pub alarms: Vec<AlarmView>,
+    /// Blue's requests since the shift began.
+    pub blue: Traffic,
+    /// Green's requests since the shift began.
+    pub green: Traffic,
+    /// Blue's last seconds; zeroes when over.
+    pub blue_recent: TrafficWindow,
+    /// Green's last seconds; zeroes when over.
+    pub green_recent: TrafficWindow,
+    /// What happens next, and when.
+    pub next: Next,
+    /// Every change of state so far, oldest first.
+    pub transitions: Vec<Transition>,
+}
+
+/// An alarm and its numbers.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AlarmView {
+    /// The numbers.
+    pub evidence: AlarmEvidence,
+    /// How near it is, 0 to 1.
+    pub nearness: f64,
+}
+
+/// What a shift does next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Next {
+    /// In a few words: `step 3 of 4: 75% to green`, `nothing: the shift is over`.
+    pub what: String,
+    /// When, if it is a matter of time.
+    pub at: Option<WallTime>,
+}
+
+/// A change of a shift's state.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transition {
+    /// When.
+    pub at: WallTime,
+    /// The state before, by name.
+    pub before: String,
+    /// The state after, by name.
+    pub after: String,
+    /// Green's share after.
+    pub share: Share,
+    /// Who or what.
+    pub actor: String,
+    /// Why, in a sentence.
+    pub cause: String,
+}

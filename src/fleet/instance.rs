@@ -1,0 +1,204 @@
+//! One model-server address, its health and its in-flight count.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use arc_swap::ArcSwapOption;
+
+/// Where an instance listens: `10.0.0.1:8000`, `[::1]:8000` or `host:8000`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address(Arc<str>);
+
+/// Why a text is not an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is not an instance address: write host:port, such as \"127.0.0.1:9001\" or \"model-a:8000\", without a scheme"
+)]
+pub struct AddressError(String);
+
+/// What the health checks say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Health {
+    /// No check has ended yet. Counts as able to serve.
+    Unknown,
+    /// Passes its checks.
+    Healthy,
+    /// Failed as many checks in a row as the endpoint's threshold says.
+    Unhealthy,
+}
+
+/// One model-server address as the data plane sees it.
+///
+/// In-flight counts are one cell per worker, written by its worker alone; readers take the sum. So a count may be read
+/// while it moves, which a balancer can bear, but no write ever contends.
+pub struct Instance {
+    address: Address,
+    resolved: ArcSwapOption<SocketAddr>,
+    health: AtomicU8,
+    in_flight: Box<[Cell]>,
+}
+
+/// A cache line of its own for each worker's count.
+#[repr(align(128))]
+#[derive(Default)]
+struct Cell(AtomicU64);
+
+impl Address {
+    /// Checks a text; names are not resolved here.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let error = || AddressError(text.chars().take(80).collect());
+        if text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0) {
+            return Ok(Self(text.into()));
+        }
+        let (host, port) = text.rsplit_once(':').ok_or_else(error)?;
+        let host_fits = (1..=253).contains(&host.len())
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+            && host.bytes().any(|byte| byte.is_ascii_alphabetic());
+        let port_fits =
+            port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port != 0);
+        if host_fits && port_fits { Ok(Self(text.into())) } else { Err(error()) }
+    }
+
+    /// The text as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The socket address, when the text holds one rather than a host name.
+    pub fn literal(&self) -> Option<SocketAddr> {
+        self.0.parse().ok()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Health {
+    /// `unknown`, `healthy` or `unhealthy`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl Instance {
+    /// An instance with no request in flight and unknown health, counted by this many workers.
+    pub fn new(address: Address, workers: usize) -> Self {
+        Self {
+            resolved: ArcSwapOption::from(address.literal().map(Arc::new)),
+            address,
+            health: AtomicU8::new(0),
+            in_flight: (0..workers.max(1)).map(|_| Cell::default()).collect(),
+        }
+    }
+
+    /// Where it listens, as configured.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Where to connect; `None` while a host name has not been resolved yet.
+    pub fn socket_address(&self) -> Option<SocketAddr> {
+        self.resolved.load().as_deref().copied()
+    }
+
+    /// Says where the host name leads now.
+    pub fn set_socket_address(&self, address: SocketAddr) {
+        self.resolved.store(Some(Arc::new(address)));
+    }
+
+    /// What the health checks say.
+    pub fn health(&self) -> Health {
+        match self.health.load(Relaxed) {
+            0 => Health::Unknown,
+            1 => Health::Healthy,
+            _ => Health::Unhealthy,
+        }
+    }
+
+    /// Records what the health checks say. Written by the prober alone.
+    pub fn set_health(&self, health: Health) {
+        let code = match health {
+            Health::Unknown => 0,
+            Health::Healthy => 1,
+            Health::Unhealthy => 2,
+        };
+        self.health.store(code, Relaxed);
+    }
+
+    /// One more request in flight. Called by this worker alone.
+    pub fn begin(&self, worker: usize) {
+        if let Some(Cell(cell)) = self.in_flight.get(worker) {
+            cell.store(cell.load(Relaxed) + 1, Relaxed);
+        }
+    }
+
+    /// One request fewer in flight. Called by this worker alone, once for each [`Instance::begin`].
+    pub fn end(&self, worker: usize) {
+        if let Some(Cell(cell)) = self.in_flight.get(worker) {
+            cell.store(cell.load(Relaxed).saturating_sub(1), Relaxed);
+        }
+    }
+
+    /// Requests in flight over all workers.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.iter().map(|Cell(cell)| cell.load(Relaxed)).sum()
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance")
+            .field("address", &self.address)
+            .field("health", &self.health())
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_needs_a_host_and_a_port_and_no_scheme() {
+        for good in ["127.0.0.1:9001", "[::1]:80", "model-a:8000", "a.b.c:1"] {
+            assert!(Address::parse(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "127.0.0.1", "http://a:1", "a:0", "a:70000", "a:", ":80", "999.1.1.1:80", "a b:1", "a:+1"]
+        {
+            assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn in_flight_is_the_sum_over_workers_and_never_below_zero() {
+        let instance = Instance::new(Address::parse("127.0.0.1:1").unwrap(), 2);
+        instance.begin(0);
+        instance.begin(1);
+        instance.begin(1);
+        assert_eq!(instance.in_flight(), 3);
+        instance.end(0);
+        instance.end(0);
+        assert_eq!(instance.in_flight(), 2);
+    }
+}

@@ -1,0 +1,3 @@
+//! The `snapback` command.
+
+fn main() {}

@@ -1,0 +1,69 @@
+//! Meters: the counters that the data plane bumps and everything else reads.
+//!
+//! A meter belongs to (worker, fleet). Its worker is the only writer, so every bump is a plain relaxed load and store,
+//! with no read-modify-write instruction and no shared cache line. Readers add the shards up; what they see may be a few
+//! nanoseconds old, and two counters of one shard may be one request apart. The tests that read them are made for that
+//! (shared state has one writer; see `alarm`).
+
+mod bell;
+mod histogram;
+mod outcome;
+mod reading;
+mod shard;
+mod watch;
+mod worker;
+
+pub use bell::Bell;
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use outcome::{FailureKind, Outcome, Verdict};
+pub use reading::{CohortReading, Reading};
+pub use shard::Shard;
+pub use watch::{MAX_BOUNDS, Stamp, WatchPoint};
+pub use worker::{Gauge, WorkerMeters};
+
+/// All workers' meters of one fleet.
+#[derive(Debug)]
+pub struct FleetMeters {
+    shards: Box<[Shard]>,
+}
+
+impl FleetMeters {
+    /// Zeroed meters for this many workers.
+    pub fn new(workers: usize) -> Self {
+        Self { shards: (0..workers.max(1)).map(|_| Shard::default()).collect() }
+    }
+
+    /// The shard of a worker, to be written by that worker alone.
+    ///
+    /// # Panics
+    /// When there is no such worker: the number of workers is fixed when the process starts.
+    pub fn shard(&self, worker: usize) -> &Shard {
+        self.shards.get(worker).expect("a worker's number is below the number of workers at start-up")
+    }
+
+    /// The sums over all workers now.
+    pub fn read(&self) -> Reading {
+        self.shards.iter().fold(Reading::default(), |mut sum, shard| {
+            shard.add_to(&mut sum);
+            sum
+        })
+    }
+
+    /// The distribution of durations, dispatch to last byte, of all requests that got a complete answer.
+    pub fn latency(&self) -> HistogramSnapshot {
+        self.merged(Shard::latency)
+    }
+
+    /// The distribution of times from dispatch to the response's head.
+    pub fn first_byte(&self) -> HistogramSnapshot {
+        self.merged(Shard::first_byte)
+    }
+
+    fn merged(&self, which: impl Fn(&Shard) -> &Histogram) -> HistogramSnapshot {
+        let mut sum = HistogramSnapshot::default();
+        for shard in &self.shards {
+            which(shard).add_to(&mut sum);
+        }
+        sum
+    }
+}

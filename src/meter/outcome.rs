@@ -1,0 +1,138 @@
+//! What one request came to.
+
+use std::time::Duration;
+
+/// What one request came to, known at its last byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// The status that the upstream answered with, when it answered.
+    pub status: Option<u16>,
+    /// From dispatch to the response's head, when there was one.
+    pub first_byte: Option<Duration>,
+    /// From dispatch to the last byte, or to the moment at which the request failed.
+    pub duration: Duration,
+    /// Bytes of request body passed upstream.
+    pub bytes_in: u64,
+    /// Bytes of response body passed downstream.
+    pub bytes_out: u64,
+}
+
+/// Whom an outcome speaks against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// A complete answer.
+    Success,
+    /// A complete answer that blames the client (most 4xx). Counts as served: it is no failure of the fleet.
+    ClientError,
+    /// The fleet failed.
+    Failure(FailureKind),
+    /// The client went away first. Counts for nobody.
+    ClientGone,
+}
+
+/// How a fleet failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// A status that blames the server: 5xx, and 424 as SageMaker's and TGI's "the model failed".
+    ServerError,
+    /// 503, 529 or 429: the model server is full.
+    Overload,
+    /// No instance could take the request.
+    NoInstance,
+    /// No connection: refused, unreachable, or not made in time.
+    ConnectFailed,
+    /// The connection ended before the response's head.
+    Reset,
+    /// No response head in time.
+    HeadTimeout,
+    /// The response stopped flowing.
+    IdleTimeout,
+    /// The response ended before its end.
+    Truncated,
+    /// The answer was not HTTP, or not what was asked for.
+    BadResponse,
+}
+
+impl Verdict {
+    /// The class of a complete answer with this status. The table is section 1.4 of the class table every model server was
+    /// checked against: 429 and 503 mean "queue full", 424 "the model failed", 408 from upstream is a server failure, 501
+    /// says that the feature is off.
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            429 | 503 | 529 => Self::Failure(FailureKind::Overload),
+            408 | 424 => Self::Failure(FailureKind::ServerError),
+            400..=499 | 501 => Self::ClientError,
+            100..=399 => Self::Success,
+            _ => Self::Failure(FailureKind::ServerError),
+        }
+    }
+
+    /// `success`, `client_error`, `failure` or `client_gone`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::ClientError => "client_error",
+            Self::Failure(_) => "failure",
+            Self::ClientGone => "client_gone",
+        }
+    }
+}
+
+impl FailureKind {
+    /// Every kind, in the order of [`FailureKind::index`].
+    pub const ALL: [Self; 9] = [
+        Self::ServerError,
+        Self::Overload,
+        Self::NoInstance,
+        Self::ConnectFailed,
+        Self::Reset,
+        Self::HeadTimeout,
+        Self::IdleTimeout,
+        Self::Truncated,
+        Self::BadResponse,
+    ];
+
+    /// The place in [`FailureKind::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name in metrics and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServerError => "server_error",
+            Self::Overload => "overload",
+            Self::NoInstance => "no_instance",
+            Self::ConnectFailed => "connect_failed",
+            Self::Reset => "reset",
+            Self::HeadTimeout => "head_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::Truncated => "truncated",
+            Self::BadResponse => "bad_response",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_fall_into_the_class_that_model_servers_mean_by_them() {
+        assert_eq!(Verdict::of_status(200), Verdict::Success);
+        assert_eq!(Verdict::of_status(404), Verdict::ClientError);
+        assert_eq!(Verdict::of_status(501), Verdict::ClientError);
+        assert_eq!(Verdict::of_status(429), Verdict::Failure(FailureKind::Overload));
+        assert_eq!(Verdict::of_status(424), Verdict::Failure(FailureKind::ServerError));
+        assert_eq!(Verdict::of_status(500), Verdict::Failure(FailureKind::ServerError));
+    }
+
+    #[test]
+    fn every_kind_of_failure_stands_at_its_index() {
+        for (place, kind) in FailureKind::ALL.iter().enumerate() {
+            assert_eq!(kind.index(), place);
+        }
+    }
+}

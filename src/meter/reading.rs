@@ -1,0 +1,74 @@
+//! Sums over the shards of a fleet's meters, as plain numbers.
+
+use super::{FailureKind, MAX_BOUNDS, Stamp};
+
+/// How many stamps are told apart at a time. A guard needs the current one and the one before; two more keep a worker that
+/// still sees the old stamp from counting into the new one's slot.
+pub(super) const SLOTS: usize = 4;
+
+/// What one stamp's requests have come to so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CohortReading {
+    /// Requests dealt.
+    pub dealt: u64,
+    /// Of those, ended in whatever way, those of clients that went away among them.
+    pub settled: u64,
+    /// Of those, failed; never counted for stamps older than the one before the current.
+    pub failed: u64,
+    /// Of those, left undecided by their client.
+    pub left: u64,
+    /// For each latency bound, requests that took as long or longer.
+    pub exceeded: [u64; MAX_BOUNDS],
+    /// For each latency bound, requests that have no latency: failed, or left by the client, before the bound.
+    pub excused: [u64; MAX_BOUNDS],
+}
+
+/// The sums over a fleet's shards. All counters rise only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub(super) cohorts: [CohortReading; SLOTS],
+    /// Requests dealt.
+    pub dealt: u64,
+    /// Complete answers that speak well of the fleet.
+    pub succeeded: u64,
+    /// Complete answers that blame the client.
+    pub client_errors: u64,
+    /// Requests whose client went away.
+    pub client_gone: u64,
+    /// Failures by [`FailureKind::index`].
+    pub failures: [u64; FailureKind::ALL.len()],
+    /// Answers by the hundreds of their status, 1xx at index 0.
+    pub statuses: [u64; 5],
+    /// Request body bytes passed upstream.
+    pub bytes_in: u64,
+    /// Response body bytes passed downstream.
+    pub bytes_out: u64,
+    /// Failed requests on a reused connection that were sent again on a fresh one, not counted as outcomes.
+    pub retried: u64,
+    /// The latest moment, in nanoseconds, at which a request was dealt; zero for never.
+    pub last_dispatch_nanos: u64,
+}
+
+impl Reading {
+    /// What the requests with this stamp have come to.
+    pub fn cohort(&self, stamp: Stamp) -> &CohortReading {
+        &self.cohorts[stamp.slot()]
+    }
+
+    /// Requests not yet settled whose stamp is not `current`.
+    pub fn open_before(&self, current: Stamp) -> u64 {
+        let open = |cohort: &CohortReading| cohort.dealt.saturating_sub(cohort.settled);
+        let others = self.cohorts.iter().enumerate().filter(|(slot, _)| *slot != current.slot());
+        others.map(|(_, cohort)| open(cohort)).sum()
+    }
+
+    /// Failures of all kinds.
+    pub fn failed(&self) -> u64 {
+        self.failures.iter().sum()
+    }
+
+    /// Requests that ended, in whatever way.
+    pub fn settled(&self) -> u64 {
+        self.succeeded + self.client_errors + self.client_gone + self.failed()
+    }
+}

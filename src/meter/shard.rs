@@ -1,0 +1,238 @@
+//! One worker's counters for one fleet.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{
+    CohortReading, FailureKind, Histogram, MAX_BOUNDS, Outcome, Reading, Stamp, Verdict, WatchPoint,
+    reading::SLOTS,
+};
+use crate::time::Moment;
+
+/// A counter with one writer.
+#[derive(Debug, Default)]
+struct Count(AtomicU64);
+
+impl Count {
+    fn add(&self, amount: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(amount), Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Cohort {
+    dealt: Count,
+    settled: Count,
+    failed: Count,
+    left: Count,
+    exceeded: [Count; MAX_BOUNDS],
+    excused: [Count; MAX_BOUNDS],
+}
+
+/// One worker's counters for one fleet. Written by that worker alone; anyone may read.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Shard {
+    cohorts: [Cohort; SLOTS],
+    dealt: Count,
+    succeeded: Count,
+    client_errors: Count,
+    client_gone: Count,
+    failures: [Count; FailureKind::ALL.len()],
+    statuses: [Count; 5],
+    bytes_in: Count,
+    bytes_out: Count,
+    retried: Count,
+    last_dispatch_nanos: Count,
+    latency: Histogram,
+    first_byte: Histogram,
+}
+
+impl Shard {
+    /// A request was dealt to this fleet and goes out now.
+    pub fn dealt(&self, stamp: Stamp, now: Moment) {
+        self.cohorts[stamp.slot()].dealt.add(1);
+        self.dealt.add(1);
+        self.last_dispatch_nanos.0.store(now.as_nanos(), Relaxed);
+    }
+
+    /// A request is sent again on a fresh connection, since the reused one turned out to be closed.
+    pub fn retried(&self) {
+        self.retried.add(1);
+    }
+
+    /// A request dealt with `stamp` came to its end. `watch` is the shift's that the request was dealt under, if any.
+    pub fn settled(&self, stamp: Stamp, watch: Option<&WatchPoint>, outcome: &Outcome) {
+        self.count_for_everyone(outcome);
+        let cohort = &self.cohorts[stamp.slot()];
+        if let Some(watch) = watch {
+            // Failures older than the bet before the newest would pay a bet that was placed after they were dealt.
+            if stamp.age(watch.stamp()) <= 1 {
+                cohort.judge(watch.bounds_nanos(), outcome);
+            }
+        }
+        cohort.settled.add(1);
+    }
+
+    fn count_for_everyone(&self, outcome: &Outcome) {
+        match outcome.verdict {
+            Verdict::Success => self.succeeded.add(1),
+            Verdict::ClientError => self.client_errors.add(1),
+            Verdict::ClientGone => self.client_gone.add(1),
+            Verdict::Failure(kind) => self.failures[kind.index()].add(1),
+        }
+        if let Some(status) = outcome.status
+            && let Some(count) = self.statuses.get(usize::from(status / 100).wrapping_sub(1))
+        {
+            count.add(1);
+        }
+        if let Some(first_byte) = outcome.first_byte {
+            self.first_byte.record(first_byte);
+        }
+        match outcome.verdict {
+            Verdict::Success | Verdict::ClientError => self.latency.record(outcome.duration),
+            Verdict::Failure(_) | Verdict::ClientGone => {}
+        }
+        self.bytes_in.add(outcome.bytes_in);
+        self.bytes_out.add(outcome.bytes_out);
+    }
+
+    /// The distribution of durations of complete answers.
+    pub fn latency(&self) -> &Histogram {
+        &self.latency
+    }
+
+    /// The distribution of times to the response's head.
+    pub fn first_byte(&self) -> &Histogram {
+        &self.first_byte
+    }
+
+    /// Adds this shard to a sum. Ends are read before beginnings, so that no request seems to end before it began.
+    pub(super) fn add_to(&self, sum: &mut Reading) {
+        for (total, count) in sum.failures.iter_mut().zip(&self.failures) {
+            *total += count.get();
+        }
+        for (total, count) in sum.statuses.iter_mut().zip(&self.statuses) {
+            *total += count.get();
+        }
+        sum.succeeded += self.succeeded.get();
+        sum.client_errors += self.client_errors.get();
+        sum.client_gone += self.client_gone.get();
+        sum.bytes_in += self.bytes_in.get();
+        sum.bytes_out += self.bytes_out.get();
+        sum.retried += self.retried.get();
+        for (total, cohort) in sum.cohorts.iter_mut().zip(&self.cohorts) {
+            cohort.add_to(total);
+        }
+        sum.dealt += self.dealt.get();
+        sum.last_dispatch_nanos = sum.last_dispatch_nanos.max(self.last_dispatch_nanos.get());
+    }
+}
+
+impl Cohort {
+    fn judge(&self, bounds_nanos: &[u64], outcome: &Outcome) {
+        let has_latency = match outcome.verdict {
+            Verdict::Success | Verdict::ClientError => true,
+            Verdict::Failure(_) => {
+                self.failed.add(1);
+                false
+            }
+            Verdict::ClientGone => {
+                self.left.add(1);
+                false
+            }
+        };
+        for (index, bound) in bounds_nanos.iter().enumerate().take(MAX_BOUNDS) {
+            if outcome.duration.as_nanos() >= u128::from(*bound) {
+                self.exceeded[index].add(1);
+            } else if !has_latency {
+                self.excused[index].add(1);
+            }
+        }
+    }
+
+    fn add_to(&self, total: &mut CohortReading) {
+        for index in 0..MAX_BOUNDS {
+            total.exceeded[index] += self.exceeded[index].get();
+            total.excused[index] += self.excused[index].get();
+        }
+        total.failed += self.failed.get();
+        total.left += self.left.get();
+        total.settled += self.settled.get();
+        total.dealt += self.dealt.get();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::meter::{Bell, FleetMeters};
+
+    fn outcome(verdict: Verdict, millis: u64) -> Outcome {
+        Outcome {
+            verdict,
+            status: Some(200),
+            first_byte: Some(Duration::from_millis(1)),
+            duration: Duration::from_millis(millis),
+            bytes_in: 10,
+            bytes_out: 20,
+        }
+    }
+
+    fn watch() -> WatchPoint {
+        WatchPoint::new(&[Duration::from_millis(100)], Arc::new(Bell::new()))
+    }
+
+    #[test]
+    fn a_request_is_counted_for_the_bet_it_was_dealt_under() {
+        let (meters, watch) = (FleetMeters::new(2), watch());
+        let first = watch.stamp();
+        meters.shard(0).dealt(first, Moment::from_nanos(5));
+        let second = watch.advance();
+        meters.shard(1).dealt(second, Moment::from_nanos(7));
+        meters.shard(0).settled(first, Some(&watch), &outcome(Verdict::Failure(FailureKind::Reset), 1));
+        let reading = meters.read();
+        assert_eq!((reading.cohort(first).dealt, reading.cohort(first).failed), (1, 1));
+        assert_eq!((reading.cohort(second).dealt, reading.cohort(second).failed), (1, 0));
+        assert_eq!((reading.dealt, reading.failed(), reading.last_dispatch_nanos), (2, 1, 7));
+        assert_eq!(reading.open_before(second), 0);
+    }
+
+    #[test]
+    fn a_failure_two_bets_late_is_seen_by_everyone_but_the_guards() {
+        let (meters, watch) = (FleetMeters::new(1), watch());
+        let old = watch.stamp();
+        meters.shard(0).dealt(old, Moment::from_nanos(1));
+        watch.advance();
+        let current = watch.advance();
+        assert_eq!(meters.read().open_before(current), 1);
+        meters.shard(0).settled(old, Some(&watch), &outcome(Verdict::Failure(FailureKind::Reset), 1));
+        let reading = meters.read();
+        assert_eq!((reading.cohort(old).failed, reading.cohort(old).settled, reading.failed()), (0, 1, 1));
+        assert_eq!(reading.open_before(current), 0);
+    }
+
+    #[test]
+    fn a_failure_has_no_latency_unless_it_had_passed_the_bound_already() {
+        let (meters, watch) = (FleetMeters::new(1), watch());
+        let stamp = watch.stamp();
+        let cases = [
+            (Verdict::Success, 99, 0, 0),
+            (Verdict::Success, 100, 1, 0),
+            (Verdict::Failure(FailureKind::ServerError), 5, 1, 1),
+            (Verdict::Failure(FailureKind::HeadTimeout), 500, 2, 1),
+            (Verdict::ClientGone, 5, 2, 2),
+        ];
+        for (verdict, millis, exceeded, excused) in cases {
+            meters.shard(0).dealt(stamp, Moment::from_nanos(1));
+            meters.shard(0).settled(stamp, Some(&watch), &outcome(verdict, millis));
+            let cohort = *meters.read().cohort(stamp);
+            assert_eq!((cohort.exceeded[0], cohort.excused[0]), (exceeded, excused), "{verdict:?} {millis}");
+        }
+    }
+}

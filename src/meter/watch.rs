@@ -1,0 +1,73 @@
+//! What a running shift tells the data plane: which bet a request belongs to, and which latency bounds to count against.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use super::Bell;
+
+/// How many latency bounds a shift's alarms may have between them.
+pub const MAX_BOUNDS: usize = 8;
+
+/// The number of the bet that was newest when a request was dealt; a guard's new bets must not be paid by the late
+/// failures of requests dealt before. Zero outside of shifts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stamp(pub u32);
+
+/// Shared by the evaluator, which writes, and the workers, which read it at each request of the endpoint under shift.
+#[derive(Debug)]
+pub struct WatchPoint {
+    stamp: AtomicU32,
+    bounds_nanos: Vec<u64>,
+    bell: Arc<Bell>,
+}
+
+impl WatchPoint {
+    /// For a shift whose latency alarms have these bounds; at most [`MAX_BOUNDS`] are kept.
+    pub fn new(bounds: &[Duration], bell: Arc<Bell>) -> Self {
+        let nanos = |bound: &Duration| u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            stamp: AtomicU32::new(1),
+            bounds_nanos: bounds.iter().take(MAX_BOUNDS).map(nanos).collect(),
+            bell,
+        }
+    }
+
+    /// The stamp for a request dealt now.
+    pub fn stamp(&self) -> Stamp {
+        Stamp(self.stamp.load(Ordering::Relaxed))
+    }
+
+    /// Begins a new bet. Called by the evaluator alone.
+    pub fn advance(&self) -> Stamp {
+        let next = self.stamp.load(Ordering::Relaxed).wrapping_add(1);
+        self.stamp.store(next, Ordering::Release);
+        Stamp(next)
+    }
+
+    /// The latency bounds in nanoseconds.
+    pub fn bounds_nanos(&self) -> &[u64] {
+        &self.bounds_nanos
+    }
+
+    /// Wakes the evaluator.
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+}
+
+impl Stamp {
+    /// The slot of the meters that this stamp's requests are counted in.
+    pub const fn slot(self) -> usize {
+        (self.0 % super::reading::SLOTS as u32) as usize
+    }
+
+    /// How many bets ago, seen from `current`.
+    pub const fn age(self, current: Self) -> u32 {
+        current.0.wrapping_sub(self.0)
+    }
+}

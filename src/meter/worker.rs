@@ -1,0 +1,44 @@
+//! What a worker counts that belongs to no fleet.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One worker's counters that belong to no fleet. Written by that worker alone.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerMeters {
+    /// Client connections accepted.
+    pub accepted: Gauge,
+    /// Client connections open now.
+    pub connections: Gauge,
+    /// Connections handed to a less loaded worker.
+    pub handed_over: Gauge,
+    /// Connections refused because the worker holds as many as it may.
+    pub refused: Gauge,
+    /// Requests that no endpoint matches.
+    pub unmatched: Gauge,
+    /// Requests that the proxy refused as malformed or too large.
+    pub rejected: Gauge,
+    /// Upstream connections made.
+    pub upstream_connects: Gauge,
+}
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more.
+    pub fn up(&self) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// One fewer, not below zero.
+    pub fn down(&self) {
+        self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
+    }
+
+    /// Now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

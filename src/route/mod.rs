@@ -1,0 +1,14 @@
+//! The route table: an immutable snapshot of all endpoints, and the three choices made from it for each request: which
+//! endpoint (match), which fleet (deck), which instance (balance).
+//!
+//! Pure: randomness is an argument. Control builds and publishes tables; the data plane reads one per request.
+
+mod balance;
+mod deck;
+mod matching;
+mod table;
+
+pub use balance::pick;
+pub use deck::Deck;
+pub use matching::{HostPattern, MatchRule, RequestKey};
+pub use table::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, RouteTable, Split};

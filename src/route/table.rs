@@ -1,0 +1,134 @@
+//! The table and what it holds.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{MatchRule, RequestKey};
+use crate::{
+    fleet::{Fleet, Side},
+    meter::{FleetMeters, WatchPoint},
+    name::EndpointName,
+    weight::Share,
+};
+
+/// The number of a published table. Strictly rising (invariant S8).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Generation(pub u64);
+
+/// A small number that an endpoint keeps for as long as it exists, so that a worker can hold its deck in an array.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct EndpointSlot(pub u32);
+
+/// All endpoints at a moment.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    generation: Generation,
+    /// In order of precedence: the first whose rule fits takes the request.
+    endpoints: Vec<Arc<EndpointRoute>>,
+}
+
+/// One endpoint at a moment.
+#[derive(Clone, Debug)]
+pub struct EndpointRoute {
+    /// Where a worker keeps this endpoint's deck.
+    pub slot: EndpointSlot,
+    /// The endpoint's name.
+    pub name: EndpointName,
+    /// Which requests are its own.
+    pub rule: MatchRule,
+    /// Bounds on its requests.
+    pub limits: Limits,
+    /// Green's share.
+    pub split: Split,
+    /// The fleet in service.
+    pub blue: FleetRoute,
+    /// The fleet coming in, while a shift runs.
+    pub green: Option<FleetRoute>,
+    /// The running shift's, while one runs.
+    pub watch: Option<Arc<WatchPoint>>,
+}
+
+/// Green's share, and when it was set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Split {
+    /// Green's share of the requests; the rest is blue's.
+    pub green: Share,
+    /// Changes whenever the share does: a deck dealt under another epoch is thrown away.
+    pub epoch: u64,
+}
+
+/// A fleet as the data plane sees it.
+#[derive(Clone, Debug)]
+pub struct FleetRoute {
+    /// Its instances.
+    pub fleet: Arc<Fleet>,
+    /// Where its outcomes are counted.
+    pub meters: Arc<FleetMeters>,
+}
+
+/// Bounds on an endpoint's requests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// To make an upstream connection.
+    pub connect_timeout: Duration,
+    /// From the request's last byte to the response's head.
+    pub head_timeout: Duration,
+    /// Between two parts of a body, in either direction.
+    pub idle_timeout: Duration,
+    /// The largest request body; larger ones get 413.
+    pub body_limit_bytes: u64,
+    /// The largest request body that is kept for a second try.
+    pub replay_limit_bytes: usize,
+}
+
+impl RouteTable {
+    /// A table of these endpoints, put in order of precedence.
+    pub fn new(generation: Generation, mut endpoints: Vec<Arc<EndpointRoute>>) -> Self {
+        endpoints.sort_by(|left, right| {
+            left.rule.precedence(&right.rule).then_with(|| left.name.cmp(&right.name))
+        });
+        Self { generation, endpoints }
+    }
+
+    /// The table's number.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The endpoints in order of precedence.
+    pub fn endpoints(&self) -> &[Arc<EndpointRoute>] {
+        &self.endpoints
+    }
+
+    /// The endpoint that a request belongs to.
+    pub fn find(&self, key: &RequestKey<'_>) -> Option<&Arc<EndpointRoute>> {
+        self.endpoints.iter().find(|endpoint| endpoint.rule.fits(key))
+    }
+
+    /// The endpoint of this name.
+    pub fn named(&self, name: &EndpointName) -> Option<&Arc<EndpointRoute>> {
+        self.endpoints.iter().find(|endpoint| endpoint.name == *name)
+    }
+}
+
+impl EndpointRoute {
+    /// A fleet of this endpoint.
+    pub fn fleet(&self, side: Side) -> Option<&FleetRoute> {
+        match side {
+            Side::Blue => Some(&self.blue),
+            Side::Green => self.green.as_ref(),
+        }
+    }
+}
+
+impl Default for Limits {
+    /// Inference is slow to answer and large in both directions: a non-streaming answer may take minutes.
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(1),
+            head_timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(60),
+            body_limit_bytes: 1 << 30,
+            replay_limit_bytes: 1 << 20,
+        }
+    }
+}

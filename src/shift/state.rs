@@ -1,0 +1,260 @@
+//! The engine's words: states, inputs, effects, causes.
+
+use std::time::Duration;
+
+use crate::{fleet::Side, time::Moment, weight::Share};
+
+/// Where a shift is. `step` counts from 0.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Green is being provisioned and must become ready; it gets nothing yet.
+    Preparing {
+        /// When green must be ready.
+        ready_by: Moment,
+    },
+    /// A step's bake is under way.
+    Baking {
+        /// The step.
+        step: usize,
+        /// When its bake is over.
+        ends: Moment,
+    },
+    /// The bake is over, but alarms have too little data to go on (S2).
+    Holding {
+        /// The step.
+        step: usize,
+    },
+    /// Stands at a step until somebody resumes, promotes or aborts.
+    Paused {
+        /// The step; alarms go on.
+        step: usize,
+        /// How much of its bake is left.
+        remaining: Duration,
+        /// Why.
+        reason: PauseReason,
+    },
+    /// Green has everything and passed its last bake; blue is kept warm.
+    TerminationWait {
+        /// When blue may go.
+        ends: Moment,
+    },
+    /// Blue finishes its running requests and goes.
+    Retiring {
+        /// When it goes in any case.
+        drain_by: Moment,
+    },
+    /// Green gets nothing and finishes its running requests.
+    RollingBack {
+        /// Why.
+        cause: Cause,
+        /// When it goes in any case.
+        drain_by: Moment,
+    },
+    /// Over: green is the fleet in service.
+    Promoted,
+    /// Over: blue still is.
+    RolledBack {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// Why a shift stands still.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PauseReason {
+    /// Somebody asked for it.
+    Operator,
+    /// The step asks for approval before the next one.
+    Approval,
+}
+
+/// Why a shift rolled back.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// An alarm was raised.
+    Alarm {
+        /// Its name.
+        name: String,
+        /// Its numbers in a sentence.
+        evidence: String,
+    },
+    /// The plan's budget of user-visible failures is spent.
+    FailureBudget {
+        /// Failures that reached clients.
+        failures: u64,
+    },
+    /// Somebody aborted it.
+    Aborted,
+    /// The execution timeout passed.
+    ExecutionTimeout,
+    /// Green did not become ready, or could not be provisioned.
+    GreenNotReady {
+        /// What was wrong.
+        reason: String,
+    },
+    /// Every instance of green failed its health checks.
+    GreenGone,
+    /// Alarms had too little data at the end of a bake and the plan says that this fails.
+    NoData,
+    /// The process started again and the plan says that this rolls back.
+    Restart,
+    /// The alarms had not been looked at for a second (the watchdog).
+    EvaluatorStalled,
+}
+
+/// What the alarms say, as far as the engine needs to know.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// Nothing is wrong, and there is enough data to say so.
+    Clear,
+    /// Nothing is raised, but there is too little data.
+    InsufficientData,
+    /// Roll back. The evaluator may have published the blue-only table already.
+    Breached(Cause),
+}
+
+/// What an operator may ask for at any time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Command {
+    /// Hold at this step.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Skip the remaining bakes.
+    Promote,
+    /// Roll back.
+    Abort,
+}
+
+/// What happens to a shift.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Input {
+    /// Begin.
+    Start,
+    /// Green is provisioned and ready.
+    GreenReady,
+    /// Green cannot be provisioned.
+    GreenFailed {
+        /// What was wrong.
+        reason: String,
+    },
+    /// The moment of [`super::Shift::wake_at`] has come, or the alarms' standing changed. The standing is of this very moment. A
+    /// spurious one changes nothing.
+    Wake(Standing),
+    /// Every instance of green fails its health checks.
+    GreenGone,
+    /// The fleet that was to drain has nothing in flight any more.
+    Drained(Side),
+    /// Somebody asks.
+    Command(Command, Standing),
+    /// The process has started again after this long; the first input of a restored shift.
+    Restarted {
+        /// By the wall clock, never below zero.
+        downtime: Duration,
+    },
+}
+
+/// What the driver must do, in this order. Each carries all it needs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// Make green's instances and probe them; answered by `GreenReady` or `GreenFailed`.
+    Provision,
+    /// The alarms begin a step. Comes before the step's share is published.
+    BeginStep(usize),
+    /// Publish a table that gives green this share.
+    PublishShare(Share),
+    /// Watch a fleet that gets no new requests; answered by `Drained` when nothing is in flight.
+    Drain(Side),
+    /// Let a fleet's instances go (S7).
+    Retire(Side),
+    /// Green becomes the endpoint's fleet in service: the record and a table with green as blue.
+    Adopt,
+    /// The shift is over; the endpoint is free.
+    Finish,
+}
+
+/// Why a command changes nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The state does not allow it.
+    #[error("cannot {command} a shift that is {state}")]
+    WrongState {
+        /// `pause`, `resume`, `promote` or `abort`.
+        command: &'static str,
+        /// The state's name.
+        state: &'static str,
+    },
+    /// Green's share would rise under a raised alarm (S2).
+    #[error("cannot {command}: an alarm is raised")]
+    AlarmRaised {
+        /// `resume` or `promote`.
+        command: &'static str,
+    },
+    /// Promote before green is ready.
+    #[error("cannot promote: green is not ready yet")]
+    GreenNotReady,
+}
+
+/// A state as the journal keeps it: moments turned into durations, since a monotonic clock does not survive its process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// The state, its moments replaced: counted from the snapshot's own moment zero, so `ends` holds what was left.
+    pub state: State,
+    /// How long the shift has been running, downtime included.
+    pub elapsed: Duration,
+    /// The highest step that was begun; `None` before the first.
+    pub step: Option<usize>,
+    /// How often the process has started again during the shift.
+    pub restarts: u32,
+}
+
+impl State {
+    /// The state's name in the API and in events.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Preparing { .. } => "preparing",
+            Self::Baking { .. } => "baking",
+            Self::Holding { .. } => "holding",
+            Self::Paused { .. } => "paused",
+            Self::TerminationWait { .. } => "termination_wait",
+            Self::Retiring { .. } => "retiring",
+            Self::RollingBack { .. } => "rolling_back",
+            Self::Promoted => "promoted",
+            Self::RolledBack { .. } => "rolled_back",
+        }
+    }
+
+    /// Whether the shift is over.
+    pub const fn is_terminal(&self) -> bool {
+        matches!(self, Self::Promoted | Self::RolledBack { .. })
+    }
+}
+
+impl Command {
+    /// `pause`, `resume`, `promote` or `abort`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Promote => "promote",
+            Self::Abort => "abort",
+        }
+    }
+}
+
+impl Cause {
+    /// The cause's name in the API and in events.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Alarm { .. } => "alarm",
+            Self::FailureBudget { .. } => "failure_budget",
+            Self::Aborted => "aborted",
+            Self::ExecutionTimeout => "execution_timeout",
+            Self::GreenNotReady { .. } => "green_not_ready",
+            Self::GreenGone => "green_gone",
+            Self::NoData => "no_data",
+            Self::Restart => "restart",
+            Self::EvaluatorStalled => "evaluator_stalled",
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The journal: the durable record of endpoints, shifts and events.
+//!
+//! Every decision is committed here before it takes effect, except going back to blue, which acts first. The store owns its
+//! serialised forms; conversions destructure in full, so that a new domain field cannot be forgotten.
+
+mod sqlite;
+
+pub use sqlite::SqliteJournal;
+
+use std::path::PathBuf;
+
+use crate::{
+    config::{EndpointSpec, PlanSpec},
+    fleet::FleetSpec,
+    name::{EndpointName, ShiftId},
+    shift::Snapshot,
+    time::WallTime,
+    weight::Share,
+};
+
+/// An endpoint as the journal knows it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct EndpointRecord {
+    /// What the config file or the API said last.
+    pub declared: EndpointSpec,
+    /// Who said it: a reload removes only endpoints that a file declared.
+    pub origin: Origin,
+    /// The fleet in service: `declared.blue` until a shift promotes another.
+    pub serving: FleetSpec,
+}
+
+/// Where an endpoint was declared.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// The configuration file.
+    File,
+    /// `PUT /v1/endpoints/{name}`.
+    Api,
+}
+
+/// A shift as the journal knows it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ShiftRecord {
+    /// Its id.
+    pub id: ShiftId,
+    /// Whose shift it is.
+    pub endpoint: EndpointName,
+    /// The fleet that was in service when it began.
+    pub blue: FleetSpec,
+    /// The plan, green's fleet in it.
+    pub plan: PlanSpec,
+    /// Where it is.
+    pub snapshot: Snapshot,
+    /// When `snapshot` was taken.
+    pub recorded_at: WallTime,
+    /// Who started it.
+    pub actor: String,
+    /// When it was accepted.
+    pub started_at: WallTime,
+    /// The moments of its decision.
+    pub moments: Moments,
+    /// The last figures of alarms and fleets, as JSON of the control module's making; for shifts that are over.
+    pub report: serde_json::Value,
+}
+
+/// When things happened, by the wall clock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Moments {
+    /// The response that tipped the alarm was counted.
+    pub breach_at: Option<WallTime>,
+    /// The evaluator (or an operator, or a timeout) decided to go back.
+    pub decided_at: Option<WallTime>,
+    /// The blue-only table was published.
+    pub published_at: Option<WallTime>,
+    /// The last request was dealt to green.
+    pub last_green_dispatch_at: Option<WallTime>,
+    /// The fleet that had to go had nothing in flight.
+    pub drained_at: Option<WallTime>,
+    /// The shift was over.
+    pub ended_at: Option<WallTime>,
+}
+
+/// One entry of the stream of events. Ids rise without gaps.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Event {
+    /// Its place in the stream, from 1.
+    pub id: u64,
+    /// When.
+    pub at: WallTime,
+    /// What kind: `shift.started`, `shift.state`, `shift.command`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `config.reloaded`, `config.refused`.
+    pub kind: String,
+    /// Whose.
+    pub endpoint: Option<EndpointName>,
+    /// Which shift's.
+    pub shift: Option<ShiftId>,
+    /// The state before.
+    pub before: Option<String>,
+    /// The state after.
+    pub after: Option<String>,
+    /// Green's share after.
+    pub share: Option<Share>,
+    /// Who or what caused it: `operator`, `alarm`, `timer`, `prober`, `file`, or a name that a client gave.
+    pub actor: String,
+    /// Why, in a sentence with numbers.
+    pub cause: String,
+}
+
+/// One change. A commit of several is all or nothing.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Record {
+    /// An endpoint is new or changed.
+    Endpoint(EndpointRecord),
+    /// An endpoint is gone; its shifts stay.
+    EndpointDeleted(EndpointName),
+    /// A shift is new or changed.
+    Shift(Box<ShiftRecord>),
+    /// Something happened.
+    Event(Event),
+}
+
+/// What a start needs.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Loaded {
+    /// All endpoints.
+    pub endpoints: Vec<EndpointRecord>,
+    /// All shifts that are not over.
+    pub running: Vec<ShiftRecord>,
+    /// The highest event id so far, zero for none.
+    pub last_event: u64,
+}
+
+/// Why the journal could not be read or written. Says on which file and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened or made.
+    #[error("cannot open the journal {path}: {reason}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said, and what would help.
+        reason: String,
+    },
+    /// The file was written by a later version.
+    #[error(
+        "the journal {path} has format {found}, this version knows up to {known}: run the newer snapback, or name another file in [state] path"
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The file's format.
+        found: u32,
+        /// The highest format known here.
+        known: u32,
+    },
+    /// Another process has the file.
+    #[error("the journal {path} is in use by another process: one snapback serves from one journal")]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing was written: disk full, read-only, I/O error.
+    #[error("cannot write the journal {path}: {reason}; nothing was changed")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A row does not make sense.
+    #[error("the journal {path} holds a record that cannot be read: {reason}")]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Which record, and what is wrong with it.
+        reason: String,
+    },
+}
+
+/// A durable record. Calls block on the disk, so they are made from where blocking is allowed.
+pub trait Journal: Send + Sync + std::fmt::Debug {
+    /// What a start needs.
+    fn load(&self) -> Result<Loaded, StoreError>;
+
+    /// Makes all of these durable, or none: when this returns, a power loss does not undo it.
+    fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
+
+    /// Events with an id above `after`, oldest first, at most `limit`.
+    fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// An endpoint's shifts, newest first, at most `limit`.
+    fn shifts_of(&self, endpoint: &EndpointName, limit: usize) -> Result<Vec<ShiftRecord>, StoreError>;
+
+    /// One shift.
+    fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError>;
+}
