@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use super::Bell;
+use super::{Bell, Outcome, Verdict};
+use crate::time::Moment;
 
 /// How many latency bounds a shift's alarms may have between them.
 pub const MAX_BOUNDS: usize = 8;
@@ -54,9 +55,16 @@ impl WatchPoint {
         &self.bounds_nanos
     }
 
-    /// Wakes the evaluator.
-    pub fn ring(&self) {
-        self.bell.ring();
+    /// Wakes the evaluator. Called right after settling an outcome that speaks against green: a failure, or an answer slower than
+    /// one of the bounds ([`WatchPoint::is_against`]). `now` is taken before the outcome is counted.
+    pub fn ring(&self, now: Moment) {
+        self.bell.ring(now);
+    }
+
+    /// Whether an outcome can tip an alarm, so that the evaluator is to be woken.
+    pub fn is_against(&self, outcome: &Outcome) -> bool {
+        let slow = || self.bounds_nanos.iter().any(|bound| outcome.duration.as_nanos() >= u128::from(*bound));
+        matches!(outcome.verdict, Verdict::Failure(_)) || slow()
     }
 }
 
