@@ -19,5 +19,7 @@ mod plan;
 mod state;
 
 pub use engine::Shift;
-pub use plan::{Approval, NoData, OnRestart, PlanError, ShiftPlan, Step, StrategyKind};
+pub use plan::{
+    Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Step, Strategy, StrategyKind,
+};
 pub use state::{Cause, Command, Effect, Input, PauseReason, Refusal, Snapshot, Standing, State};
