@@ -54,6 +54,8 @@ pub struct AlarmEvidence {
     pub ln_e: f64,
     /// The ln E at which the alarm is raised: ln(number of alarms / false-alarm probability).
     pub threshold: f64,
+    /// How many more requests of this step must settle before a total outage could have raised it; zero once enough have.
+    pub missing: u64,
 }
 
 /// What one look at the meters led to.
@@ -94,6 +96,17 @@ impl AlarmBook {
     /// What every alarm says, in the plan's order, with the numbers of the last look.
     pub fn evidence(&self) -> Vec<AlarmEvidence> {
         todo!()
+    }
+}
+
+impl AlarmState {
+    /// `ok`, `alarm` or `insufficient_data`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Alarm => "alarm",
+            Self::InsufficientData => "insufficient_data",
+        }
     }
 }
 
