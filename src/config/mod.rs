@@ -1,6 +1,32 @@
 //! Configuration and plan files: raw documents in, checked domain values out, all problems at once.
+//!
+//! A document, TOML or JSON, first becomes a tree that remembers lines (`document`). Readers (`config`, `endpoint`, `plan`) take
+//! its keys by way of `reader`, which refuses what is not in `shape` and goes on after a bad value, so that one pass finds every
+//! problem. Values carry their units (`units`). `render` writes JSON that reads back to an equal value.
+
+mod config;
+mod differences;
+mod document;
+mod endpoint;
+mod plan;
+mod problems;
+mod reader;
+mod render;
+mod shape;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use problems::{Problem, Problems};
+pub use shape::{known_keys, known_plan_keys};
+pub use units::{format_fraction, format_quantile, format_size};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use document::Node;
+use problems::Report;
+use reader::Table;
 
 use crate::{
     alarm::AlarmPlan,
@@ -9,6 +35,9 @@ use crate::{
     route::{Limits, MatchRule},
     shift::ShiftPlan,
 };
+
+/// What JSON documents are called in problems.
+const REQUEST_BODY: &str = "request body";
 
 /// A whole checked configuration file.
 #[derive(Clone, PartialEq, Debug)]
@@ -121,70 +150,58 @@ pub struct PlanSpec {
     pub alarms: AlarmPlan,
 }
 
-/// One thing wrong with a document.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Problem {
-    /// The key path, such as `endpoint[0].blue.instances[1]`; empty for the document itself.
-    pub key: String,
-    /// The line in the file, from 1; `None` for JSON documents.
-    pub line: Option<usize>,
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-/// Everything wrong with a document.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Problems {
-    /// The file's name as the user gave it, or `request body`.
-    pub source: String,
-    /// At least one.
-    pub problems: Vec<Problem>,
-}
-
-/// One line a problem: `snapback.toml:12: endpoint[0].blu: unknown key; did you mean "blue"?`
-impl std::fmt::Display for Problems {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+/// Reads and checks a configuration file.
+pub fn load(path: &std::path::Path) -> Result<Config, Problems> {
+    let source = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text, &source),
+        Err(error) => Err(Problems::whole(&source, None, format!("cannot read the file: {error}"))),
     }
 }
 
-impl std::error::Error for Problems {}
-
-/// Reads and checks a configuration file.
-pub fn load(_path: &std::path::Path) -> Result<Config, Problems> {
-    todo!()
-}
-
 /// Checks the text of a configuration file; `source` names it in problems.
-pub fn parse(_text: &str, _source: &str) -> Result<Config, Problems> {
-    todo!()
+pub fn parse(text: &str, source: &str) -> Result<Config, Problems> {
+    let root = Node::from_toml(text, source)?;
+    let report = Report::default();
+    let config = Table::root(&report, &root, &shape::ROOT).and_then(|table| config::read(&table));
+    report.conclude(source, config)
 }
 
 impl PlanSpec {
     /// Checks the text of a plan file.
-    pub fn from_toml(_text: &str, _source: &str) -> Result<Self, Problems> {
-        todo!()
+    pub fn from_toml(text: &str, source: &str) -> Result<Self, Problems> {
+        Self::from_tree(&Node::from_toml(text, source)?, source)
     }
 
     /// Checks a plan in JSON.
-    pub fn from_json(_document: &serde_json::Value) -> Result<Self, Problems> {
-        todo!()
+    pub fn from_json(document: &serde_json::Value) -> Result<Self, Problems> {
+        Self::from_tree(&Node::from_json(document), REQUEST_BODY)
+    }
+
+    fn from_tree(root: &Node, source: &str) -> Result<Self, Problems> {
+        let report = Report::default();
+        let plan = Table::root(&report, root, &shape::PLAN_ROOT).and_then(|table| plan::read(&table));
+        report.conclude(source, plan)
     }
 
     /// The plan as JSON; [`PlanSpec::from_json`] reads it back to an equal value.
     pub fn to_json(&self) -> serde_json::Value {
-        todo!()
+        render::plan(self)
     }
 }
 
 impl EndpointSpec {
     /// Checks an endpoint in JSON. The name comes from the URL; a `name` in the document must agree.
-    pub fn from_json(_name: &EndpointName, _document: &serde_json::Value) -> Result<Self, Problems> {
-        todo!()
+    pub fn from_json(name: &EndpointName, document: &serde_json::Value) -> Result<Self, Problems> {
+        let root = Node::from_json(document);
+        let report = Report::default();
+        let endpoint = Table::root(&report, &root, &shape::ENDPOINT_BODY)
+            .and_then(|table| endpoint::read_named(&table, name.clone()));
+        report.conclude(REQUEST_BODY, endpoint)
     }
 
     /// The endpoint as JSON; [`EndpointSpec::from_json`] reads it back to an equal value.
     pub fn to_json(&self) -> serde_json::Value {
-        todo!()
+        render::endpoint(self)
     }
 }

@@ -1,0 +1,207 @@
+//! Reads endpoints and fleets.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+
+use super::{
+    EndpointSpec, HealthSpec,
+    document::quoted,
+    reader::{Table, parsed, whole},
+    shape,
+    units::{positive_duration, size},
+};
+use crate::{
+    fleet::{Address, FleetSpec},
+    name::{EndpointName, Version},
+    route::{HostPattern, Limits, MatchRule},
+};
+
+/// How many instances a fleet has at most. Each costs a cache line for each worker, and each is checked on its own.
+const MAX_INSTANCES: usize = 1024;
+/// So many checks in a row are minutes at least; more is a slip.
+const MAX_CHECKS: u32 = 1000;
+/// Larger bodies are no inference requests any more.
+const MAX_BODY: u64 = 1 << 40;
+/// What is kept of one request for a second try stays in memory, so many requests must fit.
+const MAX_REPLAY: u64 = 1 << 30;
+
+/// An endpoint of a configuration file.
+pub(super) fn read(table: &Table<'_>) -> Option<EndpointSpec> {
+    let name = table.required("name", "\"chat\"", parsed(EndpointName::parse));
+    read_rest(table, name)
+}
+
+/// An endpoint in JSON, whose name is part of its URL.
+pub(super) fn read_named(table: &Table<'_>, name: EndpointName) -> Option<EndpointSpec> {
+    let same = |text: &str| {
+        if text == name.as_str() {
+            Ok(())
+        } else {
+            Err(format!(
+                "{} is not the name in the URL, {:?}: write the same or leave it out",
+                quoted(text),
+                name.as_str()
+            ))
+        }
+    };
+    table.optional("name", parsed(same));
+    read_rest(table, Some(name))
+}
+
+/// Reads everything before it gives up on anything, so that all problems are found.
+fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSpec> {
+    let rule = match table.table("match", &shape::MATCH) {
+        Some(rule) => read_rule(&rule),
+        None => MatchRule::default(),
+    };
+    let example = "{ version = \"v1\", instances = [\"127.0.0.1:9001\"] }";
+    let blue = table.required_table("blue", example, &shape::BLUE).and_then(|blue| read_fleet(&blue));
+    let health = read_health(table.table("health", &shape::HEALTH).as_ref());
+    let limits = read_limits(table.table("limits", &shape::LIMITS).as_ref());
+    Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits })
+}
+
+/// Blue's or green's fleet.
+pub(super) fn read_fleet(table: &Table<'_>) -> Option<FleetSpec> {
+    let version = table.required("version", "\"v1\"", parsed(Version::parse));
+    let example = "[\"127.0.0.1:9001\"]";
+    if !table.has("instances") {
+        table.problem("instances", format!("is missing; write instances = {example}"));
+    }
+    let instances = table.list("instances", example, parsed(Address::parse))?;
+    if instances.is_empty() {
+        table
+            .problem("instances", format!("a fleet has at least one instance; write for instance {example}"));
+    }
+    if instances.len() > MAX_INSTANCES {
+        let count = instances.len();
+        table.problem(
+            "instances",
+            format!("{count} instances are more than the {MAX_INSTANCES} a fleet can have"),
+        );
+    }
+    let mut first_places = BTreeMap::new();
+    for instance in &instances {
+        if let Some(first) = first_places.get(&instance.value) {
+            let message = format!("{} is in the fleet already, as {first}", instance.value);
+            table.report().add(&instance.place, message);
+        } else {
+            first_places.insert(&instance.value, &instance.place.key);
+        }
+    }
+    Some(FleetSpec {
+        version: version?,
+        instances: instances.into_iter().map(|instance| instance.value).collect(),
+    })
+}
+
+fn read_rule(table: &Table<'_>) -> MatchRule {
+    let header = table.table("header", &shape::HEADER).and_then(|header| {
+        let name = header.required("name", "\"x-model\"", parsed(header_name));
+        let value = header.required("value", "\"chat\"", parsed(header_value));
+        Some((name?, value?))
+    });
+    MatchRule {
+        host: table.optional("host", parsed(host_pattern)),
+        path_prefix: table.optional("path_prefix", parsed(|text| absolute_path(text, "/v1/"))),
+        header,
+    }
+}
+
+fn header_name(text: &str) -> Result<HeaderName, String> {
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| format!("{} is not a header name: write a name such as \"x-model\"", quoted(text)))
+}
+
+fn header_value(text: &str) -> Result<HeaderValue, String> {
+    HeaderValue::from_str(text)
+        .map_err(|_| format!("{} is not a header value: use visible ASCII characters", quoted(text)))
+}
+
+fn host_pattern(text: &str) -> Result<HostPattern, String> {
+    let lower = text.to_ascii_lowercase();
+    let is_name = |name: &str| {
+        let is_label = |label: &str| {
+            !label.is_empty()
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        name.len() <= 253 && name.split('.').all(is_label)
+    };
+    let is_ipv6 = |name: &str| {
+        let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
+    };
+    match lower.strip_prefix("*.") {
+        Some(domain) if is_name(domain) => Ok(HostPattern::Suffix(format!(".{domain}"))),
+        None if is_name(&lower) || is_ipv6(&lower) => Ok(HostPattern::Exact(lower)),
+        Some(_) | None => Err(format!(
+            "{} is not a host: write a name without scheme and port, such as \"chat.example.org\", or \"*.example.org\" for every \
+             host below it",
+            quoted(text)
+        )),
+    }
+}
+
+/// A path as it stands in a request line, without a query.
+fn absolute_path(text: &str, example: &str) -> Result<String, String> {
+    let fits = text.starts_with('/')
+        && text.len() <= 1024
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'?' && byte != b'#');
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{} is not a path: begin with '/', use visible ASCII characters and leave out '?' and '#', such as {example:?}",
+            quoted(text)
+        ))
+    }
+}
+
+fn read_health(table: Option<&Table<'_>>) -> HealthSpec {
+    let default = HealthSpec::default();
+    let Some(table) = table else { return default };
+    let path = table.optional("path", parsed(|text| absolute_path(text, "/health")));
+    let interval = table.optional("interval", positive_duration);
+    let timeout = table.optional("timeout", positive_duration);
+    let unhealthy_after = table.optional("unhealthy_after", whole(1..=MAX_CHECKS));
+    let healthy_after = table.optional("healthy_after", whole(1..=MAX_CHECKS));
+    HealthSpec {
+        path: path.or(default.path),
+        interval: interval.unwrap_or(default.interval),
+        timeout: timeout.unwrap_or(default.timeout),
+        unhealthy_after: unhealthy_after.unwrap_or(default.unhealthy_after),
+        healthy_after: healthy_after.unwrap_or(default.healthy_after),
+    }
+}
+
+fn read_limits(table: Option<&Table<'_>>) -> Limits {
+    let default = Limits::default();
+    let Some(table) = table else { return default };
+    let time = |key, default| table.optional(key, positive_duration).unwrap_or(default);
+    let body = table.optional("body_limit", size(1, MAX_BODY));
+    let replay = table.optional("replay_limit", size(0, MAX_REPLAY));
+    Limits {
+        connect_timeout: time("connect_timeout", default.connect_timeout),
+        head_timeout: time("head_timeout", default.head_timeout),
+        idle_timeout: time("idle_timeout", default.idle_timeout),
+        body_limit_bytes: body.unwrap_or(default.body_limit_bytes),
+        replay_limit_bytes: replay
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(default.replay_limit_bytes),
+    }
+}
+
+impl Default for HealthSpec {
+    /// A TCP connection each 5 s. Three failures, so that one lost packet or one long pause of a model server's event loop does not
+    /// take an instance out; one success, so that a restarted instance is not kept waiting.
+    fn default() -> Self {
+        Self {
+            path: None,
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(3),
+            unhealthy_after: 3,
+            healthy_after: 1,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Writes endpoints and plans as JSON, in the shape that the readers take. Every key is written, defaults too, so that what was
+//! in force can be read off a journal written by another version.
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    EndpointSpec, HealthSpec, PlanSpec,
+    units::{format_fraction, format_quantile, format_size},
+};
+use crate::{
+    alarm::{AlarmPlan, Guard, GuardBound},
+    fleet::FleetSpec,
+    route::{HostPattern, Limits, MatchRule},
+    shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, StrategyKind},
+    time::format_duration,
+};
+
+pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
+    let EndpointSpec { name, rule, blue, health, limits } = spec;
+    json!({
+        "name": name.as_str(),
+        "match": match_rule(rule),
+        "blue": fleet(blue),
+        "health": health_spec(health),
+        "limits": request_limits(limits),
+    })
+}
+
+pub(super) fn plan(spec: &PlanSpec) -> Value {
+    let PlanSpec { green, shift, alarms } = spec;
+    let AlarmPlan { guards, false_alarm, max_failures } = alarms;
+    let ShiftLimits {
+        execution_timeout,
+        termination_wait,
+        drain_timeout,
+        ready_timeout,
+        no_data,
+        on_restart,
+    } = shift.limits();
+    let mut document = Map::new();
+    document.insert("green".to_owned(), fleet(green));
+    document.insert("strategy".to_owned(), strategy(shift));
+    document.insert("execution_timeout".to_owned(), format_duration(*execution_timeout).into());
+    document.insert("termination_wait".to_owned(), format_duration(*termination_wait).into());
+    document.insert("drain_timeout".to_owned(), format_duration(*drain_timeout).into());
+    document.insert("ready_timeout".to_owned(), format_duration(*ready_timeout).into());
+    document.insert("no_data".to_owned(), no_data_word(*no_data).into());
+    document.insert("on_restart".to_owned(), on_restart_word(*on_restart).into());
+    document.insert("false_alarm".to_owned(), format_fraction(*false_alarm).into());
+    if let Some(max_failures) = max_failures {
+        document.insert("max_failures".to_owned(), (*max_failures).into());
+    }
+    document.insert("guard".to_owned(), guards.iter().map(guard).collect());
+    Value::Object(document)
+}
+
+fn fleet(spec: &FleetSpec) -> Value {
+    let FleetSpec { version, instances } = spec;
+    let instances: Vec<&str> = instances.iter().map(|address| address.as_str()).collect();
+    json!({ "version": version.as_str(), "instances": instances })
+}
+
+fn match_rule(rule: &MatchRule) -> Value {
+    let MatchRule { host, path_prefix, header } = rule;
+    let mut document = Map::new();
+    match host {
+        Some(HostPattern::Exact(name)) => {
+            document.insert("host".to_owned(), name.as_str().into());
+        }
+        Some(HostPattern::Suffix(suffix)) => {
+            document.insert("host".to_owned(), format!("*{suffix}").into());
+        }
+        None => {}
+    }
+    if let Some(path_prefix) = path_prefix {
+        document.insert("path_prefix".to_owned(), path_prefix.as_str().into());
+    }
+    if let Some((name, value)) = header {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        document.insert("header".to_owned(), json!({ "name": name.as_str(), "value": value }));
+    }
+    Value::Object(document)
+}
+
+fn health_spec(spec: &HealthSpec) -> Value {
+    let HealthSpec { path, interval, timeout, unhealthy_after, healthy_after } = spec;
+    let mut document = Map::new();
+    if let Some(path) = path {
+        document.insert("path".to_owned(), path.as_str().into());
+    }
+    document.insert("interval".to_owned(), format_duration(*interval).into());
+    document.insert("timeout".to_owned(), format_duration(*timeout).into());
+    document.insert("unhealthy_after".to_owned(), (*unhealthy_after).into());
+    document.insert("healthy_after".to_owned(), (*healthy_after).into());
+    Value::Object(document)
+}
+
+fn request_limits(limits: &Limits) -> Value {
+    let Limits { connect_timeout, head_timeout, idle_timeout, body_limit_bytes, replay_limit_bytes } = limits;
+    json!({
+        "connect_timeout": format_duration(*connect_timeout),
+        "head_timeout": format_duration(*head_timeout),
+        "idle_timeout": format_duration(*idle_timeout),
+        "body_limit": format_size(*body_limit_bytes),
+        "replay_limit": format_size(u64::try_from(*replay_limit_bytes).unwrap_or(u64::MAX)),
+    })
+}
+
+/// Gives back the short form from the steps that it was compiled to: the first step has the share and bake of a canary and of a
+/// linear shift, the last one the final bake.
+fn strategy(plan: &ShiftPlan) -> Value {
+    let (first, last) = match plan.steps() {
+        [] => unreachable!("a checked plan has at least one step"),
+        [only] => (only, only),
+        [first, .., last] => (first, last),
+    };
+    let kind = plan.kind().as_str();
+    let (share, bake, final_bake) =
+        (first.share.to_string(), format_duration(first.bake), format_duration(last.bake));
+    match plan.kind() {
+        StrategyKind::AllAtOnce => json!({ "type": kind, "final_bake": final_bake }),
+        StrategyKind::Canary => {
+            json!({ "type": kind, "share": share, "bake": bake, "final_bake": final_bake })
+        }
+        StrategyKind::Linear => {
+            json!({ "type": kind, "step": share, "bake": bake, "final_bake": final_bake })
+        }
+        StrategyKind::Steps => {
+            json!({ "type": kind, "steps": plan.steps().iter().map(step).collect::<Value>() })
+        }
+    }
+}
+
+fn step(step: &Step) -> Value {
+    let Step { share, bake, approval } = step;
+    let approval = match approval {
+        Approval::Required => true,
+        Approval::NotNeeded => false,
+    };
+    json!({ "share": share.to_string(), "bake": format_duration(*bake), "approval": approval })
+}
+
+fn guard(guard: &Guard) -> Value {
+    let Guard { name, bound } = guard;
+    match bound {
+        GuardBound::ErrorRate { below } => {
+            json!({ "name": name, "metric": "error_rate", "below": format_fraction(*below) })
+        }
+        GuardBound::Latency { quantile, below } => json!({
+            "name": name,
+            "metric": "latency",
+            "quantile": format_quantile(*quantile),
+            "below": format_duration(*below),
+        }),
+    }
+}
+
+fn no_data_word(no_data: NoData) -> &'static str {
+    match no_data {
+        NoData::Hold => "hold",
+        NoData::Pass => "pass",
+        NoData::Fail => "fail",
+    }
+}
+
+fn on_restart_word(on_restart: OnRestart) -> &'static str {
+    match on_restart {
+        OnRestart::Continue => "continue",
+        OnRestart::RollBack => "roll_back",
+    }
+}

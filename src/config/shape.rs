@@ -1,0 +1,97 @@
+//! Every key there is, table by table. The reader refuses what is not here, and names the nearest that is.
+
+/// The keys of one table of a document.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// The table's path, list indices left out: `endpoint.health`. Empty for the document itself.
+    pub(super) path: &'static str,
+    /// The keys it takes.
+    pub(super) keys: &'static [&'static str],
+    /// Keys that a reader of the documentation may expect, and why this version does not take them.
+    pub(super) refused: &'static [(&'static str, &'static str)],
+    /// The shapes of the whole document, for a key that was written into the wrong table.
+    pub(super) document: &'static [&'static Shape],
+}
+
+macro_rules! shapes {
+    ($document:ident: $($name:ident $path:literal [$($key:literal)*] $(=> refused [$($old:literal: $why:expr),*])?)*) => {
+        $(pub(super) static $name: Shape = Shape {
+            path: $path,
+            keys: &[$($key),*],
+            refused: &[$($(($old, $why)),*)?],
+            document: $document,
+        };)*
+        pub(super) static $document: &[&Shape] = &[$(&$name),*];
+    };
+}
+
+const GUARDS_ONLY: &str =
+    "is not available in this version, which judges green by [[guard]] on error_rate and latency";
+
+const ROLLING_ONLY: &str = "belongs to the strategy rolling, which is not available in this version";
+
+shapes! { CONFIG:
+    ROOT "" ["data" "admin" "state" "log" "endpoint"]
+    DATA "data" [
+        "listen" "workers" "expose_fleet" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
+        "connections_per_worker" "drain_timeout"
+    ]
+    ADMIN "admin" ["listen" "allow_remote"]
+    STATE "state" ["path"]
+    LOG "log" ["level" "format"]
+    ENDPOINT "endpoint" ["name" "match" "blue" "health" "limits"]
+    MATCH "endpoint.match" ["path_prefix" "host" "header"] => refused [
+        "model": "matching by model is not available in this version: match by path_prefix, host or header"
+    ]
+    HEADER "endpoint.match.header" ["name" "value"]
+    BLUE "endpoint.blue" ["version" "instances"]
+    HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
+    LIMITS "endpoint.limits" ["connect_timeout" "head_timeout" "idle_timeout" "body_limit" "replay_limit"]
+}
+
+shapes! { ENDPOINT_DOCUMENT:
+    ENDPOINT_BODY "" ["name" "match" "blue" "health" "limits"]
+}
+
+shapes! { PLAN:
+    PLAN_ROOT "" [
+        "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
+        "false_alarm" "max_failures" "guard"
+    ] => refused ["regression": GUARDS_ONLY, "threshold": GUARDS_ONLY]
+    GREEN "green" ["version" "instances"]
+    ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake"] => refused [
+        "batch": ROLLING_ONLY, "rollback_batch": ROLLING_ONLY
+    ]
+    ALL_AT_ONCE "strategy" ["type" "final_bake"]
+    CANARY "strategy" ["type" "share" "bake" "final_bake"]
+    LINEAR "strategy" ["type" "step" "bake" "final_bake"]
+    STEPS "strategy" ["type" "steps" "final_bake"]
+    STEP "strategy.steps" ["share" "bake" "approval"]
+    GUARD "guard" ["name" "metric" "quantile" "below"]
+}
+
+/// The path of every key of a configuration file, list indices left out, such as `endpoint.health.interval`.
+///
+/// `config/snapback.toml` documents each of them: under the header of its table stands a line that begins with the key's last part
+/// and `=`, or it is a table and has its header there. Either may be commented out, so a test of that file strips a leading
+/// `# ` from each line, keeps the last header's path, and collects header paths and `path.key` of lines that begin `key =`.
+pub fn known_keys() -> Vec<String> {
+    paths(CONFIG)
+}
+
+/// The path of every key of a plan file, such as `strategy.final_bake`; `config/plan.toml` documents each in the same manner.
+pub fn known_plan_keys() -> Vec<String> {
+    paths(PLAN)
+}
+
+fn paths(document: &[&Shape]) -> Vec<String> {
+    let path = |shape: &Shape, key: &str| match shape.path {
+        "" => key.to_owned(),
+        table => format!("{table}.{key}"),
+    };
+    let mut paths: Vec<String> =
+        document.iter().flat_map(|shape| shape.keys.iter().map(|key| path(shape, key))).collect();
+    paths.sort();
+    paths.dedup();
+    paths
+}

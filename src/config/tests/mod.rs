@@ -1,0 +1,3 @@
+//! `messages`: what users are told, word for word. `round_trip`: what is written reads back. `shipped`: the files under `config/`.
+
+mod round_trip;

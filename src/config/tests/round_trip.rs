@@ -1,0 +1,231 @@
+//! What is written reads back to an equal value.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use proptest::{option, prelude::*, sample::select};
+
+use crate::{
+    alarm::{AlarmPlan, Guard, GuardBound},
+    config::{
+        EndpointSpec, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile, format_size,
+        units,
+    },
+    fleet::{Address, FleetSpec},
+    name::{EndpointName, Version},
+    route::{HostPattern, Limits, MatchRule},
+    shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
+    weight::Share,
+};
+
+prop_compose! {
+    fn fleet()(version in "[a-zA-Z0-9._:/@+-]{1,128}", ports in prop::collection::btree_set(1_u16.., 1..5)) -> FleetSpec {
+        let address = |port| Address::parse(&format!("model-a:{port}")).unwrap();
+        FleetSpec { version: Version::parse(&version).unwrap(), instances: ports.into_iter().map(address).collect() }
+    }
+}
+
+fn span() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (1_u64..1_000_000_000_000).prop_map(Duration::from_nanos),
+        (1_u64..100_000).prop_map(Duration::from_millis),
+        (1_u64..10_000).prop_map(Duration::from_secs),
+    ]
+}
+
+fn share(range: std::ops::RangeInclusive<u16>) -> impl Strategy<Value = Share> {
+    range.prop_map(|points| Share::from_basis_points(points).unwrap())
+}
+
+fn host() -> impl Strategy<Value = HostPattern> {
+    prop_oneof![
+        "[a-z0-9-]{1,9}(\\.[a-z0-9_]{1,9}){0,3}".prop_map(HostPattern::Exact),
+        "(\\.[a-z0-9-]{1,9}){1,3}".prop_map(HostPattern::Suffix),
+        Just(HostPattern::Exact("[::1]".to_owned())),
+    ]
+}
+
+prop_compose! {
+    fn rule()(
+        host in option::of(host()),
+        path_prefix in option::of("/[a-zA-Z0-9/%._~!$&'()*+,;=:@-]{0,30}"),
+        header in option::of(("[a-z0-9-]{1,20}", "[ -~]{0,20}")),
+    ) -> MatchRule {
+        let header = header.map(|(name, value)| {
+            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(&value).unwrap())
+        });
+        MatchRule { host, path_prefix, header }
+    }
+}
+
+prop_compose! {
+    fn health()(
+        path in option::of("/[a-z0-9/._-]{0,30}"),
+        interval in span(),
+        timeout in span(),
+        unhealthy_after in 1_u32..=1000,
+        healthy_after in 1_u32..=1000,
+    ) -> HealthSpec {
+        HealthSpec { path, interval, timeout, unhealthy_after, healthy_after }
+    }
+}
+
+prop_compose! {
+    fn limits()(
+        connect_timeout in span(),
+        head_timeout in span(),
+        idle_timeout in span(),
+        body_limit_bytes in 1_u64..1 << 40,
+        replay_limit_bytes in 0_usize..1 << 30,
+    ) -> Limits {
+        Limits { connect_timeout, head_timeout, idle_timeout, body_limit_bytes, replay_limit_bytes }
+    }
+}
+
+prop_compose! {
+    fn endpoint()(
+        name in "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?",
+        rule in rule(),
+        blue in fleet(),
+        health in health(),
+        limits in limits(),
+    ) -> EndpointSpec {
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits }
+    }
+}
+
+prop_compose! {
+    fn written_steps()(
+        steps in prop::collection::btree_map(1_u16..=10_000, (span(), any::<bool>()), 1..6),
+        final_bake in option::of(span()),
+    ) -> Steps {
+        let step = |(points, (bake, approval))| Step {
+            share: Share::from_basis_points(points).unwrap(),
+            bake,
+            approval: if approval { Approval::Required } else { Approval::NotNeeded },
+        };
+        let final_bake = final_bake.filter(|_| !steps.contains_key(&10_000));
+        Steps::Steps { steps: steps.into_iter().map(step).collect(), final_bake }
+    }
+}
+
+fn strategy() -> impl Strategy<Value = Steps> {
+    prop_oneof![
+        span().prop_map(|final_bake| Steps::AllAtOnce { final_bake }),
+        (share(1..=9_999), span(), span()).prop_map(|(share, bake, final_bake)| Steps::Canary {
+            share,
+            bake,
+            final_bake
+        }),
+        (share(500..=10_000), span(), span()).prop_map(|(step, bake, final_bake)| Steps::Linear {
+            step,
+            bake,
+            final_bake
+        }),
+        written_steps(),
+    ]
+}
+
+prop_compose! {
+    fn shift_limits()(
+        times in (span(), span(), span()),
+        no_data in select(vec![NoData::Hold, NoData::Pass, NoData::Fail]),
+        on_restart in select(vec![OnRestart::Continue, OnRestart::RollBack]),
+    ) -> ShiftLimits {
+        let (termination_wait, drain_timeout, ready_timeout) = times;
+        let execution_timeout = Duration::from_secs(365 * 86_400);
+        ShiftLimits { execution_timeout, termination_wait, drain_timeout, ready_timeout, no_data, on_restart }
+    }
+}
+
+prop_compose! {
+    fn alarms()(
+        bounds in prop::collection::vec(
+            prop_oneof![
+                (1e-9..1.0).prop_map(|below| GuardBound::ErrorRate { below }),
+                (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::Latency { quantile, below }),
+            ],
+            0..8,
+        ),
+        false_alarm in 1e-9..0.5,
+        max_failures in option::of(1_u64..=1_000_000_000),
+    ) -> AlarmPlan {
+        let guard = |(place, bound)| Guard { name: format!("guard_{place}"), bound };
+        AlarmPlan { guards: bounds.into_iter().enumerate().map(guard).collect(), false_alarm, max_failures }
+    }
+}
+
+prop_compose! {
+    fn plan()(green in fleet(), strategy in strategy(), limits in shift_limits(), alarms in alarms()) -> PlanSpec {
+        PlanSpec { green, shift: ShiftPlan::new(strategy, limits).unwrap(), alarms }
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_endpoint_reads_back_from_the_json_it_writes(spec in endpoint()) {
+        let written = spec.to_json();
+        prop_assert_eq!(EndpointSpec::from_json(&spec.name, &written), Ok(spec), "{}", written);
+    }
+
+    #[test]
+    fn a_plan_reads_back_from_the_json_it_writes(spec in plan()) {
+        let written = spec.to_json();
+        prop_assert_eq!(PlanSpec::from_json(&written), Ok(spec), "{}", written);
+    }
+
+    #[test]
+    fn a_fraction_reads_back_to_the_very_same_float(fraction in 1e-12..1.0) {
+        prop_assert_eq!(units::fraction(&Value::Text(format_fraction(fraction))), Ok(fraction));
+        prop_assert_eq!(units::quantile(&Value::Text(format_quantile(fraction))), Ok(fraction));
+    }
+
+    #[test]
+    fn a_size_reads_back(bytes in any::<u64>()) {
+        prop_assert_eq!(units::size(0, u64::MAX)(&Value::Text(format_size(bytes))), Ok(bytes));
+    }
+
+    #[test]
+    fn no_document_makes_the_reader_panic(document in any_json()) {
+        let name = EndpointName::parse("chat").unwrap();
+        for problems in [PlanSpec::from_json(&document).err(), EndpointSpec::from_json(&name, &document).err()] {
+            prop_assert!(problems.is_none_or(|problems| !problems.problems.is_empty()));
+        }
+    }
+}
+
+/// Documents that hold known keys in wrong places and with wrong values.
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    let keys = [crate::config::known_keys(), crate::config::known_plan_keys()].concat();
+    let last = |path: &String| path.rsplit('.').next().unwrap().to_owned();
+    let mut words: Vec<String> = keys.iter().map(last).collect();
+    words.extend(["linear", "steps", "canary", "5%", "p99", "1s", "1MiB", "ü", ""].map(str::to_owned));
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        select(words.clone()).prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 64, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            prop::collection::vec((select(words.clone()), inner), 0..8)
+                .prop_map(|members| serde_json::Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+#[test]
+fn familiar_fractions_are_written_as_people_write_them() {
+    for (fraction, text) in [(0.01, "1%"), (0.001, "0.1%"), (0.0005, "0.05%"), (0.25, "25%"), (0.1, "10%")] {
+        assert_eq!(format_fraction(fraction), text);
+    }
+    for (quantile, text) in [(0.99, "p99"), (0.999, "p99.9"), (0.5, "p50"), (0.01, "p1")] {
+        assert_eq!(format_quantile(quantile), text);
+    }
+    for (bytes, text) in [(0, "0B"), (1 << 20, "1MiB"), (1500, "1500B"), (65_536, "64KiB"), (3 << 30, "3GiB")]
+    {
+        assert_eq!(format_size(bytes), text);
+    }
+}
