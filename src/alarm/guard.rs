@@ -1,5 +1,154 @@
-//! The guard's e-process.
+//! The guard's test: is green's rate of failures within its bound?
+//!
+//! **Measures** the evidence, in nats, that green's requests fail with a probability above the permitted one, p0. The error rate is
+//! such a probability; so is a latency quantile: 'p99 below 250 ms' says that a request takes 250 ms or longer with a
+//! probability of at most 1 %.
+//!
+//! **Estimator**: an e-process, the wealth of a player who bets against green. Twelve cells each bet on one alternative rate q above
+//! p0; a request that fails multiplies a cell's wealth by q/p0, any other by (1-q)/(1-p0): Wald's likelihood ratio, mixed over
+//! alternatives as by Robbins (1970), in the betting form of Waudby-Smith and Ramdas (2024). The alternatives are spaced geometrically in
+//! log-odds from 1.25 times the permitted odds to a rate of 95 %, so that the mixture is at most ln 12 = 2.48 nats behind its best cell. A
+//! plug-in estimate of the rate needs a fifth to two fifths more requests for small effects, and its value would depend on the order
+//! inside a batch.
+//!
+//! **Guarantee**: as long as every request fails with a probability of at most p0, given the past, the wealth's mean does not grow,
+//! so it ever reaches 1/a with a probability of at most a, at whatever moments one looks (Ville 1939).
+//!
+//! **What counts**: requests dealt, less those whose client went away undecided, and failures known so far; an open request counts as
+//! a success until it fails. Counting completions instead would see fast errors before slow successes and call a healthy green bad. A
+//! late failure must not pay a bet that was placed after its request was dealt, so the newest bets are kept apart from the older ones
+//! ([`super::AlarmBook`] tells requests apart by stamp).
+//!
+//! **Cold start**: none; the first failure counts. **Units**: natural logarithms throughout; a batch can add or take 70,000 nats, which no
+//! plain number could hold. **Misses**: rates less than a quarter above p0 in odds are found slowly; failures that come in bursts look
+//! like the rate that they are at that time. Fractional failures are allowed (a weighted geometric mean is at most the arithmetic one).
+
+use std::cmp::Ordering;
+
+/// The alternatives of a test. More would cost time and bring less than a nat.
+const CELLS: usize = 12;
+
+type Cells = [f64; CELLS];
 
 /// One guard's test.
 #[derive(Clone, Debug)]
-pub struct GuardTest {}
+pub struct GuardTest {
+    /// ln((1-q)/(1-p0)) of each cell: what a request adds that has not failed.
+    of_request: Cells,
+    /// ln(q/p0) less the above: what its failure adds to that.
+    of_failure: Cells,
+    /// ln of each cell's wealth from bets that may be paid by requests of this stamp and the one before.
+    older: Cells,
+    /// ln of each cell's wealth from the newest bet, which only requests of the current stamp may pay.
+    newest: Cells,
+}
+
+/// What the requests of one stamp have come to since the last batch.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Tally {
+    /// Requests dealt, less those that left undecided: negative when more left than were dealt.
+    pub requests: f64,
+    /// Failures that have become known, of whenever dealt requests.
+    pub failures: f64,
+}
+
+impl GuardTest {
+    /// A test of this permitted probability of failure, above 0 and below 1, with nothing put in yet.
+    pub fn new(permitted: f64) -> Self {
+        let alternatives = alternatives(permitted);
+        let of_request = alternatives.map(|rate| (-rate).ln_1p() - (-permitted).ln_1p());
+        let mut of_failure = alternatives.map(|rate| (rate / permitted).ln());
+        for (failure, request) in of_failure.iter_mut().zip(of_request) {
+            *failure -= request;
+        }
+        Self { of_request, of_failure, older: [f64::NEG_INFINITY; CELLS], newest: [f64::NEG_INFINITY; CELLS] }
+    }
+
+    /// Puts money on a new bet, in equal parts on every cell. From now on a [`Tally`] is `current` only for requests dealt after this.
+    pub fn bet(&mut self, money: f64) {
+        let part = money.ln() - (CELLS as f64).ln();
+        for (older, newest) in self.older.iter_mut().zip(&mut self.newest) {
+            *older = log_add(*older, *newest);
+            *newest = part;
+        }
+    }
+
+    /// Takes in a batch: requests dealt since the newest bet, and those dealt between the bet before and the newest.
+    pub fn observe(&mut self, current: Tally, previous: Tally) {
+        let (requests, failures) =
+            (current.requests + previous.requests, current.failures + previous.failures);
+        for cell in 0..CELLS {
+            let (of_request, of_failure) = (self.of_request[cell], self.of_failure[cell]);
+            self.older[cell] += requests * of_request + failures * of_failure;
+            self.newest[cell] += current.requests * of_request + current.failures * of_failure;
+        }
+    }
+
+    /// The evidence against green: ln of the wealth, `cash` being what was not put in.
+    pub fn ln_e(&self, cash: f64) -> f64 {
+        log_sum(cash.ln(), self.older.iter().chain(&self.newest))
+    }
+
+    /// Whether the evidence reaches a threshold. One that is not a number does: going to blue is always safe.
+    pub fn reaches(&self, threshold: f64, cash: f64) -> bool {
+        // No sum exceeds its largest term times the number of terms, so most batches need no exponential.
+        let floor = threshold - ((2 * CELLS + 1) as f64).ln();
+        let cannot_reach = |wealth: &f64| *wealth < floor;
+        if cash.ln() < floor && self.older.iter().chain(&self.newest).all(cannot_reach) {
+            return false;
+        }
+        self.ln_e(cash).partial_cmp(&threshold) != Some(Ordering::Less)
+    }
+}
+
+/// The least number of requests that raise a guard's alarm if all of them fail, with only this much money on them. With fewer, not even a
+/// total outage can be told from chance. `u64::MAX` when no number does.
+pub(super) fn least_failures(permitted: f64, threshold: f64, money: f64) -> u64 {
+    const MOST: u64 = 1 << 53;
+    let gains = alternatives(permitted).map(|rate| (rate / permitted).ln());
+    let stake = money.ln() - (CELLS as f64).ln();
+    let raises = |failures: u64| {
+        let wealth = gains.map(|gain| stake + failures as f64 * gain);
+        log_sum(f64::NEG_INFINITY, wealth.iter()) >= threshold
+    };
+    let mut enough = 1;
+    while !raises(enough) {
+        if enough >= MOST {
+            return u64::MAX;
+        }
+        enough *= 2;
+    }
+    let mut too_few = enough / 2;
+    while enough - too_few > 1 {
+        let middle = too_few + (enough - too_few) / 2;
+        if raises(middle) { enough = middle } else { too_few = middle }
+    }
+    enough
+}
+
+/// The rates that the cells bet on.
+fn alternatives(permitted: f64) -> Cells {
+    let nearest = 1.25_f64.ln();
+    let log_odds = permitted.ln() - (-permitted).ln_1p();
+    let farthest = (19.0_f64.ln() - log_odds).max(1.0);
+    std::array::from_fn(|cell| {
+        let distance = nearest * (farthest / nearest).powf(cell as f64 / (CELLS - 1) as f64);
+        1.0 / (1.0 + (-log_odds - distance).exp())
+    })
+}
+
+/// ln(e^left + e^right).
+fn log_add(left: f64, right: f64) -> f64 {
+    let (low, high) = if left < right { (left, right) } else { (right, left) };
+    if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
+}
+
+/// ln(e^first + the sum of e^rest). Not a number as soon as one of them is not.
+fn log_sum<'a>(first: f64, rest: impl Iterator<Item = &'a f64> + Clone) -> f64 {
+    let most = rest.clone().copied().fold(first, f64::max);
+    if most == f64::NEG_INFINITY {
+        return most;
+    }
+    let sum: f64 = rest.map(|term| (term - most).exp()).sum();
+    most + ((first - most).exp() + sum).ln()
+}

@@ -1,13 +1,19 @@
 //! Alarms: rules over live traffic, judged by tests that stay valid however often they are looked at.
 //!
-//! Pure: readings of the meters go in, standings and evidence come out. Statistics after the specification in the module
-//! texts below (mixtures of likelihood ratios, Robbins 1970; Ville's inequality 1939).
+//! Pure: readings of the meters go in, standings and evidence come out. `guard` holds one alarm's statistics, `purse` says when
+//! its money goes in, `book` turns the meters' counters into what they are fed with.
 
 mod book;
+mod evidence;
 mod guard;
+mod purse;
+#[cfg(test)]
+mod tests;
 
-pub use book::{AlarmBook, AlarmEvidence, AlarmState, Standing, Verdicts};
-pub use guard::GuardTest;
+pub use book::AlarmBook;
+pub use evidence::{AlarmEvidence, AlarmState, Standing, Verdicts};
+pub use guard::{GuardTest, Tally};
+pub use purse::Purse;
 
 use std::time::Duration;
 
@@ -52,6 +58,22 @@ impl Default for AlarmPlan {
     /// No alarms; once in a thousand shifts is rarer than shifts fail for real.
     fn default() -> Self {
         Self { guards: Vec::new(), false_alarm: 0.001, max_failures: None }
+    }
+}
+
+impl AlarmPlan {
+    /// The evidence in nats at which one of this plan's alarms is raised, in the shift's `life`-th process life counted from 0:
+    /// the false-alarm probability is divided evenly, and halved for each life.
+    pub fn threshold(&self, life: u32) -> f64 {
+        (self.guards.len().max(1) as f64 / self.false_alarm).ln() + f64::from(life) * std::f64::consts::LN_2
+    }
+
+    /// The least number of requests of one step that raise this guard's alarm if all of them fail, in a plan with this many bakes.
+    /// A step that sees fewer can find nothing. `u64::MAX` when no number does.
+    pub fn least_requests(&self, guard: &Guard, bakes: usize) -> u64 {
+        let mut purse = Purse::new(bakes);
+        purse.begin_step();
+        guard::least_failures(guard.bound.permitted(), self.threshold(0), purse.first_part())
     }
 }
 

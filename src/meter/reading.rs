@@ -49,6 +49,23 @@ pub struct Reading {
     pub last_dispatch_nanos: u64,
 }
 
+impl CohortReading {
+    /// What was counted since `earlier`, a reading of the same slot. A counter that shrank counts as no progress.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let all = |now: &[u64; MAX_BOUNDS], then: &[u64; MAX_BOUNDS]| {
+            std::array::from_fn(|index| now[index].saturating_sub(then[index]))
+        };
+        Self {
+            dealt: self.dealt.saturating_sub(earlier.dealt),
+            settled: self.settled.saturating_sub(earlier.settled),
+            failed: self.failed.saturating_sub(earlier.failed),
+            left: self.left.saturating_sub(earlier.left),
+            exceeded: all(&self.exceeded, &earlier.exceeded),
+            excused: all(&self.excused, &earlier.excused),
+        }
+    }
+}
+
 impl Reading {
     /// What the requests with this stamp have come to.
     pub fn cohort(&self, stamp: Stamp) -> &CohortReading {

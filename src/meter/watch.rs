@@ -74,6 +74,11 @@ impl Stamp {
         (self.0 % super::reading::SLOTS as u32) as usize
     }
 
+    /// The stamp of the bet before.
+    pub const fn before(self) -> Self {
+        Self(self.0.wrapping_sub(1))
+    }
+
     /// How many bets ago, seen from `current`.
     pub const fn age(self, current: Self) -> u32 {
         current.0.wrapping_sub(self.0)

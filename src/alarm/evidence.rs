@@ -1,0 +1,87 @@
+//! What alarms say, and with which numbers.
+
+use super::GuardBound;
+
+/// What an alarm says (CloudWatch's three states).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum AlarmState {
+    /// Green is within the bound as far as one can tell.
+    Ok,
+    /// The bound is violated; stays so for the rest of the shift.
+    Alarm,
+    /// So few of this step's requests are settled that not even a total outage could have raised it.
+    InsufficientData,
+}
+
+/// What all alarms say together.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Standing {
+    /// Every alarm is ok.
+    Clear,
+    /// None is raised, but these have too little data.
+    InsufficientData {
+        /// The names of those alarms.
+        alarms: Vec<String>,
+    },
+    /// At least one is raised: the first one's evidence.
+    Breached(AlarmEvidence),
+    /// Green's failures that reached clients have used up the plan's budget.
+    BudgetSpent {
+        /// Failures so far.
+        failures: u64,
+        /// The plan's number.
+        max_failures: u64,
+    },
+}
+
+/// An alarm with the numbers behind it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AlarmEvidence {
+    /// The alarm's name.
+    pub name: String,
+    /// What it bounds.
+    pub bound: GuardBound,
+    /// What it says.
+    pub state: AlarmState,
+    /// Green requests that entered the test in this shift (dealt, less those that left undecided).
+    pub requests: u64,
+    /// Of those, known to have failed: errors, or answers that took as long as the bound or longer.
+    pub failures: u64,
+    /// The evidence against green in nats: ln E. The odds against chance are e^ln_e to 1. Of a raised alarm, all numbers are those of the
+    /// look that raised it.
+    pub ln_e: f64,
+    /// The ln E at which the alarm is raised: ln(number of alarms / false-alarm probability).
+    pub threshold: f64,
+    /// How many more requests of this step must settle before a total outage could have raised it; zero once enough have.
+    pub missing: u64,
+}
+
+/// What one look at the meters led to.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Verdicts {
+    /// What the alarms say now.
+    pub standing: Standing,
+    /// Whether a new bet begins: the caller advances the watch point's stamp and passes the new stamp from then on.
+    pub new_bet: bool,
+}
+
+impl AlarmState {
+    /// `ok`, `alarm` or `insufficient_data`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Alarm => "alarm",
+            Self::InsufficientData => "insufficient_data",
+        }
+    }
+}
+
+impl AlarmEvidence {
+    /// How near the alarm is: 0 with no evidence against green, 1 when raised.
+    pub fn nearness(&self) -> f64 {
+        match self.state {
+            AlarmState::Alarm => 1.0,
+            AlarmState::Ok | AlarmState::InsufficientData => (self.ln_e / self.threshold).clamp(0.0, 1.0),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Tests of the alarms: `vectors` fixes the numbers, `properties` what holds for all of them, `simulation` the promises over many
+//! shifts, `book` the way from the meters to the verdict.
+
+mod book;
+mod properties;
+mod simulation;
+mod vectors;
+
+use super::{GuardTest, Purse, Tally};
+
+/// A guard with a purse of its own, where requests settle within one batch unless said otherwise.
+#[derive(Clone, Debug)]
+struct Trial {
+    test: GuardTest,
+    purse: Purse,
+    step_begun: bool,
+}
+
+impl Trial {
+    fn new(permitted: f64, steps: usize) -> Self {
+        let mut trial = Self { test: GuardTest::new(permitted), purse: Purse::new(steps), step_begun: false };
+        trial.begin_step();
+        trial
+    }
+
+    fn begin_step(&mut self) {
+        self.purse.begin_step();
+        self.step_begun = true;
+    }
+
+    /// A batch of requests that all settle in it.
+    fn batch(&mut self, requests: u32, failures: f64) -> f64 {
+        self.cohorts(requests, failures, 0.0, true)
+    }
+
+    /// A batch with failures of the newest bet's requests and of those before; `settled` says whether nothing older than the newest bet
+    /// was open before it.
+    fn cohorts(&mut self, requests: u32, failures: f64, late: f64, settled: bool) -> f64 {
+        let is_empty = requests == 0 && failures == 0.0 && late == 0.0;
+        if !is_empty && self.purse.is_due() && (self.step_begun || settled) {
+            self.step_begun = false;
+            self.test.bet(self.purse.draw());
+        }
+        self.purse.dealt(u64::from(requests));
+        self.test.observe(
+            Tally { requests: f64::from(requests), failures },
+            Tally { requests: 0.0, failures: late },
+        );
+        self.ln_e()
+    }
+
+    fn ln_e(&self) -> f64 {
+        self.test.ln_e(self.purse.cash())
+    }
+}
+
+fn assert_near(found: f64, expected: f64, what: impl std::fmt::Display) {
+    assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{what}: {found} is not {expected}");
+}
