@@ -1,0 +1,395 @@
+//! The command line's grammar, for every command of the binary.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use super::admin_url::AdminUrl;
+use crate::{
+    name::{EndpointName, ShiftId, Version},
+    time::parse_duration,
+};
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  done; for --wait and watch: promoted
+  1  failed; for --wait and watch: rolled back
+  2  the command line is wrong
+  3  for --wait: still running at the deadline";
+
+/// The whole command line.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "snapback",
+    version,
+    max_term_width = 100,
+    about = "A reverse proxy that ships new model versions safely.",
+    long_about = "A reverse proxy that ships new model versions safely: it shifts traffic from the fleet in service (blue) \
+                  to the incoming one (green), watches every response, and snaps back the moment green is worse.",
+    after_help = "Examples:
+  snapback demo                                 see it all on this machine, in about a minute
+  snapback check -c snapback.toml               find every problem in a configuration
+  snapback serve -c snapback.toml               run the proxy
+  snapback shift start chat plan.toml --watch   start a shift and watch it live"
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands, by who carries them out.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the proxy: data port, admin port, alarms and shifts.
+    #[command(
+        display_order = 1,
+        after_help = "SIGHUP reloads the file; SIGTERM drains running requests and ends.\n\nExample:\n  snapback serve -c snapback.toml"
+    )]
+    Serve(ServeArgs),
+    /// See a good model promoted and a bad one rolled back, all on this machine.
+    #[command(
+        display_order = 3,
+        after_help = "Examples:\n  snapback demo\n  snapback demo --json | tail -n 1 | python3 -m json.tool\n  snapback demo --stay --data 127.0.0.1:8080 --admin-listen 127.0.0.1:9090\n\nExit status 0 only if the story really happened."
+    )]
+    Demo(DemoArgs),
+    /// Run one of the demo's model servers.
+    #[command(hide = true)]
+    ModelServer(ModelServerArgs),
+    /// Everything that [`super::run`] carries out.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// The commands that need nothing but files and an admin port.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Check configuration and plan files, and report every problem at once.
+    #[command(
+        display_order = 2,
+        after_help = "Examples:\n  snapback check -c snapback.toml\n  snapback check --plan plan.toml\n\nExit status 0 when there is no problem, else 1."
+    )]
+    Check(CheckArgs),
+    /// Show endpoints, their fleets and their traffic.
+    #[command(
+        display_order = 4,
+        after_help = "Examples:\n  snapback endpoint list\n  snapback endpoint show chat --output json"
+    )]
+    Endpoint(EndpointArgs),
+    /// Start, watch and steer shifts.
+    #[command(
+        display_order = 5,
+        after_help = "Wherever a shift is asked for, an endpoint's name stands for its running shift, or else its newest one.
+
+Examples:
+  snapback shift start chat plan.toml --watch
+  snapback shift status chat --wait --timeout 30m
+  snapback shift abort chat --reason \"support sees odd answers\"
+  snapback shift explain chat"
+    )]
+    Shift(ShiftArgs),
+    /// Print what happened, one event a line.
+    #[command(
+        display_order = 6,
+        after_help = "Examples:\n  snapback events --endpoint chat\n  snapback events --follow --output json | jq .cause"
+    )]
+    Events(EventsArgs),
+    /// Make the proxy read its configuration file again.
+    #[command(
+        display_order = 7,
+        after_help = "A file with problems changes nothing.\n\nExample:\n  snapback reload --dry-run"
+    )]
+    Reload(ReloadArgs),
+}
+
+/// `serve`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+}
+
+/// `check`
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub struct CheckArgs {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A plan file.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+}
+
+/// `demo`
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct DemoArgs {
+    /// Print the report as one JSON object on the last line.
+    #[arg(long)]
+    pub json: bool,
+    /// Keep everything up afterwards, and print the addresses and things to try.
+    #[arg(long)]
+    pub stay: bool,
+    /// Makes the clients' arrivals and prompts the same again.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Where the proxy's clients connect (default: a free port on loopback).
+    #[arg(long, value_name = "ADDR")]
+    pub data: Option<SocketAddr>,
+    /// Where operators connect (default: a free port on loopback).
+    #[arg(long, value_name = "ADDR")]
+    pub admin_listen: Option<SocketAddr>,
+}
+
+/// `model-server`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ModelServerArgs {
+    /// Which of the demo's models to serve.
+    #[arg(long, value_name = "V", value_parser = Version::parse)]
+    pub version: Version,
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: SocketAddr,
+}
+
+/// What every command to an admin port takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Connection {
+    /// The admin port.
+    #[arg(
+        long,
+        global = true,
+        env = "SNAPBACK_ADMIN",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9090",
+        value_parser = AdminUrl::parse
+    )]
+    pub admin: AdminUrl,
+    /// A table for people, or the API's own document.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Table,
+    /// The API's document, unchanged.
+    Json,
+}
+
+/// `endpoint`
+#[derive(Clone, Debug, clap::Args)]
+pub struct EndpointArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Which question.
+    #[command(subcommand)]
+    pub command: EndpointCommand,
+}
+
+/// The questions about endpoints.
+#[derive(Clone, Debug, Subcommand)]
+pub enum EndpointCommand {
+    /// All endpoints.
+    List,
+    /// One endpoint with its instances and traffic.
+    Show {
+        /// Its name.
+        #[arg(value_name = "NAME", value_parser = EndpointName::parse)]
+        name: EndpointName,
+    },
+}
+
+/// `shift`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ShiftArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ShiftCommand,
+}
+
+/// What can be done with shifts.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ShiftCommand {
+    /// Start a shift of an endpoint by a plan.
+    #[command(after_help = EXIT_CODES)]
+    Start {
+        /// Whose traffic to shift.
+        #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
+        endpoint: EndpointName,
+        /// The plan: a TOML file, or JSON if its name ends in .json; `-` reads TOML from standard input.
+        #[arg(value_name = "PLAN")]
+        plan: PathBuf,
+        /// Check everything and show what would be started; change nothing.
+        #[arg(long, conflicts_with_all = ["watch", "wait"])]
+        dry_run: bool,
+        /// Watch it until it is over.
+        #[arg(long, conflicts_with = "wait")]
+        watch: bool,
+        /// How long to wait.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Where a shift is, with its traffic and alarms.
+    #[command(after_help = EXIT_CODES)]
+    Status {
+        /// Which.
+        #[command(flatten)]
+        shift: ShiftRef,
+        /// How long to wait.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Watch a shift live until it is over; plain lines when the output is not a terminal.
+    #[command(after_help = EXIT_CODES)]
+    Watch {
+        /// Which.
+        #[command(flatten)]
+        shift: ShiftRef,
+    },
+    /// Hold at the present step; alarms go on.
+    Pause(Order),
+    /// Go on, or approve the next step.
+    Resume(Order),
+    /// Skip the remaining bakes and give green everything.
+    Promote(Order),
+    /// Roll back: all traffic to blue at once.
+    Abort(Order),
+    /// Why a shift is where it is, with the alarms' numbers and the timeline.
+    Explain {
+        /// Which.
+        #[command(flatten)]
+        shift: ShiftRef,
+    },
+}
+
+/// A shift, by itself or by its endpoint.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ShiftRef {
+    /// The shift's id, or an endpoint's name for its running or else newest shift.
+    // Both kinds of name have the same alphabet, so either is safe in a path.
+    #[arg(id = "shift", value_name = "ID|ENDPOINT", value_parser = ShiftId::parse)]
+    pub id_or_endpoint: ShiftId,
+}
+
+/// Whether and how long to wait for a shift's end.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct WaitArgs {
+    /// Wait until the shift is over.
+    #[arg(long)]
+    pub wait: bool,
+    /// Give up waiting after this long, such as 30m; the shift goes on.
+    #[arg(long, value_name = "D", requires = "wait", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// A command to a running shift.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Order {
+    /// Which.
+    #[command(flatten)]
+    pub shift: ShiftRef,
+    /// Why; goes into the journal and the events.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
+/// `events`
+#[derive(Clone, Debug, clap::Args)]
+pub struct EventsArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Go on with new events as they happen, also after a lost connection.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only events with an id above this.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub after: u64,
+    /// Only this endpoint's events.
+    #[arg(long, value_name = "NAME", value_parser = EndpointName::parse)]
+    pub endpoint: Option<EndpointName>,
+}
+
+/// `reload`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReloadArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Say what would change; change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Args::try_parse_from(line.split(' ')).map(|args| args.command)
+    }
+
+    #[test]
+    fn the_grammar_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_of_the_design_is_understood() {
+        for line in [
+            "snapback serve -c snapback.toml",
+            "snapback check -c snapback.toml --plan plan.toml",
+            "snapback check --plan plan.toml",
+            "snapback demo --json --stay --seed 7 --data 127.0.0.1:0 --admin-listen [::1]:0",
+            "snapback endpoint list",
+            "snapback endpoint show chat --output json",
+            "snapback shift start chat plan.toml --dry-run",
+            "snapback shift start chat plan.toml --watch",
+            "snapback shift start chat plan.toml --wait --timeout 1h30m",
+            "snapback shift status chat-1 --wait --timeout 30s --admin http://[::1]:9",
+            "snapback shift watch chat",
+            "snapback shift pause chat",
+            "snapback shift resume chat --reason checked",
+            "snapback shift promote chat",
+            "snapback shift abort chat --reason odd",
+            "snapback shift explain chat",
+            "snapback events --follow --after 3 --endpoint chat",
+            "snapback reload --dry-run",
+            "snapback model-server --version v1 --listen 127.0.0.1:0",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_exits_with_2_and_says_what_is_wrong() {
+        for (line, says) in [
+            ("snapback shift status chat --timeout 30s", "--wait"),
+            ("snapback shift status chat --wait --timeout 30", "whole number and a unit"),
+            ("snapback shift status a/b", "is not a shift id"),
+            ("snapback shift start chat plan.toml --dry-run --wait", "cannot be used with"),
+            ("snapback endpoint show -a", "unexpected argument"),
+            ("snapback endpoint list --admin ftp://x", "http://HOST:PORT"),
+            ("snapback check", "--config"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(says), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_demos_model_server_is_not_offered() {
+        assert!(!Args::command().render_long_help().to_string().contains("model-server"));
+    }
+}

@@ -1,0 +1,253 @@
+//! A small HTTP/1.1 client for the admin port.
+//!
+//! Every request has a connection of its own: a few requests a second to an admin port do not pay for a pool, and a connection
+//! that is never reused cannot be a stale one.
+
+use std::{io, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::admin_url::AdminUrl;
+use crate::admin::wire;
+
+/// Long enough for a connection across the world, short enough to be told soon that nobody is there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A start is answered once it is in the journal; a disk that takes longer than this is a failure in itself.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A hundred shifts with long histories fit into a few MiB.
+const BODY_LIMIT_BYTES: usize = 16 << 20;
+
+/// Asks one admin port.
+#[derive(Clone, Debug)]
+pub(super) struct Client {
+    url: AdminUrl,
+}
+
+/// A good answer's document.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    path: String,
+    body: Bytes,
+}
+
+/// Why there is no good answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    /// No connection. Safe to try again.
+    #[error("cannot reach the admin port at {url}")]
+    Unreachable {
+        url: AdminUrl,
+        #[source]
+        source: io::Error,
+    },
+    /// The connection broke, or what came over it is not HTTP.
+    #[error("lost the connection to {url}")]
+    Lost {
+        url: AdminUrl,
+        #[source]
+        source: hyper::Error,
+    },
+    /// The other side is silent.
+    #[error("{url} did not answer {path} within {}s", ANSWER_TIMEOUT.as_secs())]
+    Silent { url: AdminUrl, path: String },
+    /// The admin port says no, and why.
+    #[error("{}", describe(.0))]
+    Refused(Box<wire::Problem>),
+    /// Something else listens there.
+    #[error("{url}{path} answered {status} without saying why: is this Snapback's admin port?")]
+    Stranger { url: AdminUrl, path: String, status: StatusCode },
+    /// An answer past the limit.
+    #[error("the answer to {path} is longer than {BODY_LIMIT_BYTES} bytes")]
+    TooLong { path: String },
+    /// Not the document that this version of the command knows.
+    #[error("cannot read the answer to {path}: is the server of the same version as this command?")]
+    Unreadable {
+        path: String,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Client {
+    /// Connects to nothing yet.
+    pub(super) fn new(url: AdminUrl) -> Self {
+        Self { url }
+    }
+
+    /// The port that is asked.
+    pub(super) fn url(&self) -> &AdminUrl {
+        &self.url
+    }
+
+    /// `GET path`.
+    pub(super) async fn get(&self, path: &str) -> Result<Answer, ClientError> {
+        self.ask(request(Method::GET, path, &self.url, None)).await
+    }
+
+    /// `POST path` with a JSON document.
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        document: &impl serde::Serialize,
+    ) -> Result<Answer, ClientError> {
+        let body = serde_json::to_vec(document).expect("documents have text keys and no failing parts");
+        self.ask(request(Method::POST, path, &self.url, Some(body.into()))).await
+    }
+
+    /// `GET path` for its stream of events after the one with this id. Only the head has a time limit here.
+    pub(super) async fn open_stream(&self, path: &str, after: u64) -> Result<Incoming, ClientError> {
+        let mut request = request(Method::GET, path, &self.url, None);
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        request.headers_mut().insert("last-event-id", HeaderValue::from(after));
+        let path = path.to_owned();
+        let silent = || ClientError::Silent { url: self.url.clone(), path: path.clone() };
+        let response = timeout(ANSWER_TIMEOUT, self.send(request)).await.map_err(|_| silent())??;
+        if response.status() == StatusCode::OK {
+            return Ok(response.into_body());
+        }
+        let answer = timeout(ANSWER_TIMEOUT, self.collect(path.clone(), response)).await;
+        let answer = answer.map_err(|_| silent())?;
+        Err(answer.err().unwrap_or(ClientError::Stranger {
+            url: self.url.clone(),
+            path,
+            status: StatusCode::NO_CONTENT,
+        }))
+    }
+
+    /// A failure of the stream's body.
+    pub(super) fn lost(&self, source: hyper::Error) -> ClientError {
+        ClientError::Lost { url: self.url.clone(), source }
+    }
+
+    async fn ask(&self, request: http::Request<Full<Bytes>>) -> Result<Answer, ClientError> {
+        let path = request.uri().path().to_owned();
+        let whole = async {
+            let response = self.send(request).await?;
+            self.collect(path.clone(), response).await
+        };
+        match timeout(ANSWER_TIMEOUT, whole).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ClientError::Silent { url: self.url.clone(), path }),
+        }
+    }
+
+    async fn send(
+        &self,
+        request: http::Request<Full<Bytes>>,
+    ) -> Result<http::Response<Incoming>, ClientError> {
+        let unreachable = |source| ClientError::Unreachable { url: self.url.clone(), source };
+        let connecting = TcpStream::connect(self.url.host_and_port());
+        let socket = match timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(socket) => socket.map_err(unreachable)?,
+            Err(_) => return Err(unreachable(io::ErrorKind::TimedOut.into())),
+        };
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(socket)).await.map_err(|e| self.lost(e))?;
+        // Ends by itself once the response's body is read or dropped; its error reaches the caller through the response.
+        tokio::spawn(connection);
+        sender.send_request(request).await.map_err(|e| self.lost(e))
+    }
+
+    async fn collect(&self, path: String, response: http::Response<Incoming>) -> Result<Answer, ClientError> {
+        let status = response.status();
+        let body = match Limited::new(response.into_body(), BODY_LIMIT_BYTES).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Err(ClientError::TooLong { path }),
+            Err(error) => {
+                let source = error.downcast::<hyper::Error>().expect("a body fails by its limit or by hyper");
+                return Err(self.lost(*source));
+            }
+        };
+        if status.is_success() {
+            return Ok(Answer { path, body });
+        }
+        match serde_json::from_slice::<wire::Problem>(&body) {
+            Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
+            Err(_) => Err(ClientError::Stranger { url: self.url.clone(), path, status }),
+        }
+    }
+}
+
+impl Answer {
+    /// The document as a value.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|source| ClientError::Unreadable { path: self.path.clone(), source })
+    }
+
+    /// The document as it came.
+    pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+}
+
+impl ClientError {
+    /// Whether the same request may well succeed later: the server is away, or says that it is not ready.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. } => true,
+            Self::Refused(problem) => problem.status == StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stranger { .. } | Self::TooLong { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Whether there is no such thing.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(problem) if problem.status == StatusCode::NOT_FOUND)
+    }
+
+    /// What to try next.
+    pub(super) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unreachable { .. } => Some(
+                "start a proxy with `snapback serve -c FILE`, or name its admin port with --admin URL or SNAPBACK_ADMIN",
+            ),
+            Self::Refused(problem) if problem.running_shift.is_some() => {
+                Some("see it with `snapback shift status ID`, end it with `snapback shift abort ID`")
+            }
+            Self::Lost { .. }
+            | Self::Silent { .. }
+            | Self::Refused(_)
+            | Self::Stranger { .. }
+            | Self::TooLong { .. }
+            | Self::Unreadable { .. } => None,
+        }
+    }
+}
+
+fn request(method: Method, path: &str, url: &AdminUrl, body: Option<Bytes>) -> http::Request<Full<Bytes>> {
+    let mut request = http::Request::new(Full::new(Bytes::new()));
+    *request.method_mut() = method;
+    *request.uri_mut() = path.parse().expect("paths are made of checked names and numbers");
+    let host = HeaderValue::from_str(&url.authority()).expect("a parsed authority is a header value");
+    request.headers_mut().insert(header::HOST, host);
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if let Some(body) = body {
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.body_mut() = Full::new(body);
+    }
+    request
+}
+
+/// A problem document for people: its detail, and each key problem on a line.
+fn describe(problem: &wire::Problem) -> String {
+    let mut text = if problem.detail.is_empty() { problem.title.clone() } else { problem.detail.clone() };
+    for wire::KeyProblem { key, line, message } in &problem.problems {
+        let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        let key = if key.is_empty() { String::new() } else { format!("{key}: ") };
+        text.push_str(&format!("\n  {line}{key}{message}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! A shift in plain sentences: for line mode, for `status`, and for what stays on the terminal when the live view has gone.
+
+use super::text::{
+    count, exact_percent, millis, moment, per_second, percent, seconds_between, seconds_until, span,
+};
+use crate::{admin::wire, time::WallTime, weight::Share};
+
+/// A running shift on one line: where it is, what green gets and how it does beside blue, the nearest alarm, and what is next.
+pub fn line(shift: &wire::Shift) -> String {
+    let mut parts = vec![format!("{} {}", shift.endpoint, standing(shift)), place(shift)];
+    let got = shift.share_got.map(|got| format!(" (got {})", exact_percent(got))).unwrap_or_default();
+    parts.push(format!("green {}{got}", shift.share));
+    if !shift.over {
+        let (blue, green) = (&shift.fleets.blue.recent, &shift.fleets.green.recent);
+        parts.push(format!("{} req/s", per_second(blue.rate + green.rate)));
+        parts.push(format!("errors {} (blue {})", percent(green.error_rate), percent(blue.error_rate)));
+        parts.push(format!("p99 {} (blue {})", millis(green.p99_ms), millis(blue.p99_ms)));
+        parts.extend(nearest(&shift.alarms));
+        parts.push(format!("next: {}", shift.next.what));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join(", ")
+}
+
+/// How a shift ended and why, in a few lines; for a running one, where it is.
+pub fn outcome(shift: &wire::Shift) -> String {
+    let took = match (moment(&shift.started_at), shift.ended_at.as_deref().and_then(moment)) {
+        (Some(started), Some(ended)) => format!(" after {}", span(seconds_between(started, ended))),
+        (None, _) | (_, None) => String::new(),
+    };
+    let wire::Shift { endpoint, blue_version: blue, green_version: green, .. } = shift;
+    let verdict = match shift.state.as_str() {
+        "promoted" => format!("{endpoint}: {green} is promoted{took}"),
+        "rolled_back" => format!("{endpoint}: rolled back from {green} to {blue}{took}"),
+        _ => format!("{endpoint}: {}", standing(shift)),
+    };
+    let mut lines = vec![verdict];
+    lines.extend(shift.cause.as_ref().map(|cause| format!("  cause: {}", cause.text)));
+    lines.extend(decision(shift).into_iter().map(|fact| format!("  {fact}")));
+    lines.join("\n")
+}
+
+/// What is known of the decision to go back, a figure a line; nothing before there is one.
+pub(in crate::cli) fn decision(shift: &wire::Shift) -> Vec<String> {
+    let mut facts = Vec::new();
+    if let Some(ms) = shift.decision_ms {
+        facts.push(format!("decided {} after the response that tipped the alarm", millis(Some(ms))));
+    }
+    match shift.publish_to_last_green_dispatch_ms {
+        Some(ms) if ms > 0.0 => facts.push(format!(
+            "last request dealt to green {} after the blue-only table was out",
+            millis(Some(ms))
+        )),
+        Some(_) => facts.push("no request dealt to green after the blue-only table was out".to_owned()),
+        None => {}
+    }
+    if let Some(responses) = shift.green_responses_to_decision {
+        let in_flight = shift
+            .green_in_flight_at_decision
+            .map(|number| format!(", {} more in flight", count(number)))
+            .unwrap_or_default();
+        facts.push(format!("{} green responses when the decision fell{in_flight}", count(responses)));
+    }
+    facts
+}
+
+/// The state with the versions: `v1 -> v2 baking`.
+pub(in crate::cli) fn standing(shift: &wire::Shift) -> String {
+    let wire::Shift { blue_version: blue, green_version: green, state, .. } = shift;
+    format!("{blue} -> {green} {}", state.replace('_', " "))
+}
+
+/// `step 2 of 4`; empty before the first step.
+pub(in crate::cli) fn place(shift: &wire::Shift) -> String {
+    shift.step.map(|step| format!("step {step} of {}", shift.steps.len())).unwrap_or_default()
+}
+
+/// What comes next and when: `step 3 of 4: 50% to green, in 47s`.
+pub(in crate::cli) fn next(next: &wire::Next, now: WallTime) -> String {
+    match next.at.as_deref().and_then(moment) {
+        Some(at) => format!("{}, in {}", next.what, span(seconds_until(now, at))),
+        None => next.what.clone(),
+    }
+}
+
+/// What a text such as `25%` leaves to blue; the text itself where it is not a share.
+pub(super) fn complement(share: &str) -> String {
+    Share::parse(share).map_or_else(|_| share.to_owned(), |share| share.complement().to_string())
+}
+
+fn nearest(alarms: &[wire::Alarm]) -> Option<String> {
+    let raised = alarms.iter().find(|alarm| alarm.state == "alarm");
+    if let Some(alarm) = raised {
+        return Some(format!("alarm {} raised", alarm.name));
+    }
+    let alarm = alarms.iter().max_by(|a, b| a.nearness.total_cmp(&b.nearness))?;
+    Some(format!("nearest alarm {} at {:.0}%", alarm.name, alarm.nearness * 100.0))
+}
