@@ -1,34 +1,84 @@
-//! The engine.
+//! The engine: a shift's memory, and the one place where a decision takes hold.
 
-use super::{Effect, Input, Refusal, ShiftPlan, Snapshot, State};
+use std::time::Duration;
+
+use super::{Effect, Input, Refusal, ShiftPlan, Snapshot, State, decision::Decision, invariants};
 use crate::{time::Moment, weight::Share};
 
 /// One run of a plan.
+///
+/// [`Shift::step`] is all that changes it, and depends on nothing but the shift, the moment and the input. Moments never go back.
 #[derive(Clone, Debug)]
 pub struct Shift {
     plan: ShiftPlan,
     state: State,
+    /// How long the shift had been running at `as_of`. A start on the monotonic clock would not do: after a restart it lies before the
+    /// new process's first moment.
+    elapsed: Duration,
+    as_of: Moment,
+    reached: Option<usize>,
+    restarts: u32,
 }
 
 impl Shift {
-    /// A shift that has not begun; feed it [`Input::Start`].
-    pub fn new(_plan: ShiftPlan, _now: Moment) -> Self {
-        todo!()
+    /// A shift that has not begun; feed it [`Input::Start`]. Its execution timeout counts from now.
+    pub fn new(plan: ShiftPlan, now: Moment) -> Self {
+        let state = State::Preparing { ready_by: now.after(plan.limits().ready_timeout) };
+        Self { plan, state, elapsed: Duration::ZERO, as_of: now, reached: None, restarts: 0 }
     }
 
     /// A shift from the journal; feed it [`Input::Restarted`].
-    pub fn restore(_plan: ShiftPlan, _snapshot: &Snapshot, _now: Moment) -> Self {
-        todo!()
+    ///
+    /// The snapshot must be of a run of this very plan, which the journal checks when it reads one.
+    pub fn restore(plan: ShiftPlan, snapshot: &Snapshot, now: Moment) -> Self {
+        let Snapshot { state, elapsed, step, restarts } = snapshot.clone();
+        let state = state.with_moments(|left| now.after(left.since(Moment::default())));
+        Self { plan, state, elapsed, as_of: now, reached: step, restarts }
     }
 
     /// Takes an input and says what to do about it. Only commands are ever refused, and a refusal changes nothing.
-    pub fn step(&mut self, _now: Moment, _input: Input) -> Result<Vec<Effect>, Refusal> {
-        todo!()
+    ///
+    /// A command whose aim is reached already is accepted and does nothing, so that a client may repeat one whose answer it missed:
+    /// pause of a paused shift, resume of one that goes on, promote of a promoted one, abort of one that rolls back. No command is
+    /// accepted that would keep green going under a raised alarm: pause then rolls back, resume and promote are refused.
+    pub fn step(&mut self, now: Moment, input: Input) -> Result<Vec<Effect>, Refusal> {
+        let before = cfg!(debug_assertions).then(|| (self.clone(), input.clone()));
+        if let Input::Restarted { downtime } = input
+            && !self.state.is_terminal()
+        {
+            self.elapsed = self.elapsed(now).saturating_add(downtime);
+            self.as_of = now;
+            self.restarts = self.restarts.saturating_add(1);
+        }
+        let Decision { state, effects } = self.decide(now, input)?;
+        if state.is_terminal() && !self.state.is_terminal() {
+            self.elapsed = self.elapsed(now);
+            self.as_of = now;
+        }
+        self.state = state;
+        for effect in &effects {
+            if let Effect::BeginStep(step) = effect {
+                self.reached = self.reached.max(Some(*step));
+            }
+        }
+        if let Some((before, input)) = before {
+            invariants::check(&before, now, &input, self, &effects);
+        }
+        Ok(effects)
     }
 
-    /// When the engine wants a `Wake`, at the latest (S9). `None` when over, or when it waits for a named input without a deadline.
+    /// When the engine wants a `Wake`, at the latest (S9). `None` when over.
+    ///
+    /// A standing that changes is worth a `Wake` at any time: a shift that holds for want of data has no other way to learn of it.
     pub fn wake_at(&self) -> Option<Moment> {
-        todo!()
+        match self.state {
+            State::Preparing { ready_by: ends }
+            | State::Baking { ends, .. }
+            | State::TerminationWait { ends } => Some(ends.min(self.deadline())),
+            State::Holding { .. } | State::Paused { .. } => Some(self.deadline()),
+            State::Retiring { drain_by } | State::RollingBack { drain_by, .. } => Some(drain_by),
+            State::Promoted | State::RolledBack { .. } => None,
+        }
     }
 
     /// Where it is.
@@ -41,13 +91,39 @@ impl Shift {
         &self.plan
     }
 
-    /// Green's share as of the last effects.
+    /// Green's share as of the last effects. It follows from the state, so the two cannot disagree; what was green and has been adopted
+    /// counts as green to the end of the shift.
     pub fn share(&self) -> Share {
-        todo!()
+        match self.state {
+            State::Preparing { .. } | State::RollingBack { .. } | State::RolledBack { .. } => Share::NONE,
+            State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. } => {
+                self.plan.steps()[step].share
+            }
+            State::TerminationWait { .. } | State::Retiring { .. } | State::Promoted => Share::ALL,
+        }
     }
 
     /// For the journal.
-    pub fn snapshot(&self, _now: Moment) -> Snapshot {
-        todo!()
+    pub fn snapshot(&self, now: Moment) -> Snapshot {
+        Snapshot {
+            state: self.state.clone().with_moments(|moment| Moment::default().after(moment.since(now))),
+            elapsed: self.elapsed(now),
+            step: self.reached,
+            restarts: self.restarts,
+        }
+    }
+
+    /// When the execution timeout ends (S10).
+    pub(super) fn deadline(&self) -> Moment {
+        self.as_of.after(self.plan.limits().execution_timeout.saturating_sub(self.elapsed))
+    }
+
+    /// How long the shift has been running, downtime and pauses included; stands still once it is over.
+    fn elapsed(&self, now: Moment) -> Duration {
+        if self.state.is_terminal() {
+            self.elapsed
+        } else {
+            self.elapsed.saturating_add(now.since(self.as_of))
+        }
     }
 }

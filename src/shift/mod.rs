@@ -2,6 +2,15 @@
 //!
 //! Pure: no clock, no I/O, no knowledge of alarms' statistics. The driver in `control` feeds it and carries its effects out.
 //!
+//! ```text
+//! preparing -> baking 0 -> baking 1 -> .. -> termination_wait -> retiring -> promoted
+//!     |         |  ^ holding, paused              |
+//!     +---------+--+------------------------------+--> rolling_back -> rolled_back
+//! ```
+//!
+//! Blue serves on until `retiring`, so from every state before it the way back is one table away. From `retiring` on there is none:
+//! blue is being let go, and a bad green is then the business of the next shift.
+//!
 //! Invariants, cited by number in asserts and tests:
 //! - S1 shares add up to the whole.
 //! - S2 green's share never rises while an alarm is raised or has too little data (unless the plan says otherwise).
@@ -14,7 +23,10 @@
 //! - S9 every non-terminal state has a wake-up or waits for a named input.
 //! - S10 a shift ends within its execution timeout, by rollback if need be.
 
+mod command;
+mod decision;
 mod engine;
+mod invariants;
 mod plan;
 mod state;
 
@@ -23,3 +35,6 @@ pub use plan::{
     Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Step, Strategy, StrategyKind,
 };
 pub use state::{Cause, Command, Effect, Input, PauseReason, Refusal, Snapshot, Standing, State};
+
+#[cfg(test)]
+mod tests;

@@ -129,7 +129,7 @@ pub enum Command {
 /// What happens to a shift.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
-    /// Begin.
+    /// Begin; answered by `Provision`. To be fed once, at the moment of [`super::Shift::new`].
     Start,
     /// Green is provisioned and ready.
     GreenReady,
@@ -190,6 +190,12 @@ pub enum Refusal {
         /// `resume` or `promote`.
         command: &'static str,
     },
+    /// The execution timeout has passed, so the shift is about to roll back (S10).
+    #[error("cannot {command}: the execution timeout has passed and the shift is about to roll back")]
+    TimedOut {
+        /// `pause`, `resume` or `promote`.
+        command: &'static str,
+    },
     /// Promote before green is ready.
     #[error("cannot promote: green is not ready yet")]
     GreenNotReady,
@@ -227,6 +233,36 @@ impl State {
     /// Whether the shift is over.
     pub const fn is_terminal(&self) -> bool {
         matches!(self, Self::Promoted | Self::RolledBack { .. })
+    }
+
+    /// Whether the shift can still roll back: blue is there, and the shift is not on its way back already. From [`State::Retiring`] on
+    /// there is no way back.
+    pub const fn has_way_back(&self) -> bool {
+        match self {
+            Self::Preparing { .. }
+            | Self::Baking { .. }
+            | Self::Holding { .. }
+            | Self::Paused { .. }
+            | Self::TerminationWait { .. } => true,
+            Self::Retiring { .. } | Self::RollingBack { .. } | Self::Promoted | Self::RolledBack { .. } => {
+                false
+            }
+        }
+    }
+
+    /// The same state with its moment, if it has one, told by another clock.
+    pub(super) fn with_moments(self, told: impl FnOnce(Moment) -> Moment) -> Self {
+        match self {
+            Self::Preparing { ready_by } => Self::Preparing { ready_by: told(ready_by) },
+            Self::Baking { step, ends } => Self::Baking { step, ends: told(ends) },
+            Self::Holding { step } => Self::Holding { step },
+            Self::Paused { step, remaining, reason } => Self::Paused { step, remaining, reason },
+            Self::TerminationWait { ends } => Self::TerminationWait { ends: told(ends) },
+            Self::Retiring { drain_by } => Self::Retiring { drain_by: told(drain_by) },
+            Self::RollingBack { cause, drain_by } => Self::RollingBack { cause, drain_by: told(drain_by) },
+            Self::Promoted => Self::Promoted,
+            Self::RolledBack { cause } => Self::RolledBack { cause },
+        }
     }
 }
 

@@ -1,0 +1,258 @@
+//! A seeded simulation: random plans, random inputs at random moments, restarts among them.
+//!
+//! The engine's own checks run at every step. The simulation adds what a single step cannot show: it keeps its own account of time,
+//! bakes and shares, and a second shift that is put back from snapshots all the time, in a clock of its own, and must do the same.
+
+use std::collections::BTreeSet;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::*;
+use crate::{
+    fleet::Side,
+    shift::{Cause, Command, Effect, Input, PauseReason, Refusal, Shift, Standing, State},
+    time::Moment,
+};
+
+const SEEDS: u64 = 2_000;
+const INPUTS: usize = 60;
+
+/// Says which seed it was when a test panics.
+struct Seed(u64);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the simulation failed with seed {}", self.0);
+        }
+    }
+}
+
+struct World {
+    random: StdRng,
+    now: Moment,
+    /// Since the start, by a clock that no restart stops.
+    real: Duration,
+    shift: Shift,
+    /// Put back from a snapshot now and then; `twin_lag` is how far its clock is behind.
+    twin: Shift,
+    twin_lag: Duration,
+    standing: Standing,
+    /// Time spent baking the step that green is in.
+    baked: Duration,
+    share: Share,
+    /// When there was no way back any more, or the shift was on it.
+    decided: Option<Duration>,
+}
+
+#[test]
+fn whatever_happens_the_invariants_hold_and_the_shift_ends_by_its_own_wake_ups() {
+    let mut ends = BTreeSet::new();
+    for seed in 0..SEEDS {
+        let seed = Seed(seed);
+        let mut world = World::new(seed.0);
+        world.feed(Input::Start);
+        for _ in 0..INPUTS {
+            world.go_on();
+        }
+        world.let_be();
+        let state = world.shift.state();
+        ends.insert(if let State::RolledBack { cause } = state { cause.as_str() } else { state.as_str() });
+    }
+    let all = [
+        "aborted",
+        "alarm",
+        "execution_timeout",
+        "green_gone",
+        "green_not_ready",
+        "no_data",
+        "promoted",
+        "restart",
+    ];
+    assert_eq!(ends, BTreeSet::from(all), "the simulation comes to every end there is");
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let plan = random_plan(&mut random);
+        let now = Moment::default().after(span("1s"));
+        let shift = Shift::new(plan, now);
+        Self {
+            random,
+            now,
+            real: Duration::ZERO,
+            twin: shift.clone(),
+            shift,
+            twin_lag: Duration::ZERO,
+            standing: Standing::Clear,
+            baked: Duration::ZERO,
+            share: Share::NONE,
+            decided: None,
+        }
+    }
+
+    /// Something happens: the wake-up that the engine asked for, if it is due first, or anything else.
+    fn go_on(&mut self) {
+        let pause = Duration::from_millis([0, 10, 5_000, 60_000, 300_000][self.random.random_range(0..5)]);
+        self.standing = match (&self.standing, self.random.random_range(0..40)) {
+            (Standing::Breached(_), _) => self.standing.clone(),
+            (_, 0) => Standing::Breached(Cause::Alarm { name: "errors".into(), evidence: String::new() }),
+            (_, 1..8) => Standing::InsufficientData,
+            (_, 8..20) => Standing::Clear,
+            (_, _) => self.standing.clone(),
+        };
+        if let Some(due) = self.shift.wake_at().filter(|due| due.since(self.now) <= pause) {
+            self.pass(due.since(self.now));
+            self.feed(Input::Wake(self.standing.clone()));
+            return;
+        }
+        self.pass(pause);
+        if self.random.random_range(0..25) == 0 {
+            self.restart();
+            return;
+        }
+        let input = self.random_input();
+        self.feed(input);
+    }
+
+    fn random_input(&mut self) -> Input {
+        match self.random.random_range(0..60) {
+            0..12 => Input::GreenReady,
+            12 => Input::GreenFailed { reason: "gone".into() },
+            13 => Input::GreenGone,
+            14..20 => Input::Drained(Side::Blue),
+            20..26 => Input::Drained(Side::Green),
+            26..32 => Input::Command(Command::Pause, self.standing.clone()),
+            32..44 => Input::Command(Command::Resume, self.standing.clone()),
+            44 => Input::Command(Command::Promote, self.standing.clone()),
+            45 => Input::Command(Command::Abort, self.standing.clone()),
+            46 => Input::Start,
+            _ => Input::Wake(self.standing.clone()),
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        if matches!(self.shift.state(), State::Baking { .. }) {
+            self.baked += time;
+        }
+        self.now = self.now.after(time);
+        self.real += time;
+    }
+
+    /// The process dies and comes back; the journal has the shift as of its last input, and the clock begins anew.
+    fn restart(&mut self) {
+        let downtime = Duration::from_secs([0, 1, 600][self.random.random_range(0..3)]);
+        let snapshot = self.shift.snapshot(self.now);
+        self.real += downtime;
+        if let Some(decided) = &mut self.decided {
+            *decided += downtime;
+        }
+        self.now = Moment::default().after(span("1s"));
+        self.twin_lag = Duration::ZERO;
+        self.shift = Shift::restore(self.shift.plan().clone(), &snapshot, self.now);
+        self.twin = self.shift.clone();
+        if self.standing != Standing::Clear {
+            self.standing = Standing::InsufficientData;
+        }
+        self.feed(Input::Restarted { downtime });
+    }
+
+    fn feed(&mut self, input: Input) {
+        let before = self.shift.clone();
+        let result = self.shift.step(self.now, input.clone());
+        self.compare_with_twin(&input, &result);
+        for effect in result.into_iter().flatten() {
+            self.account(&before, &input, &effect);
+        }
+        let state = self.shift.state();
+        assert_eq!(self.share, self.shift.share(), "the share published is the share told");
+        if !state.has_way_back() {
+            let decided = *self.decided.get_or_insert(self.real);
+            let drain = self.shift.plan().limits().drain_timeout;
+            assert!(state.is_terminal() || self.real <= decided + drain, "a drain has an end (S10)");
+        } else if matches!(input, Input::Wake(_) | Input::Restarted { .. }) {
+            assert!(self.real < self.shift.plan().limits().execution_timeout, "time is up (S10)");
+        }
+    }
+
+    /// What each effect means for what is known so far.
+    fn account(&mut self, before: &Shift, input: &Input, effect: &Effect) {
+        match effect {
+            Effect::BeginStep(step) => {
+                let skips = matches!(input, Input::Command(Command::Promote, _) | Input::Restarted { .. });
+                if let Some(last) = step.checked_sub(1).filter(|_| !skips) {
+                    assert!(self.baked >= before.plan().steps()[last].bake, "a step bakes in full (S5)");
+                }
+                let over = matches!(self.shift.state(), State::Paused { reason: PauseReason::Approval, .. });
+                self.baked = if over { self.baked } else { Duration::ZERO };
+            }
+            Effect::PublishShare(share) => {
+                let breached = matches!(self.standing, Standing::Breached(_));
+                // Readiness is news from a time in which green had no traffic that an alarm could have been about.
+                assert!(*share <= self.share || !breached || *input == Input::GreenReady, "raised (S2)");
+                assert!(*share <= self.share || self.decided.is_none(), "no way forward from the way back");
+                self.share = *share;
+            }
+            Effect::Provision => assert!(before.state().has_way_back()),
+            Effect::Adopt => assert_eq!(self.share, Share::ALL, "blue goes when green has everything"),
+            Effect::Drain(side) => {
+                let idle = if *side == Side::Blue { Share::ALL } else { Share::NONE };
+                assert_eq!(self.share, idle, "what drains gets nothing new");
+            }
+            Effect::Retire(_) | Effect::Finish => assert!(self.shift.state().is_terminal()),
+        }
+    }
+
+    /// S6, at every step: a shift put back from the journal answers as the one that never went away.
+    fn compare_with_twin(&mut self, input: &Input, result: &Result<Vec<Effect>, Refusal>) {
+        let twin_now = Moment::default().after(self.now.since(Moment::default().after(self.twin_lag)));
+        assert_eq!(self.twin.step(twin_now, input.clone()), *result, "S6");
+        assert_eq!(self.twin.snapshot(twin_now), self.shift.snapshot(self.now), "S6");
+        if self.random.random_range(0..4) == 0 {
+            self.twin_lag = self.now.since(Moment::default());
+            let snapshot = self.shift.snapshot(self.now);
+            self.twin = Shift::restore(self.shift.plan().clone(), &snapshot, Moment::default());
+        }
+    }
+
+    /// No inputs any more but the wake-ups asked for. A step takes one, its hold another.
+    fn let_be(&mut self) {
+        for _ in 0..2 * self.shift.plan().steps().len() + 3 {
+            let Some(due) = self.shift.wake_at() else { break };
+            self.pass(due.since(self.now));
+            self.feed(Input::Wake(self.standing.clone()));
+        }
+        assert!(self.shift.state().is_terminal(), "{:?} never ends (S9)", self.shift);
+    }
+}
+
+fn random_plan(random: &mut StdRng) -> ShiftPlan {
+    let seconds =
+        |random: &mut StdRng, choices: [u64; 4]| Duration::from_secs(choices[random.random_range(0..4)]);
+    let shares: BTreeSet<u16> =
+        (0..random.random_range(1..5)).map(|_| random.random_range(1..=Share::WHOLE)).collect();
+    let steps: Vec<Step> = shares
+        .into_iter()
+        .map(|points| {
+            let share = Share::from_basis_points(points).unwrap();
+            let bake = seconds(random, [0, 1, 60, 300]);
+            if random.random_range(0..4) == 0 {
+                Step::with_approval(share, bake)
+            } else {
+                Step::new(share, bake)
+            }
+        })
+        .collect();
+    let whole = steps.last().is_some_and(|step| step.share == Share::ALL);
+    let final_bake = (!whole).then(|| seconds(random, [0, 1, 60, 300]));
+    let limits = ShiftLimits {
+        execution_timeout: span("30m") + seconds(random, [0, 60, 1_000, 8_000]),
+        termination_wait: seconds(random, [0, 0, 1, 120]),
+        drain_timeout: seconds(random, [0, 1, 30, 60]),
+        ready_timeout: seconds(random, [1, 60, 300, 10_000]),
+        no_data: [NoData::Hold, NoData::Pass, NoData::Fail][random.random_range(0..3)],
+        on_restart: [OnRestart::Continue, OnRestart::RollBack][random.random_range(0..2)],
+    };
+    ShiftPlan::new(Strategy::Steps { steps, final_bake }, limits).unwrap()
+}

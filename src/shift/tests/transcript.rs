@@ -1,0 +1,120 @@
+//! Transcripts: one line per input, `moment input -> state | effects`.
+//!
+//! A test writes the whole transcript as it should be. The inputs on the left are fed to a shift, and what it says is compared with
+//! the right.
+
+use std::time::Duration;
+
+use crate::{
+    fleet::Side,
+    shift::{Cause, Command, Effect, Input, PauseReason, Shift, ShiftPlan, Standing, State},
+    time::{Moment, format_duration, parse_duration},
+};
+
+/// Runs the inputs of a transcript and panics, with the whole transcript as it is, where it differs.
+///
+/// Inputs: `start`, `green ready`, `green failed`, `green gone`, `wake STANDING`, `blue drained`, `green drained`, `COMMAND STANDING`, and
+/// `restart`, which restores the shift as it was written down at the input before. Standings: `clear`, `no data`, `breach`.
+#[track_caller]
+pub(super) fn check(plan: ShiftPlan, expected: &str) {
+    let mut shift = Shift::new(plan, Moment::default());
+    let mut recorded = Moment::default();
+    let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut actual = Vec::new();
+    for line in &expected {
+        let said = line.split(" -> ").next().unwrap().trim();
+        let (moment, words) = said.split_once(' ').unwrap();
+        let now = Moment::default().after(parse_duration(moment).unwrap());
+        let input = if words.trim() == "restart" {
+            shift = Shift::restore(shift.plan().clone(), &shift.snapshot(recorded), now);
+            Input::Restarted { downtime: now.since(recorded) }
+        } else {
+            parse_input(words.trim())
+        };
+        recorded = now;
+        let before = shift.clone();
+        let answer = match shift.step(now, input) {
+            Ok(effects) => format!("{}{}", write_state(shift.state()), write_effects(&effects)),
+            Err(refusal) => {
+                assert_eq!(before.state(), shift.state(), "a refusal changes nothing");
+                assert_eq!(before.snapshot(now), shift.snapshot(now), "a refusal changes nothing");
+                refusal.to_string()
+            }
+        };
+        actual.push(format!("{said} -> {answer}"));
+    }
+    assert!(actual == expected, "the transcript is\n{}\n", actual.join("\n"));
+}
+
+fn parse_input(words: &str) -> Input {
+    let (first, rest) = words.split_once(' ').unwrap_or((words, ""));
+    let command = |command| Input::Command(command, parse_standing(rest));
+    match (first, rest) {
+        ("start", "") => Input::Start,
+        ("green", "ready") => Input::GreenReady,
+        ("green", "failed") => Input::GreenFailed { reason: "no such image".to_owned() },
+        ("green", "gone") => Input::GreenGone,
+        ("blue", "drained") => Input::Drained(Side::Blue),
+        ("green", "drained") => Input::Drained(Side::Green),
+        ("wake", standing) => Input::Wake(parse_standing(standing)),
+        ("pause", _) => command(Command::Pause),
+        ("resume", _) => command(Command::Resume),
+        ("promote", _) => command(Command::Promote),
+        ("abort", _) => command(Command::Abort),
+        _ => panic!("{words:?} is not an input"),
+    }
+}
+
+fn parse_standing(word: &str) -> Standing {
+    match word {
+        "clear" => Standing::Clear,
+        "no data" => Standing::InsufficientData,
+        "breach" => Standing::Breached(Cause::Alarm {
+            name: "errors".to_owned(),
+            evidence: "9 of 12 failed".to_owned(),
+        }),
+        _ => panic!("{word:?} is not a standing"),
+    }
+}
+
+fn write_state(state: &State) -> String {
+    match state {
+        State::Preparing { ready_by } => format!("preparing until {}", write(*ready_by)),
+        State::Baking { step, ends } => format!("baking {step} until {}", write(*ends)),
+        State::Holding { step } => format!("holding {step}"),
+        State::Paused { step, remaining, reason: PauseReason::Operator } => {
+            format!("paused {step} by operator, {} left", format_duration(*remaining))
+        }
+        State::Paused { step, remaining, reason: PauseReason::Approval } => {
+            assert_eq!(*remaining, Duration::ZERO, "approval comes after the bake");
+            format!("paused {step} for approval")
+        }
+        State::TerminationWait { ends } => format!("termination wait until {}", write(*ends)),
+        State::Retiring { drain_by } => format!("retiring blue until {}", write(*drain_by)),
+        State::RollingBack { cause, drain_by } => {
+            format!("rolling back ({}) until {}", cause.as_str(), write(*drain_by))
+        }
+        State::Promoted => "promoted".to_owned(),
+        State::RolledBack { cause } => format!("rolled back ({})", cause.as_str()),
+    }
+}
+
+fn write(moment: Moment) -> String {
+    format_duration(moment.since(Moment::default()))
+}
+
+fn write_effects(effects: &[Effect]) -> String {
+    let effects: Vec<String> = effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::Provision => "provision".to_owned(),
+            Effect::BeginStep(step) => format!("begin {step}"),
+            Effect::PublishShare(share) => format!("publish {share}"),
+            Effect::Drain(side) => format!("drain {side}"),
+            Effect::Retire(side) => format!("retire {side}"),
+            Effect::Adopt => "adopt green".to_owned(),
+            Effect::Finish => "finish".to_owned(),
+        })
+        .collect();
+    if effects.is_empty() { String::new() } else { format!(" | {}", effects.join(", ")) }
+}
