@@ -1,0 +1,146 @@
+//! Every metric, and the closed sets that labels come from.
+//!
+//! Units are base units and end the name; counters end in `_total` (<https://prometheus.io/docs/practices/naming/>). `fleet` is `blue`
+//! or `green`; `endpoint`, `instance` and `alarm` are names that operators gave.
+
+use super::exposition::{Family, Kind};
+
+/// The value of `state` for an endpoint without a running shift.
+pub(super) const NO_SHIFT: &str = "none";
+
+/// The values of `state` in [`SHIFT_STATE`]: no shift, and the states of one that is not over.
+pub(super) const SHIFT_STATES: [&str; 8] =
+    [NO_SHIFT, "preparing", "baking", "holding", "paused", "termination_wait", "retiring", "rolling_back"];
+
+/// The values of `status_class`, at the index that the meters use.
+pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+const FLEET: [&str; 2] = ["endpoint", "fleet"];
+
+const fn counter<const LABELS: usize>(
+    name: &'static str,
+    labels: [&'static str; LABELS],
+    help: &'static str,
+) -> Family<LABELS> {
+    Family { name, kind: Kind::Counter, help, labels }
+}
+
+const fn gauge<const LABELS: usize>(
+    name: &'static str,
+    labels: [&'static str; LABELS],
+    help: &'static str,
+) -> Family<LABELS> {
+    Family { name, kind: Kind::Gauge, help, labels }
+}
+
+const fn histogram(name: &'static str, help: &'static str) -> Family<2> {
+    Family { name, kind: Kind::Histogram, help, labels: FLEET }
+}
+
+pub(super) const REQUESTS: Family<3> = counter(
+    "snapback_requests_total",
+    ["endpoint", "fleet", "outcome"],
+    "Requests that ended, by what they came to; a client that went away counts for nobody",
+);
+pub(super) const FAILURES: Family<3> = counter(
+    "snapback_failures_total",
+    ["endpoint", "fleet", "kind"],
+    "Requests that the fleet failed, by how it failed",
+);
+pub(super) const RESPONSES: Family<3> = counter(
+    "snapback_responses_total",
+    ["endpoint", "fleet", "status_class"],
+    "Responses of model servers, by the hundreds of their status",
+);
+pub(super) const REQUEST_DURATION: Family<2> = histogram(
+    "snapback_request_duration_seconds",
+    "Time from dispatch to the last byte of the response, of requests that got a complete answer",
+);
+pub(super) const FIRST_BYTE: Family<2> =
+    histogram("snapback_first_byte_seconds", "Time from dispatch to the head of the response");
+pub(super) const REQUEST_BODY_BYTES: Family<2> =
+    counter("snapback_request_body_bytes_total", FLEET, "Bytes of request bodies passed to model servers");
+pub(super) const RESPONSE_BODY_BYTES: Family<2> =
+    counter("snapback_response_body_bytes_total", FLEET, "Bytes of response bodies passed to clients");
+pub(super) const RETRIES: Family<2> = counter(
+    "snapback_retries_total",
+    FLEET,
+    "Requests sent again on a fresh connection because a reused one had been closed",
+);
+pub(super) const IN_FLIGHT: Family<2> =
+    gauge("snapback_in_flight", FLEET, "Requests that were dealt to the fleet and have not ended");
+pub(super) const SHARE_TARGET: Family<2> =
+    gauge("snapback_share_target", FLEET, "Share of the requests that the fleet is to get, 0 to 1");
+pub(super) const INSTANCE_HEALTHY: Family<3> = gauge(
+    "snapback_instance_healthy",
+    ["endpoint", "fleet", "instance"],
+    "Whether the instance passes its health checks; 0 also before the first check has ended",
+);
+pub(super) const SHIFT_STATE: Family<2> =
+    gauge("snapback_shift_state", ["endpoint", "state"], "1 for the state that the endpoint's shift is in");
+pub(super) const ALARM_EVIDENCE: Family<2> = gauge(
+    "snapback_alarm_evidence",
+    ["endpoint", "alarm"],
+    "Evidence against green in nats: e to this power are the odds against chance",
+);
+pub(super) const ALARM_THRESHOLD: Family<2> =
+    gauge("snapback_alarm_threshold", ["endpoint", "alarm"], "Evidence in nats at which the alarm is raised");
+pub(super) const ALARM_STATE: Family<3> = gauge(
+    "snapback_alarm_state",
+    ["endpoint", "alarm", "state"],
+    "1 for the state that the running shift's alarm is in",
+);
+pub(super) const TABLE_GENERATION: Family<0> =
+    gauge("snapback_table_generation", [], "Number of the route table that the data plane serves by");
+pub(super) const CONNECTIONS: Family<1> =
+    gauge("snapback_connections", ["worker"], "Client connections that the worker holds");
+pub(super) const CONNECTIONS_ACCEPTED: Family<0> =
+    counter("snapback_connections_accepted_total", [], "Client connections accepted");
+pub(super) const CONNECTIONS_HANDED_OVER: Family<0> = counter(
+    "snapback_connections_handed_over_total",
+    [],
+    "Client connections that a worker handed to a less loaded one",
+);
+pub(super) const CONNECTIONS_REFUSED: Family<0> = counter(
+    "snapback_connections_refused_total",
+    [],
+    "Client connections refused because the worker held as many as it may",
+);
+pub(super) const UNMATCHED_REQUESTS: Family<0> =
+    counter("snapback_unmatched_requests_total", [], "Requests that no endpoint matches");
+pub(super) const REJECTED_REQUESTS: Family<0> =
+    counter("snapback_rejected_requests_total", [], "Requests that were refused as malformed or too large");
+pub(super) const UPSTREAM_CONNECTIONS: Family<0> =
+    counter("snapback_upstream_connections_total", [], "Connections made to model servers");
+pub(super) const BUILD_INFO: Family<1> =
+    gauge("snapback_build_info", ["version"], "Always 1; the label says which version runs");
+/// The name that every Prometheus client library uses.
+pub(super) const PROCESS_START_TIME: Family<0> =
+    gauge("process_start_time_seconds", [], "When the process started, in seconds since the Unix epoch");
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        shift::{Cause, PauseReason, State},
+        time::Moment,
+    };
+
+    #[test]
+    fn every_state_of_a_running_shift_is_a_label() {
+        let moment = Moment::from_nanos(1);
+        let states = [
+            State::Preparing { ready_by: moment },
+            State::Baking { step: 0, ends: moment },
+            State::Holding { step: 0 },
+            State::Paused { step: 0, remaining: Duration::ZERO, reason: PauseReason::Operator },
+            State::TerminationWait { ends: moment },
+            State::Retiring { drain_by: moment },
+            State::RollingBack { cause: Cause::Aborted, drain_by: moment },
+        ];
+        let names: Vec<&str> = states.iter().map(State::as_str).collect();
+        assert_eq!(names, SHIFT_STATES[1..]);
+    }
+}

@@ -1,0 +1,200 @@
+//! A scrape says what the meters say, in text that Prometheus accepts.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use super::{
+    ShiftFigures, Telemetry,
+    fixture::{Fixture, bad, good},
+};
+use crate::{
+    alarm::{AlarmEvidence, AlarmState, GuardBound},
+    fleet::Side,
+    meter::{FailureKind, WorkerMeters},
+    name::EndpointName,
+    route::RouteTable,
+};
+
+type Shared = Arc<ArcSwap<RouteTable>>;
+
+fn telemetry(fixture: &Fixture) -> (Telemetry, Shared) {
+    let workers: Arc<[WorkerMeters]> = Arc::from([WorkerMeters::default(), WorkerMeters::default()]);
+    workers[0].accepted.up();
+    workers[1].accepted.up();
+    workers[1].connections.up();
+    let table = Arc::new(ArcSwap::from_pointee(fixture.table()));
+    (Telemetry::new(table.clone(), workers), table)
+}
+
+fn figures() -> ShiftFigures {
+    ShiftFigures {
+        endpoint: EndpointName::parse("chat").unwrap(),
+        state: "baking",
+        alarms: vec![AlarmEvidence {
+            name: "error_rate".to_owned(),
+            bound: GuardBound::ErrorRate { below: 0.01 },
+            state: AlarmState::Ok,
+            requests: 100,
+            failures: 1,
+            ln_e: 1.25,
+            threshold: 6.5,
+            missing: 0,
+        }],
+    }
+}
+
+fn scrape() -> String {
+    let fixture = Fixture::with_green();
+    fixture.settle(Side::Blue, 5, &good(200));
+    fixture.settle(Side::Green, 2, &good(30));
+    fixture.settle(Side::Green, 3, &bad(FailureKind::Reset));
+    fixture.deal(Side::Green);
+    telemetry(&fixture).0.render(Some(&[figures()]))
+}
+
+/// Series and their values.
+fn series(text: &str) -> BTreeMap<&str, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name, value.parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn the_numbers_are_those_of_the_meters() {
+    let text = scrape();
+    let series = series(&text);
+    let expected = [
+        ("snapback_requests_total{endpoint=\"chat\",fleet=\"blue\",outcome=\"success\"}", 5.0),
+        ("snapback_requests_total{endpoint=\"chat\",fleet=\"green\",outcome=\"failure\"}", 3.0),
+        ("snapback_failures_total{endpoint=\"chat\",fleet=\"green\",kind=\"reset\"}", 3.0),
+        ("snapback_failures_total{endpoint=\"chat\",fleet=\"green\",kind=\"overload\"}", 0.0),
+        ("snapback_responses_total{endpoint=\"chat\",fleet=\"green\",status_class=\"2xx\"}", 2.0),
+        ("snapback_request_duration_seconds_count{endpoint=\"chat\",fleet=\"blue\"}", 5.0),
+        ("snapback_request_duration_seconds_sum{endpoint=\"chat\",fleet=\"blue\"}", 1.0),
+        ("snapback_request_duration_seconds_bucket{endpoint=\"chat\",fleet=\"blue\",le=\"0.15\"}", 0.0),
+        ("snapback_request_duration_seconds_bucket{endpoint=\"chat\",fleet=\"blue\",le=\"0.25\"}", 5.0),
+        ("snapback_first_byte_seconds_sum{endpoint=\"chat\",fleet=\"green\"}", 0.03),
+        ("snapback_request_body_bytes_total{endpoint=\"chat\",fleet=\"green\"}", 50.0),
+        ("snapback_response_body_bytes_total{endpoint=\"chat\",fleet=\"blue\"}", 500.0),
+        ("snapback_in_flight{endpoint=\"chat\",fleet=\"green\"}", 1.0),
+        ("snapback_in_flight{endpoint=\"chat\",fleet=\"blue\"}", 0.0),
+        ("snapback_share_target{endpoint=\"chat\",fleet=\"green\"}", 0.25),
+        ("snapback_share_target{endpoint=\"chat\",fleet=\"blue\"}", 0.75),
+        ("snapback_instance_healthy{endpoint=\"chat\",fleet=\"green\",instance=\"127.0.0.1:9002\"}", 1.0),
+        ("snapback_shift_state{endpoint=\"chat\",state=\"baking\"}", 1.0),
+        ("snapback_shift_state{endpoint=\"chat\",state=\"none\"}", 0.0),
+        ("snapback_alarm_evidence{endpoint=\"chat\",alarm=\"error_rate\"}", 1.25),
+        ("snapback_alarm_threshold{endpoint=\"chat\",alarm=\"error_rate\"}", 6.5),
+        ("snapback_alarm_state{endpoint=\"chat\",alarm=\"error_rate\",state=\"ok\"}", 1.0),
+        ("snapback_table_generation", 7.0),
+        ("snapback_connections{worker=\"1\"}", 1.0),
+        ("snapback_connections_accepted_total", 2.0),
+    ];
+    for (name, value) in expected {
+        assert_eq!(series.get(name), Some(&value), "{name} in\n{text}");
+    }
+}
+
+#[test]
+fn an_endpoint_in_steady_state_shows_its_whole_share_and_no_shift() {
+    let mut fixture = Fixture::with_green();
+    fixture.promote();
+    let text = telemetry(&fixture).0.render(Some(&[]));
+    let series = series(&text);
+    assert_eq!(series["snapback_share_target{endpoint=\"chat\",fleet=\"blue\"}"], 1.0);
+    assert_eq!(series["snapback_share_target{endpoint=\"chat\",fleet=\"green\"}"], 0.0);
+    assert_eq!(series["snapback_shift_state{endpoint=\"chat\",state=\"none\"}"], 1.0);
+}
+
+#[test]
+fn without_an_answer_of_control_the_data_planes_series_are_there() {
+    let text = telemetry(&Fixture::with_green()).0.render(None);
+    assert!(text.contains("snapback_requests_total{") && !text.contains("snapback_shift_state"));
+}
+
+#[test]
+fn counters_never_fall_when_tables_change_between_scrapes() {
+    let mut fixture = Fixture::with_green();
+    let (telemetry, table) = telemetry(&fixture);
+    let mut before = BTreeMap::new();
+    for round in 0..4_u64 {
+        fixture.settle(Side::Blue, round, &good(2));
+        if round == 1 {
+            fixture.settle(Side::Green, 9, &good(2));
+        }
+        if round == 2 {
+            fixture.promote();
+        }
+        table.store(Arc::new(fixture.table()));
+        let text = telemetry.render(None);
+        let now: BTreeMap<String, f64> = series(&text)
+            .into_iter()
+            .filter(|(name, _)| ["_total", "_count", "_sum", "_bucket"].iter().any(|end| name.contains(end)))
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        for (name, value) in &before {
+            assert!(now[name] >= *value, "{name} fell from {value} to {}", now[name]);
+        }
+        before = now;
+    }
+}
+
+/// The rules of `promtool check metrics`, as far as they concern what can be wrong here.
+#[test]
+fn the_text_keeps_prometheus_rules() {
+    let text = scrape();
+    assert!(text.ends_with('\n'));
+    let (mut families, mut current) = (BTreeMap::new(), String::new());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, help) = help.split_once(' ').unwrap();
+            let kind = lines.next().unwrap().strip_prefix(&format!("# TYPE {name} ")).unwrap();
+            assert!(!help.is_empty() && !help.ends_with('.'), "{name}");
+            assert!(families.insert(name, kind).is_none(), "{name} stands twice");
+            current = name.to_owned();
+            continue;
+        }
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let bare = name.split('{').next().unwrap();
+        let suffix = bare.strip_prefix(current.as_str()).unwrap_or_else(|| panic!("{line} under {current}"));
+        match families[current.as_str()] {
+            "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
+            _ => assert_eq!(suffix, "", "{line}"),
+        }
+    }
+    for (name, kind) in families {
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name}");
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+        assert!(
+            ["_ms", "_millis", "_percent", "_milliseconds", "_kb"].iter().all(|unit| !name.contains(unit)),
+            "{name}"
+        );
+        assert!(kind != "histogram" || name.ends_with("_seconds"), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_scrapes_the_meters_are_looked_at_every_second() {
+    let mut fixture = Fixture::with_green();
+    let (telemetry, table) = telemetry(&fixture);
+    let (stop, stopped) = watch::channel(false);
+    let script = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        fixture.settle(Side::Green, 4, &good(2));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        fixture.drop_green();
+        table.store(Arc::new(fixture.table()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stop.send_replace(true);
+    };
+    tokio::join!(telemetry.follow(stopped), script);
+    let text = telemetry.render(None);
+    let name = "snapback_requests_total{endpoint=\"chat\",fleet=\"green\",outcome=\"success\"}";
+    assert_eq!(series(&text)[name], 4.0);
+}

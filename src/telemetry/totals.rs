@@ -1,0 +1,194 @@
+//! Totals for each endpoint and side that only ever rise, whichever fleets come and go behind them.
+//!
+//! Meters belong to a fleet, series to an endpoint and a side. When green is promoted its meters become blue's, and a
+//! scrape that simply showed blue's meters would fall and then count all of green's past again. So what is shown is summed up from
+//! differences: what a fleet's meters gained goes to the side that the fleet was on.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::buckets::Buckets;
+use crate::{
+    fleet::Side,
+    meter::{FailureKind, FleetMeters, HistogramSnapshot, Reading},
+    name::EndpointName,
+    route::{FleetRoute, RouteTable},
+};
+
+/// What is known of every endpoint that the table has had since it last had it.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    fleets: Vec<Followed>,
+    sums: BTreeMap<(EndpointName, Side), Sums>,
+}
+
+/// One side's totals.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) succeeded: u64,
+    pub(super) client_errors: u64,
+    pub(super) client_gone: u64,
+    pub(super) failures: [u64; FailureKind::ALL.len()],
+    pub(super) statuses: [u64; 5],
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) retried: u64,
+    pub(super) latency: Buckets,
+    pub(super) first_byte: Buckets,
+}
+
+/// A fleet's meters, where they count to, and how far they have been counted.
+#[derive(Debug)]
+struct Followed {
+    meters: Arc<FleetMeters>,
+    endpoint: EndpointName,
+    side: Side,
+    reading: Reading,
+    latency: HistogramSnapshot,
+    first_byte: HistogramSnapshot,
+}
+
+impl Totals {
+    /// Counts what the meters have gained since the last call. Endpoints that the table has no longer are forgotten; a fleet that
+    /// it has no longer is followed until its last request has let go of its meters.
+    pub(super) fn follow(&mut self, table: &RouteTable) {
+        for route in table.endpoints() {
+            for side in [Side::Blue, Side::Green] {
+                if let Some(fleet) = route.fleet(side) {
+                    self.count(&route.name, side, fleet);
+                }
+            }
+        }
+        let Self { fleets, sums } = self;
+        fleets.retain_mut(|followed| {
+            if table.named(&followed.endpoint).is_none() {
+                return false;
+            }
+            // Looked at before the meters are read: nobody who could still bump them is left once the count is one.
+            let alive = Arc::strong_count(&followed.meters) > 1;
+            followed.gain(sums.entry((followed.endpoint.clone(), followed.side)).or_default());
+            alive
+        });
+        sums.retain(|(endpoint, _), _| table.named(endpoint).is_some());
+    }
+
+    /// Every endpoint's sides, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Side, &Sums)> {
+        self.sums.iter().map(|((endpoint, side), sums)| (endpoint.as_str(), *side, sums))
+    }
+
+    /// Makes sure that a fleet is followed under the side that it has now. What it gained before it changed sides belongs to the old one.
+    fn count(&mut self, endpoint: &EndpointName, side: Side, fleet: &FleetRoute) {
+        let known = self.fleets.iter_mut().find(|followed| Arc::ptr_eq(&followed.meters, &fleet.meters));
+        match known {
+            Some(followed) if followed.side != side => {
+                followed.gain(self.sums.entry((endpoint.clone(), followed.side)).or_default());
+                followed.side = side;
+            }
+            Some(_) => {}
+            None => self.fleets.push(Followed {
+                meters: fleet.meters.clone(),
+                endpoint: endpoint.clone(),
+                side,
+                reading: Reading::default(),
+                latency: HistogramSnapshot::default(),
+                first_byte: HistogramSnapshot::default(),
+            }),
+        }
+    }
+}
+
+impl Followed {
+    /// Adds what the meters have gained since the last call.
+    fn gain(&mut self, sums: &mut Sums) {
+        let (reading, latency, first_byte) =
+            (self.meters.read(), self.meters.latency(), self.meters.first_byte());
+        sums.add(&self.reading, &reading);
+        sums.latency.add(&latency.since(&self.latency));
+        sums.first_byte.add(&first_byte.since(&self.first_byte));
+        (self.reading, self.latency, self.first_byte) = (reading, latency, first_byte);
+    }
+}
+
+impl Sums {
+    fn add(&mut self, then: &Reading, now: &Reading) {
+        let Self {
+            succeeded,
+            client_errors,
+            client_gone,
+            failures,
+            statuses,
+            bytes_in,
+            bytes_out,
+            retried,
+            latency: _,
+            first_byte: _,
+        } = self;
+        let grow = |total: &mut u64, now: u64, then: u64| *total += now.saturating_sub(then);
+        grow(succeeded, now.succeeded, then.succeeded);
+        grow(client_errors, now.client_errors, then.client_errors);
+        grow(client_gone, now.client_gone, then.client_gone);
+        grow(bytes_in, now.bytes_in, then.bytes_in);
+        grow(bytes_out, now.bytes_out, then.bytes_out);
+        grow(retried, now.retried, then.retried);
+        for (total, (now, then)) in failures.iter_mut().zip(now.failures.iter().zip(&then.failures)) {
+            grow(total, *now, *then);
+        }
+        for (total, (now, then)) in statuses.iter_mut().zip(now.statuses.iter().zip(&then.statuses)) {
+            grow(total, *now, *then);
+        }
+    }
+
+    /// Failures of all kinds.
+    pub(super) fn failed(&self) -> u64 {
+        self.failures.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::fixture::{Fixture, good};
+
+    fn succeeded(totals: &Totals) -> Vec<(Side, u64)> {
+        totals.iter().map(|(_, side, sums)| (side, sums.succeeded)).collect()
+    }
+
+    #[test]
+    fn after_a_promotion_blue_goes_on_from_where_it_was() {
+        let (mut totals, mut fixture) = (Totals::default(), Fixture::with_green());
+        fixture.settle(Side::Blue, 5, &good(1));
+        fixture.settle(Side::Green, 3, &good(1));
+        totals.follow(&fixture.table());
+        assert_eq!(succeeded(&totals), [(Side::Blue, 5), (Side::Green, 3)]);
+        fixture.settle(Side::Green, 1, &good(1));
+        fixture.promote();
+        totals.follow(&fixture.table());
+        assert_eq!(succeeded(&totals), [(Side::Blue, 5), (Side::Green, 4)]);
+        fixture.settle(Side::Blue, 2, &good(1));
+        totals.follow(&fixture.table());
+        assert_eq!(succeeded(&totals), [(Side::Blue, 7), (Side::Green, 4)]);
+    }
+
+    #[test]
+    fn a_request_that_ends_after_its_fleet_has_gone_is_counted() {
+        let (mut totals, mut fixture) = (Totals::default(), Fixture::with_green());
+        totals.follow(&fixture.table());
+        let held = fixture.drop_green();
+        totals.follow(&fixture.table());
+        Fixture::settle_on(&held, 1, &good(1));
+        drop(held);
+        totals.follow(&fixture.table());
+        assert_eq!(succeeded(&totals), [(Side::Blue, 0), (Side::Green, 1)]);
+        assert_eq!(totals.fleets.len(), 1, "nobody holds the meters any more");
+    }
+
+    #[test]
+    fn an_endpoint_that_has_gone_is_forgotten() {
+        let (mut totals, fixture) = (Totals::default(), Fixture::with_green());
+        fixture.settle(Side::Blue, 5, &good(1));
+        totals.follow(&fixture.table());
+        totals.follow(&RouteTable::default());
+        assert_eq!(totals.iter().count(), 0);
+        assert!(totals.fleets.is_empty());
+    }
+}
