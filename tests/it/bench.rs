@@ -1,0 +1,296 @@
+//! The workbench: a `snapback serve` process, model servers for it, and a plain client.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+/// No wait in these tests is longer than this; reaching it is a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A model server that answers every request with its name; it can be told to fail, and counts what it served.
+pub struct ModelServer {
+    pub address: SocketAddr,
+    pub served: Arc<AtomicU64>,
+    pub failing: Arc<AtomicBool>,
+}
+
+/// A `snapback serve` process.
+pub struct Snapback {
+    child: Child,
+    pub data: SocketAddr,
+    pub admin: SocketAddr,
+    stderr: mpsc::Receiver<String>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl ModelServer {
+    pub fn start(name: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (served, failing) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, broken) = (served.clone(), failing.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (count, broken) = (count.clone(), broken.clone());
+                thread::spawn(move || serve_connection(stream, name, &count, &broken));
+            }
+        });
+        Self { address, served, failing }
+    }
+
+    pub fn served(&self) -> u64 {
+        self.served.load(SeqCst)
+    }
+
+    pub fn fail(&self) {
+        self.failing.store(true, SeqCst);
+    }
+}
+
+/// Answers requests until the client closes. `/health` is always well and never counted; `/slow` drips one byte of its body
+/// each 50 ms, twenty times.
+fn serve_connection(stream: TcpStream, name: &str, served: &AtomicU64, failing: &AtomicBool) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut writer = stream;
+    while let Some((path, length)) = read_head(&mut reader) {
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let sent = match path.as_str() {
+            "/health" => writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
+            "/slow" => drip(&mut writer),
+            _ => {
+                served.fetch_add(1, SeqCst);
+                let status = if failing.load(SeqCst) { "500 Internal Server Error" } else { "200 OK" };
+                write!(writer, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{name}", name.len())
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+fn drip(writer: &mut TcpStream) -> std::io::Result<()> {
+    writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n")?;
+    let (_hold, never) = mpsc::channel::<()>();
+    for _ in 0..20 {
+        drop(never.recv_timeout(Duration::from_millis(50)));
+        writer.write_all(b".")?;
+    }
+    Ok(())
+}
+
+fn read_head(reader: &mut impl BufRead) -> Option<(String, usize)> {
+    let (mut path, mut length) = (None, 0);
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end();
+        if line.is_empty() {
+            return path.map(|path| (path, length));
+        }
+        if path.is_none() {
+            path = Some(line.split(' ').nth(1)?.to_owned());
+        } else if let Some((key, value)) = line.split_once(':')
+            && key.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().ok()?;
+        }
+    }
+}
+
+/// Writes a config with free ports, one endpoint `chat` for everything, and this blue instance.
+pub fn write_config(folder: &Path, blue: SocketAddr) -> PathBuf {
+    let path = folder.join("snapback.toml");
+    let text = format!(
+        r#"
+[data]
+listen = ["127.0.0.1:0"]
+workers = 2
+drain_timeout = "10s"
+[admin]
+listen = "127.0.0.1:0"
+[state]
+path = "{}"
+
+[[endpoint]]
+name = "chat"
+blue = {{ version = "v1", instances = ["{blue}"] }}
+health = {{ path = "/health", interval = "100ms" }}
+"#,
+        folder.join("snapback.db").display()
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Runs a command of the binary to its end.
+pub fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_snapback")).args(arguments).env_remove("SNAPBACK_ADMIN").output().unwrap()
+}
+
+impl Snapback {
+    /// Starts `snapback serve` and waits until it says where it listens.
+    pub fn start(config: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_snapback"))
+            .args(["serve", "-c"])
+            .arg(config)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut address_of = |what: &str| loop {
+            let Some(Ok(line)) = stdout.next() else {
+                panic!("snapback ended: {:?}", receiver.iter().collect::<Vec<_>>());
+            };
+            if let Some(address) = line.strip_prefix(what) {
+                return address.trim().parse().unwrap();
+            }
+        };
+        let data = address_of("data: http://");
+        let admin = address_of("admin: http://");
+        Self { child, data, admin, stderr: receiver }
+    }
+
+    pub fn kill_nine(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the process's end: its exit code and what it logged since the last question.
+    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), self.stderr.iter().collect());
+            }
+            thread::yield_now();
+        }
+        panic!("snapback did not end");
+    }
+
+    /// Waits until the process logs a line that holds this.
+    pub fn wait_for_log(&self, needle: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        while let Ok(line) = self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            if line.contains(needle) {
+                return line;
+            }
+        }
+        panic!("no log line holds {needle:?}");
+    }
+
+    /// A request to the proxy port.
+    pub fn ask(&self) -> Answer {
+        request(self.data, "POST", "/v1/completions", "{}")
+    }
+
+    /// A question to the admin port, answered in JSON.
+    pub fn admin(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let answer = request(self.admin, method, path, body);
+        let value = serde_json::from_slice(&answer.body)
+            .unwrap_or_else(|_| panic!("{method} {path}: {:?}", String::from_utf8_lossy(&answer.body)));
+        (answer.status, value)
+    }
+
+    /// Starts a shift and gives its id.
+    pub fn start_shift(&self, plan: &Value) -> String {
+        let (status, shift) = self.admin("POST", "/v1/endpoints/chat/shifts", &plan.to_string());
+        assert_eq!(status, 201, "{shift}");
+        shift["id"].as_str().unwrap().to_owned()
+    }
+
+    pub fn shift(&self, id: &str) -> Value {
+        let (status, shift) = self.admin("GET", &format!("/v1/shifts/{id}"), "");
+        assert_eq!(status, 200, "{shift}");
+        shift
+    }
+
+    /// Sends traffic until the shift's representation is as wanted.
+    pub fn drive_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        let mut shift = Value::Null;
+        while Instant::now() < deadline {
+            for _ in 0..10 {
+                self.ask();
+            }
+            shift = self.shift(id);
+            if wanted(&shift) {
+                return shift;
+            }
+        }
+        panic!("the shift never came to what was waited for: {shift:#}");
+    }
+}
+
+impl Drop for Snapback {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// One request on a connection of its own.
+pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    read_answer(stream)
+}
+
+/// Everything until the end of the connection, as one answer.
+pub fn read_answer(mut stream: TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| panic!("no head: {bytes:?}"));
+    let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head, body: bytes[split + 4..].to_vec() }
+}
+
+/// A plan for this green instance: steps of 50 % and 100 % with these bakes, and a guard on errors.
+pub fn plan(green: SocketAddr, bake: &str) -> Value {
+    serde_json::json!({
+        "green": { "version": "v2", "instances": [green.to_string()] },
+        "strategy": { "type": "canary", "share": "50%", "bake": bake, "final_bake": bake },
+        "guard": [{ "metric": "error_rate", "below": "1%" }],
+    })
+}

@@ -1,0 +1,13 @@
+//! The real binary, driven from outside over real sockets.
+//!
+//! - `bench.rs` (the workbench, not a benchmark): the process under test, model servers to put behind it, a plain client.
+//! - `starting.rs`: what a start refuses, and what it says.
+//! - `shifting.rs`: shifts over the admin API, with traffic.
+//! - `crashing.rs`: kill -9 at any time, and what the next start does.
+//! - `ending.rs`: SIGTERM, SIGHUP.
+
+mod bench;
+mod crashing;
+mod ending;
+mod shifting;
+mod starting;

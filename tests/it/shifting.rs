@@ -1,0 +1,118 @@
+//! Shifts over the admin API, with traffic.
+
+use serde_json::json;
+
+use crate::bench::{ModelServer, Snapback, plan, run, write_config};
+
+#[test]
+fn a_good_green_is_promoted_and_then_has_all_the_traffic() {
+    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let id = snapback.start_shift(&plan(green.address, "300ms"));
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert_eq!(shift["state"], "promoted", "{shift:#}");
+    let before = blue.served();
+    for _ in 0..20 {
+        assert_eq!(snapback.ask().body, b"v2");
+    }
+    assert_eq!(blue.served(), before);
+    let (_, endpoint) = snapback.admin("GET", "/v1/endpoints/chat", "");
+    assert_eq!((&endpoint["blue"]["version"], &endpoint["green"]), (&json!("v2"), &json!(null)));
+}
+
+#[test]
+fn a_failing_green_is_snapped_back_and_the_reason_is_told_with_numbers() {
+    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    green.fail();
+    let id = snapback.start_shift(&plan(green.address, "30s"));
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert_eq!((&shift["state"], &shift["cause"]["kind"]), (&json!("rolled_back"), &json!("alarm")), "{shift:#}");
+    for moment in ["breach_at", "decided_at", "published_at", "last_green_dispatch_at", "drained_at", "ended_at"] {
+        assert!(shift[moment].is_string(), "{moment}: {shift:#}");
+    }
+    assert!(shift["green_responses_to_decision"].as_u64().unwrap() < 20, "{shift:#}");
+    assert!(shift["explanation"].as_str().unwrap().contains("error_rate"), "{shift:#}");
+    let served = green.served();
+    for _ in 0..20 {
+        assert_eq!(snapback.ask().body, b"v1");
+    }
+    assert_eq!(green.served(), served);
+}
+
+#[test]
+fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
+    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let good = plan(green.address, "30s");
+    let (status, problem) = snapback.admin("POST", "/v1/endpoints/chta/shifts", &good.to_string());
+    assert_eq!(status, 404);
+    assert!(problem["detail"].as_str().unwrap().contains("chat"), "{problem}");
+
+    let mut falling = good.clone();
+    falling["strategy"] = json!({ "type": "steps", "final_bake": "1s",
+        "steps": [{ "share": "20%", "bake": "1s" }, { "share": "10%", "bake": "1s" }] });
+    let mut blind = good.clone();
+    blind["strategy"] = json!({ "type": "canary", "share": "50%", "bake": "0s", "final_bake": "0s" });
+    let mut misspelt = good.clone();
+    misspelt["execution_timeuot"] = json!("1h");
+    for (bad, needle) in [(falling, "must rise"), (blind, "cannot fire"), (misspelt, "execution_timeout")] {
+        let (status, problem) = snapback.admin("POST", "/v1/endpoints/chat/shifts", &bad.to_string());
+        assert_eq!(status, 422, "{problem}");
+        assert!(problem.to_string().contains(needle), "{problem}");
+    }
+    let (_, shifts) = snapback.admin("GET", "/v1/endpoints/chat/shifts", "");
+    assert_eq!(shifts["shifts"], json!([]));
+}
+
+#[test]
+fn a_second_shift_is_refused_with_the_running_ones_id() {
+    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let id = snapback.start_shift(&plan(green.address, "30s"));
+    let (status, problem) =
+        snapback.admin("POST", "/v1/endpoints/chat/shifts", &plan(green.address, "30s").to_string());
+    assert_eq!((status, &problem["running_shift"]), (409, &json!(id)), "{problem}");
+}
+
+#[test]
+fn an_operator_pauses_resumes_aborts_and_the_command_line_says_how_it_ended() {
+    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let id = snapback.start_shift(&plan(green.address, "30s"));
+    snapback.drive_until(&id, |shift| shift["state"] == "baking");
+    let admin = format!("http://{}", snapback.admin);
+    for (command, state) in [("pause", "paused"), ("resume", "baking")] {
+        let output = run(&["shift", command, &id, "--admin", &admin, "--reason", "looking at it"]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(snapback.shift(&id)["state"], state);
+    }
+    assert!(run(&["shift", "abort", "chat", "--admin", &admin]).status.success());
+    let waited = run(&["shift", "status", &id, "--wait", "--admin", &admin]);
+    assert_eq!(waited.status.code(), Some(1), "{waited:?}");
+    let explained = run(&["shift", "explain", &id, "--admin", &admin]);
+    assert!(String::from_utf8(explained.stdout).unwrap().contains("abort"));
+}
+
+#[test]
+fn promote_skips_the_remaining_bakes() {
+    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let id = snapback.start_shift(&plan(green.address, "1h"));
+    snapback.drive_until(&id, |shift| shift["state"] == "baking");
+    let (status, shift) = snapback.admin("POST", &format!("/v1/shifts/{id}/promote"), "");
+    assert_eq!(status, 200, "{shift}");
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert_eq!(shift["state"], "promoted");
+}
+
+#[test]
+fn a_dry_run_answers_like_the_real_thing_and_changes_nothing() {
+    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let body = plan(green.address, "1s").to_string();
+    let (status, shift) = snapback.admin("POST", "/v1/endpoints/chat/shifts?dry_run=true", &body);
+    assert_eq!((status, shift["steps"].as_array().unwrap().len()), (200, 2), "{shift}");
+    let (_, shifts) = snapback.admin("GET", "/v1/endpoints/chat/shifts", "");
+    assert_eq!(shifts["shifts"], json!([]));
+}

@@ -1,0 +1,87 @@
+//! What a start refuses, and what it says.
+
+use std::{net::TcpListener, path::Path};
+
+use crate::bench::{ModelServer, Snapback, run, write_config};
+
+fn refusal(config: &Path) -> String {
+    let output = run(&["serve", "-c", config.to_str().unwrap()]);
+    assert!(!output.status.success());
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn edit(config: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(config).unwrap();
+    assert!(text.contains(from));
+    std::fs::write(config, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    edit(&config, "workers = 2", "worker = 2");
+    let text = refusal(&config);
+    assert!(text.contains("snapback.toml:4") && text.contains("data.worker") && text.contains("\"workers\""), "{text}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    edit(&config, "[admin]\nlisten = \"127.0.0.1:0\"", &format!("[admin]\nlisten = \"{taken}\""));
+    let text = refusal(&config);
+    assert!(text.contains(&taken.to_string()) && text.contains("in use"), "{text}");
+    edit(&config, "listen = [\"127.0.0.1:0\"]", &format!("listen = [\"{taken}\"]"));
+    edit(&config, &format!("[admin]\nlisten = \"{taken}\""), "[admin]\nlisten = \"127.0.0.1:0\"");
+    let text = refusal(&config);
+    assert!(text.contains(&taken.to_string()) && text.contains("in use"), "{text}");
+}
+
+#[test]
+fn a_journal_of_a_newer_version_is_refused_and_left_as_it_was() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    let path = folder.path().join("snapback.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.pragma_update(None, "user_version", 9_999).unwrap();
+    drop(database);
+    let before = std::fs::read(&path).unwrap();
+    let text = refusal(&config);
+    assert!(text.contains("format 9999") && text.contains("newer snapback"), "{text}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_journal_that_cannot_be_made_is_named() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    edit(&config, "snapback.db", "no-such-folder/snapback.db");
+    let text = refusal(&config);
+    assert!(text.contains("cannot open the journal") && text.contains("no-such-folder"), "{text}");
+}
+
+#[test]
+fn a_second_process_on_the_same_journal_is_refused() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    let first = Snapback::start(&config);
+    let text = refusal(&config);
+    assert!(text.contains("in use by another process"), "{text}");
+    assert_eq!(first.ask().body, b"v1");
+}
+
+#[test]
+fn check_tells_every_problem_of_a_file_at_once() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    assert!(run(&["check", "-c", config.to_str().unwrap()]).status.success());
+    edit(&config, "workers = 2", "workers = \"two\"");
+    edit(&config, "interval = \"100ms\"", "interval = 100");
+    let output = run(&["check", "-c", config.to_str().unwrap()]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(text.contains("data.workers") && text.contains("health.interval"), "{text}");
+}
