@@ -1,1 +1,7 @@
-//! app.
+//! The one place that builds and wires everything: sockets first, threads last, drained in reverse.
+
+mod serve;
+mod start;
+
+pub use serve::serve;
+pub use start::{Running, StartError, start};
