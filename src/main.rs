@@ -2,6 +2,18 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use snapback::{
+    app,
+    cli::{self, Args, Command},
+    demo,
+};
+
 fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Args::parse().command {
+        Command::Serve(serve) => app::serve(&serve.config),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::ModelServer(arguments) => demo::model_server(&arguments),
+        Command::Client(command) => cli::run(command),
+    }
 }

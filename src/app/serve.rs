@@ -1,40 +1,115 @@
 //! `snapback serve`: a running proxy, and the signals that end it or make it read its file again.
 
 use std::{
+    error::Error,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::start;
-use crate::{config, telemetry};
+use super::{Running, start};
+use crate::{
+    config,
+    control::{Execution, Handle},
+    telemetry,
+};
 
-/// Serves by a configuration file until SIGTERM or SIGINT. A second one of these ends at once.
+/// Serves by a configuration file until SIGTERM or SIGINT; a second one of these ends the process at once.
 ///
-/// Prints where it listens, a line for each address, on standard output; everything else goes to the log.
+/// Prints where it listens, a line for each address, on standard output; everything else goes to the log on standard error.
 pub fn serve(path: &Path) -> ExitCode {
     match try_serve(path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            complain(error.as_ref());
+            // The log may not have been started, and this is what the user waits to read.
+            eprintln!("snapback: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn try_serve(path: &Path) -> Result<(), Box<dyn std::error::Error>> {
+fn try_serve(path: &Path) -> Result<(), Box<dyn Error>> {
     let config = config::load(path)?;
     telemetry::start_logging(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::new()?
+    };
     let running = start(config, Some(path.to_owned()))?;
     announce(&running)?;
-
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let mut signals = Signals::new()?;
-        signals.wait_for_end().await;
-        Ok::<_, std::io::Error>(())
-    })?;
+    runtime.block_on(signals.until_told_to_end(running.handle(), path.to_owned()));
+    tracing::info!("draining: no new connections, running requests may finish");
+    runtime.spawn(async move {
+        signals.end().await;
+        tracing::warn!("told to end a second time: running requests are cut");
+        std::process::exit(1);
+    });
+    // The runtime must go on while the drain blocks, to hear of the second signal.
+    let stopped = runtime.block_on(tokio::task::spawn_blocking(|| running.stop()));
+    stopped.map_err(|error| format!("the drain did not end well: {error}"))?;
+    tracing::info!("drained");
     Ok(())
+}
+
+/// The lines that scripts and people read.
+fn announce(running: &Running) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for address in running.data_addresses() {
+        writeln!(out, "data: http://{address}")?;
+    }
+    writeln!(out, "admin: http://{}", running.admin_address())?;
+    out.flush()
+}
+
+/// The signals a server listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Reloads on each SIGHUP; returns on SIGTERM or SIGINT.
+    async fn until_told_to_end(&mut self, handle: &Handle, source: PathBuf) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => reload(handle, &source).await,
+            }
+        }
+    }
+
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A bad file changes nothing.
+async fn reload(handle: &Handle, source: &Path) {
+    let config = match config::load(source) {
+        Ok(config) => config,
+        Err(problems) => {
+            tracing::error!(%problems, "the configuration file is refused; serving goes on as before");
+            return;
+        }
+    };
+    match handle.apply(&config, "SIGHUP", Execution::Real).await {
+        Ok(changes) => tracing::info!(?changes, "the configuration file is applied"),
+        Err(error) => tracing::error!(%error, "the configuration file is refused; serving goes on as before"),
+    }
 }

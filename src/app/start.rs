@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::{
     admin,
     config::{AdminConfig, Config, DataConfig},
-    control,
+    control::{self, Handle},
     meter::{Bell, WorkerMeters},
     proxy::{BindError, DataPlane, Listeners, Settings},
     route::RouteTable,
@@ -29,6 +29,7 @@ pub struct Running {
     data_plane: DataPlane,
     drain: watch::Sender<bool>,
     control: ControlThread,
+    handle: Handle,
 }
 
 /// Why nothing was started.
@@ -89,7 +90,7 @@ pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartEr
     let settings = settings(&config.data);
     let (drain, draining) = watch::channel(false);
 
-    let control = ControlThread::start(ControlParts {
+    let (control, handle) = ControlThread::start(ControlParts {
         config,
         source,
         journal,
@@ -99,7 +100,7 @@ pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartEr
         draining: draining.clone(),
     })?;
     let data_plane = DataPlane::start(listeners, settings, table, meters, draining)?;
-    Ok(Running { data_addresses, admin_address, data_plane, drain, control })
+    Ok(Running { data_addresses, admin_address, data_plane, drain, control, handle })
 }
 
 impl Running {
@@ -113,6 +114,11 @@ impl Running {
         self.admin_address
     }
 
+    /// Control.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Drains and ends: no new connections, running requests finish within the drain timeout, then the admin port goes, then control. Blocks.
     pub fn stop(self) {
         self.drain.send_replace(true);
@@ -123,14 +129,14 @@ impl Running {
 
 impl ControlThread {
     /// Starts the thread and waits until control has recovered and the first table is published.
-    fn start(parts: ControlParts) -> Result<Self, StartError> {
+    fn start(parts: ControlParts) -> Result<(Self, Handle), StartError> {
         let (stop, stopped) = watch::channel(false);
         let (started, outcome) = mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || control_thread(parts, stopped, &started))?;
         match outcome.recv() {
-            Ok(Ok(())) => Ok(Self { stop, thread }),
+            Ok(Ok(handle)) => Ok((Self { stop, thread }, handle)),
             Ok(Err(error)) => Err(error),
             Err(mpsc::RecvError) => Err(std::io::Error::other("the control thread ended while it started").into()),
         }
@@ -147,7 +153,7 @@ impl ControlThread {
 fn control_thread(
     parts: ControlParts,
     stopped: watch::Receiver<bool>,
-    started: &mpsc::SyncSender<Result<(), StartError>>,
+    started: &mpsc::SyncSender<Result<Handle, StartError>>,
 ) {
     let tell = |outcome| {
         if started.send(outcome).is_err() {
@@ -168,12 +174,12 @@ fn control_thread(
             Err(error) => return tell(Err(error.into())),
         };
         let telemetry = Telemetry::new(table, meters);
-        let state = admin::Admin { handle, telemetry, source, remote: config.admin.remote, draining };
+        let state = admin::Admin { handle: handle.clone(), telemetry, source, allow_remote: config.admin.allow_remote, draining };
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tell(Err(error.into())),
         };
-        tell(Ok(()));
+        tell(Ok(handle.clone()));
         admin::serve(listener, state, stopped).await;
         control.stop().await;
     });
