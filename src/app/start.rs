@@ -138,7 +138,9 @@ impl ControlThread {
         match outcome.recv() {
             Ok(Ok(handle)) => Ok((Self { stop, thread }, handle)),
             Ok(Err(error)) => Err(error),
-            Err(mpsc::RecvError) => Err(std::io::Error::other("the control thread ended while it started").into()),
+            Err(mpsc::RecvError) => {
+                Err(std::io::Error::other("the control thread ended while it started").into())
+            }
         }
     }
 
@@ -168,13 +170,20 @@ fn control_thread(
         let ControlParts { config, source, journal, table, meters, listener, draining } = parts;
         let bell = Arc::new(Bell::new());
         let workers = config.data.workers;
-        let begun = control::start(control::Parts { config: &config, journal, table: table.clone(), bell, workers });
+        let begun =
+            control::start(control::Parts { config: &config, journal, table: table.clone(), bell, workers });
         let (handle, control) = match begun {
             Ok(begun) => begun,
             Err(error) => return tell(Err(error.into())),
         };
         let telemetry = Telemetry::new(table, meters);
-        let state = admin::Admin { handle: handle.clone(), telemetry, source, allow_remote: config.admin.allow_remote, draining };
+        let state = admin::Admin {
+            handle: handle.clone(),
+            telemetry,
+            source,
+            allow_remote: config.admin.allow_remote,
+            draining,
+        };
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return tell(Err(error.into())),
@@ -194,7 +203,8 @@ fn bind_admin(config: &AdminConfig) -> Result<TcpListener, StartError> {
         address: config.listen,
         reason: match error.kind() {
             std::io::ErrorKind::AddrInUse => {
-                "the address is in use: end the process that has it, or set another one in [admin] listen".to_owned()
+                "the address is in use: end the process that has it, or set another one in [admin] listen"
+                    .to_owned()
             }
             _ => error.to_string(),
         },

@@ -93,7 +93,7 @@ fn read_admin(table: Option<&Table<'_>>) -> AdminConfig {
             ),
         );
     }
-    AdminConfig { listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))) }
+    AdminConfig { listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))), allow_remote }
 }
 
 /// Two sockets on one address: the second could not be bound.

@@ -30,7 +30,7 @@ impl Config {
             connections_per_worker,
             drain_timeout,
         } = data;
-        let AdminConfig { listen: admin_listen } = admin;
+        let AdminConfig { listen: admin_listen, allow_remote } = admin;
         let StateConfig { path } = state;
         let LogConfig { level, format } = log;
         let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
@@ -51,6 +51,7 @@ impl Config {
             ("data.connections_per_worker", connections_per_worker.to_string()),
             ("data.drain_timeout", span(drain_timeout)),
             ("admin.listen", format!("{:?}", admin_listen.to_string())),
+            ("admin.allow_remote", allow_remote.to_string()),
             ("state.path", format!("{:?}", path.display().to_string())),
             ("log.level", format!("{level:?}")),
             ("log.format", format!("{format:?}")),

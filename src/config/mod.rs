@@ -80,8 +80,10 @@ pub struct DataConfig {
 /// `[admin]`: the admin port.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AdminConfig {
-    /// Where operators connect; loopback unless told otherwise.
+    /// Where operators connect; loopback unless `allow_remote`.
     pub listen: SocketAddr,
+    /// Whether `listen` may be an address that other machines reach. There is no authentication, so it is off unless written.
+    pub allow_remote: bool,
 }
 
 /// `[state]`: the journal.

@@ -149,7 +149,11 @@ health = {{ path = "/health", interval = "100ms" }}
 
 /// Runs a command of the binary to its end.
 pub fn run(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_snapback")).args(arguments).env_remove("SNAPBACK_ADMIN").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_snapback"))
+        .args(arguments)
+        .env_remove("SNAPBACK_ADMIN")
+        .output()
+        .unwrap()
 }
 
 impl Snapback {
@@ -280,7 +284,10 @@ pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Ans
 pub fn read_answer(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
-    let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or_else(|| panic!("no head: {bytes:?}"));
+    let split = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap_or_else(|| panic!("no head: {bytes:?}"));
     let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     Answer { status, head, body: bytes[split + 4..].to_vec() }

@@ -6,7 +6,8 @@ use crate::bench::{ModelServer, Snapback, plan, write_config};
 
 #[test]
 fn after_kill_nine_in_a_bake_the_share_is_served_and_the_shift_goes_on_from_its_step() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let config = write_config(folder.path(), blue.address);
     let snapback = Snapback::start(&config);
     let id = snapback.start_shift(&plan(green.address, "1s"));
@@ -15,7 +16,10 @@ fn after_kill_nine_in_a_bake_the_share_is_served_and_the_shift_goes_on_from_its_
 
     let snapback = Snapback::start(&config);
     let shift = snapback.shift(&id);
-    assert_eq!((&shift["state"], &shift["step"], &shift["share"]), (&json!("baking"), &json!(1), &json!("50%")));
+    assert_eq!(
+        (&shift["state"], &shift["step"], &shift["share"]),
+        (&json!("baking"), &json!(1), &json!("50%"))
+    );
     let before = green.served();
     for _ in 0..40 {
         snapback.ask();
@@ -27,7 +31,8 @@ fn after_kill_nine_in_a_bake_the_share_is_served_and_the_shift_goes_on_from_its_
 
 #[test]
 fn after_kill_nine_behind_a_rollback_green_gets_nothing() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let config = write_config(folder.path(), blue.address);
     let snapback = Snapback::start(&config);
     green.fail();
@@ -46,7 +51,8 @@ fn after_kill_nine_behind_a_rollback_green_gets_nothing() {
 
 #[test]
 fn a_promoted_version_stays_in_service_over_kill_nine() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let config = write_config(folder.path(), blue.address);
     let snapback = Snapback::start(&config);
     let id = snapback.start_shift(&plan(green.address, "100ms"));
@@ -62,10 +68,12 @@ fn a_promoted_version_stays_in_service_over_kill_nine() {
 /// start serves against what the last one had made durable.
 #[test]
 fn kill_nine_at_many_moments_never_raises_greens_share() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let config = write_config(folder.path(), blue.address);
     let mut snapback = Snapback::start(&config);
-    let steps: Vec<_> = (1..=9).map(|step| json!({ "share": format!("{}%", step * 10), "bake": "200ms" })).collect();
+    let steps: Vec<_> =
+        (1..=9).map(|step| json!({ "share": format!("{}%", step * 10), "bake": "200ms" })).collect();
     let mut long = plan(green.address, "1h");
     long["strategy"] = json!({ "type": "steps", "steps": steps, "final_bake": "200ms" });
     let id = snapback.start_shift(&long);

@@ -38,7 +38,8 @@ fn sighup_with_a_bad_file_says_so_and_keeps_serving() {
 
 #[test]
 fn a_reload_adds_an_endpoint_and_keeps_a_promoted_version_in_service() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let config = write_config(folder.path(), blue.address);
     let snapback = Snapback::start(&config);
     let id = snapback.start_shift(&plan(green.address, "100ms"));

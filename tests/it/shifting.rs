@@ -6,7 +6,8 @@ use crate::bench::{ModelServer, Snapback, plan, run, write_config};
 
 #[test]
 fn a_good_green_is_promoted_and_then_has_all_the_traffic() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
     let id = snapback.start_shift(&plan(green.address, "300ms"));
     let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
@@ -22,13 +23,20 @@ fn a_good_green_is_promoted_and_then_has_all_the_traffic() {
 
 #[test]
 fn a_failing_green_is_snapped_back_and_the_reason_is_told_with_numbers() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
     green.fail();
     let id = snapback.start_shift(&plan(green.address, "30s"));
     let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
-    assert_eq!((&shift["state"], &shift["cause"]["kind"]), (&json!("rolled_back"), &json!("alarm")), "{shift:#}");
-    for moment in ["breach_at", "decided_at", "published_at", "last_green_dispatch_at", "drained_at", "ended_at"] {
+    assert_eq!(
+        (&shift["state"], &shift["cause"]["kind"]),
+        (&json!("rolled_back"), &json!("alarm")),
+        "{shift:#}"
+    );
+    for moment in
+        ["breach_at", "decided_at", "published_at", "last_green_dispatch_at", "drained_at", "ended_at"]
+    {
         assert!(shift[moment].is_string(), "{moment}: {shift:#}");
     }
     assert!(shift["green_responses_to_decision"].as_u64().unwrap() < 20, "{shift:#}");
@@ -42,7 +50,8 @@ fn a_failing_green_is_snapped_back_and_the_reason_is_told_with_numbers() {
 
 #[test]
 fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
     let good = plan(green.address, "30s");
     let (status, problem) = snapback.admin("POST", "/v1/endpoints/chta/shifts", &good.to_string());
@@ -67,7 +76,8 @@ fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
 
 #[test]
 fn a_second_shift_is_refused_with_the_running_ones_id() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
     let id = snapback.start_shift(&plan(green.address, "30s"));
     let (status, problem) =
@@ -77,7 +87,8 @@ fn a_second_shift_is_refused_with_the_running_ones_id() {
 
 #[test]
 fn an_operator_pauses_resumes_aborts_and_the_command_line_says_how_it_ended() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
     let id = snapback.start_shift(&plan(green.address, "30s"));
     snapback.drive_until(&id, |shift| shift["state"] == "baking");
@@ -96,7 +107,8 @@ fn an_operator_pauses_resumes_aborts_and_the_command_line_says_how_it_ended() {
 
 #[test]
 fn promote_skips_the_remaining_bakes() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
     let id = snapback.start_shift(&plan(green.address, "1h"));
     snapback.drive_until(&id, |shift| shift["state"] == "baking");
@@ -108,7 +120,8 @@ fn promote_skips_the_remaining_bakes() {
 
 #[test]
 fn a_dry_run_answers_like_the_real_thing_and_changes_nothing() {
-    let (folder, blue, green) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
     let body = plan(green.address, "1s").to_string();
     let (status, shift) = snapback.admin("POST", "/v1/endpoints/chat/shifts?dry_run=true", &body);

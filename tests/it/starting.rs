@@ -22,7 +22,10 @@ fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_key() {
     let config = write_config(folder.path(), blue.address);
     edit(&config, "workers = 2", "worker = 2");
     let text = refusal(&config);
-    assert!(text.contains("snapback.toml:4") && text.contains("data.worker") && text.contains("\"workers\""), "{text}");
+    assert!(
+        text.contains("snapback.toml:4") && text.contains("data.worker") && text.contains("\"workers\""),
+        "{text}"
+    );
 }
 
 #[test]
