@@ -20,30 +20,30 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A model server that answers every request with its name; it can be told to fail, and counts what it served.
-pub struct ModelServer {
-    pub address: SocketAddr,
-    pub served: Arc<AtomicU64>,
-    pub failing: Arc<AtomicBool>,
+pub(crate) struct ModelServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) served: Arc<AtomicU64>,
+    pub(crate) failing: Arc<AtomicBool>,
 }
 
 /// A `snapback serve` process.
-pub struct Snapback {
+pub(crate) struct Snapback {
     child: Child,
-    pub data: SocketAddr,
-    pub admin: SocketAddr,
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
     stderr: mpsc::Receiver<String>,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl ModelServer {
-    pub fn start(name: &'static str) -> Self {
+    pub(crate) fn start(name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (served, failing) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
@@ -57,11 +57,11 @@ impl ModelServer {
         Self { address, served, failing }
     }
 
-    pub fn served(&self) -> u64 {
+    pub(crate) fn served(&self) -> u64 {
         self.served.load(SeqCst)
     }
 
-    pub fn fail(&self) {
+    pub(crate) fn fail(&self) {
         self.failing.store(true, SeqCst);
     }
 }
@@ -123,7 +123,7 @@ fn read_head(reader: &mut impl BufRead) -> Option<(String, usize)> {
 }
 
 /// Writes a config with free ports, one endpoint `chat` for everything, and this blue instance.
-pub fn write_config(folder: &Path, blue: SocketAddr) -> PathBuf {
+pub(crate) fn write_config(folder: &Path, blue: SocketAddr) -> PathBuf {
     let path = folder.join("snapback.toml");
     let text = format!(
         r#"
@@ -148,7 +148,7 @@ health = {{ path = "/health", interval = "100ms" }}
 }
 
 /// Runs a command of the binary to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_snapback"))
         .args(arguments)
         .env_remove("SNAPBACK_ADMIN")
@@ -158,7 +158,7 @@ pub fn run(arguments: &[&str]) -> Output {
 
 impl Snapback {
     /// Starts `snapback serve` and waits until it says where it listens.
-    pub fn start(config: &Path) -> Self {
+    pub(crate) fn start(config: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_snapback"))
             .args(["serve", "-c"])
             .arg(config)
@@ -183,18 +183,18 @@ impl Snapback {
         Self { child, data, admin, stderr: receiver }
     }
 
-    pub fn kill_nine(mut self) {
+    pub(crate) fn kill_nine(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
     /// Waits for the process's end: its exit code and what it logged since the last question.
-    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
+    pub(crate) fn end(mut self) -> (Option<i32>, Vec<String>) {
         let deadline = Instant::now() + PATIENCE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -206,7 +206,7 @@ impl Snapback {
     }
 
     /// Waits until the process logs a line that holds this.
-    pub fn wait_for_log(&self, needle: &str) -> String {
+    pub(crate) fn wait_for_log(&self, needle: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         while let Ok(line) = self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             if line.contains(needle) {
@@ -217,12 +217,12 @@ impl Snapback {
     }
 
     /// A request to the proxy port.
-    pub fn ask(&self) -> Answer {
+    pub(crate) fn ask(&self) -> Answer {
         request(self.data, "POST", "/v1/completions", "{}")
     }
 
     /// A question to the admin port, answered in JSON.
-    pub fn admin(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         let answer = request(self.admin, method, path, body);
         let value = serde_json::from_slice(&answer.body)
             .unwrap_or_else(|_| panic!("{method} {path}: {:?}", String::from_utf8_lossy(&answer.body)));
@@ -230,20 +230,20 @@ impl Snapback {
     }
 
     /// Starts a shift and gives its id.
-    pub fn start_shift(&self, plan: &Value) -> String {
+    pub(crate) fn start_shift(&self, plan: &Value) -> String {
         let (status, shift) = self.admin("POST", "/v1/endpoints/chat/shifts", &plan.to_string());
         assert_eq!(status, 201, "{shift}");
         shift["id"].as_str().unwrap().to_owned()
     }
 
-    pub fn shift(&self, id: &str) -> Value {
+    pub(crate) fn shift(&self, id: &str) -> Value {
         let (status, shift) = self.admin("GET", &format!("/v1/shifts/{id}"), "");
         assert_eq!(status, 200, "{shift}");
         shift
     }
 
     /// Sends traffic until the shift's representation is as wanted.
-    pub fn drive_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn drive_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         let mut shift = Value::Null;
         while Instant::now() < deadline {
@@ -267,7 +267,7 @@ impl Drop for Snapback {
 }
 
 /// One request on a connection of its own.
-pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+pub(crate) fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
@@ -281,7 +281,7 @@ pub fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Ans
 }
 
 /// Everything until the end of the connection, as one answer.
-pub fn read_answer(mut stream: TcpStream) -> Answer {
+pub(crate) fn read_answer(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
     let split = bytes
@@ -294,7 +294,7 @@ pub fn read_answer(mut stream: TcpStream) -> Answer {
 }
 
 /// A plan for this green instance: steps of 50 % and 100 % with these bakes, and a guard on errors.
-pub fn plan(green: SocketAddr, bake: &str) -> Value {
+pub(crate) fn plan(green: SocketAddr, bake: &str) -> Value {
     serde_json::json!({
         "green": { "version": "v2", "instances": [green.to_string()] },
         "strategy": { "type": "canary", "share": "50%", "bake": bake, "final_bake": bake },
