@@ -16,7 +16,7 @@ const SUB_BITS: u32 = 6;
 const UNIT_BITS: u32 = 10;
 /// Powers of two above the linear part: 2^16 ns (65 us) to 2^42 ns (73 min).
 const OCTAVES: usize = 26;
-const BUCKETS: usize = SUB_BUCKETS as usize * (OCTAVES + 1);
+const BUCKETS: usize = (1 << SUB_BITS) * (OCTAVES + 1);
 
 /// Counts with one writer.
 pub struct Histogram {

@@ -71,7 +71,7 @@ impl WatchPoint {
 impl Stamp {
     /// The slot of the meters that this stamp's requests are counted in.
     pub const fn slot(self) -> usize {
-        (self.0 % super::reading::SLOTS as u32) as usize
+        self.0 as usize % super::reading::SLOTS
     }
 
     /// The stamp of the bet before.

@@ -1,1 +1,307 @@
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+use super::{super::*, Trial, assert_near};
+use crate::{
+    meter::{Bell, FailureKind, FleetMeters, MAX_BOUNDS, Outcome, Stamp, Verdict, WatchPoint},
+    time::Moment,
+};
+
+const OK: Verdict = Verdict::Success;
+const FAILED: Verdict = Verdict::Failure(FailureKind::ServerError);
+const GONE: Verdict = Verdict::ClientGone;
+
+/// Green's meters, the watch point and the book of one shift.
+struct Rig {
+    meters: FleetMeters,
+    watch: WatchPoint,
+    book: AlarmBook,
+}
+
+impl Rig {
+    /// A shift whose first step has begun and been looked at once.
+    fn new(plan: &AlarmPlan, bakes: usize) -> Self {
+        let watch = WatchPoint::new(&AlarmBook::bounds(plan), Arc::new(Bell::new()));
+        let book = AlarmBook::new(plan, bakes, 0);
+        let mut rig = Self { meters: FleetMeters::new(2), watch, book };
+        rig.book.begin_step();
+        rig.look();
+        rig
+    }
+
+    fn deal(&self) -> Stamp {
+        let stamp = self.watch.stamp();
+        self.meters.shard(0).dealt(stamp, Moment::from_nanos(1));
+        stamp
+    }
+
+    fn settle(&self, stamp: Stamp, verdict: Verdict, millis: u64) {
+        let outcome = Outcome {
+            verdict,
+            status: None,
+            first_byte: None,
+            duration: Duration::from_millis(millis),
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        self.meters.shard(0).settled(stamp, Some(&self.watch), &outcome);
+    }
+
+    /// So many requests that settle at once.
+    fn pass(&self, requests: usize, verdict: Verdict, millis: u64) {
+        for _ in 0..requests {
+            self.settle(self.deal(), verdict, millis);
+        }
+    }
+
+    fn look(&mut self) -> Verdicts {
+        let verdicts = self.book.look(&self.meters.read(), self.watch.stamp());
+        if verdicts.new_bet {
+            self.watch.advance();
+        }
+        verdicts
+    }
+
+    fn counts(&self) -> Vec<(u64, u64)> {
+        self.book.evidence().iter().map(|evidence| (evidence.requests, evidence.failures)).collect()
+    }
+
+    fn states(&self) -> Vec<AlarmState> {
+        self.book.evidence().iter().map(|evidence| evidence.state).collect()
+    }
+}
+
+fn errors(below: f64) -> Guard {
+    Guard { name: "errors".to_owned(), bound: GuardBound::ErrorRate { below } }
+}
+
+fn latency(name: &str, quantile: f64, millis: u64) -> Guard {
+    let below = Duration::from_millis(millis);
+    Guard { name: name.to_owned(), bound: GuardBound::Latency { quantile, below } }
+}
+
+fn plan(guards: Vec<Guard>) -> AlarmPlan {
+    AlarmPlan { guards, ..AlarmPlan::default() }
+}
+
+#[test]
+fn without_alarms_everything_is_clear_and_nothing_is_bet() {
+    let mut rig = Rig::new(&plan(Vec::new()), 1);
+    rig.pass(200, FAILED, 1);
+    assert_eq!(rig.look(), Verdicts { standing: Standing::Clear, new_bet: false });
+}
+
+#[test]
+fn an_outage_raises_the_alarm_at_its_third_failure_and_it_stays_raised() {
+    let mut rig = Rig::new(&plan(vec![errors(0.01)]), 1);
+    rig.pass(2, FAILED, 1);
+    assert!(matches!(rig.look().standing, Standing::InsufficientData { .. }));
+    rig.pass(1, FAILED, 1);
+    let Standing::Breached(evidence) = rig.look().standing else { panic!("not raised") };
+    assert_eq!((evidence.name.as_str(), evidence.requests, evidence.failures), ("errors", 3, 3));
+    assert!(evidence.ln_e >= evidence.threshold && evidence.nearness() == 1.0 && evidence.missing == 0);
+    assert_near(evidence.threshold, 1000_f64.ln(), "threshold");
+    for _ in 0..20 {
+        rig.pass(10_000, OK, 1);
+        assert_eq!(rig.look().standing, Standing::Breached(evidence.clone()));
+    }
+    assert_eq!(rig.book.evidence(), [evidence]);
+}
+
+#[test]
+fn an_alarm_is_ok_once_an_outage_could_have_raised_it_in_this_step() {
+    let mut rig = Rig::new(&plan(vec![errors(0.01)]), 2);
+    let names = || Standing::InsufficientData { alarms: vec!["errors".to_owned()] };
+    rig.pass(2, OK, 1);
+    assert_eq!(rig.look().standing, names());
+    assert_eq!(rig.book.evidence()[0].missing, 1);
+    rig.pass(1, OK, 1);
+    assert_eq!(rig.look().standing, Standing::Clear);
+    rig.book.begin_step();
+    assert_eq!(rig.look().standing, names());
+    rig.pass(2, GONE, 1);
+    rig.pass(2, OK, 1);
+    assert_eq!(rig.look().standing, names(), "clients that left told nothing");
+    rig.pass(1, OK, 1);
+    assert_eq!(rig.look().standing, Standing::Clear);
+}
+
+#[test]
+fn the_failure_budget_ends_the_shift_whatever_the_alarms_say() {
+    let plan = AlarmPlan { max_failures: Some(3), ..plan(vec![errors(0.5)]) };
+    let mut rig = Rig::new(&plan, 1);
+    rig.pass(100, OK, 1);
+    rig.pass(2, FAILED, 1);
+    assert_eq!(rig.look().standing, Standing::Clear);
+    rig.pass(1, FAILED, 1);
+    assert_eq!(rig.look().standing, Standing::BudgetSpent { failures: 3, max_failures: 3 });
+}
+
+#[test]
+fn each_alarm_has_its_part_of_the_probability_and_each_life_half_of_the_one_before() {
+    let plan = plan(vec![errors(0.01), latency("slow", 0.9, 100)]);
+    for (life, parts) in [(0, 2000.0_f64), (1, 4000.0), (2, 8000.0)] {
+        let book = AlarmBook::new(&plan, 1, life);
+        for evidence in book.evidence() {
+            assert_near(evidence.threshold, parts.ln(), life);
+        }
+    }
+    assert_eq!(plan.least_requests(&plan.guards[0], 1), 3);
+    assert_eq!(plan.least_requests(&plan.guards[1], 10), 6);
+}
+
+#[test]
+fn a_new_bet_needs_64_requests_and_none_older_open() {
+    let mut rig = Rig::new(&plan(vec![errors(0.5)]), 1);
+    assert_eq!(rig.watch.stamp(), Stamp(2), "the first look after a step's begin is a bet");
+    let open = rig.deal();
+    rig.pass(62, OK, 1);
+    assert!(!rig.look().new_bet, "63 requests");
+    rig.pass(1, OK, 1);
+    assert!(rig.look().new_bet, "the open one has the current stamp");
+    rig.pass(100, OK, 1);
+    assert!(!rig.look().new_bet, "the open one has the stamp before");
+    rig.settle(open, OK, 1);
+    assert!(rig.look().new_bet);
+    rig.book.begin_step();
+    assert!(rig.look().new_bet, "a step's begin does not wait");
+}
+
+#[test]
+fn evidence_is_the_tests_for_requests_that_settle_between_two_looks() {
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut rig = Rig::new(&plan(vec![errors(0.05)]), 2);
+    let mut trial = Trial::new(0.05, 2);
+    for look in 0..300 {
+        if look == 150 {
+            rig.book.begin_step();
+            rig.look();
+            trial.begin_step();
+        }
+        let (passed, failed) = (rng.random_range(0..40_u32), u32::from(rng.random_range(0..3) == 0));
+        rig.pass(passed as usize, OK, 1);
+        rig.pass(failed as usize, FAILED, 1);
+        rig.look();
+        assert_near(rig.book.evidence()[0].ln_e, trial.batch(passed + failed, f64::from(failed)), look);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_request_out_however_late() {
+    let mut rig = Rig::new(&plan(vec![errors(0.01), latency("slow", 0.9, 100)]), 1);
+    let stamps: Vec<Stamp> = (0..70).map(|_| rig.deal()).collect();
+    assert!(rig.look().new_bet);
+    assert!(rig.book.evidence().iter().all(|evidence| evidence.requests == 70 && evidence.ln_e < -0.1));
+    for stamp in stamps {
+        rig.settle(stamp, GONE, 50);
+    }
+    rig.look();
+    for evidence in rig.book.evidence() {
+        assert_eq!((evidence.requests, evidence.failures), (0, 0));
+        assert_near(evidence.ln_e, 0.0, "nothing was seen");
+    }
+}
+
+#[test]
+fn slots_used_again_count_each_request_once() {
+    let mut rig = Rig::new(&plan(vec![errors(0.5), latency("slow", 0.5, 100)]), 1);
+    let mut last = rig.deal();
+    for _ in 0..21 {
+        rig.pass(61, OK, 1);
+        rig.pass(1, FAILED, 1);
+        rig.pass(1, GONE, 1);
+        rig.pass(1, OK, 100);
+        rig.settle(last, OK, 200);
+        last = rig.deal();
+        assert!(rig.look().new_bet);
+    }
+    // One dealt request is open at the end, and 21 of 22 slow ones have settled.
+    assert_eq!(rig.counts(), [(21 * 64 + 1, 21), (21 * 63 + 1, 42)]);
+    assert_eq!(rig.states(), [AlarmState::Ok, AlarmState::Ok]);
+}
+
+#[test]
+fn failures_of_requests_two_bets_old_are_left_out() {
+    let mut rig = Rig::new(&plan(vec![errors(0.01)]), 3);
+    let old: Vec<Stamp> = (0..5).map(|_| rig.deal()).collect();
+    for _ in 0..2 {
+        rig.look();
+        rig.book.begin_step();
+        rig.look();
+    }
+    for stamp in old {
+        rig.settle(stamp, FAILED, 1);
+    }
+    assert_eq!(rig.look().standing, Standing::Clear);
+    assert_eq!(rig.counts(), [(5, 0)]);
+}
+
+#[test]
+fn latency_is_judged_by_exceedances_of_answers_that_have_one() {
+    let guards =
+        vec![latency("p50", 0.5, 100), errors(0.5), latency("p99", 0.99, 100), latency("p90", 0.9, 250)];
+    let plan = plan(guards);
+    assert_eq!(AlarmBook::bounds(&plan), [Duration::from_millis(100), Duration::from_millis(250)]);
+    let mut rig = Rig::new(&plan, 1);
+    rig.pass(10, OK, 99);
+    rig.pass(1, OK, 100);
+    rig.pass(1, Verdict::ClientError, 300);
+    rig.pass(4, FAILED, 1);
+    rig.look();
+    assert_eq!(rig.counts(), [(12, 2), (16, 4), (12, 2), (12, 1)]);
+    rig.pass(4, OK, 249);
+    let Standing::Breached(evidence) = rig.look().standing else { panic!("not raised") };
+    assert_eq!((evidence.name.as_str(), evidence.requests, evidence.failures), ("p99", 16, 6));
+}
+
+#[test]
+fn an_alarm_that_the_meters_cannot_count_for_never_has_enough_data() {
+    let guards =
+        (0..=MAX_BOUNDS).map(|place| latency(&format!("g{place}"), 0.5, 10 + place as u64)).collect();
+    let mut rig = Rig::new(&plan(guards), 1);
+    rig.pass(1_000, OK, 1);
+    let alarms = vec![format!("g{MAX_BOUNDS}")];
+    assert_eq!(rig.look().standing, Standing::InsufficientData { alarms });
+}
+
+#[test]
+fn a_reading_that_shrank_is_no_progress() {
+    let mut rig = Rig::new(&plan(vec![errors(0.01)]), 1);
+    rig.pass(50, OK, 1);
+    rig.pass(1, FAILED, 1);
+    rig.look();
+    let before = rig.book.evidence();
+    rig.meters = FleetMeters::new(1);
+    rig.look();
+    assert_eq!(rig.book.evidence(), before);
+    rig.pass(1, FAILED, 1);
+    rig.look();
+    assert_eq!(rig.counts(), [(52, 2)]);
+}
+
+/// At its bound, with failures known after two seconds, while the load swings between 400 and 4 requests a second. Were late failures to
+/// pay the bets placed after their requests, every shift would be called bad.
+#[test]
+fn failures_that_come_late_raise_no_false_alarm() {
+    const LOOKS_PER_SECOND: usize = 20;
+    let plan = AlarmPlan { false_alarm: 0.05, ..plan(vec![errors(0.01)]) };
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut alarms = 0;
+    for _ in 0..40 {
+        let mut rig = Rig::new(&plan, 1);
+        let mut open = VecDeque::new();
+        for look in 0..120 * LOOKS_PER_SECOND {
+            let is_busy = (look / LOOKS_PER_SECOND / 5).is_multiple_of(2);
+            let requests = if is_busy { 20 } else { usize::from(look % 5 == 0) };
+            open.extend((0..requests).map(|_| (look + 2 * LOOKS_PER_SECOND, rig.deal())));
+            while let Some((_, stamp)) = open.pop_front_if(|(due, _)| *due <= look) {
+                let verdict = if rng.random_bool(0.01) { FAILED } else { OK };
+                rig.settle(stamp, verdict, 2_000);
+            }
+            rig.look();
+        }
+        alarms += u32::from(rig.states() == [AlarmState::Alarm]);
+    }
+    assert!(alarms <= 2, "{alarms} of 40");
+}

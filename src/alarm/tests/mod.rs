@@ -14,11 +14,17 @@ struct Trial {
     test: GuardTest,
     purse: Purse,
     step_begun: bool,
+    since_bet: u32,
 }
 
 impl Trial {
     fn new(permitted: f64, steps: usize) -> Self {
-        let mut trial = Self { test: GuardTest::new(permitted), purse: Purse::new(steps), step_begun: false };
+        let mut trial = Self {
+            test: GuardTest::new(permitted),
+            purse: Purse::new(steps),
+            step_begun: false,
+            since_bet: 0,
+        };
         trial.begin_step();
         trial
     }
@@ -28,25 +34,32 @@ impl Trial {
         self.step_begun = true;
     }
 
-    /// A batch of requests that all settle in it.
+    /// A batch of requests that all settle in it; returns ln E.
     fn batch(&mut self, requests: u32, failures: f64) -> f64 {
-        self.cohorts(requests, failures, 0.0, true)
+        self.cohorts(requests, failures, 0.0, true);
+        self.ln_e()
     }
 
     /// A batch with failures of the newest bet's requests and of those before; `settled` says whether nothing older than the newest bet
     /// was open before it.
-    fn cohorts(&mut self, requests: u32, failures: f64, late: f64, settled: bool) -> f64 {
+    fn cohorts(&mut self, requests: u32, failures: f64, late: f64, settled: bool) {
         let is_empty = requests == 0 && failures == 0.0 && late == 0.0;
         if !is_empty && self.purse.is_due() && (self.step_begun || settled) {
             self.step_begun = false;
+            self.since_bet = 0;
             self.test.bet(self.purse.draw());
         }
+        self.since_bet += requests;
         self.purse.dealt(u64::from(requests));
         self.test.observe(
             Tally { requests: f64::from(requests), failures },
             Tally { requests: 0.0, failures: late },
         );
-        self.ln_e()
+    }
+
+    /// Requests that may go in as one batch without passing by a part of the purse.
+    fn until_due(&self) -> u32 {
+        64 - self.since_bet % 64
     }
 
     fn ln_e(&self) -> f64 {
