@@ -1,0 +1,365 @@
+//! Why a shift is where it is, in sentences with numbers.
+//!
+//! Pure: a view and the time go in, text comes out. The sentences name the same numbers that the representation carries, so whoever
+//! doubts one can look it up there.
+
+use std::time::Duration;
+
+use super::words::{capitalised, count, grouped, list, odds, percent, percent_of, span};
+use crate::{
+    alarm::{AlarmEvidence, AlarmState, GuardBound},
+    control::{Next, ShiftView, Traffic},
+    shift::{Cause, PauseReason, State},
+    time::WallTime,
+};
+
+/// The explanation of a shift, as seen at `now`.
+pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
+    let sentences = match &view.state {
+        State::Preparing { ready_by: _ } => vec![preparing(view), next(&view.next, now)],
+        State::Baking { step, ends: _ } => vec![baking(view, *step), alarms(view), next(&view.next, now)],
+        State::Holding { step } => vec![holding(view, *step), pace(view)],
+        State::Paused { step, remaining, reason } => {
+            vec![paused(view, *step, *remaining, *reason), alarms(view), ways_out(view, *step, *reason)]
+        }
+        State::TerminationWait { ends: _ } => vec![termination_wait(view, now), alarms(view)],
+        State::Retiring { drain_by: _ } => vec![retiring(view)],
+        State::RollingBack { cause, drain_by: _ } => {
+            vec![format!("Rolling back {}.", cause_clause(view, cause)), timing(view), draining(view)]
+        }
+        State::Promoted => vec![promoted(view), failures(view)],
+        State::RolledBack { cause } => {
+            vec![format!("Rolled back {}.", cause_clause(view, cause)), timing(view), kept(view)]
+        }
+    };
+    let said: Vec<String> = sentences.into_iter().filter(|sentence| !sentence.is_empty()).collect();
+    said.join(" ")
+}
+
+/// Why a shift went back, in a sentence.
+pub(super) fn cause_text(view: &ShiftView, cause: &Cause) -> String {
+    format!("Rolled back {}.", cause_clause(view, cause))
+}
+
+/// The evidence in words: `odds of 1,000 : 1 against chance`.
+pub(super) fn odds_text(evidence: &AlarmEvidence) -> String {
+    if evidence.ln_e > 0.0 {
+        format!("odds of {} against chance", odds(evidence.ln_e))
+    } else {
+        "no evidence against green".to_owned()
+    }
+}
+
+fn green(view: &ShiftView) -> String {
+    format!("green ({})", view.plan.green.version)
+}
+
+fn blue(view: &ShiftView) -> String {
+    format!("blue ({})", view.blue_version)
+}
+
+fn of_steps(view: &ShiftView, step: usize) -> String {
+    format!("step {} of {}", step + 1, view.plan.shift.steps().len())
+}
+
+fn preparing(view: &ShiftView) -> String {
+    let first = view.plan.shift.steps().first().map_or(view.share, |step| step.share);
+    format!("Preparing: {} must be ready before it gets its first {first}, and gets nothing yet.", green(view))
+}
+
+fn baking(view: &ShiftView, step: usize) -> String {
+    let got = match view.share_got {
+        Some(got) => format!("has had {} of the requests since", percent(got)),
+        None => "has had no request since".to_owned(),
+    };
+    format!("Baking {}: {} is to get {} and {got}.", of_steps(view, step), green(view), view.share)
+}
+
+fn holding(view: &ShiftView, step: usize) -> String {
+    let lacking = lacking(view);
+    let why = if lacking.is_empty() {
+        "the alarms had too little data when last looked at".to_owned()
+    } else {
+        format!("{} before the shift can go on", lacking_clause(&lacking))
+    };
+    format!(
+        "Holding at {}: the bake is over, but {why}. {} keeps {}.",
+        of_steps(view, step),
+        capitalised(&green(view)),
+        view.share
+    )
+}
+
+/// How long the missing data will take at the rate of the last seconds.
+fn pace(view: &ShiftView) -> String {
+    let missing = lacking(view).iter().map(|evidence| evidence.missing).max().unwrap_or(0);
+    let rate = view.green_recent.rate;
+    if missing == 0 {
+        String::new()
+    } else if rate > 0.0 {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let wait = Duration::try_from_secs_f64(missing as f64 / rate).unwrap_or(Duration::MAX);
+        format!("At green's {rate:.1} requests a second that takes about {}.", span(wait))
+    } else {
+        "Green gets no requests at present.".to_owned()
+    }
+}
+
+fn paused(view: &ShiftView, step: usize, remaining: Duration, reason: PauseReason) -> String {
+    match reason {
+        PauseReason::Operator => format!(
+            "Paused at {} by {}, with {} of its bake left: {} keeps {}, and the alarms go on.",
+            of_steps(view, step),
+            actor_of(view, "paused"),
+            span(remaining),
+            green(view),
+            view.share
+        ),
+        PauseReason::Approval => format!(
+            "Waiting for approval at {}: the bake is over, {} keeps {}, and the alarms go on.",
+            of_steps(view, step),
+            green(view),
+            view.share
+        ),
+    }
+}
+
+fn ways_out(view: &ShiftView, step: usize, reason: PauseReason) -> String {
+    let resume = match (reason, view.plan.shift.steps().get(step + 1)) {
+        (PauseReason::Operator, _) => "Resume goes on with the bake".to_owned(),
+        (PauseReason::Approval, Some(after)) => {
+            format!("Resume goes on to {}, {} to green", of_steps(view, step + 1), after.share)
+        }
+        (PauseReason::Approval, None) => "Resume lets blue go".to_owned(),
+    };
+    format!("{resume}; promote skips the remaining bakes; abort rolls back.")
+}
+
+fn termination_wait(view: &ShiftView, now: WallTime) -> String {
+    let left = view.next.at.map_or_else(String::new, |at| format!(" for another {}", span(until(at, now))));
+    format!(
+        "{} has all requests and has passed its last bake; {} is kept warm{left}.",
+        capitalised(&green(view)),
+        blue(view)
+    )
+}
+
+fn retiring(view: &ShiftView) -> String {
+    let what = match view.blue.in_flight {
+        0 => "has nothing in flight and goes".to_owned(),
+        running => format!("finishes {} and goes", count(running, "running request")),
+    };
+    format!("{} has all requests; {} {what}.", capitalised(&green(view)), blue(view))
+}
+
+fn draining(view: &ShiftView) -> String {
+    let what = match view.green.in_flight {
+        0 => "has nothing in flight".to_owned(),
+        running => format!("finishes {}", count(running, "running request")),
+    };
+    format!("{} has all requests; {} {what}.", capitalised(&blue(view)), green(view))
+}
+
+fn promoted(view: &ShiftView) -> String {
+    let steps = count(view.plan.shift.steps().len() as u64, "step");
+    let took = view
+        .moments
+        .ended_at
+        .map_or_else(String::new, |ended| format!(", {} after the start", span(until(ended, view.started_at))));
+    format!("Promoted: {} went through {steps} and is the fleet in service{took}.", green(view))
+}
+
+fn failures(view: &ShiftView) -> String {
+    let counted = settled(&view.green);
+    match (counted, view.green.failed) {
+        (0, _) => "It had no request during the shift.".to_owned(),
+        (_, 0) => format!("None of its {} failed.", count(counted, "request")),
+        (_, failed) => format!(
+            "Of its {}, {} failed ({}).",
+            count(counted, "request"),
+            grouped(failed),
+            percent_of(failed, counted)
+        ),
+    }
+}
+
+fn kept(view: &ShiftView) -> String {
+    format!("{} is the fleet in service.", capitalised(&blue(view)))
+}
+
+fn cause_clause(view: &ShiftView, cause: &Cause) -> String {
+    match cause {
+        Cause::Alarm { name, evidence } => alarm_clause(view, name, evidence),
+        Cause::FailureBudget { failures } => {
+            let reached = count(*failures, "failure");
+            match view.plan.alarms.max_failures {
+                Some(max) => format!(
+                    "because {reached} of green reached clients and the plan ends the shift at {}",
+                    grouped(max)
+                ),
+                None => format!("because {reached} of green reached clients"),
+            }
+        }
+        Cause::Aborted => format!("by hand: {} aborted the shift", actor_of(view, "rolling_back")),
+        Cause::ExecutionTimeout => format!(
+            "because the shift was not over within its execution timeout of {}",
+            span(view.plan.shift.limits().execution_timeout)
+        ),
+        Cause::GreenNotReady { reason } => format!("because green did not become ready: {}", unended(reason)),
+        Cause::GreenGone => "because every instance of green failed its health checks".to_owned(),
+        Cause::NoData => {
+            let names: Vec<String> = lacking(view).iter().map(|evidence| guard(evidence)).collect();
+            let whose = if names.is_empty() { "the alarms".to_owned() } else { list(&names) };
+            format!("because a bake ended with too little data for {whose}, which fails by the plan")
+        }
+        Cause::Restart => "because snapback started again, which ends a shift by the plan".to_owned(),
+        Cause::EvaluatorStalled => {
+            "because the alarms had not been looked at for a second, and unwatched green gets nothing".to_owned()
+        }
+    }
+}
+
+fn alarm_clause(view: &ShiftView, name: &str, evidence: &str) -> String {
+    let raised = view.alarms.iter().map(|alarm| &alarm.evidence).find(|found| found.name == name);
+    match raised {
+        Some(raised) => format!(
+            "by {}: {}; {}, needed {}",
+            guard(raised),
+            counted(raised),
+            odds_text(raised),
+            odds(raised.threshold)
+        ),
+        None => format!("by guard {name}: {}", unended(evidence)),
+    }
+}
+
+/// When the decision fell, measured from what led to it, and how fast traffic followed.
+fn timing(view: &ShiftView) -> String {
+    let mut parts = Vec::new();
+    if let Some(decision) = view.decision {
+        parts.push(format!("decided {} after the response that tipped it", span(decision)));
+    }
+    match view.publish_to_last_green_dispatch {
+        Some(Duration::ZERO) => {
+            parts.push("no request was dealt to green after the table was published".to_owned());
+        }
+        Some(late) => parts.push(format!(
+            "the last request was dealt to green {} after the table was published",
+            span(late)
+        )),
+        None => {}
+    }
+    match (view.green_responses_to_decision, view.green_in_flight_at_decision) {
+        (Some(responses), Some(in_flight)) => parts.push(format!(
+            "by then green had settled {} and had {} in flight",
+            count(responses, "request"),
+            grouped(in_flight)
+        )),
+        (Some(responses), None) => {
+            parts.push(format!("by then green had settled {}", count(responses, "request")));
+        }
+        (None, _) => {}
+    }
+    if parts.is_empty() { String::new() } else { format!("{}.", capitalised(&parts.join("; "))) }
+}
+
+/// How the alarms stand while a shift runs.
+fn alarms(view: &ShiftView) -> String {
+    let all = || view.alarms.iter().map(|alarm| &alarm.evidence);
+    let raised: Vec<String> =
+        all().filter(|evidence| evidence.state == AlarmState::Alarm).map(guard).collect();
+    let lacking = lacking(view);
+    let nearest = view.alarms.iter().max_by(|left, right| left.nearness.total_cmp(&right.nearness));
+    match (nearest, raised.as_slice(), lacking.as_slice()) {
+        (None, _, _) => "The plan has no alarms.".to_owned(),
+        (Some(_), [_, ..], _) => format!("Raised: {}.", list(&raised)),
+        (Some(_), [], [_, ..]) => {
+            format!("No alarm is raised, but {}.", lacking_clause(&lacking))
+        }
+        (Some(nearest), [], []) => {
+            let evidence = &nearest.evidence;
+            let which = match view.alarms.len() {
+                1 => format!("{} is not raised", capitalised(&guard(evidence))),
+                _ => format!("No alarm is raised; nearest is {}", guard(evidence)),
+            };
+            format!(
+                "{which}: {}; {}, needed {}.",
+                counted(evidence),
+                odds_text(evidence),
+                odds(evidence.threshold)
+            )
+        }
+    }
+}
+
+fn lacking(view: &ShiftView) -> Vec<&AlarmEvidence> {
+    let all = view.alarms.iter().map(|alarm| &alarm.evidence);
+    all.filter(|evidence| evidence.state == AlarmState::InsufficientData).collect()
+}
+
+/// `guard a needs 12 more of green's requests and guard b needs 1 more`
+fn lacking_clause(lacking: &[&AlarmEvidence]) -> String {
+    let mut needs = Vec::new();
+    for evidence in lacking {
+        let of_what = if needs.is_empty() { " of green's requests" } else { "" };
+        needs.push(format!("{} needs {} more{of_what}", guard(evidence), grouped(evidence.missing)));
+    }
+    list(&needs)
+}
+
+fn guard(evidence: &AlarmEvidence) -> String {
+    format!("guard {}", evidence.name)
+}
+
+/// `7 of green's 41 requests failed (17.1%), permitted below 1%`
+fn counted(evidence: &AlarmEvidence) -> String {
+    let (failed, permitted) = match evidence.bound {
+        GuardBound::ErrorRate { below } => ("failed".to_owned(), format!("permitted below {}", percent(below))),
+        GuardBound::Latency { quantile, below } => {
+            (format!("took {} or longer", span(below)), format!("permitted at most {}", percent(1.0 - quantile)))
+        }
+    };
+    let requests = count(evidence.requests, "request");
+    let happened = match (evidence.failures, evidence.requests) {
+        (_, 0) => return format!("green has had no request yet, {permitted}"),
+        (0, _) => format!("none of green's {requests} {failed}"),
+        (1, 1) => format!("green's only request {failed}"),
+        (failures, all) if failures >= all => format!("all of green's {requests} {failed}"),
+        (failures, all) => {
+            format!("{} of green's {requests} {failed} ({})", grouped(failures), percent_of(failures, all))
+        }
+    };
+    format!("{happened}, {permitted}")
+}
+
+fn next(next: &Next, now: WallTime) -> String {
+    let Next { what, at } = next;
+    match at {
+        Some(at) if *at > now => format!("Next, in {}: {}.", span(until(*at, now)), unended(what)),
+        Some(_) => format!("Next, due now: {}.", unended(what)),
+        None => format!("Next: {}.", unended(what)),
+    }
+}
+
+/// Who brought the shift into a state.
+fn actor_of<'a>(view: &'a ShiftView, state: &str) -> &'a str {
+    let last = view.transitions.iter().rev().find(|transition| transition.after == state);
+    last.map_or("operator", |transition| &transition.actor)
+}
+
+/// Requests that count for or against the fleet.
+fn settled(traffic: &Traffic) -> u64 {
+    traffic.succeeded + traffic.client_errors + traffic.failed
+}
+
+/// Seconds and more in whole seconds: a countdown that showed milliseconds would be out of date when it is read.
+fn until(later: WallTime, earlier: WallTime) -> Duration {
+    let millis = later.as_millis().saturating_sub(earlier.as_millis());
+    let exact = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    if exact >= Duration::from_secs(1) { Duration::from_secs(exact.as_secs()) } else { exact }
+}
+
+/// A reason from elsewhere, without the full stop that it may end in.
+fn unended(text: &str) -> &str {
+    text.trim_end_matches('.')
+}
