@@ -158,7 +158,13 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// Nothing was written: disk full, read-only, I/O error.
+    /// Nothing was written: there is no room (`SQLITE_FULL`).
+    #[error("the disk of the journal {path} is full; nothing was changed: free some space and try again")]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Nothing was written: read-only, I/O error.
     #[error("cannot write the journal {path}: {reason}; nothing was changed")]
     Write {
         /// The file.
