@@ -51,14 +51,11 @@ pub(super) fn read_named(table: &Table<'_>, name: EndpointName) -> Option<Endpoi
 
 /// Reads everything before it gives up on anything, so that all problems are found.
 fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSpec> {
-    let rule = match table.table("match", &shape::MATCH) {
-        Some(rule) => read_rule(&rule),
-        None => MatchRule::default(),
-    };
+    let rule = read_rule(&table.section("match", &shape::MATCH));
     let example = "{ version = \"v1\", instances = [\"127.0.0.1:9001\"] }";
     let blue = table.required_table("blue", example, &shape::BLUE).and_then(|blue| read_fleet(&blue));
-    let health = read_health(table.table("health", &shape::HEALTH).as_ref());
-    let limits = read_limits(table.table("limits", &shape::LIMITS).as_ref());
+    let health = read_health(&table.section("health", &shape::HEALTH));
+    let limits = read_limits(&table.section("limits", &shape::LIMITS));
     Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits })
 }
 
@@ -66,9 +63,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
 pub(super) fn read_fleet(table: &Table<'_>) -> Option<FleetSpec> {
     let version = table.required("version", "\"v1\"", parsed(Version::parse));
     let example = "[\"127.0.0.1:9001\"]";
-    if !table.has("instances") {
-        table.problem("instances", format!("is missing; write instances = {example}"));
-    }
+    table.demand("instances", example);
     let instances = table.list("instances", example, parsed(Address::parse))?;
     if instances.is_empty() {
         table
@@ -114,9 +109,15 @@ fn header_name(text: &str) -> Result<HeaderName, String> {
         .map_err(|_| format!("{} is not a header name: write a name such as \"x-model\"", quoted(text)))
 }
 
+/// The space around a value is not part of it on the wire, so a value with such space would never be met.
 fn header_value(text: &str) -> Result<HeaderValue, String> {
-    HeaderValue::from_str(text)
-        .map_err(|_| format!("{} is not a header value: use visible ASCII characters", quoted(text)))
+    let bare = Some(text).filter(|text| text.trim() == *text);
+    bare.and_then(|text| HeaderValue::from_str(text).ok()).ok_or_else(|| {
+        format!(
+            "{} is not a header value: use visible ASCII characters, without spaces around them",
+            quoted(text)
+        )
+    })
 }
 
 fn host_pattern(text: &str) -> Result<HostPattern, String> {
@@ -158,9 +159,8 @@ fn absolute_path(text: &str, example: &str) -> Result<String, String> {
     }
 }
 
-fn read_health(table: Option<&Table<'_>>) -> HealthSpec {
+fn read_health(table: &Table<'_>) -> HealthSpec {
     let default = HealthSpec::default();
-    let Some(table) = table else { return default };
     let path = table.optional("path", parsed(|text| absolute_path(text, "/health")));
     let interval = table.optional("interval", positive_duration);
     let timeout = table.optional("timeout", positive_duration);
@@ -175,9 +175,8 @@ fn read_health(table: Option<&Table<'_>>) -> HealthSpec {
     }
 }
 
-fn read_limits(table: Option<&Table<'_>>) -> Limits {
+fn read_limits(table: &Table<'_>) -> Limits {
     let default = Limits::default();
-    let Some(table) = table else { return default };
     let time = |key, default| table.optional(key, positive_duration).unwrap_or(default);
     let body = table.optional("body_limit", size(1, MAX_BODY));
     let replay = table.optional("replay_limit", size(0, MAX_REPLAY));

@@ -1,13 +1,13 @@
 //! Configuration and plan files: raw documents in, checked domain values out, all problems at once.
 //!
-//! A document, TOML or JSON, first becomes a tree that remembers lines (`document`). Readers (`config`, `endpoint`, `plan`) take
+//! A document, TOML or JSON, first becomes a tree that remembers lines (`document`). Readers (`file`, `endpoint`, `plan`) take
 //! its keys by way of `reader`, which refuses what is not in `shape` and goes on after a bad value, so that one pass finds every
 //! problem. Values carry their units (`units`). `render` writes JSON that reads back to an equal value.
 
-mod config;
 mod differences;
 mod document;
 mod endpoint;
+mod file;
 mod plan;
 mod problems;
 mod reader;
@@ -165,7 +165,7 @@ pub fn load(path: &std::path::Path) -> Result<Config, Problems> {
 pub fn parse(text: &str, source: &str) -> Result<Config, Problems> {
     let root = Node::from_toml(text, source)?;
     let report = Report::default();
-    let config = Table::root(&report, &root, &shape::ROOT).and_then(|table| config::read(&table));
+    let config = Table::root(&report, &root, &shape::ROOT).and_then(|table| file::read(&table));
     report.conclude(source, config)
 }
 

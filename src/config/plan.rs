@@ -20,6 +20,9 @@ const NO_DATA: [(&str, NoData); 3] = [("hold", NoData::Hold), ("pass", NoData::P
 const ON_RESTART: [(&str, OnRestart); 2] =
     [("continue", OnRestart::Continue), ("roll_back", OnRestart::RollBack)];
 
+/// Each guard takes its part of the false-alarm probability, so that many guards make each one slow.
+const MAX_GUARDS: usize = 16;
+
 /// What a guard's `metric` says.
 #[derive(Clone, Copy, PartialEq)]
 enum Metric {
@@ -30,38 +33,45 @@ enum Metric {
 pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
     let example = "{ version = \"v2\", instances = [\"127.0.0.1:9003\"] }";
     let green = root.required_table("green", example, &shape::GREEN).and_then(|table| read_fleet(&table));
-    let strategy = read_strategy(root);
     let limits = read_limits(root);
     let alarms = read_alarms(root);
-    let shift = ShiftPlan::new(strategy?, limits)
-        .map_err(|error| root.problem(key_of(&error), error.to_string()))
-        .ok()?;
-    if !alarms.guards.is_empty() && shift.steps().iter().all(|step| step.bake.is_zero()) {
+    let shift = read_shift(root, limits);
+    if let Some(shift) = shift.as_ref().filter(|_| !alarms.guards.is_empty())
+        && shift.steps().iter().all(|step| step.bake.is_zero())
+    {
         root.problem(
             "strategy",
             "every bake is 0s, so no guard has time to see a request: give the strategy a bake, such as final_bake = \"5m\", or \
              leave the guards out",
         );
     }
-    Some(PlanSpec { green: green?, shift, alarms })
+    Some(PlanSpec { green: green?, shift: shift?, alarms })
 }
 
-/// Which key to change.
-fn key_of(error: &PlanError) -> &'static str {
-    match error {
-        PlanError::TimeoutTooShort { .. } => "execution_timeout",
-        PlanError::NoSteps
-        | PlanError::StepDoesNotRise { .. }
-        | PlanError::EmptyStep { .. }
-        | PlanError::WholeCanary
-        | PlanError::FinalBakeUnused { .. } => "strategy",
-    }
-}
-
-fn read_strategy(root: &Table<'_>) -> Option<Strategy> {
+fn read_shift(root: &Table<'_>, limits: ShiftLimits) -> Option<ShiftPlan> {
     let example = "{ type = \"canary\", share = \"5%\", bake = \"2m\", final_bake = \"5m\" }";
-    let shape = root.optional("strategy", |value| Ok(strategy_shape(value)));
-    let table = root.required_table("strategy", example, shape.unwrap_or(&shape::ANY_STRATEGY))?;
+    let shape = root.optional("strategy", |value| Ok(strategy_shape(value))).unwrap_or(&shape::ANY_STRATEGY);
+    let table = root.required_table("strategy", example, shape)?;
+    let strategy = read_strategy(&table)?;
+    let share_key = match strategy.kind() {
+        StrategyKind::Canary => "share",
+        StrategyKind::Linear => "step",
+        StrategyKind::Steps => "steps",
+        StrategyKind::AllAtOnce => "type",
+    };
+    ShiftPlan::new(strategy, limits)
+        .map_err(|error| match error {
+            PlanError::TimeoutTooShort { .. } => root.problem("execution_timeout", error.to_string()),
+            PlanError::FinalBakeUnused { .. } => table.problem("final_bake", error.to_string()),
+            PlanError::NoSteps
+            | PlanError::StepDoesNotRise { .. }
+            | PlanError::EmptyStep { .. }
+            | PlanError::WholeCanary => table.problem(share_key, error.to_string()),
+        })
+        .ok()
+}
+
+fn read_strategy(table: &Table<'_>) -> Option<Strategy> {
     match table.required("type", "\"canary\"", strategy_kind)? {
         StrategyKind::AllAtOnce => {
             Some(Strategy::AllAtOnce { final_bake: table.required("final_bake", "\"5m\"", duration)? })
@@ -78,7 +88,7 @@ fn read_strategy(root: &Table<'_>) -> Option<Strategy> {
             let final_bake = table.required("final_bake", "\"5m\"", duration);
             Some(Strategy::Linear { step: step?, bake: bake?, final_bake: final_bake? })
         }
-        StrategyKind::Steps => read_steps(&table),
+        StrategyKind::Steps => read_steps(table),
     }
 }
 
@@ -108,9 +118,7 @@ fn strategy_kind(value: &Value) -> Result<StrategyKind, String> {
 
 fn read_steps(table: &Table<'_>) -> Option<Strategy> {
     let final_bake = table.optional("final_bake", duration);
-    if !table.has("steps") {
-        table.problem("steps", "is missing; write steps = [{ share = \"5%\", bake = \"2m\" }]");
-    }
+    table.demand("steps", "[{ share = \"5%\", bake = \"2m\" }]");
     let tables = table.tables("steps", &shape::STEP);
     let steps: Vec<_> = tables.iter().map(read_step).collect();
     Some(Strategy::Steps { steps: steps.into_iter().collect::<Option<_>>()?, final_bake })
@@ -159,6 +167,12 @@ fn read_alarms(root: &Table<'_>) -> AlarmPlan {
 
 fn read_guards(root: &Table<'_>) -> Vec<Guard> {
     let tables = root.tables("guard", &shape::GUARD);
+    if tables.len() > MAX_GUARDS {
+        root.problem(
+            "guard",
+            format!("{} guards are more than the {MAX_GUARDS} a plan can have", tables.len()),
+        );
+    }
     let guards: Vec<_> = tables.iter().map(|table| (table, read_guard(table))).collect();
     let mut names = BTreeSet::new();
     let mut bounds = 0;
@@ -171,9 +185,9 @@ fn read_guards(root: &Table<'_>) -> Vec<Guard> {
             GuardBound::ErrorRate { .. } => {}
             GuardBound::Latency { .. } => bounds += 1,
         }
-        if bounds == MAX_BOUNDS + 1 {
-            let message = format!("a plan has at most {MAX_BOUNDS} guards on latency");
-            table.problem("metric", message);
+        if bounds > MAX_BOUNDS {
+            table.problem("metric", format!("a plan has at most {MAX_BOUNDS} guards on latency"));
+            break;
         }
     }
     guards.into_iter().filter_map(|(_, guard)| guard).collect()

@@ -65,16 +65,27 @@ impl<'d> Table<'d> {
             self.misspelt.push(key);
             return Some(format!("unknown key; did you mean {key:?}?"));
         }
-        let home = self.shape.document.iter().find(|shape| {
-            shape.path != self.shape.path && shape.path.matches('.').count() < 2 && shape.keys.contains(&name)
-        });
-        Some(match home {
-            Some(shape) if shape.path.is_empty() => {
-                format!("unknown key here; {name:?} stands at the top of the file, above the first [table]")
+        Some(match (self.home_of(name), self.place.line) {
+            (Some(""), Some(_)) => {
+                format!("unknown key here; {name:?} belongs at the top of the file, above the first [table]")
             }
-            Some(shape) => format!("unknown key here; {name:?} is a key of {}", shape.path),
-            None => format!("unknown key; the keys here are {}", self.shape.keys.join(", ")),
+            (Some(""), None) => format!("unknown key here; {name:?} belongs at the top of the document"),
+            (Some(table), _) => format!("unknown key here; {name:?} is a key of {table}"),
+            (None, _) => format!("unknown key; the keys here are {}", self.shape.keys.join(", ")),
         })
+    }
+
+    /// The table that a key was probably written for: in TOML a key lands in the last table above it, which is easily one too deep;
+    /// at the top of the document, keys of a table are easily written without it.
+    fn home_of(&self, name: &str) -> Option<&'static str> {
+        let own = self.shape.path;
+        let above =
+            |path: &str| path.is_empty() || own.starts_with(path) && own[path.len()..].starts_with('.');
+        let mut homes = self.shape.document.iter().filter(|shape| {
+            shape.path != own && (own.is_empty() || above(shape.path)) && shape.keys.contains(&name)
+        });
+        let home = homes.next()?.path;
+        homes.all(|shape| shape.path == home).then_some(home)
     }
 
     fn entry(&self, key: &'static str) -> Option<&'d Entry> {
@@ -122,7 +133,8 @@ impl<'d> Table<'d> {
         self.optional(key, read)
     }
 
-    fn demand(&self, key: &'static str, example: &str) {
+    /// Reports a key that must be there and is not.
+    pub(super) fn demand(&self, key: &'static str, example: &str) {
         if !self.has(key) {
             self.problem(key, format!("is missing; write {key} = {example}"));
         }
@@ -132,6 +144,13 @@ impl<'d> Table<'d> {
     pub(super) fn table(&self, key: &'static str, shape: &'static Shape) -> Option<Self> {
         let entry = self.entry(key)?;
         Self::open(self.report, &entry.node, shape, self.place_of(key))
+    }
+
+    /// A table whose keys all have defaults: empty when it is absent, and when something else stands in its place.
+    pub(super) fn section(&self, key: &'static str, shape: &'static Shape) -> Self {
+        let place = self.place.key(key, None);
+        let empty = Self { report: self.report, shape, place, entries: &[], misspelt: Vec::new() };
+        self.table(key, shape).unwrap_or(empty)
     }
 
     /// A table under a key that must be there.

@@ -63,15 +63,15 @@ pub(super) fn fraction(value: &Value) -> Result<f64, String> {
 
 /// A quantile above 0 and below 1: `p99`, `p99.9`.
 pub(super) fn quantile(value: &Value) -> Result<f64, String> {
-    let error = || {
+    let text =
+        text(value).map_err(|_| format!("expected a quantile such as \"p99\", not {}", value.describe()))?;
+    let number = text.strip_prefix('p').and_then(hundredths);
+    number.filter(|fraction| *fraction > 0.0 && *fraction < 1.0).ok_or_else(|| {
         format!(
             "{} is not a quantile: write \"p50\", \"p99\" or \"p99.9\", above p0 and below p100",
-            value.describe()
+            quoted(text)
         )
-    };
-    let Value::Text(text) = value else { return Err(error()) };
-    let number = text.strip_prefix('p').ok_or_else(error)?;
-    hundredths(number).filter(|fraction| *fraction > 0.0 && *fraction < 1.0).ok_or_else(error)
+    })
 }
 
 /// A size in bytes within bounds that are both allowed.
@@ -123,7 +123,7 @@ pub fn format_quantile(quantile: f64) -> String {
 
 /// `64KiB` for 65,536: the largest unit that leaves a whole number.
 pub fn format_size(bytes: u64) -> String {
-    let unit = SIZES.iter().find(|(_, unit)| bytes >= *unit && bytes % unit == 0);
+    let unit = SIZES.iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
 }
 

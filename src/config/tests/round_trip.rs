@@ -49,7 +49,7 @@ prop_compose! {
     fn rule()(
         host in option::of(host()),
         path_prefix in option::of("/[a-zA-Z0-9/%._~!$&'()*+,;=:@-]{0,30}"),
-        header in option::of(("[a-z0-9-]{1,20}", "[ -~]{0,20}")),
+        header in option::of(("[a-z0-9-]{1,20}", "([!-~]([ -~]{0,20}[!-~])?)?")),
     ) -> MatchRule {
         let header = header.map(|(name, value)| {
             (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(&value).unwrap())

@@ -1,0 +1,530 @@
+//! What users are told, word for word: what is wrong, where, and what would be right.
+
+use serde_json::json;
+
+use crate::{
+    config::{EndpointSpec, PlanSpec, load, parse},
+    name::EndpointName,
+};
+
+const PLAN_HEAD: &str = r#"green = { version = "v2", instances = ["127.0.0.1:9003"] }
+strategy = { type = "canary", share = "5%", bake = "2m", final_bake = "5m" }
+"#;
+
+fn config_problems(text: &str) -> Vec<String> {
+    parse(text, "c.toml").unwrap_err().to_string().lines().map(str::to_owned).collect()
+}
+
+/// Problems of a plan that is right but for these lines, which begin at line 3.
+fn plan_problems(lines: &str) -> Vec<String> {
+    whole_plan_problems(&format!("{PLAN_HEAD}{lines}"))
+}
+
+fn whole_plan_problems(text: &str) -> Vec<String> {
+    PlanSpec::from_toml(text, "p.toml").unwrap_err().to_string().lines().map(str::to_owned).collect()
+}
+
+/// A configuration with one endpoint, whose blue fleet these lines follow.
+fn endpoint_problems(lines: &str) -> Vec<String> {
+    config_problems(&format!(
+        "[[endpoint]]\nname = \"chat\"\nblue = {{ version = \"v1\", instances = [\"a:1\"] }}\n{lines}"
+    ))
+}
+
+#[test]
+fn every_problem_of_a_section_is_reported_with_its_line() {
+    let text = r#"[data]
+workers = -1
+listen = "0.0.0.0:80"
+head_timeout = 5
+head_limit = 4096
+expose_fleet = "yes"
+conections_per_worker = 1
+keep_alive_timeout = 0.5
+drain_timeout = "5 s"
+upstream_idle_timeout = "400d"
+[log]
+level = "info,snapback=loud"
+format = "yaml"
+[state]
+path = ""
+"#;
+    assert_eq!(
+        config_problems(text),
+        [
+            "c.toml:2: data.workers: expected a whole number from 0 to 1024, not the number -1",
+            r#"c.toml:3: data.listen: expected a list such as ["0.0.0.0:8080"], not the text "0.0.0.0:80""#,
+            r#"c.toml:4: data.head_timeout: 5 has no unit: write "5s" for seconds or "5ms" for milliseconds"#,
+            r#"c.toml:5: data.head_limit: 4096 has no unit: write "4096B" for bytes, or a size such as "64KiB""#,
+            r#"c.toml:6: data.expose_fleet: expected true or false, not the text "yes""#,
+            r#"c.toml:7: data.conections_per_worker: unknown key; did you mean "connections_per_worker"?"#,
+            r#"c.toml:8: data.keep_alive_timeout: 0.5 has no unit: write a whole number and a unit, such as "250ms""#,
+            r#"c.toml:9: data.drain_timeout: "5 s" is not a duration: write a whole number and a unit, such as "250ms", "30s", "2m", "1h30m""#,
+            "c.toml:10: data.upstream_idle_timeout: is longer than 365d, the longest duration",
+            r#"c.toml:12: log.level: "snapback=loud" is not a log level: write one of off, error, warn, info, debug, trace, or target=level, separated by commas, such as "info,snapback::proxy=debug""#,
+            r#"c.toml:13: log.format: expected one of "text", "json", not "yaml""#,
+            r#"c.toml:15: state.path: the path is empty; write for instance "snapback.db""#,
+        ]
+    );
+}
+
+#[test]
+fn sizes_are_checked_against_their_bounds() {
+    assert_eq!(
+        config_problems("data.head_limit = \"4KiB\""),
+        ["c.toml:1: data.head_limit: must be from 8KiB to 1MiB, not 4KiB"]
+    );
+    assert_eq!(
+        config_problems("data.head_limit = \"64K\""),
+        [
+            r#"c.toml:1: data.head_limit: "64K" is not a size: write a whole number and B, KiB, MiB or GiB, such as "64KiB""#
+        ]
+    );
+}
+
+#[test]
+fn a_listen_address_is_an_ip_address_and_a_port() {
+    assert_eq!(
+        config_problems("[data]\nlisten = [\n  \"localhost:80\",\n  5,\n]\n"),
+        [
+            r#"c.toml:3: data.listen[0]: "localhost:80" is not a listen address: write an IP address and a port, such as "127.0.0.1:8080" or "[::]:8080""#,
+            "c.toml:4: data.listen[1]: expected a text in quotes, not the number 5",
+        ]
+    );
+    assert_eq!(
+        config_problems("[data]\nlisten = []\n"),
+        [r#"c.toml:2: data.listen: has no address; write for instance listen = ["0.0.0.0:8080"]"#]
+    );
+}
+
+#[test]
+fn two_listeners_on_one_address_are_refused() {
+    assert_eq!(
+        config_problems("[data]\nlisten = [\"0.0.0.0:80\", \"127.0.0.1:80\"]\n"),
+        ["c.toml:2: data.listen[1]: 127.0.0.1:80 is taken by data.listen[0], which is 0.0.0.0:80"]
+    );
+    assert_eq!(
+        config_problems("[admin]\nlisten = \"127.0.0.1:8080\"\n"),
+        ["c.toml:2: admin.listen: 127.0.0.1:8080 is taken by data.listen, which is 0.0.0.0:8080"]
+    );
+    assert_eq!(
+        config_problems("[data]\nlisten = [\"127.0.0.1:9090\"]\n"),
+        ["c.toml:2: data.listen[0]: 127.0.0.1:9090 is what admin.listen is by default: change one of them"]
+    );
+    let free_ports = "[data]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\", \"[::]:80\", \"0.0.0.0:80\"]\n\
+                      [admin]\nlisten = \"127.0.0.1:0\"\n";
+    assert!(parse(free_ports, "c.toml").is_ok());
+}
+
+#[test]
+fn an_admin_port_that_others_can_reach_needs_consent() {
+    assert_eq!(
+        config_problems("[admin]\nlisten = \"0.0.0.0:9090\"\n"),
+        [
+            "c.toml:2: admin.listen: 0.0.0.0:9090 can be reached from other machines, and the admin port has no authentication: \
+          whoever reaches it commands every shift. Listen on 127.0.0.1, or write allow_remote = true where a firewall or a \
+          container's network guards the port"
+        ]
+    );
+    assert!(parse("[admin]\nlisten = \"0.0.0.0:9090\"\nallow_remote = true\n", "c.toml").is_ok());
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+    let text = "dta = 1\n[[endpoint]]\nname = \"chat\"\nblu = { version = \"v1\" }\n[endpoint.health]\nHealthy-After = 1\n\
+                blue = 5\nqwerty = 1\n";
+    assert_eq!(
+        config_problems(text),
+        [
+            r#"c.toml:1: dta: unknown key; did you mean "data"?"#,
+            r#"c.toml:4: endpoint[0].blu: unknown key; did you mean "blue"?"#,
+            r#"c.toml:6: endpoint[0].health.Healthy-After: unknown key; did you mean "healthy_after"?"#,
+            r#"c.toml:7: endpoint[0].health.blue: unknown key here; "blue" is a key of endpoint"#,
+            "c.toml:8: endpoint[0].health.qwerty: unknown key; the keys here are path, interval, timeout, unhealthy_after, \
+             healthy_after",
+        ]
+    );
+}
+
+#[test]
+fn a_table_is_wanted_where_one_belongs() {
+    assert_eq!(
+        config_problems("admin = 5\nendpoint = {}\n"),
+        [
+            "c.toml:1: admin: expected a table with the keys listen, allow_remote, not the number 5",
+            "c.toml:2: endpoint: expected [[table]] sections or a list of tables, not a table",
+        ]
+    );
+}
+
+#[test]
+fn an_endpoint_needs_a_name_and_a_blue_fleet_with_instances() {
+    let text = r#"[[endpoint]]
+[[endpoint]]
+name = "a b"
+blue = { version = "", instances = [] }
+[[endpoint]]
+name = "x"
+[endpoint.blue]
+instances = [
+    "a:1",
+    "http://b:1",
+]
+[[endpoint]]
+name = "y"
+blue = { version = "v1", instances = ["a:1", "b:1", "a:1"] }
+"#;
+    assert_eq!(
+        config_problems(text),
+        [
+            r#"c.toml:1: endpoint[0].name: is missing; write name = "chat""#,
+            r#"c.toml:1: endpoint[0].blue: is missing; write blue = { version = "v1", instances = ["127.0.0.1:9001"] }"#,
+            r#"c.toml:3: endpoint[1].name: "a b" is not an endpoint name: use 1 to 63 letters, digits or '-', with a letter or digit at both ends"#,
+            r#"c.toml:4: endpoint[1].blue.version: "" is not a version: use 1 to 128 letters, digits or any of . _ - : / @ +"#,
+            r#"c.toml:4: endpoint[1].blue.instances: a fleet has at least one instance; write for instance ["127.0.0.1:9001"]"#,
+            r#"c.toml:7: endpoint[2].blue.version: is missing; write version = "v1""#,
+            r#"c.toml:10: endpoint[2].blue.instances[1]: "http://b:1" is not an instance address: write host:port, such as "127.0.0.1:9001" or "model-a:8000", without a scheme"#,
+            "c.toml:14: endpoint[3].blue.instances[2]: a:1 is in the fleet already, as endpoint[3].blue.instances[0]",
+        ]
+    );
+}
+
+#[test]
+fn endpoints_that_claim_the_same_name_or_the_same_requests_are_refused() {
+    let again = "[[endpoint]]\nname = \"chat\"\nblue = { version = \"v1\", instances = [\"a:1\"] }\n\
+                 [[endpoint]]\nname = \"b\"\nmatch = { path_prefix = \"/\" }\nblue = { version = \"v1\", instances = [\"a:1\"] }\n";
+    assert_eq!(
+        endpoint_problems(again),
+        [
+            r#"c.toml:5: endpoint[1].name: there are two endpoints called "chat""#,
+            "c.toml:9: endpoint[2].match: a request could belong to chat as well as to b: make one rule more specific, by a longer \
+             path_prefix, a host or a header",
+        ]
+    );
+}
+
+#[test]
+fn match_health_and_limits_say_what_they_take() {
+    let lines = r#"[endpoint.match]
+model = "m"
+path_prefix = "v1"
+host = "a.example:80"
+header = { name = "a b" }
+[endpoint.health]
+path = "health"
+timeout = "0s"
+unhealthy_after = 0
+[endpoint.limits]
+body_limit = "0B"
+replay_limit = "2GiB"
+idle_timeout = false
+"#;
+    assert_eq!(
+        endpoint_problems(lines),
+        [
+            "c.toml:5: endpoint[0].match.model: matching by model is not available in this version: match by path_prefix, host or \
+             header",
+            r#"c.toml:6: endpoint[0].match.path_prefix: "v1" is not a path: begin with '/', use visible ASCII characters and leave out '?' and '#', such as "/v1/""#,
+            r#"c.toml:7: endpoint[0].match.host: "a.example:80" is not a host: write a name without scheme and port, such as "chat.example.org", or "*.example.org" for every host below it"#,
+            r#"c.toml:8: endpoint[0].match.header.name: "a b" is not a header name: write a name such as "x-model""#,
+            r#"c.toml:8: endpoint[0].match.header.value: is missing; write value = "chat""#,
+            r#"c.toml:10: endpoint[0].health.path: "health" is not a path: begin with '/', use visible ASCII characters and leave out '?' and '#', such as "/health""#,
+            "c.toml:11: endpoint[0].health.timeout: must be longer than 0s",
+            "c.toml:12: endpoint[0].health.unhealthy_after: expected a whole number from 1 to 1000, not the number 0",
+            "c.toml:14: endpoint[0].limits.body_limit: must be from 1B to 1024GiB, not 0B",
+            "c.toml:15: endpoint[0].limits.replay_limit: must be from 0B to 1GiB, not 2GiB",
+            r#"c.toml:16: endpoint[0].limits.idle_timeout: expected a duration such as "30s", not false"#,
+        ]
+    );
+}
+
+#[test]
+fn a_plans_limits_say_what_they_take() {
+    let lines = "false_alarm = \"50%\"\nmax_failures = 0\nno_data = \"wait\"\non_restart = 1\nready_timeout = \"0s\"\n\
+                 execution_timeout = \"7m\"\n";
+    assert_eq!(
+        plan_problems(lines),
+        [
+            r#"p.toml:3: false_alarm: must be below 50%, such as "0.1%": a test that is wrong every second time says nothing"#,
+            "p.toml:4: max_failures: expected a whole number from 1 to 1000000000, not the number 0",
+            r#"p.toml:5: no_data: expected one of "hold", "pass", "fail", not "wait""#,
+            r#"p.toml:6: on_restart: expected one of "continue", "roll_back", not the number 1"#,
+            "p.toml:7: ready_timeout: must be longer than 0s",
+            "p.toml:8: execution_timeout: execution_timeout 7m is not longer than the plan's waits, 7m in all: raise it or shorten \
+             the waits",
+        ]
+    );
+}
+
+#[test]
+fn guards_say_what_they_take() {
+    let lines = r#"[[guard]]
+metric = "error_rate"
+below = "100%"
+quantile = "p99"
+[[guard]]
+metric = "latency"
+quantile = "p100"
+below = 250
+[[guard]]
+metric = "token_gap"
+[[guard]]
+name = "too slow"
+metric = "p99"
+execution_timeout = "1h"
+[[guard]]
+metric = "error_rate"
+below = 0.01
+[[guard]]
+below = 1
+[[guard]]
+metric = "latency"
+quantile = 99
+"#;
+    assert_eq!(
+        plan_problems(lines),
+        [
+            r#"p.toml:5: guard[0].below: "100%" is not a percentage above 0% and below 100%, such as "1%" or "0.05%""#,
+            "p.toml:6: guard[0].quantile: a guard on error_rate has no quantile: leave it out",
+            r#"p.toml:9: guard[1].quantile: "p100" is not a quantile: write "p50", "p99" or "p99.9", above p0 and below p100"#,
+            r#"p.toml:10: guard[1].below: 250 has no unit: write "250s" for seconds or "250ms" for milliseconds"#,
+            r#"p.toml:12: guard[2].metric: "token_gap" is not available in this version, which judges green by guards on error_rate and latency"#,
+            r#"p.toml:14: guard[3].name: "too slow" is not a guard's name: use 1 to 63 letters, digits or any of _ - ."#,
+            r#"p.toml:15: guard[3].metric: expected one of "error_rate", "latency", not "p99""#,
+            r#"p.toml:16: guard[3].execution_timeout: unknown key here; "execution_timeout" belongs at the top of the file, above the first [table]"#,
+            r#"p.toml:19: guard[4].below: 0.01 has no unit: write a percentage in quotes, such as "5%""#,
+            r#"p.toml:20: guard[5].metric: is missing; write metric = "error_rate""#,
+            r#"p.toml:22: guard[6].below: is missing; write below = "250ms""#,
+            r#"p.toml:24: guard[6].quantile: expected a quantile such as "p99", not the number 99"#,
+        ]
+    );
+}
+
+#[test]
+fn alarms_of_later_versions_are_refused_as_such() {
+    let why = "is not available in this version, which judges green by [[guard]] on error_rate and latency";
+    assert_eq!(
+        plan_problems("[[regression]]\nmetric = \"error_rate\"\n[[threshold]]\nname = \"slow\"\n"),
+        [format!("p.toml:3: regression: {why}"), format!("p.toml:5: threshold: {why}")]
+    );
+}
+
+#[test]
+fn guards_have_names_of_their_own_and_a_number_that_the_meters_can_hold() {
+    let guard = |below: usize| {
+        format!(
+            "[[guard]]\nmetric = \"latency\"\nquantile = \"p99\"\nbelow = \"{below}ms\"\nname = \"g{below}\"\n"
+        )
+    };
+    let guards: String = (1..=9).map(guard).collect();
+    assert_eq!(
+        plan_problems(&guards),
+        ["p.toml:44: guard[8].metric: a plan has at most 8 guards on latency"]
+    );
+    let twice = "[[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\n".repeat(2);
+    assert_eq!(
+        plan_problems(&twice),
+        [r#"p.toml:6: guard[1].name: there are two guards called "error_rate": give one a name of its own"#]
+    );
+    let many: String = (0..17)
+        .map(|number| format!("[[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\nname = \"g{number}\"\n"))
+        .collect();
+    assert_eq!(plan_problems(&many), ["p.toml:3: guard: 17 guards are more than the 16 a plan can have"]);
+}
+
+#[test]
+fn a_guard_without_a_name_is_called_after_its_metric() {
+    let guards = "[[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\n\
+                  [[guard]]\nmetric = \"latency\"\nquantile = \"p99.9\"\nbelow = \"1s\"\n";
+    let plan = PlanSpec::from_toml(&format!("{PLAN_HEAD}{guards}"), "p.toml").unwrap();
+    let names: Vec<&str> = plan.alarms.guards.iter().map(|guard| guard.name.as_str()).collect();
+    assert_eq!(names, ["error_rate", "latency_p99.9"]);
+}
+
+#[test]
+fn a_plan_needs_a_green_fleet_and_a_strategy() {
+    assert_eq!(
+        whole_plan_problems(""),
+        [
+            r#"p.toml:1: green: is missing; write green = { version = "v2", instances = ["127.0.0.1:9003"] }"#,
+            r#"p.toml:1: strategy: is missing; write strategy = { type = "canary", share = "5%", bake = "2m", final_bake = "5m" }"#,
+        ]
+    );
+}
+
+/// Problems of a plan with this strategy, whose keys begin at line 3.
+fn strategy_problems(keys: &str) -> Vec<String> {
+    let green = "green = { version = \"v2\", instances = [\"a:1\"] }";
+    whole_plan_problems(&format!(
+        "{green}\n[strategy]\n{keys}\n[[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\n"
+    ))
+}
+
+#[test]
+fn a_strategy_takes_the_keys_of_its_type() {
+    assert_eq!(
+        strategy_problems("type = \"linear\"\nshare = \"5%\"\nbake = 2"),
+        [
+            r#"p.toml:2: strategy.step: is missing; write step = "25%""#,
+            r#"p.toml:2: strategy.final_bake: is missing; write final_bake = "5m""#,
+            "p.toml:4: strategy.share: unknown key; the keys here are type, step, bake, final_bake",
+            r#"p.toml:5: strategy.bake: 2 has no unit: write "2s" for seconds or "2ms" for milliseconds"#,
+        ]
+    );
+    assert_eq!(
+        strategy_problems("share = \"5%\""),
+        [r#"p.toml:2: strategy.type: is missing; write type = "canary""#]
+    );
+    assert_eq!(
+        strategy_problems("type = \"blue_green\""),
+        [
+            r#"p.toml:3: strategy.type: expected one of "all_at_once", "canary", "linear", "steps", not "blue_green""#
+        ]
+    );
+    assert_eq!(
+        strategy_problems("type = \"rolling\"\nbatch = \"25%\""),
+        [
+            r#"p.toml:3: strategy.type: "rolling" is not available in this version: use "linear", which moves traffic in equal steps between two fleets that both run"#,
+            "p.toml:4: strategy.batch: belongs to the strategy rolling, which is not available in this version",
+        ]
+    );
+}
+
+#[test]
+fn shares_are_percentages_that_rise() {
+    assert_eq!(
+        strategy_problems("type = \"canary\"\nshare = 5\nbake = \"1m\"\nfinal_bake = \"1m\""),
+        [r#"p.toml:4: strategy.share: 5 has no unit: write "5%""#]
+    );
+    assert_eq!(
+        strategy_problems("type = \"canary\"\nshare = \"100%\"\nbake = \"1m\"\nfinal_bake = \"1m\""),
+        [
+            "p.toml:4: strategy.share: a canary takes less than 100%: for everything in one step use the strategy all_at_once"
+        ]
+    );
+    assert_eq!(
+        strategy_problems("type = \"linear\"\nstep = \"0%\"\nbake = \"1m\"\nfinal_bake = \"1m\""),
+        ["p.toml:4: strategy.step: step 1 gives green nothing: a step's share is above 0%"]
+    );
+    assert_eq!(
+        strategy_problems(
+            "type = \"steps\"\nsteps = [{ share = \"5%\", bake = \"1m\" }, { share = \"4%\", bake = \"1m\" }]"
+        ),
+        [
+            "p.toml:4: strategy.steps: step 2 gives green 4%, which is not more than the 5% of the step before: shares must rise"
+        ]
+    );
+    assert_eq!(
+        strategy_problems("type = \"steps\"\nsteps = [{ share = \"5%\" }, 5]"),
+        [
+            "p.toml:4: strategy.steps[1]: expected a table with the keys share, bake, approval, not the number 5",
+            r#"p.toml:4: strategy.steps[0].bake: is missing; write bake = "2m""#,
+        ]
+    );
+    assert_eq!(
+        strategy_problems("type = \"steps\"\nsteps = []"),
+        ["p.toml:4: strategy.steps: a plan needs at least one step"]
+    );
+}
+
+#[test]
+fn a_final_bake_that_no_step_would_have_is_refused() {
+    assert_eq!(
+        strategy_problems(
+            "type = \"steps\"\nsteps = [{ share = \"100%\", bake = \"1m\" }]\nfinal_bake = \"1m\""
+        ),
+        [
+            "p.toml:5: strategy.final_bake: final_bake is the bake of the step to 100% that is added after the written steps, but \
+          step 1 gives 100% itself: leave final_bake out, or that step"
+        ]
+    );
+}
+
+#[test]
+fn guards_over_bakes_of_no_length_are_refused() {
+    assert_eq!(
+        strategy_problems("type = \"all_at_once\"\nfinal_bake = \"0s\""),
+        [
+            "p.toml:2: strategy: every bake is 0s, so no guard has time to see a request: give the strategy a bake, such as \
+          final_bake = \"5m\", or leave the guards out"
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_one_problem_with_its_line() {
+    assert_eq!(
+        config_problems("[data]\nworkers = 2\nlisten = [\n"),
+        ["c.toml:3: not valid TOML: unclosed array, expected `]`"]
+    );
+    assert_eq!(
+        config_problems("[data]\nworkers = 2\nworkers = 3\n"),
+        ["c.toml:3: not valid TOML: duplicate key"]
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("none.toml");
+    let problems = load(&path).unwrap_err().to_string();
+    let reason = "cannot read the file: No such file or directory (os error 2)";
+    assert_eq!(problems, format!("{}: {reason}", path.display()));
+}
+
+#[test]
+fn problems_of_json_have_no_lines() {
+    let name = EndpointName::parse("chat").unwrap();
+    let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
+    assert_eq!(
+        problems(json!(5)),
+        "request body: expected a table with the keys name, match, blue, health, limits, not the number 5"
+    );
+    assert_eq!(
+        problems(json!({
+            "name": "other",
+            "limit": {},
+            "blue": { "version": "v1", "instances": ["a:1", null] },
+        })),
+        "request body: limit: unknown key; did you mean \"limits\"?\n\
+         request body: name: \"other\" is not the name in the URL, \"chat\": write the same or leave it out\n\
+         request body: blue.instances[1]: expected a text in quotes, not null"
+    );
+}
+
+#[test]
+fn a_null_in_json_is_an_absent_key() {
+    let name = EndpointName::parse("chat").unwrap();
+    let blue = json!({ "version": "v1", "instances": ["a:1"] });
+    let with_nulls = json!({ "name": null, "match": null, "blue": blue, "health": { "path": null } });
+    let without = json!({ "blue": blue });
+    assert_eq!(EndpointSpec::from_json(&name, &with_nulls), EndpointSpec::from_json(&name, &without));
+}
+
+#[test]
+fn what_a_hostile_document_gets_back_is_short_and_printable() {
+    let long = "x".repeat(10_000);
+    let members = (0..1000).map(|number| (format!("{long}\n{number}"), json!(long)));
+    let document = serde_json::Value::Object(members.collect());
+    let problems = PlanSpec::from_json(&document).unwrap_err();
+    assert_eq!(problems.problems.len(), 51);
+    assert_eq!(problems.problems[50].message, "and 952 more problems, which are not shown");
+    let text = problems.to_string();
+    assert!(text.len() < 20_000 && text.lines().count() == 51, "{} {}", text.len(), text.lines().count());
+}
+
+#[test]
+fn what_needs_a_restart_is_told_key_by_key() {
+    let old = parse("[data]\nworkers = 2\n", "c.toml").unwrap();
+    let new =
+        parse("[data]\nworkers = 4\ndrain_timeout = \"1m\"\n[log]\nlevel = \"debug\"\n", "c.toml").unwrap();
+    assert_eq!(
+        old.restart_needed(&new),
+        [
+            "data.workers = 4 takes effect at the next start; until then it is 2",
+            r#"data.drain_timeout = "1m" takes effect at the next start; until then it is "30s""#,
+            r#"log.level = "debug" takes effect at the next start; until then it is "info""#,
+        ]
+    );
+    assert!(new.restart_needed(&new).is_empty());
+}

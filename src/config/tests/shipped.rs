@@ -1,0 +1,115 @@
+//! The files under `config/`: they load, say what they mean, and mention every key.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use crate::config::{HealthSpec, PlanSpec, known_keys, known_plan_keys, load, parse};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+fn text(file: &str) -> String {
+    std::fs::read_to_string(folder().join(file)).unwrap()
+}
+
+fn plan(file: &str) -> PlanSpec {
+    PlanSpec::from_toml(&text(file), file).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Every TOML file below the folder.
+fn toml_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            toml_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_shipped_file_loads() {
+    let mut files = Vec::new();
+    toml_files(&folder(), &mut files);
+    assert!(files.len() >= 10, "{files:?}");
+    for file in files {
+        let problems = if file.file_name().is_some_and(|name| name == "snapback.toml") {
+            load(&file).err()
+        } else {
+            PlanSpec::from_toml(&std::fs::read_to_string(&file).unwrap(), &file.display().to_string()).err()
+        };
+        assert!(problems.is_none(), "{}", problems.unwrap());
+    }
+}
+
+#[test]
+fn the_reference_file_shows_the_defaults() {
+    let shown = load(&folder().join("snapback.toml")).unwrap();
+    let default = parse("", "c.toml").unwrap();
+    assert!(default.restart_needed(&shown).is_empty(), "{:?}", default.restart_needed(&shown));
+    assert_eq!(shown.endpoints[0].health, HealthSpec::default());
+    assert_eq!(shown.endpoints[0].limits, crate::route::Limits::default());
+    assert_eq!(shown.endpoints[0].rule, crate::route::MatchRule::default());
+}
+
+#[test]
+fn the_reference_plan_shows_the_defaults() {
+    let shown = plan("plan.toml");
+    assert_eq!(*shown.shift.limits(), crate::shift::ShiftLimits::default());
+    let default = crate::alarm::AlarmPlan::default();
+    assert_eq!(
+        (shown.alarms.false_alarm, shown.alarms.max_failures),
+        (default.false_alarm, default.max_failures)
+    );
+}
+
+#[test]
+fn what_the_reference_files_show_in_comments_is_right_too() {
+    // A comment that is an example begins `# key =` or `# [`; the sentences around it do not.
+    let uncommented = |text: &str| {
+        let example = |line: &str| {
+            let rest = line.strip_prefix("# ").filter(|rest| {
+                let first = rest.split(' ').next().unwrap_or_default();
+                rest.starts_with('[') || rest[first.len()..].starts_with(" = ")
+            });
+            rest.unwrap_or(line).to_owned()
+        };
+        text.lines().map(example).collect::<Vec<_>>().join("\n")
+    };
+    let config = parse(&uncommented(&text("snapback.toml")), "snapback.toml").unwrap();
+    assert!(config.endpoints[0].rule.header.is_some() && config.endpoints[0].health.path.is_some());
+    let steps = uncommented(&text("plan.toml"))
+        .replace("type = \"canary\"", "type = \"steps\"")
+        .lines()
+        .filter(|line| {
+            !["share = \"5%\"", "bake = \"2m\"", "step = "].iter().any(|gone| line.starts_with(gone))
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let plan =
+        PlanSpec::from_toml(&steps, "plan.toml").unwrap_or_else(|problems| panic!("{problems}\n{steps}"));
+    assert_eq!(plan.shift.steps().len(), 2);
+    assert_eq!(plan.alarms.max_failures, Some(50));
+}
+
+#[test]
+fn the_reference_files_mention_every_key() {
+    for (file, known) in [("snapback.toml", known_keys()), ("plan.toml", known_plan_keys())] {
+        let (mut table, mut mentioned) = (String::new(), BTreeSet::new());
+        for line in text(file).lines() {
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            if line.starts_with('[') {
+                table = line.trim_start_matches('[').split(']').next().unwrap_or_default().to_owned();
+                mentioned.insert(table.clone());
+            } else if let Some((key, _)) = line.split_once(" = ") {
+                mentioned.insert(if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") });
+            }
+        }
+        let missing: Vec<_> = known.iter().filter(|key| !mentioned.contains(*key)).collect();
+        assert!(missing.is_empty(), "config/{file} does not mention {missing:?}");
+    }
+}
