@@ -6,11 +6,13 @@ use clap::Parser;
 use snapback::{
     app,
     cli::{Args, Command},
+    demo,
 };
 
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Serve(serve) => app::serve(&serve.config),
-        Command::Demo(_) | Command::ModelServer(_) | Command::Client(_) => ExitCode::FAILURE,
+        Command::ModelServer(server) => demo::serve_model(server.version.as_str(), server.listen),
+        Command::Demo(_) | Command::Client(_) => ExitCode::FAILURE,
     }
 }

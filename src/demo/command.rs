@@ -1,36 +1,53 @@
 //! `snapback model-server`: one model server as a process of its own, for docker-compose and for tests.
 
-use std::{io::Write as _, net::SocketAddr};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+};
 
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 
-use super::{model::ModelVersion, server::model_server};
+use super::{
+    model::{ModelVersion, UnknownVersion},
+    server::model_server,
+};
 
-/// Why a server could not be started.
+/// Why a model server could not be started.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; name another address, port 0 takes a free one")]
-pub struct ListenError {
-    /// The address as asked.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub source: std::io::Error,
+enum StartError {
+    #[error(transparent)]
+    Version(#[from] UnknownVersion),
+    #[error("cannot listen on {address}: {source}; name another address, port 0 takes a free one")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the system refused: {0}")]
+    System(#[from] io::Error),
 }
 
-/// Serves one model until SIGTERM or Ctrl-C. Prints `listening on ADDRESS` to standard output when clients can connect. Blocks.
-pub fn run_model_server(version: ModelVersion, listen: SocketAddr) -> Result<(), ListenError> {
-    let error = |source| ListenError { address: listen, source };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(error)?;
+/// Serves one of the demo's models until SIGTERM or Ctrl-C. Prints `listening on ADDRESS` to standard output when clients can connect.
+/// Blocks.
+pub fn serve_model(version: &str, listen: SocketAddr) -> ExitCode {
+    match try_serve_model(version, listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("snapback: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_serve_model(version: &str, address: SocketAddr) -> Result<(), StartError> {
+    let version: ModelVersion = version.parse()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = TcpListener::bind(listen).await.map_err(error)?;
-        let mut terminate = signal(SignalKind::terminate()).map_err(error)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(error)?;
-        let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "listening on {}", listener.local_addr().map_err(error)?).map_err(error)?;
-        stdout.flush().map_err(error)?;
-        drop(stdout);
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        announce(listener.local_addr()?)?;
         model_server(version, listener, async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -40,4 +57,11 @@ pub fn run_model_server(version: ModelVersion, listen: SocketAddr) -> Result<(),
         .await;
         Ok(())
     })
+}
+
+/// The line that scripts wait for.
+fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "listening on {address}")?;
+    stdout.flush()
 }

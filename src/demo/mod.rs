@@ -4,5 +4,5 @@ mod command;
 pub mod model;
 mod server;
 
-pub use command::{ListenError, run_model_server};
+pub use command::serve_model;
 pub use server::{MODEL_NAME, model_server};
