@@ -3,6 +3,7 @@
 //! Every decision is committed here before it takes effect, except going back to blue, which acts first. The store owns its
 //! serialised forms; conversions destructure in full, so that a new domain field cannot be forgotten.
 
+mod form;
 mod sqlite;
 
 pub use sqlite::SqliteJournal;

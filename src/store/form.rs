@@ -1,0 +1,271 @@
+//! How the journal writes what it keeps as JSON: forms of its own, so that a renamed domain field does not change the files on disk.
+//!
+//! Conversions destructure in full. Durations are written as seconds and nanoseconds, exactly (S6).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Moments, Origin};
+use crate::{
+    fleet::{Address, FleetSpec},
+    name::Version,
+    shift::{Cause, PauseReason, Snapshot, State},
+    time::{Moment, WallTime},
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FleetForm {
+    version: String,
+    instances: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SnapshotForm {
+    state: StateForm,
+    elapsed: Duration,
+    step: Option<usize>,
+    restarts: u32,
+}
+
+/// Moments are written as the time left until them, which is what a snapshot's moments count.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum StateForm {
+    Preparing { left: Duration },
+    Baking { step: usize, left: Duration },
+    Holding { step: usize },
+    Paused { step: usize, left: Duration, reason: PauseForm },
+    TerminationWait { left: Duration },
+    Retiring { left: Duration },
+    RollingBack { cause: CauseForm, left: Duration },
+    Promoted,
+    RolledBack { cause: CauseForm },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PauseForm {
+    Operator,
+    Approval,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum CauseForm {
+    Alarm { name: String, evidence: String },
+    FailureBudget { failures: u64 },
+    Aborted,
+    ExecutionTimeout,
+    GreenNotReady { reason: String },
+    GreenGone,
+    NoData,
+    Restart,
+    EvaluatorStalled,
+}
+
+/// Milliseconds since the Unix epoch.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MomentsForm {
+    breach_at: Option<i64>,
+    decided_at: Option<i64>,
+    published_at: Option<i64>,
+    last_green_dispatch_at: Option<i64>,
+    drained_at: Option<i64>,
+    ended_at: Option<i64>,
+}
+
+impl From<&FleetSpec> for FleetForm {
+    fn from(spec: &FleetSpec) -> Self {
+        let FleetSpec { version, instances } = spec;
+        Self {
+            version: version.as_str().to_owned(),
+            instances: instances.iter().map(|address| address.as_str().to_owned()).collect(),
+        }
+    }
+}
+
+impl FleetForm {
+    /// Checks the names and addresses again: a file may have been edited.
+    pub(super) fn into_spec(self) -> Result<FleetSpec, String> {
+        let Self { version, instances } = self;
+        let instances: Result<Vec<Address>, _> = instances.iter().map(|text| Address::parse(text)).collect();
+        Ok(FleetSpec {
+            version: Version::parse(&version).map_err(|error| error.to_string())?,
+            instances: instances.map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+impl From<&Snapshot> for SnapshotForm {
+    fn from(snapshot: &Snapshot) -> Self {
+        let Snapshot { state, elapsed, step, restarts } = snapshot;
+        Self { state: state.into(), elapsed: *elapsed, step: *step, restarts: *restarts }
+    }
+}
+
+impl SnapshotForm {
+    /// Checks that the steps are steps of the plan, which has this many.
+    pub(super) fn into_snapshot(self, steps: usize) -> Result<Snapshot, String> {
+        let Self { state, elapsed, step, restarts } = self;
+        let in_state = match state {
+            StateForm::Baking { step, .. } | StateForm::Holding { step } | StateForm::Paused { step, .. } => {
+                Some(step)
+            }
+            StateForm::Preparing { .. }
+            | StateForm::TerminationWait { .. }
+            | StateForm::Retiring { .. }
+            | StateForm::RollingBack { .. }
+            | StateForm::Promoted
+            | StateForm::RolledBack { .. } => None,
+        };
+        match in_state.max(step) {
+            Some(step) if step >= steps => Err(format!("step {step}, but the plan has {steps} from 0")),
+            Some(_) | None => Ok(Snapshot { state: state.into(), elapsed, step, restarts }),
+        }
+    }
+}
+
+impl From<&State> for StateForm {
+    fn from(state: &State) -> Self {
+        let left = |moment: &Moment| moment.since(Moment::default());
+        match state {
+            State::Preparing { ready_by } => Self::Preparing { left: left(ready_by) },
+            State::Baking { step, ends } => Self::Baking { step: *step, left: left(ends) },
+            State::Holding { step } => Self::Holding { step: *step },
+            State::Paused { step, remaining, reason } => {
+                Self::Paused { step: *step, left: *remaining, reason: (*reason).into() }
+            }
+            State::TerminationWait { ends } => Self::TerminationWait { left: left(ends) },
+            State::Retiring { drain_by } => Self::Retiring { left: left(drain_by) },
+            State::RollingBack { cause, drain_by } => {
+                Self::RollingBack { cause: cause.into(), left: left(drain_by) }
+            }
+            State::Promoted => Self::Promoted,
+            State::RolledBack { cause } => Self::RolledBack { cause: cause.into() },
+        }
+    }
+}
+
+impl From<StateForm> for State {
+    fn from(form: StateForm) -> Self {
+        let moment = |left| Moment::default().after(left);
+        match form {
+            StateForm::Preparing { left } => Self::Preparing { ready_by: moment(left) },
+            StateForm::Baking { step, left } => Self::Baking { step, ends: moment(left) },
+            StateForm::Holding { step } => Self::Holding { step },
+            StateForm::Paused { step, left, reason } => {
+                Self::Paused { step, remaining: left, reason: reason.into() }
+            }
+            StateForm::TerminationWait { left } => Self::TerminationWait { ends: moment(left) },
+            StateForm::Retiring { left } => Self::Retiring { drain_by: moment(left) },
+            StateForm::RollingBack { cause, left } => {
+                Self::RollingBack { cause: cause.into(), drain_by: moment(left) }
+            }
+            StateForm::Promoted => Self::Promoted,
+            StateForm::RolledBack { cause } => Self::RolledBack { cause: cause.into() },
+        }
+    }
+}
+
+impl From<PauseReason> for PauseForm {
+    fn from(reason: PauseReason) -> Self {
+        match reason {
+            PauseReason::Operator => Self::Operator,
+            PauseReason::Approval => Self::Approval,
+        }
+    }
+}
+
+impl From<PauseForm> for PauseReason {
+    fn from(form: PauseForm) -> Self {
+        match form {
+            PauseForm::Operator => Self::Operator,
+            PauseForm::Approval => Self::Approval,
+        }
+    }
+}
+
+impl From<&Cause> for CauseForm {
+    fn from(cause: &Cause) -> Self {
+        match cause.clone() {
+            Cause::Alarm { name, evidence } => Self::Alarm { name, evidence },
+            Cause::FailureBudget { failures } => Self::FailureBudget { failures },
+            Cause::Aborted => Self::Aborted,
+            Cause::ExecutionTimeout => Self::ExecutionTimeout,
+            Cause::GreenNotReady { reason } => Self::GreenNotReady { reason },
+            Cause::GreenGone => Self::GreenGone,
+            Cause::NoData => Self::NoData,
+            Cause::Restart => Self::Restart,
+            Cause::EvaluatorStalled => Self::EvaluatorStalled,
+        }
+    }
+}
+
+impl From<CauseForm> for Cause {
+    fn from(form: CauseForm) -> Self {
+        match form {
+            CauseForm::Alarm { name, evidence } => Self::Alarm { name, evidence },
+            CauseForm::FailureBudget { failures } => Self::FailureBudget { failures },
+            CauseForm::Aborted => Self::Aborted,
+            CauseForm::ExecutionTimeout => Self::ExecutionTimeout,
+            CauseForm::GreenNotReady { reason } => Self::GreenNotReady { reason },
+            CauseForm::GreenGone => Self::GreenGone,
+            CauseForm::NoData => Self::NoData,
+            CauseForm::Restart => Self::Restart,
+            CauseForm::EvaluatorStalled => Self::EvaluatorStalled,
+        }
+    }
+}
+
+impl From<&Moments> for MomentsForm {
+    fn from(moments: &Moments) -> Self {
+        let millis = |at: &Option<WallTime>| at.map(WallTime::as_millis);
+        let Moments { breach_at, decided_at, published_at, last_green_dispatch_at, drained_at, ended_at } =
+            moments;
+        Self {
+            breach_at: millis(breach_at),
+            decided_at: millis(decided_at),
+            published_at: millis(published_at),
+            last_green_dispatch_at: millis(last_green_dispatch_at),
+            drained_at: millis(drained_at),
+            ended_at: millis(ended_at),
+        }
+    }
+}
+
+impl From<MomentsForm> for Moments {
+    fn from(form: MomentsForm) -> Self {
+        let at = |millis: Option<i64>| millis.map(WallTime::from_millis);
+        let MomentsForm { breach_at, decided_at, published_at, last_green_dispatch_at, drained_at, ended_at } =
+            form;
+        Self {
+            breach_at: at(breach_at),
+            decided_at: at(decided_at),
+            published_at: at(published_at),
+            last_green_dispatch_at: at(last_green_dispatch_at),
+            drained_at: at(drained_at),
+            ended_at: at(ended_at),
+        }
+    }
+}
+
+/// An origin as its column holds it.
+pub(super) const fn write_origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::File => "file",
+        Origin::Api => "api",
+    }
+}
+
+/// Reads what [`write_origin`] wrote.
+pub(super) fn read_origin(text: &str) -> Result<Origin, String> {
+    match text {
+        "file" => Ok(Origin::File),
+        "api" => Ok(Origin::Api),
+        _ => Err(format!("{text:?} is no origin")),
+    }
+}

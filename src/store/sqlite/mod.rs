@@ -1,0 +1,167 @@
+//! The journal in one SQLite file.
+//!
+//! WAL with full sync: a commit appends to one file and waits for one sync, and is durable when it returns. The connection holds the
+//! exclusive lock from opening to dropping, so there is one writer and no second process; the price is that other tools can read the
+//! file only while no snapback runs. The lock goes with its process, however that ends.
+
+mod rows;
+mod schema;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
+
+use self::{rows::ReadError, schema::SchemaError};
+use super::{Event, Journal, Loaded, Record, ShiftRecord, StoreError};
+use crate::name::{EndpointName, ShiftId};
+
+/// How long opening waits for another process's lock: long enough for one that is just ending, short enough for an operator who has
+/// started a second one by mistake.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The journal in one SQLite file (WAL, full sync). Every call blocks: on the disk, and on the calls of other threads.
+#[derive(Debug)]
+pub struct SqliteJournal {
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl SqliteJournal {
+    /// Opens or makes the file and brings its format up to date. A file that cannot be used is left as it was.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = prepare(path).map_err(|error| open_error(path, error))?;
+        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+    }
+
+    /// A panic in another thread leaves no transaction open, so the connection stays good.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, ReadError>) -> Result<T, StoreError> {
+        read(&self.connection()).map_err(|error| StoreError::Corrupt {
+            path: self.path.clone(),
+            reason: match error {
+                ReadError::Sqlite(error) => error.to_string(),
+                ReadError::Row(reason) => reason,
+            },
+        })
+    }
+}
+
+impl Journal for SqliteJournal {
+    fn load(&self) -> Result<Loaded, StoreError> {
+        self.read(|connection| {
+            Ok(Loaded {
+                endpoints: rows::endpoints(connection)?,
+                running: rows::running(connection)?,
+                last_event: rows::last_event(connection)?,
+            })
+        })
+    }
+
+    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+        write_all(&mut self.connection(), records)
+            .map_err(|error| StoreError::Write { path: self.path.clone(), reason: advise(&error) })
+    }
+
+    fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.read(|connection| rows::events_after(connection, after, limit))
+    }
+
+    fn shifts_of(&self, endpoint: &EndpointName, limit: usize) -> Result<Vec<ShiftRecord>, StoreError> {
+        self.read(|connection| rows::shifts_of(connection, endpoint, limit))
+    }
+
+    fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError> {
+        self.read(|connection| rows::shift(connection, id))
+    }
+}
+
+/// Nothing is written before the file is known to be a journal of a format that is known here.
+fn prepare(path: &Path) -> Result<Connection, SchemaError> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(LOCK_PATIENCE)?;
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    schema::check(&connection)?;
+    if connection.is_readonly(MAIN_DB)? {
+        return Err(SchemaError::ReadOnly);
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    schema::migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// A transaction that is not committed rolls back when it is dropped.
+fn write_all(connection: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
+    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
+    for record in records {
+        rows::write(&transaction, record)?;
+    }
+    transaction.commit()
+}
+
+fn open_error(path: &Path, error: SchemaError) -> StoreError {
+    let open = |reason: String| StoreError::Open { path: path.to_owned(), reason };
+    match error {
+        SchemaError::Newer { found, known } => StoreError::Newer { path: path.to_owned(), found, known },
+        SchemaError::Foreign => {
+            open("it is another program's database: name another file in [state] path".to_owned())
+        }
+        SchemaError::ReadOnly => open(READ_ONLY.to_owned()),
+        SchemaError::Sqlite(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                StoreError::InUse { path: path.to_owned() }
+            }
+            Some(ErrorCode::CannotOpen) => open(cannot_open(path)),
+            Some(_) | None => open(advise(&error)),
+        },
+    }
+}
+
+/// SQLite says only that it cannot; the system says why. Leaves no file behind.
+fn cannot_open(path: &Path) -> String {
+    if path.is_dir() {
+        return "it is a directory: name a file in [state] path".to_owned();
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        let directory = directory.display();
+        return format!("there is no directory {directory}: make it, or name another file in [state] path");
+    }
+    let probe = if path.exists() {
+        OpenOptions::new().append(true).open(path).map(drop)
+    } else {
+        File::create_new(path).and_then(|_| fs::remove_file(path))
+    };
+    let said = probe.err().map_or_else(|| "SQLite cannot open it".to_owned(), |error| error.to_string());
+    format!("{said}: make it and its directory writable, or name another file in [state] path")
+}
+
+const READ_ONLY: &str = "it is read-only: make it writable for the user that snapback runs as";
+
+/// What SQLite says, and what would help.
+fn advise(error: &rusqlite::Error) -> String {
+    let advice = match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "free some space on its disk",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+            "make the file and its directory writable for the user that snapback runs as"
+        }
+        Some(ErrorCode::SystemIoFailure) => "check its disk",
+        Some(ErrorCode::NotADatabase) => "name another file in [state] path",
+        Some(ErrorCode::DatabaseCorrupt) => "put back a copy, or name another file in [state] path",
+        Some(_) | None => return error.to_string(),
+    };
+    format!("{error}: {advice}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,296 @@
+//! Records to rows and back.
+
+use std::fmt::Display;
+
+use rusqlite::{
+    Connection, Params, Row, Transaction, params,
+    types::{FromSql, ValueRef},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    config::{EndpointSpec, PlanSpec},
+    name::{EndpointName, ShiftId},
+    store::{
+        EndpointRecord, Event, Record, ShiftRecord,
+        form::{FleetForm, MomentsForm, SnapshotForm, read_origin, write_origin},
+    },
+    time::WallTime,
+    weight::Share,
+};
+
+/// At about 200 bytes an event this is some 20 MB: months of shifts, for a client of the stream that was away.
+pub(super) const KEPT_EVENTS: u64 = 100_000;
+
+/// Old events go in batches of this many, so that most commits delete nothing; so many more than [`KEPT_EVENTS`] there may be.
+pub(super) const EVENT_BATCH: u64 = 1_000;
+
+/// Shifts of an endpoint that stay readable, running ones not counted. A shift started every hour stays for six weeks.
+pub(super) const KEPT_SHIFTS: i64 = 1_000;
+
+const SHIFT_COLUMNS: &str =
+    "id, endpoint, blue, plan, snapshot, recorded_at, actor, started_at, moments, report";
+const EVENT_COLUMNS: &str = "id, at, kind, endpoint, shift, before, after, share, actor, cause";
+
+/// Why rows could not be read.
+pub(super) enum ReadError {
+    /// SQLite says no.
+    Sqlite(rusqlite::Error),
+    /// A row does not make sense; says which, and why.
+    Row(String),
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Writes one record.
+pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    match record {
+        Record::Endpoint(endpoint) => write_endpoint(transaction, endpoint),
+        Record::EndpointDeleted(name) => {
+            transaction.prepare_cached("DELETE FROM endpoints WHERE name = ?1")?.execute([name.as_str()])?;
+            Ok(())
+        }
+        Record::Shift(shift) => write_shift(transaction, shift),
+        Record::Event(event) => write_event(transaction, event),
+    }
+}
+
+fn write_endpoint(transaction: &Transaction<'_>, record: &EndpointRecord) -> rusqlite::Result<()> {
+    let EndpointRecord { declared, origin, serving } = record;
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO endpoints (name, origin, declared, serving) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![
+            declared.name.as_str(),
+            write_origin(*origin),
+            declared.to_json().to_string(),
+            to_json(&FleetForm::from(serving)),
+        ])?;
+    Ok(())
+}
+
+fn write_shift(transaction: &Transaction<'_>, record: &ShiftRecord) -> rusqlite::Result<()> {
+    let ShiftRecord { id, endpoint, blue, plan, snapshot, recorded_at, actor, started_at, moments, report } =
+        record;
+    let over = snapshot.state.is_terminal();
+    transaction
+        .prepare_cached(
+            "INSERT INTO shifts (id, endpoint, over, blue, plan, snapshot, recorded_at, actor, started_at, moments, report)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (id) DO UPDATE SET
+                 endpoint = excluded.endpoint, over = excluded.over, blue = excluded.blue, plan = excluded.plan,
+                 snapshot = excluded.snapshot, recorded_at = excluded.recorded_at, actor = excluded.actor,
+                 started_at = excluded.started_at, moments = excluded.moments, report = excluded.report",
+        )?
+        .execute(params![
+            id.as_str(),
+            endpoint.as_str(),
+            over,
+            to_json(&FleetForm::from(blue)),
+            plan.to_json().to_string(),
+            to_json(&SnapshotForm::from(snapshot)),
+            recorded_at.as_millis(),
+            actor,
+            started_at.as_millis(),
+            to_json(&MomentsForm::from(moments)),
+            report.to_string(),
+        ])?;
+    if over {
+        transaction
+            .prepare_cached(
+                "DELETE FROM shifts WHERE endpoint = ?1 AND over = 1 AND ordinal <= (
+                     SELECT ordinal FROM shifts WHERE endpoint = ?1 AND over = 1 ORDER BY ordinal DESC LIMIT 1 OFFSET ?2
+                 )",
+            )?
+            .execute(params![endpoint.as_str(), KEPT_SHIFTS])?;
+    }
+    Ok(())
+}
+
+fn write_event(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
+    let Event { id, at, kind, endpoint, shift, before, after, share, actor, cause } = event;
+    transaction
+        .prepare_cached(&format!(
+            "INSERT INTO events ({EVENT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+        ))?
+        .execute(params![
+            id_column(*id),
+            at.as_millis(),
+            kind,
+            endpoint.as_ref().map(EndpointName::as_str),
+            shift.as_ref().map(ShiftId::as_str),
+            before,
+            after,
+            share.map(Share::basis_points),
+            actor,
+            cause,
+        ])?;
+    if id % EVENT_BATCH == 0 {
+        transaction
+            .prepare_cached("DELETE FROM events WHERE id <= ?1")?
+            .execute([id_column(id.saturating_sub(KEPT_EVENTS))])?;
+    }
+    Ok(())
+}
+
+/// All endpoints, by name.
+pub(super) fn endpoints(connection: &Connection) -> Result<Vec<EndpointRecord>, ReadError> {
+    let query = "SELECT name, origin, declared, serving FROM endpoints ORDER BY name";
+    select(connection, "endpoint", query, [], read_endpoint)
+}
+
+/// All shifts that are not over, oldest first.
+pub(super) fn running(connection: &Connection) -> Result<Vec<ShiftRecord>, ReadError> {
+    let query = format!("SELECT {SHIFT_COLUMNS} FROM shifts WHERE over = 0 ORDER BY ordinal");
+    select(connection, "shift", &query, [], read_shift)
+}
+
+/// An endpoint's shifts, newest first.
+pub(super) fn shifts_of(
+    connection: &Connection,
+    endpoint: &EndpointName,
+    limit: usize,
+) -> Result<Vec<ShiftRecord>, ReadError> {
+    let query =
+        format!("SELECT {SHIFT_COLUMNS} FROM shifts WHERE endpoint = ?1 ORDER BY ordinal DESC LIMIT ?2");
+    select(connection, "shift", &query, params![endpoint.as_str(), limit_column(limit)], read_shift)
+}
+
+/// One shift.
+pub(super) fn shift(connection: &Connection, id: &ShiftId) -> Result<Option<ShiftRecord>, ReadError> {
+    let query = format!("SELECT {SHIFT_COLUMNS} FROM shifts WHERE id = ?1");
+    Ok(select(connection, "shift", &query, [id.as_str()], read_shift)?.pop())
+}
+
+/// Events with an id above `after`, oldest first.
+pub(super) fn events_after(
+    connection: &Connection,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Event>, ReadError> {
+    let query = format!("SELECT {EVENT_COLUMNS} FROM events WHERE id > ?1 ORDER BY id LIMIT ?2");
+    select(connection, "event", &query, params![id_column(after), limit_column(limit)], read_event)
+}
+
+/// The highest event id, zero for none.
+pub(super) fn last_event(connection: &Connection) -> Result<u64, ReadError> {
+    let last: Option<i64> = connection.query_row("SELECT max(id) FROM events", [], |row| row.get(0))?;
+    Ok(last.and_then(|last| u64::try_from(last).ok()).unwrap_or_default())
+}
+
+/// Reads all rows of a query whose first column is the key that names a row in errors.
+fn select<T>(
+    connection: &Connection,
+    kind: &str,
+    query: &str,
+    params: impl Params,
+    read: fn(&Row<'_>) -> Result<T, String>,
+) -> Result<Vec<T>, ReadError> {
+    let mut statement = connection.prepare_cached(query)?;
+    let mut rows = statement.query(params)?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        let record = read(row).map_err(|reason| {
+            let key = match row.get_ref(0) {
+                Ok(ValueRef::Text(key)) => String::from_utf8_lossy(key).into_owned(),
+                Ok(ValueRef::Integer(key)) => key.to_string(),
+                Ok(ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_)) | Err(_) => "?".to_owned(),
+            };
+            ReadError::Row(format!("{kind} {key}: {reason}"))
+        })?;
+        records.push(record);
+    }
+    Ok(records)
+}
+
+fn read_endpoint(row: &Row<'_>) -> Result<EndpointRecord, String> {
+    let name = parsed(row, "name", EndpointName::parse)?;
+    let declared = parsed(row, "declared", |text| {
+        let document = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        EndpointSpec::from_json(&name, &document).map_err(|problems| problems.to_string())
+    })?;
+    Ok(EndpointRecord {
+        declared,
+        origin: parsed(row, "origin", read_origin)?,
+        serving: parsed(row, "serving", |text| from_json::<FleetForm>(text)?.into_spec())?,
+    })
+}
+
+fn read_shift(row: &Row<'_>) -> Result<ShiftRecord, String> {
+    let plan = parsed(row, "plan", |text| {
+        let document = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        PlanSpec::from_json(&document).map_err(|problems| problems.to_string())
+    })?;
+    let steps = plan.shift.steps().len();
+    Ok(ShiftRecord {
+        id: parsed(row, "id", ShiftId::parse)?,
+        endpoint: parsed(row, "endpoint", EndpointName::parse)?,
+        blue: parsed(row, "blue", |text| from_json::<FleetForm>(text)?.into_spec())?,
+        plan,
+        snapshot: parsed(row, "snapshot", |text| from_json::<SnapshotForm>(text)?.into_snapshot(steps))?,
+        recorded_at: WallTime::from_millis(get(row, "recorded_at")?),
+        actor: get(row, "actor")?,
+        started_at: WallTime::from_millis(get(row, "started_at")?),
+        moments: parsed(row, "moments", from_json::<MomentsForm>)?.into(),
+        report: parsed(row, "report", from_json)?,
+    })
+}
+
+fn read_event(row: &Row<'_>) -> Result<Event, String> {
+    let share = get::<Option<u16>>(row, "share")?.map(Share::from_basis_points).transpose();
+    Ok(Event {
+        id: u64::try_from(get::<i64>(row, "id")?).map_err(|error| format!("id: {error}"))?,
+        at: WallTime::from_millis(get(row, "at")?),
+        kind: get(row, "kind")?,
+        endpoint: parsed_if_any(row, "endpoint", EndpointName::parse)?,
+        shift: parsed_if_any(row, "shift", ShiftId::parse)?,
+        before: get(row, "before")?,
+        after: get(row, "after")?,
+        share: share.map_err(|error| format!("share: {error}"))?,
+        actor: get(row, "actor")?,
+        cause: get(row, "cause")?,
+    })
+}
+
+fn get<T: FromSql>(row: &Row<'_>, column: &str) -> Result<T, String> {
+    row.get(column).map_err(|error| format!("{column}: {error}"))
+}
+
+fn parsed<T, E: Display>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    parse(&get::<String>(row, column)?).map_err(|error| format!("{column}: {error}"))
+}
+
+fn parsed_if_any<T, E: Display>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, String> {
+    let text: Option<String> = get(row, column)?;
+    text.as_deref().map(parse).transpose().map_err(|error| format!("{column}: {error}"))
+}
+
+fn to_json(form: &impl Serialize) -> String {
+    serde_json::to_string(form).expect("a form has text keys and serializes without fail")
+}
+
+fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// SQLite's integers end at 2^63, which no count of events reaches.
+fn id_column(id: u64) -> i64 {
+    i64::try_from(id).unwrap_or(i64::MAX)
+}
+
+fn limit_column(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
