@@ -1,9 +1,95 @@
 //! The command line: its grammar, the commands that talk to an admin port, and the live view of a shift.
+//!
+//! Commands know the admin port's representations ([`crate::admin::wire`]) and nothing of what is behind them: a command works
+//! the same against the proxy beside it and one across the world.
 
 mod admin_url;
 pub mod args;
+mod check;
 mod client;
+mod endpoint;
+mod error;
+mod events;
+mod follow;
+mod output;
+mod plan_file;
+mod reload;
+mod report;
+mod screen;
+mod shift;
+mod sse;
 pub mod view;
+mod watch;
 
 pub use admin_url::{AdminUrl, AdminUrlError};
 pub use args::{Args, ClientCommand, Command};
+pub use screen::Screen;
+
+use std::process::ExitCode;
+
+use crate::admin::wire;
+use error::CliError;
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Exit {
+    /// What was asked is done; of a shift: it is promoted.
+    Done,
+    /// The shift that was waited for rolled back.
+    RolledBack,
+    /// The shift that was waited for is still running.
+    StillRunning,
+}
+
+/// Carries a command out and says how the process ends; errors are printed here. Wants a thread without a runtime.
+pub fn run(command: ClientCommand) -> ExitCode {
+    let result = match command {
+        ClientCommand::Check(args) => check::check(&args).map(|()| Exit::Done),
+        ClientCommand::Endpoint(args) => {
+            block_on(async { endpoint::endpoint(args).await.map(|()| Exit::Done) })
+        }
+        ClientCommand::Shift(args) => block_on(shift::shift(args)),
+        ClientCommand::Events(args) => block_on(async { events::events(args).await.map(|()| Exit::Done) }),
+        ClientCommand::Reload(args) => block_on(async { reload::reload(args).await.map(|()| Exit::Done) }),
+    };
+    match result {
+        Ok(exit) => exit.code(),
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::note(&error.report());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
+    let result = runtime.block_on(work);
+    // A name that is still being looked up must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+impl Exit {
+    /// Of a shift that is over, or of one that nobody waits for any longer.
+    fn of(shift: &wire::Shift) -> Self {
+        match shift.state.as_str() {
+            "promoted" => Self::Done,
+            "rolled_back" => Self::RolledBack,
+            _ => Self::StillRunning,
+        }
+    }
+
+    /// 2 is clap's: a wrong command line.
+    fn code(self) -> ExitCode {
+        match self {
+            Self::Done => ExitCode::SUCCESS,
+            Self::RolledBack => ExitCode::FAILURE,
+            Self::StillRunning => ExitCode::from(3),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ pub(in crate::cli) fn next(next: &wire::Next, now: WallTime) -> String {
 }
 
 /// What a text such as `25%` leaves to blue; the text itself where it is not a share.
-pub(super) fn complement(share: &str) -> String {
+pub(in crate::cli) fn complement(share: &str) -> String {
     Share::parse(share).map_or_else(|_| share.to_owned(), |share| share.complement().to_string())
 }
 

@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 use super::{
     Palette,
     plain::complement,
-    text::{bar, bare_odds, count, exact_percent, left, millis, per_second, percent, right, width},
+    text::{bar, count, exact_percent, left, millis, odds, per_second, percent, right, width},
 };
 use crate::{admin::wire, weight::Share};
 
@@ -181,7 +181,7 @@ impl Canvas<'_> {
             Span::styled(fill, self.palette.nearness(alarm.nearness)),
             Span::styled(empty, self.palette.faint()),
             Span::raw(format!("{:>4.0}%", alarm.nearness * 100.0)),
-            Span::raw(right(bare_odds(&alarm.odds), 12)),
+            Span::raw(right(&odds(alarm.ln_e), 12)),
         ])
     }
 }

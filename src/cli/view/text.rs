@@ -77,10 +77,17 @@ pub(in crate::cli) fn seconds_until(now: WallTime, then: WallTime) -> u64 {
     u64::try_from(then.as_millis().saturating_sub(now.as_millis())).unwrap_or(0).div_ceil(1_000)
 }
 
-/// The evidence's odds without the words around them: `odds of 1,000 : 1 against chance` is `1,000 : 1`.
-pub(in crate::cli) fn bare_odds(odds: &str) -> &str {
-    let odds = odds.strip_prefix("odds of ").unwrap_or(odds);
-    odds.strip_suffix(" against chance").unwrap_or(odds)
+/// Evidence in nats as odds against chance, in at most twelve characters: `1.5 : 1`, `9,900 : 1`, `12M : 1`; a dash for none.
+pub(in crate::cli) fn odds(ln_e: f64) -> String {
+    let odds = ln_e.exp();
+    match odds {
+        _ if ln_e <= 0.0 => "-".to_owned(),
+        _ if odds < 9.95 => format!("{odds:.1} : 1"),
+        _ if odds < 999_999.5 => format!("{} : 1", count(whole(odds))),
+        _ if odds < 999.5e6 => format!("{:.0}M : 1", odds / 1e6),
+        _ if odds < 999.5e9 => format!("{:.0}G : 1", odds / 1e9),
+        _ => "> 1T : 1".to_owned(),
+    }
 }
 
 /// How many columns a terminal gives this text.
@@ -140,6 +147,11 @@ pub(in crate::cli) fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// A paragraph for a terminal or a file: wide enough to read, narrow enough for any terminal.
+pub(in crate::cli) fn paragraph(text: &str) -> String {
+    wrap(text, 80).join("\n")
+}
+
 /// A bar `columns` wide, filled from the left to this fraction in eighths of a column, and how many columns the fill touches.
 pub(in crate::cli) fn bar(fraction: f64, columns: usize) -> (String, usize) {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
@@ -185,7 +197,10 @@ mod tests {
             [span(0), span(59), span(133), span(3_720), span(90_000)],
             ["0s", "59s", "2m13s", "1h02m", "1d01h"]
         );
-        assert_eq!(bare_odds("odds of 1,000 : 1 against chance"), "1,000 : 1");
+        assert_eq!(
+            [-1.0, 0.4, 9.2, 16.3, 25.0, f64::INFINITY].map(odds),
+            ["-", "1.5 : 1", "9,897 : 1", "12M : 1", "72G : 1", "> 1T : 1"]
+        );
     }
 
     #[test]

@@ -25,10 +25,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A hundred shifts with long histories fit into a few MiB.
 const BODY_LIMIT_BYTES: usize = 16 << 20;
 
+/// Tells the admin port who asks.
+const ACTOR_HEADER: &str = "x-snapback-actor";
+
 /// Asks one admin port.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     url: AdminUrl,
+    actor: Option<HeaderValue>,
 }
 
 /// A good answer's document.
@@ -77,49 +81,45 @@ pub(super) enum ClientError {
 }
 
 impl Client {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. Speaks in the name of whoever is logged in: the journal keeps who did what.
     pub(super) fn new(url: AdminUrl) -> Self {
-        Self { url }
-    }
-
-    /// The port that is asked.
-    pub(super) fn url(&self) -> &AdminUrl {
-        &self.url
+        let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
+        let actor = user.and_then(|user| HeaderValue::from_bytes(user.as_bytes()).ok());
+        Self { url, actor }
     }
 
     /// `GET path`.
     pub(super) async fn get(&self, path: &str) -> Result<Answer, ClientError> {
-        self.ask(request(Method::GET, path, &self.url, None)).await
+        self.ask(self.request(Method::GET, path, None)).await
     }
 
-    /// `POST path` with a JSON document.
+    /// `POST path`, with a JSON document if there is something to say.
     pub(super) async fn post(
         &self,
         path: &str,
-        document: &impl serde::Serialize,
+        document: Option<serde_json::Value>,
     ) -> Result<Answer, ClientError> {
-        let body = serde_json::to_vec(document).expect("documents have text keys and no failing parts");
-        self.ask(request(Method::POST, path, &self.url, Some(body.into()))).await
+        let body = document.map(|document| document.to_string().into());
+        self.ask(self.request(Method::POST, path, body)).await
     }
 
     /// `GET path` for its stream of events after the one with this id. Only the head has a time limit here.
     pub(super) async fn open_stream(&self, path: &str, after: u64) -> Result<Incoming, ClientError> {
-        let mut request = request(Method::GET, path, &self.url, None);
+        let mut request = self.request(Method::GET, path, None);
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
         request.headers_mut().insert("last-event-id", HeaderValue::from(after));
-        let path = path.to_owned();
-        let silent = || ClientError::Silent { url: self.url.clone(), path: path.clone() };
-        let response = timeout(ANSWER_TIMEOUT, self.send(request)).await.map_err(|_| silent())??;
-        if response.status() == StatusCode::OK {
-            return Ok(response.into_body());
+        let head = async {
+            let response = self.send(request).await?;
+            if response.status().is_success() {
+                Ok(response)
+            } else {
+                Err(self.refusal(path, response).await)
+            }
+        };
+        match timeout(ANSWER_TIMEOUT, head).await {
+            Ok(response) => response.map(http::Response::into_body),
+            Err(_) => Err(ClientError::Silent { url: self.url.clone(), path: path.to_owned() }),
         }
-        let answer = timeout(ANSWER_TIMEOUT, self.collect(path.clone(), response)).await;
-        let answer = answer.map_err(|_| silent())?;
-        Err(answer.err().unwrap_or(ClientError::Stranger {
-            url: self.url.clone(),
-            path,
-            status: StatusCode::NO_CONTENT,
-        }))
     }
 
     /// A failure of the stream's body.
@@ -131,12 +131,36 @@ impl Client {
         let path = request.uri().path().to_owned();
         let whole = async {
             let response = self.send(request).await?;
-            self.collect(path.clone(), response).await
+            if !response.status().is_success() {
+                return Err(self.refusal(&path, response).await);
+            }
+            let body = self.collect(&path, response).await?;
+            Ok(Answer { path: path.clone(), body })
         };
         match timeout(ANSWER_TIMEOUT, whole).await {
             Ok(answer) => answer,
             Err(_) => Err(ClientError::Silent { url: self.url.clone(), path }),
         }
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<Bytes>) -> http::Request<Full<Bytes>> {
+        let mut request = http::Request::new(Full::new(Bytes::new()));
+        *request.method_mut() = method;
+        *request.uri_mut() = path.parse().expect("paths are made of checked names and numbers");
+        let host =
+            HeaderValue::from_str(&self.url.authority()).expect("a parsed authority is a header value");
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, host);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some(actor) = &self.actor {
+            headers.insert(ACTOR_HEADER, actor.clone());
+        }
+        if let Some(body) = body {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Full::new(body);
+        }
+        request
     }
 
     async fn send(
@@ -156,22 +180,28 @@ impl Client {
         sender.send_request(request).await.map_err(|e| self.lost(e))
     }
 
-    async fn collect(&self, path: String, response: http::Response<Incoming>) -> Result<Answer, ClientError> {
-        let status = response.status();
-        let body = match Limited::new(response.into_body(), BODY_LIMIT_BYTES).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(ClientError::TooLong { path }),
+    async fn collect(&self, path: &str, response: http::Response<Incoming>) -> Result<Bytes, ClientError> {
+        match Limited::new(response.into_body(), BODY_LIMIT_BYTES).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(error) if error.is::<LengthLimitError>() => {
+                Err(ClientError::TooLong { path: path.to_owned() })
+            }
             Err(error) => {
                 let source = error.downcast::<hyper::Error>().expect("a body fails by its limit or by hyper");
-                return Err(self.lost(*source));
+                Err(self.lost(*source))
             }
-        };
-        if status.is_success() {
-            return Ok(Answer { path, body });
         }
-        match serde_json::from_slice::<wire::Problem>(&body) {
-            Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
-            Err(_) => Err(ClientError::Stranger { url: self.url.clone(), path, status }),
+    }
+
+    async fn refusal(&self, path: &str, response: http::Response<Incoming>) -> ClientError {
+        let status = response.status();
+        let stranger = || ClientError::Stranger { url: self.url.clone(), path: path.to_owned(), status };
+        match self.collect(path, response).await {
+            Ok(body) => match serde_json::from_slice(&body) {
+                Ok(problem) => ClientError::Refused(Box::new(problem)),
+                Err(_) => stranger(),
+            },
+            Err(error) => error,
         }
     }
 }
@@ -184,8 +214,8 @@ impl Answer {
     }
 
     /// The document as it came.
-    pub(super) fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.body)
+    pub(super) fn text(&self) -> &[u8] {
+        &self.body
     }
 }
 
@@ -221,21 +251,6 @@ impl ClientError {
             | Self::Unreadable { .. } => None,
         }
     }
-}
-
-fn request(method: Method, path: &str, url: &AdminUrl, body: Option<Bytes>) -> http::Request<Full<Bytes>> {
-    let mut request = http::Request::new(Full::new(Bytes::new()));
-    *request.method_mut() = method;
-    *request.uri_mut() = path.parse().expect("paths are made of checked names and numbers");
-    let host = HeaderValue::from_str(&url.authority()).expect("a parsed authority is a header value");
-    request.headers_mut().insert(header::HOST, host);
-    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    if let Some(body) = body {
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = Full::new(body);
-    }
-    request
 }
 
 /// A problem document for people: its detail, and each key problem on a line.

@@ -1,0 +1,117 @@
+//! `snapback endpoint list|show`.
+
+use super::{
+    CliError,
+    args::{EndpointArgs, EndpointCommand, OutputFormat},
+    client::Client,
+    output::{
+        self,
+        Column::{Left, Right},
+        Table,
+    },
+    view::text::{count, millis, per_second, percent},
+};
+use crate::admin::wire;
+
+/// Answers a question about endpoints.
+pub(super) async fn endpoint(args: EndpointArgs) -> Result<(), CliError> {
+    let client = Client::new(args.connection.admin);
+    let path = match &args.command {
+        EndpointCommand::List => "/v1/endpoints".to_owned(),
+        EndpointCommand::Show { name } => format!("/v1/endpoints/{name}"),
+    };
+    let answer = client.get(&path).await?;
+    match (args.connection.output, args.command) {
+        (OutputFormat::Json, _) => output::print_document(&answer),
+        (OutputFormat::Table, EndpointCommand::List) => output::print(&list(&answer.read()?)),
+        (OutputFormat::Table, EndpointCommand::Show { .. }) => output::print(&show(&answer.read()?)),
+    }
+}
+
+fn list(answer: &wire::Endpoints) -> String {
+    if answer.endpoints.is_empty() {
+        return "no endpoints yet: declare one in the configuration file, or with PUT /v1/endpoints/NAME"
+            .to_owned();
+    }
+    let mut table = Table::new([
+        Left("ENDPOINT"),
+        Left("BLUE"),
+        Left("GREEN"),
+        Right("SHARE"),
+        Right("REQ/S"),
+        Right("ERRORS"),
+        Right("P99"),
+        Right("HEALTHY"),
+        Left("SHIFT"),
+    ]);
+    for endpoint in &answer.endpoints {
+        let fleets = || std::iter::once(&endpoint.blue).chain(&endpoint.green);
+        let rate: f64 = fleets().map(|fleet| fleet.recent.rate).sum();
+        let errors: f64 = fleets().map(|fleet| fleet.recent.error_rate * fleet.recent.rate).sum();
+        let slowest = fleets().filter_map(|fleet| fleet.recent.p99_ms).max_by(f64::total_cmp);
+        let instances = || fleets().flat_map(|fleet| &fleet.instances);
+        let healthy = instances().filter(|instance| instance.health == "healthy").count();
+        table.row([
+            endpoint.name.clone(),
+            endpoint.blue.version.clone(),
+            endpoint.green.as_ref().map_or_else(dash, |green| green.version.clone()),
+            endpoint.green.as_ref().map_or_else(dash, |_| endpoint.share.clone()),
+            per_second(rate),
+            percent(if rate > 0.0 { errors / rate } else { 0.0 }),
+            millis(slowest),
+            format!("{healthy}/{}", instances().count()),
+            endpoint.running_shift.clone().unwrap_or_else(dash),
+        ]);
+    }
+    table.to_string()
+}
+
+fn show(endpoint: &wire::Endpoint) -> String {
+    let running = endpoint.running_shift.as_deref().unwrap_or("none");
+    let mut traffic = Table::new([
+        Left("FLEET"),
+        Left("VERSION"),
+        Right("SHARE"),
+        Right("REQ/S"),
+        Right("ERRORS"),
+        Right("P50"),
+        Right("P99"),
+        Right("FIRST BYTE"),
+        Right("REQUESTS"),
+        Right("FAILED"),
+    ]);
+    let mut instances = Table::new([Left("FLEET"), Left("INSTANCE"), Left("HEALTH"), Right("IN FLIGHT")]);
+    let blue_share = super::view::complement(&endpoint.share);
+    let blue = ("blue", blue_share, &endpoint.blue);
+    let green = endpoint.green.as_ref().map(|green| ("green", endpoint.share.clone(), green));
+    for (side, share, fleet) in std::iter::once(blue).chain(green) {
+        traffic.row([
+            side.to_owned(),
+            fleet.version.clone(),
+            share,
+            per_second(fleet.recent.rate),
+            percent(fleet.recent.error_rate),
+            millis(fleet.recent.p50_ms),
+            millis(fleet.recent.p99_ms),
+            millis(fleet.recent.first_byte_p50_ms),
+            count(fleet.traffic.requests),
+            count(fleet.traffic.failed),
+        ]);
+        for instance in &fleet.instances {
+            instances.row([
+                side.to_owned(),
+                instance.address.clone(),
+                instance.health.clone(),
+                count(instance.in_flight),
+            ]);
+        }
+    }
+    let wire::Endpoint { name, origin, generation, .. } = endpoint;
+    format!(
+        "endpoint  {name}, declared by {origin}, table {generation}\nshift     {running}\n\n{traffic}\n{instances}"
+    )
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}

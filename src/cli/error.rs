@@ -1,0 +1,92 @@
+//! Why a command failed, and how that is said.
+
+use std::{error::Error, io, path::PathBuf};
+
+use super::client::ClientError;
+use crate::config;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// The admin port did not do it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file has problems.
+    #[error(transparent)]
+    Problems(#[from] config::Problems),
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// A plan is not JSON.
+    #[error("{} is not JSON", path.display())]
+    Json {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// No shift and no endpoint is called so.
+    #[error("there is no shift {name}, and no endpoint: {detail}")]
+    NoSuchName { name: String, detail: String },
+    /// The endpoint is as it was declared.
+    #[error("endpoint {0} has had no shift yet: start one with `snapback shift start {0} PLAN`")]
+    NoShiftYet(String),
+    /// The server named a shift in a way that no shift can be named.
+    #[error("the admin port named a shift without a proper id: is it of the same version as this command?")]
+    NoId,
+    /// Standard output is closed or full.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// The terminal cannot be set up or drawn to.
+    #[error("cannot use the terminal for the live view")]
+    Terminal(#[source] io::Error),
+    /// The runtime cannot start.
+    #[error("cannot start")]
+    Start(#[source] io::Error),
+    /// The server has been away for long.
+    #[error("gave up after {seconds}s without an answer")]
+    GaveUp {
+        seconds: u64,
+        #[source]
+        source: ClientError,
+    },
+}
+
+impl CliError {
+    /// Whether whoever read the output has had enough: no failure, as in `snapback events | head`.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// The error with its causes, and what to try next. A file's problems stand as they are, `file:line: ...`, where editors find them.
+    pub(super) fn report(&self) -> String {
+        if let Self::Problems(problems) = self {
+            return problems.to_string();
+        }
+        let mut text = format!("error: {self}");
+        let mut source = self.source();
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        let hint = match self {
+            Self::Client(error) | Self::GaveUp { source: error, .. } => error.hint(),
+            Self::Problems(_)
+            | Self::File { .. }
+            | Self::Json { .. }
+            | Self::NoSuchName { .. }
+            | Self::NoShiftYet(_)
+            | Self::NoId
+            | Self::Output(_)
+            | Self::Terminal(_)
+            | Self::Start(_) => None,
+        };
+        if let Some(hint) = hint {
+            text.push_str(&format!("\n  {hint}"));
+        }
+        text
+    }
+}

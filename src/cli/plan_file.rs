@@ -1,0 +1,39 @@
+//! Plan files: TOML, or JSON by their name.
+
+use std::{
+    io::{self, Read as _},
+    path::Path,
+};
+
+use super::CliError;
+use crate::config::{PlanSpec, Problems};
+
+/// A plan is a page of text; what is longer is another file.
+const LIMIT_BYTES: u64 = 1 << 20;
+
+/// Reads and checks a plan; `-` is standard input.
+pub(super) fn read(path: &Path) -> Result<PlanSpec, CliError> {
+    let failed = |source| CliError::File { path: path.to_owned(), source };
+    let text = if path == Path::new("-") {
+        bounded(io::stdin().lock())
+    } else {
+        std::fs::File::open(path).and_then(bounded)
+    };
+    let text = text.map_err(failed)?;
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+        let document =
+            serde_json::from_str(&text).map_err(|source| CliError::Json { path: path.to_owned(), source })?;
+        return PlanSpec::from_json(&document)
+            .map_err(|problems| Problems { source: path.display().to_string(), ..problems }.into());
+    }
+    Ok(PlanSpec::from_toml(&text, &path.display().to_string())?)
+}
+
+fn bounded(reader: impl io::Read) -> io::Result<String> {
+    let mut text = String::new();
+    let length = reader.take(LIMIT_BYTES + 1).read_to_string(&mut text)?;
+    if u64::try_from(length).unwrap_or(u64::MAX) > LIMIT_BYTES {
+        return Err(io::Error::other(format!("it is longer than {LIMIT_BYTES} bytes")));
+    }
+    Ok(text)
+}

@@ -1,0 +1,212 @@
+//! A shift on paper: what `start`, `status` and `explain` print.
+
+use super::{
+    output::{
+        Column::{Left, Right},
+        Table,
+    },
+    view::{
+        self,
+        text::{
+            count, exact_percent, millis, moment, odds, paragraph, per_second, percent, seconds_between, span,
+        },
+    },
+};
+use crate::{admin::wire, time::WallTime};
+
+/// What was started, or would be.
+pub(super) fn started(shift: &wire::Shift) -> String {
+    let wire::Shift { endpoint, blue_version: blue, green_version: green, .. } = shift;
+    let first = match &shift.id {
+        Some(id) => format!("shift {id} started: {endpoint} from {blue} to {green}"),
+        None => format!("dry run: {endpoint} would shift from {blue} to {green}; nothing was changed"),
+    };
+    let last = match &shift.id {
+        Some(id) => format!("\nwatch it with `snapback shift watch {id}`"),
+        None => String::new(),
+    };
+    format!("{first}\n\n{}\n{}{last}", steps(shift), alarms(shift))
+}
+
+/// Where a shift is, with both fleets' traffic and the alarms.
+pub(super) fn status(shift: &wire::Shift, now: WallTime) -> String {
+    format!("{}\n{}\n{}", heading(shift, now), traffic(shift), alarms(shift))
+}
+
+/// Why a shift is where it is: sentences, the alarms' numbers, the timeline.
+pub(super) fn explanation(shift: &wire::Shift, now: WallTime) -> String {
+    let mut timeline =
+        Table::new([Left("AT"), Right("AFTER"), Left("STATE"), Right("SHARE"), Left("BY"), Left("WHY")]);
+    let started = moment(&shift.started_at);
+    for wire::Transition { at, before: _, after, share, actor, cause } in &shift.transitions {
+        let offset = started.zip(moment(at)).map(|(start, at)| span(seconds_between(start, at)));
+        timeline.row([
+            at.clone(),
+            offset.unwrap_or_default(),
+            after.replace('_', " "),
+            share.clone(),
+            actor.clone(),
+            cause.clone(),
+        ]);
+    }
+    let facts: String = view::decision(shift).into_iter().map(|fact| format!("  {fact}\n")).collect();
+    let facts = if facts.is_empty() { facts } else { format!("decision\n{facts}\n") };
+    format!(
+        "{}\n\n{}\n{facts}{}\n{timeline}",
+        paragraph(&shift.explanation),
+        heading(shift, now),
+        alarms(shift)
+    )
+}
+
+fn heading(shift: &wire::Shift, now: WallTime) -> String {
+    let mut lines = vec![
+        ("shift", format!("{}, started by {}", shift.id.as_deref().unwrap_or("-"), shift.actor)),
+        ("endpoint", format!("{}, {}", shift.endpoint, view::standing(shift))),
+    ];
+    let place = view::place(shift);
+    if !place.is_empty() {
+        lines.push(("place", place));
+    }
+    let got = shift.share_got.map(|got| format!(", got {}", exact_percent(got))).unwrap_or_default();
+    lines.push(("share", format!("green {} wanted{got}", shift.share)));
+    let started = moment(&shift.started_at);
+    let end = shift.ended_at.as_deref().and_then(moment);
+    let elapsed = started.map(|start| span(seconds_between(start, end.unwrap_or(now)))).unwrap_or_default();
+    let ended = if shift.over { format!(", took {elapsed}") } else { format!(", {elapsed} ago") };
+    lines.push(("started", format!("{}{ended}", shift.started_at)));
+    lines.extend(shift.cause.as_ref().map(|cause| ("cause", cause.text.clone())));
+    if !shift.over {
+        lines.push(("next", view::next(&shift.next, now)));
+    }
+    lines.into_iter().map(|(name, text)| format!("{name:<10}{text}\n")).collect()
+}
+
+fn steps(shift: &wire::Shift) -> Table {
+    let mut table = Table::new([Right("STEP"), Right("SHARE"), Right("BAKE"), Left("THEN")]);
+    let last = shift.steps.len();
+    for (number, wire::Step { share, bake, approval }) in (1..).zip(&shift.steps) {
+        let then = match (number == last, approval) {
+            (true, _) => "promoted",
+            (false, true) => "waits for approval",
+            (false, false) => "next step",
+        };
+        table.row([number.to_string(), share.clone(), bake.clone(), then.to_owned()]);
+    }
+    table
+}
+
+fn traffic(shift: &wire::Shift) -> Table {
+    let mut table = Table::new([
+        Left("FLEET"),
+        Left("VERSION"),
+        Right("REQ/S"),
+        Right("ERRORS"),
+        Right("P50"),
+        Right("P99"),
+        Right("FIRST BYTE"),
+        Right("IN FLIGHT"),
+        Right("REQUESTS"),
+        Right("FAILED"),
+    ]);
+    for (side, version, wire::ShiftFleet { traffic, recent }) in [
+        ("blue", &shift.blue_version, &shift.fleets.blue),
+        ("green", &shift.green_version, &shift.fleets.green),
+    ] {
+        table.row([
+            side.to_owned(),
+            version.clone(),
+            per_second(recent.rate),
+            percent(recent.error_rate),
+            millis(recent.p50_ms),
+            millis(recent.p99_ms),
+            millis(recent.first_byte_p50_ms),
+            count(traffic.in_flight),
+            count(traffic.requests),
+            count(traffic.failed),
+        ]);
+    }
+    table
+}
+
+fn alarms(shift: &wire::Shift) -> String {
+    if shift.alarms.is_empty() {
+        return "no alarms: nothing but a person ends this shift early\n".to_owned();
+    }
+    let mut table = Table::new([
+        Left("ALARM"),
+        Left("BOUND"),
+        Left("STATE"),
+        Right("BAD"),
+        Right("OF"),
+        Right("SEEN"),
+        Right("ALLOWED"),
+        Right("EVIDENCE"),
+        Right("ODDS"),
+    ]);
+    for alarm in &shift.alarms {
+        table.row([
+            alarm.name.clone(),
+            view::bound(alarm),
+            alarm.state.replace('_', " "),
+            count(alarm.failures),
+            count(alarm.requests),
+            alarm.rate.map_or_else(|| "-".to_owned(), percent),
+            percent(alarm.permitted_rate),
+            format!("{:.0}%", alarm.nearness * 100.0),
+            odds(alarm.ln_e),
+        ]);
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::view::tests::{baking, rolled_back};
+
+    #[test]
+    fn a_status_has_place_traffic_and_alarms() {
+        let now = moment("2026-01-31T12:02:12Z").unwrap();
+        assert_eq!(
+            status(&baking(), now),
+            "\
+shift     chat-7, started by alice
+endpoint  chat, v1 -> v2 baking
+place     step 2 of 4
+share     green 25% wanted, got 24.96%
+started   2026-01-31T12:00:00.000Z, 2m12s ago
+next      step 3 of 4: 50% to green, in 20s
+
+FLEET  VERSION  REQ/S  ERRORS   P50    P99  FIRST BYTE  IN FLIGHT  REQUESTS  FAILED
+blue   v1       180.2   0.00%  12ms   48ms       4.1ms         12    24,012       3
+green  v2        60.1   0.22%  13ms  212ms       4.3ms          4     8,004      18
+
+ALARM   BOUND                STATE  BAD     OF   SEEN  ALLOWED  EVIDENCE     ODDS
+errors  error_rate < 1%      ok      18  8,004  0.22%    1.00%        4%    1 : 1
+slow    latency p99 < 250ms  ok      95  8,004  1.19%    1.00%       70%  200 : 1
+"
+        );
+    }
+
+    #[test]
+    fn an_explanation_begins_with_the_sentences_and_ends_with_the_timeline() {
+        let text = explanation(&rolled_back(), moment("2026-01-31T13:00:00Z").unwrap());
+        assert!(text.starts_with("The shift rolled back from step 2"), "{text}");
+        assert!(text.contains("decision\n  decided 3.2ms after"), "{text}");
+        assert!(text.contains("took 2m20s"), "{text}");
+        assert!(text.trim_end().ends_with("nothing is in flight on green"), "{text}");
+    }
+
+    #[test]
+    fn a_dry_run_says_that_nothing_was_changed() {
+        let mut shift = baking();
+        shift.id = None;
+        let text = started(&shift);
+        assert!(text.starts_with("dry run: chat would shift from v1 to v2; nothing was changed"), "{text}");
+        assert!(
+            text.contains("   3    50%    1m  waits for approval\n   4   100%    5m  promoted"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,144 @@
+//! `snapback shift ...`: starting, steering and explaining shifts.
+
+use std::path::Path;
+
+use super::{
+    CliError, Exit,
+    args::{Connection, Order, OutputFormat, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs},
+    client::{Answer, Client},
+    follow, output, plan_file, report, view, watch,
+};
+use crate::{
+    admin::wire,
+    clock,
+    name::{EndpointName, ShiftId},
+};
+
+/// Carries out a command about a shift.
+pub(super) async fn shift(args: ShiftArgs) -> Result<Exit, CliError> {
+    let Connection { admin, output: format } = args.connection;
+    let client = Client::new(admin);
+    match args.command {
+        ShiftCommand::Start { endpoint, plan, dry_run, watch, wait } => {
+            let answer = start(&client, &endpoint, &plan, dry_run).await?;
+            let started: wire::Shift = answer.read()?;
+            if watch || wait.wait {
+                return follow_started(client, &started, wait, format).await;
+            }
+            print(&started, &answer, format, report::started)?;
+            Ok(Exit::Done)
+        }
+        ShiftCommand::Status { shift, wait: WaitArgs { wait: true, timeout } } => {
+            let (shift, _) = find(&client, &shift).await?;
+            follow::wait(client, &id_of(&shift)?, timeout, format).await
+        }
+        ShiftCommand::Status { shift, wait: _ } => {
+            let (shift, answer) = find(&client, &shift).await?;
+            print(&shift, &answer, format, |shift| report::status(shift, clock::wall()))?;
+            Ok(Exit::Done)
+        }
+        ShiftCommand::Watch { shift } => {
+            let (shift, _) = find(&client, &shift).await?;
+            watch::watch(client, &id_of(&shift)?, format).await
+        }
+        ShiftCommand::Explain { shift } => {
+            let (shift, answer) = find(&client, &shift).await?;
+            print(&shift, &answer, format, |shift| report::explanation(shift, clock::wall()))?;
+            Ok(Exit::Done)
+        }
+        ShiftCommand::Pause(order) => command(&client, "pause", order, format).await,
+        ShiftCommand::Resume(order) => command(&client, "resume", order, format).await,
+        ShiftCommand::Promote(order) => command(&client, "promote", order, format).await,
+        ShiftCommand::Abort(order) => command(&client, "abort", order, format).await,
+    }
+}
+
+async fn start(
+    client: &Client,
+    endpoint: &EndpointName,
+    plan: &Path,
+    dry_run: bool,
+) -> Result<Answer, CliError> {
+    // Checked here first: these problems name the file's lines, which a server that gets JSON cannot.
+    let plan = plan_file::read(plan)?;
+    let query = if dry_run { "?dry_run=true" } else { "" };
+    Ok(client.post(&format!("/v1/endpoints/{endpoint}/shifts{query}"), Some(plan.to_json())).await?)
+}
+
+async fn follow_started(
+    client: Client,
+    started: &wire::Shift,
+    wait: WaitArgs,
+    format: OutputFormat,
+) -> Result<Exit, CliError> {
+    let id = id_of(started)?;
+    output::note(&format!("shift {id} started"));
+    if wait.wait {
+        follow::wait(client, &id, wait.timeout, format).await
+    } else {
+        watch::watch(client, &id, format).await
+    }
+}
+
+async fn command(client: &Client, verb: &str, order: Order, format: OutputFormat) -> Result<Exit, CliError> {
+    let (shift, _) = find(client, &order.shift).await?;
+    let answer = post_command(client, &id_of(&shift)?, verb, order.reason).await?;
+    print(&answer.read()?, &answer, format, |shift| {
+        if shift.over { view::outcome(shift) } else { view::line(shift) }
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Sends a command to a shift.
+pub(super) async fn post_command(
+    client: &Client,
+    id: &ShiftId,
+    verb: &str,
+    reason: String,
+) -> Result<Answer, CliError> {
+    let body = serde_json::to_value(wire::CommandBody { reason, actor: None }).expect("texts are JSON");
+    Ok(client.post(&format!("/v1/shifts/{id}/{verb}"), Some(body)).await?)
+}
+
+/// The shift of this id, or the endpoint's running or else newest one.
+async fn find(
+    client: &Client,
+    ShiftRef { id_or_endpoint: name }: &ShiftRef,
+) -> Result<(wire::Shift, Answer), CliError> {
+    match client.get(&format!("/v1/shifts/{name}")).await {
+        Ok(answer) => return Ok((answer.read()?, answer)),
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
+    }
+    let answer = match client.get(&format!("/v1/endpoints/{name}/shifts")).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_not_found() => {
+            return Err(CliError::NoSuchName { name: name.to_string(), detail: error.to_string() });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let wire::Shifts { shifts } = answer.read()?;
+    let chosen = shifts.iter().find(|shift| !shift.over).or(shifts.first());
+    let id = id_of(chosen.ok_or_else(|| CliError::NoShiftYet(name.to_string()))?)?;
+    // Asked for once more by itself, so that the document printed is the one that this id has.
+    let answer = client.get(&format!("/v1/shifts/{id}")).await?;
+    Ok((answer.read()?, answer))
+}
+
+/// A started shift's id, checked before it goes into a path.
+fn id_of(shift: &wire::Shift) -> Result<ShiftId, CliError> {
+    let id = shift.id.as_deref().ok_or(CliError::NoId)?;
+    ShiftId::parse(id).map_err(|_| CliError::NoId)
+}
+
+fn print(
+    shift: &wire::Shift,
+    answer: &Answer,
+    format: OutputFormat,
+    table: impl FnOnce(&wire::Shift) -> String,
+) -> Result<(), CliError> {
+    match format {
+        OutputFormat::Json => output::print_document(answer),
+        OutputFormat::Table => output::print(&table(shift)),
+    }
+}
