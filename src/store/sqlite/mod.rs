@@ -90,10 +90,10 @@ fn prepare(path: &Path) -> Result<Connection, SchemaError> {
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_PATIENCE)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-    schema::check(&connection)?;
     if connection.is_readonly(MAIN_DB)? {
         return Err(SchemaError::ReadOnly);
     }
+    schema::check(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     schema::migrate(&mut connection)?;

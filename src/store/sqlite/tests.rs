@@ -376,7 +376,7 @@ fn a_read_only_file_or_directory_is_refused_with_what_to_do() {
     let permit = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     permit(&place.path(), 0o444);
     if OpenOptions::new().append(true).open(place.path()).is_ok() {
-        return; // No mode stops a privileged user; the journal that turns read-only has a test of its own.
+        return; // No mode stops a privileged user; a journal that turns read-only has a test of its own.
     }
     let error = place.refusal().to_string();
     assert!(error.contains("writable"), "{error}");
