@@ -81,7 +81,8 @@ impl Shift {
         }
     }
 
-    /// A raised alarm comes first, then the execution timeout, then what the state waits for.
+    /// A raised alarm comes first, then the execution timeout, then what the state waits for. Before the first step green has no traffic
+    /// that an alarm could be about, and once blue goes there is nothing to go back to: there the standing says nothing.
     fn wake(&self, now: Moment, standing: Standing) -> Decision {
         match (self.state(), standing) {
             (

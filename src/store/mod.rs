@@ -184,6 +184,8 @@ pub enum StoreError {
 }
 
 /// A durable record. Calls block on the disk, so they are made from where blocking is allowed.
+///
+/// It does not grow for ever: the newest 100,000 events stay, and of each endpoint's shifts that are over the newest 1,000.
 pub trait Journal: Send + Sync + std::fmt::Debug {
     /// What a start needs.
     fn load(&self) -> Result<Loaded, StoreError>;
