@@ -183,7 +183,7 @@ blue   v1       180.2   0.00%  12ms   48ms       4.1ms         12    24,012     
 green  v2        60.1   0.22%  13ms  212ms       4.3ms          4     8,004      18
 
 ALARM   BOUND                STATE  BAD     OF   SEEN  ALLOWED  EVIDENCE     ODDS
-errors  error_rate < 1%      ok      18  8,004  0.22%    1.00%        4%    1 : 1
+errors  error_rate < 1%      ok      18  8,004  0.22%    1.00%        4%  1.3 : 1
 slow    latency p99 < 250ms  ok      95  8,004  1.19%    1.00%       70%  200 : 1
 "
         );

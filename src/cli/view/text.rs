@@ -77,17 +77,23 @@ pub(in crate::cli) fn seconds_until(now: WallTime, then: WallTime) -> u64 {
     u64::try_from(then.as_millis().saturating_sub(now.as_millis())).unwrap_or(0).div_ceil(1_000)
 }
 
-/// Evidence in nats as odds against chance, in at most twelve characters: `1.5 : 1`, `9,900 : 1`, `12M : 1`; a dash for none.
+/// Evidence in nats as odds against chance, two digits in at most twelve characters: `1.5 : 1`, `9,900 : 1`, `12M : 1`; a dash for
+/// none.
 pub(in crate::cli) fn odds(ln_e: f64) -> String {
     let odds = ln_e.exp();
     match odds {
         _ if ln_e <= 0.0 => "-".to_owned(),
         _ if odds < 9.95 => format!("{odds:.1} : 1"),
-        _ if odds < 999_999.5 => format!("{} : 1", count(whole(odds))),
-        _ if odds < 999.5e6 => format!("{:.0}M : 1", odds / 1e6),
-        _ if odds < 999.5e9 => format!("{:.0}G : 1", odds / 1e9),
+        _ if odds < 995e3 => format!("{} : 1", count(whole(two_digits(odds)))),
+        _ if odds < 995e6 => format!("{:.0}M : 1", two_digits(odds) / 1e6),
+        _ if odds < 995e9 => format!("{:.0}G : 1", two_digits(odds) / 1e9),
         _ => "> 1T : 1".to_owned(),
     }
+}
+
+fn two_digits(number: f64) -> f64 {
+    let unit = 10_f64.powf(number.log10().floor() - 1.0);
+    (number / unit).round() * unit
 }
 
 /// How many columns a terminal gives this text.
@@ -199,7 +205,7 @@ mod tests {
         );
         assert_eq!(
             [-1.0, 0.4, 9.2, 16.3, 25.0, f64::INFINITY].map(odds),
-            ["-", "1.5 : 1", "9,897 : 1", "12M : 1", "72G : 1", "> 1T : 1"]
+            ["-", "1.5 : 1", "9,900 : 1", "12M : 1", "72G : 1", "> 1T : 1"]
         );
     }
 
