@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use snapback::{
     app,
-    cli::{Args, Command},
+    cli::{self, Args, Command},
     demo,
 };
 
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::Serve(serve) => app::serve(&serve.config),
         Command::ModelServer(server) => demo::serve_model(server.version.as_str(), server.listen),
-        Command::Demo(_) | Command::Client(_) => ExitCode::FAILURE,
+        Command::Client(command) => cli::run(command),
+        Command::Demo(_) => ExitCode::FAILURE,
     }
 }
