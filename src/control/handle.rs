@@ -1,18 +1,40 @@
 //! How the rest of the process talks to control.
 
-use tokio::sync::broadcast;
+use std::sync::Arc;
 
-use super::{EndpointView, ShiftView};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::{
+    EndpointView, ShiftView,
+    ask::{Ask, Reply},
+    ledger::thread_failed,
+    report::recorded_view,
+};
 use crate::{
     config::{Config, EndpointSpec, PlanSpec, Problems},
     name::{EndpointName, ShiftId},
     shift::{Command, Refusal},
-    store::{Event, StoreError},
+    store::{Event, Journal, StoreError},
 };
 
-/// A cheap copy for each that asks. Every call is answered by control's one task, in order.
+/// How many questions may wait. Whoever asks when as many wait already waits for a place.
+pub(super) const WAITING: usize = 64;
+
+/// How many of an endpoint's shifts are shown.
+const SHIFTS_SHOWN: usize = 100;
+
+/// How many events one answer holds.
+const EVENTS_AT_ONCE: usize = 1000;
+
+/// A cheap copy for each that asks. What changes something, and what is asked about the present, is answered by control's one task, in
+/// order; what is over is read from the journal.
 #[derive(Clone, Debug)]
-pub struct Handle {}
+pub struct Handle {
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) ready: watch::Receiver<Result<(), String>>,
+}
 
 /// A command to a shift, with who and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,88 +95,155 @@ pub enum Execution {
 impl Handle {
     /// All endpoints, by name.
     pub async fn endpoints(&self) -> Result<Vec<EndpointView>, ControlError> {
-        todo!()
+        self.ask(|reply| Ask::Endpoints { reply }).await
     }
 
     /// One endpoint.
-    pub async fn endpoint(&self, _name: &EndpointName) -> Result<EndpointView, ControlError> {
-        todo!()
+    pub async fn endpoint(&self, name: &EndpointName) -> Result<EndpointView, ControlError> {
+        self.ask(|reply| Ask::Endpoint { name: name.clone(), reply }).await
     }
 
-    /// Declares or changes an endpoint. A changed blue replaces the fleet in service; refused while a shift runs.
+    /// Declares or changes an endpoint. A changed blue replaces the fleet in service; refused while a shift runs. A blue that is the same
+    /// as in the declaration before leaves in service what a shift has promoted since.
     pub async fn put_endpoint(
         &self,
-        _spec: EndpointSpec,
-        _actor: &str,
-        _execution: Execution,
+        spec: EndpointSpec,
+        actor: &str,
+        execution: Execution,
     ) -> Result<EndpointView, ControlError> {
-        todo!()
+        let (spec, actor) = (Box::new(spec), actor.to_owned());
+        self.ask(|reply| Ask::Put { spec, actor, execution, reply }).await
     }
 
-    /// Removes an endpoint; refused while a shift runs.
+    /// Removes an endpoint; refused while a shift runs. Its shifts stay in the journal.
     pub async fn delete_endpoint(
         &self,
-        _name: &EndpointName,
-        _actor: &str,
-        _execution: Execution,
+        name: &EndpointName,
+        actor: &str,
+        execution: Execution,
     ) -> Result<(), ControlError> {
-        todo!()
+        let (name, actor) = (name.clone(), actor.to_owned());
+        self.ask(|reply| Ask::Delete { name, actor, execution, reply }).await
     }
 
-    /// Starts a shift.
+    /// Starts a shift. A dry run answers with the id `dry-run`.
     pub async fn start_shift(
         &self,
-        _endpoint: &EndpointName,
-        _plan: PlanSpec,
-        _actor: &str,
-        _execution: Execution,
+        endpoint: &EndpointName,
+        plan: PlanSpec,
+        actor: &str,
+        execution: Execution,
     ) -> Result<ShiftView, ControlError> {
-        todo!()
+        let (endpoint, plan, actor) = (endpoint.clone(), Box::new(plan), actor.to_owned());
+        self.ask(|reply| Ask::Start { endpoint, plan, actor, execution, reply }).await
     }
 
-    /// Commands a shift.
+    /// Commands a shift. A shift that is over is commanded as its engine would have it: what it has come to already is granted.
     pub async fn command_shift(
         &self,
-        _id: &ShiftId,
-        _command: ShiftCommand,
-        _execution: Execution,
+        id: &ShiftId,
+        command: ShiftCommand,
+        execution: Execution,
     ) -> Result<ShiftView, ControlError> {
-        todo!()
+        let asked = command.command;
+        let running = self.ask(|reply| Ask::Command { id: id.clone(), command, execution, reply }).await?;
+        match running {
+            Some(view) => Ok(view),
+            None => over(self.recorded(id).await?, asked),
+        }
     }
 
     /// One shift, running or over.
-    pub async fn shift(&self, _id: &ShiftId) -> Result<ShiftView, ControlError> {
-        todo!()
+    pub async fn shift(&self, id: &ShiftId) -> Result<ShiftView, ControlError> {
+        match self.ask(|reply| Ask::Shift { id: id.clone(), reply }).await? {
+            Some(view) => Ok(view),
+            None => self.recorded(id).await,
+        }
     }
 
-    /// An endpoint's shifts, newest first, at most 100.
-    pub async fn shifts(&self, _endpoint: &EndpointName) -> Result<Vec<ShiftView>, ControlError> {
-        todo!()
+    /// An endpoint's shifts, newest first, at most 100. Those of an endpoint that is gone are there as long as it had any.
+    pub async fn shifts(&self, endpoint: &EndpointName) -> Result<Vec<ShiftView>, ControlError> {
+        let running = self.ask(|reply| Ask::RunningShift { endpoint: endpoint.clone(), reply }).await;
+        let name = endpoint.clone();
+        let records = self.read(move |journal| journal.shifts_of(&name, SHIFTS_SHOWN)).await?;
+        let running = match running {
+            Ok(running) => running,
+            Err(ControlError::NoEndpoint { .. }) if !records.is_empty() => None,
+            Err(error) => return Err(error),
+        };
+        let views = records.into_iter().map(recorded_view).map(|recorded| match &running {
+            Some(live) if live.id == recorded.id => live.clone(),
+            Some(_) | None => recorded,
+        });
+        Ok(views.collect())
     }
 
     /// Applies a checked configuration file: its endpoints, as far as no running shift stands against it. Other sections cannot change while
-    /// the process runs; says which keys of theirs differ.
+    /// the process runs. Says in a line each what changed, what was left as it is and why, and which other keys differ.
     pub async fn apply(
         &self,
-        _config: &Config,
-        _actor: &str,
-        _execution: Execution,
+        config: &Config,
+        actor: &str,
+        execution: Execution,
     ) -> Result<Vec<String>, ControlError> {
-        todo!()
+        let (config, actor) = (Box::new(config.clone()), actor.to_owned());
+        self.ask(|reply| Ask::Apply { config, actor, execution, reply }).await
+    }
+
+    /// Remembers in the stream of events (`config.refused`) that a configuration file was refused.
+    pub async fn note_refused_config(&self, problems: &Problems, actor: &str) -> Result<(), ControlError> {
+        let (problems, actor) = (problems.to_string(), actor.to_owned());
+        self.ask(|reply| Ask::Refused { problems, actor, reply }).await
     }
 
     /// Journalled events with an id above `after`, at most 1,000.
-    pub async fn events_after(&self, _after: u64) -> Result<Vec<Event>, ControlError> {
-        todo!()
+    pub async fn events_after(&self, after: u64) -> Result<Vec<Event>, ControlError> {
+        Ok(self.read(move |journal| journal.events_after(after, EVENTS_AT_ONCE)).await?)
     }
 
-    /// Events from now on. A receiver that lags behind 1,024 events is told so and reads the journal again.
+    /// Events from now on, each after it was journalled. A receiver that lags behind 1,024 events is told so and reads the journal again.
     pub fn subscribe(&self) -> broadcast::Receiver<Event> {
-        todo!()
+        self.events.subscribe()
     }
 
     /// Whether new shifts can be accepted, that is, the journal can be written, and recovery is over; with the reason if not.
     pub fn ready(&self) -> Result<(), String> {
-        todo!()
+        self.ready.borrow().clone()
     }
+
+    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Ask) -> Result<T, ControlError> {
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(make(reply)).await.map_err(|_| ControlError::ShuttingDown)?;
+        answer.await.map_err(|_| ControlError::ShuttingDown)?
+    }
+
+    async fn recorded(&self, id: &ShiftId) -> Result<ShiftView, ControlError> {
+        let wanted = id.clone();
+        let record = self.read(move |journal| journal.shift(&wanted)).await?;
+        record.map(recorded_view).ok_or_else(|| ControlError::NoShift(id.clone()))
+    }
+
+    /// Reads the journal on a thread that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&dyn Journal) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let journal = Arc::clone(&self.journal);
+        let read = tokio::task::spawn_blocking(move || query(&*journal)).await;
+        read.unwrap_or_else(|error| Err(thread_failed(&error)))
+    }
+}
+
+/// A command to a shift that is over.
+fn over(view: ShiftView, command: Command) -> Result<ShiftView, ControlError> {
+    use crate::shift::State;
+    let granted = match command {
+        Command::Promote => view.state == State::Promoted,
+        Command::Abort => matches!(view.state, State::RolledBack { .. }),
+        Command::Pause | Command::Resume => false,
+    };
+    if granted {
+        return Ok(view);
+    }
+    Err(Refusal::WrongState { command: command.as_str(), state: view.state.as_str() }.into())
 }

@@ -1,8 +1,37 @@
 //! Control: carries out what the engine decides, looks at the meters, checks instances, remembers and recovers.
+//!
+//! - `start` builds it, `recovery` brings journal and file together, `declare` holds the rules for that.
+//! - `task` is the one writer of what control knows; `ask` answers people, `begin` accepts shifts, `driver` feeds the engine and carries its
+//!   effects out, `ledger` makes things durable.
+//! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
+//! - `prober` and `probe` check instances.
+//! - `view`, `report`, `traffic` and `words` say how things are.
 
+mod ask;
+mod begin;
+mod declare;
+mod driver;
+mod endpoint;
+mod evaluator;
 mod handle;
+mod ledger;
+mod probe;
+mod prober;
+mod publisher;
+mod recovery;
+mod report;
+mod run;
 mod start;
+mod task;
+mod timer;
+mod traffic;
 mod view;
+mod watchdog;
+mod watched;
+mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use start::{Control, Parts, StartError, start};

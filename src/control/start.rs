@@ -1,16 +1,38 @@
 //! Builds control: recovers, publishes the first table, starts the evaluator and the tasks.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
+use tokio::{
+    sync::{Notify, broadcast, mpsc, watch},
+    task::JoinHandle,
+};
 
-use super::Handle;
+use super::{
+    Handle,
+    endpoint::Links,
+    evaluator::{Evaluator, EvaluatorThread, Heartbeat},
+    handle::WAITING,
+    ledger::{EVENTS_KEPT, Ledger},
+    probe::{Check, Network},
+    prober::Prober,
+    publisher::Publisher,
+    run::Aborting,
+    task::{Inbox, Task},
+    timer::Timer,
+    watchdog::Watchdog,
+    watched::Roster,
+};
 use crate::{
     config::{Config, Problems},
     meter::Bell,
+    provider::StaticProvider,
     route::RouteTable,
     store::{Journal, StoreError},
 };
+
+/// How many notes of checks, drains and the provider may wait for the control task; their senders wait for a place.
+const NOTES_WAITING: usize = 256;
 
 /// What control is built from. `app` makes the shared values and gives the data plane its copies.
 #[derive(Debug)]
@@ -30,7 +52,7 @@ pub struct Parts<'a> {
 /// Why control cannot start. Nothing runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The journal cannot be read or written.
+    /// The journal cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The configuration and the journal do not go together.
@@ -43,19 +65,100 @@ pub enum StartError {
 
 /// The running control: its tasks and the evaluator's thread.
 #[derive(Debug)]
-pub struct Control {}
+pub struct Control {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    watchdog: Aborting,
+    evaluator: EvaluatorThread,
+}
 
 impl Control {
     /// Ends the tasks and the evaluator, after the commit under way, if any. Running shifts stay in the journal as they are, and go on
-    /// at the next start. Traffic goes on by the last table.
+    /// at the next start. Traffic goes on by the last table, so this is called once the data plane has drained.
     pub async fn stop(self) {
-        todo!()
+        let Self { stop, task, watchdog, evaluator } = self;
+        stop.send_replace(true);
+        if task.await.is_err() {
+            tracing::error!("the control task had panicked");
+        }
+        drop(watchdog);
+        if tokio::task::spawn_blocking(|| evaluator.stop()).await.is_err() {
+            tracing::error!("the evaluator's thread could not be waited for");
+        }
     }
 }
 
 /// Recovers from the journal, publishes the first table, and starts the evaluator and control's tasks on the current runtime.
 ///
 /// Blocks on the journal, so it is called before anything is served.
-pub fn start(_parts: Parts<'_>) -> Result<(Handle, Control), StartError> {
-    todo!()
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn start(parts: Parts<'_>) -> Result<(Handle, Control), StartError> {
+    let pieces = assemble(parts, Arc::new(Network))?;
+    let evaluator = pieces.evaluator.spawn().map_err(StartError::Thread)?;
+    let control = Control {
+        stop: pieces.stop,
+        task: tokio::spawn(pieces.task.run(pieces.inbox)),
+        watchdog: Aborting(tokio::spawn(pieces.watchdog.run())),
+        evaluator,
+    };
+    Ok((pieces.handle, control))
+}
+
+/// Everything that runs, before it does.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    pub(super) handle: Handle,
+    pub(super) task: Task,
+    pub(super) inbox: Inbox,
+    pub(super) evaluator: Evaluator,
+    pub(super) watchdog: Watchdog,
+    pub(super) stop: watch::Sender<bool>,
+}
+
+/// Recovers, and publishes the first table.
+pub(super) fn assemble(parts: Parts<'_>, check: Arc<dyn Check>) -> Result<Pieces, StartError> {
+    let Parts { config, journal, table, bell, workers } = parts;
+    let timer = Timer::new();
+    let (ask_sender, asks) = mpsc::channel(WAITING);
+    let (note_sender, notes) = mpsc::channel(NOTES_WAITING);
+    let (events, _) = broadcast::channel(EVENTS_KEPT);
+    let (ready_sender, ready) = watch::channel(Err("recovery is under way".to_owned()));
+    let (stop, stopped) = watch::channel(false);
+    let (roster, notice) = (Arc::new(Roster::default()), Arc::new(Notify::new()));
+    let heartbeat = Arc::new(Heartbeat::default());
+    heartbeat.beat(timer.now());
+
+    let loaded = journal.load()?;
+    let mut task = Task {
+        links: Links {
+            publisher: Arc::new(Publisher::new(table, timer)),
+            roster: Arc::clone(&roster),
+            bell: Arc::clone(&bell),
+            prober: Prober { check, notes: note_sender.clone() },
+            provider: StaticProvider { workers },
+            timer,
+            notes: note_sender,
+        },
+        ledger: Ledger::new(Arc::clone(&journal), loaded.last_event, events.clone(), ready_sender),
+        endpoints: BTreeMap::new(),
+        config: config.clone(),
+        retry_at: None,
+    };
+    task.recover(loaded, config)?;
+    Ok(Pieces {
+        handle: Handle { asks: ask_sender, journal, events, ready },
+        task,
+        inbox: Inbox { asks, notes, notice: Arc::clone(&notice), stop: stopped },
+        evaluator: Evaluator {
+            roster: Arc::clone(&roster),
+            bell,
+            timer,
+            notice: Arc::clone(&notice),
+            heartbeat: Arc::clone(&heartbeat),
+        },
+        watchdog: Watchdog { roster, heartbeat, timer, notice },
+        stop,
+    })
 }

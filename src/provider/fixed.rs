@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Provider, ProviderError};
-use crate::fleet::{Fleet, FleetSpec, Instance};
+use crate::fleet::{Address, Fleet, FleetSpec, Instance};
 
 /// Takes the addresses as they are.
 #[derive(Clone, Copy, Debug)]
@@ -12,14 +12,21 @@ pub struct StaticProvider {
     pub workers: usize,
 }
 
-impl Provider for StaticProvider {
-    async fn provision(&self, spec: &FleetSpec) -> Result<Arc<Fleet>, ProviderError> {
-        let instance =
-            |address: &crate::fleet::Address| Arc::new(Instance::new(address.clone(), self.workers));
-        Ok(Arc::new(Fleet {
+impl StaticProvider {
+    /// The fleet of these addresses, at once: the instances are there already, so nothing can fail, and a start can recover its fleets
+    /// before it serves.
+    pub fn fleet(&self, spec: &FleetSpec) -> Arc<Fleet> {
+        let instance = |address: &Address| Arc::new(Instance::new(address.clone(), self.workers));
+        Arc::new(Fleet {
             version: spec.version.clone(),
             instances: spec.instances.iter().map(instance).collect(),
-        }))
+        })
+    }
+}
+
+impl Provider for StaticProvider {
+    async fn provision(&self, spec: &FleetSpec) -> Result<Arc<Fleet>, ProviderError> {
+        Ok(self.fleet(spec))
     }
 
     async fn retire(&self, _fleet: &Fleet) -> Result<(), ProviderError> {

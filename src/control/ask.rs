@@ -1,0 +1,352 @@
+//! What can be asked of the control task, and its answers.
+
+use tokio::sync::oneshot;
+
+use super::{
+    ControlError, EndpointView, Execution, ShiftCommand, ShiftView, begin,
+    declare::{self, Changes, Known, Occasion},
+    endpoint::Endpoint,
+    ledger::Draft,
+    run::By,
+    task::Task,
+};
+use crate::{
+    config::{Config, EndpointSpec, PlanSpec},
+    fleet::{FleetSpec, Health, Side},
+    name::{EndpointName, ShiftId},
+    shift::{Input, Shift},
+    store::{EndpointRecord, Origin, Record, StoreError},
+};
+
+/// Where an answer goes. Whoever asked may have gone meanwhile; the thing is done all the same.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, ControlError>>;
+
+/// A question or an order.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Endpoints {
+        reply: Reply<Vec<EndpointView>>,
+    },
+    Endpoint {
+        name: EndpointName,
+        reply: Reply<EndpointView>,
+    },
+    Put {
+        spec: Box<EndpointSpec>,
+        actor: String,
+        execution: Execution,
+        reply: Reply<EndpointView>,
+    },
+    Delete {
+        name: EndpointName,
+        actor: String,
+        execution: Execution,
+        reply: Reply<()>,
+    },
+    Start {
+        endpoint: EndpointName,
+        plan: Box<PlanSpec>,
+        actor: String,
+        execution: Execution,
+        reply: Reply<ShiftView>,
+    },
+    Command {
+        id: ShiftId,
+        command: ShiftCommand,
+        execution: Execution,
+        reply: Reply<Option<ShiftView>>,
+    },
+    /// A running shift; `None` when it does not run.
+    Shift {
+        id: ShiftId,
+        reply: Reply<Option<ShiftView>>,
+    },
+    /// An endpoint's running shift.
+    RunningShift {
+        endpoint: EndpointName,
+        reply: Reply<Option<ShiftView>>,
+    },
+    Apply {
+        config: Box<Config>,
+        actor: String,
+        execution: Execution,
+        reply: Reply<Vec<String>>,
+    },
+    Refused {
+        problems: String,
+        actor: String,
+        reply: Reply<()>,
+    },
+}
+
+impl Task {
+    pub(super) async fn answer(&mut self, ask: Ask) {
+        match ask {
+            Ask::Endpoints { reply } => {
+                respond(
+                    reply,
+                    Ok(self.endpoints.values().map(|endpoint| endpoint.view(&self.links)).collect()),
+                );
+            }
+            Ask::Endpoint { name, reply } => {
+                respond(reply, self.endpoint(&name).map(|endpoint| endpoint.view(&self.links)));
+            }
+            Ask::Put { spec, actor, execution, reply } => {
+                respond(reply, self.put_endpoint(*spec, &actor, execution).await);
+            }
+            Ask::Delete { name, actor, execution, reply } => {
+                respond(reply, self.delete_endpoint(&name, &actor, execution).await);
+            }
+            Ask::Start { endpoint, plan, actor, execution, reply } => {
+                respond(reply, self.start_shift(&endpoint, *plan, &actor, execution).await);
+            }
+            Ask::Command { id, command, execution, reply } => {
+                respond(reply, self.command_shift(&id, command, execution).await);
+            }
+            Ask::Shift { id, reply } => {
+                let runs = self.endpoints.values().filter(|endpoint| endpoint.runs(&id));
+                let view = runs.filter_map(|endpoint| endpoint.shift_view(&self.links)).next();
+                respond(reply, Ok(view));
+            }
+            Ask::RunningShift { endpoint, reply } => {
+                respond(reply, self.endpoint(&endpoint).map(|endpoint| endpoint.shift_view(&self.links)));
+            }
+            Ask::Apply { config, actor, execution, reply } => {
+                respond(reply, self.apply(&config, &actor, execution).await);
+            }
+            Ask::Refused { problems, actor, reply } => {
+                let draft = self.draft("config.refused", None, &actor, problems);
+                respond(reply, self.commit(Vec::new(), &[draft]).await.map_err(ControlError::from));
+            }
+        }
+    }
+
+    fn endpoint(&self, name: &EndpointName) -> Result<&Endpoint, ControlError> {
+        self.endpoints.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.endpoints.keys().map(EndpointName::as_str).collect();
+            ControlError::NoEndpoint { name: name.clone(), known: known.join(", ") }
+        })
+    }
+
+    async fn put_endpoint(
+        &mut self,
+        spec: EndpointSpec,
+        actor: &str,
+        execution: Execution,
+    ) -> Result<EndpointView, ControlError> {
+        let known = self.known();
+        declare::refuse_ambiguous_rule(&known, &spec)?;
+        let (name, before) = (spec.name.clone(), known.get(&spec.name));
+        let record = declare::merged(before.map(|known| &known.record), spec, Origin::Api);
+        if let Some(Known { record: before, running: Some(running) }) = before
+            && before.serving != record.serving
+        {
+            return Err(ControlError::ShiftRunning { endpoint: name, running: running.clone() });
+        }
+        if execution == Execution::Dry {
+            return Ok(self.view_of_record(record));
+        }
+        if before.is_none_or(|before| before.record != record) {
+            let cause = format!("{} serves", record.serving.version);
+            let draft = self.draft("endpoint.put", Some(&name), actor, cause);
+            self.commit(vec![Record::Endpoint(record.clone())], &[draft]).await?;
+            self.install(Changes { put: vec![record], ..Changes::default() });
+        }
+        Ok(self.endpoint(&name)?.view(&self.links))
+    }
+
+    async fn delete_endpoint(
+        &mut self,
+        name: &EndpointName,
+        actor: &str,
+        execution: Execution,
+    ) -> Result<(), ControlError> {
+        if let Some(run) = &self.endpoint(name)?.run {
+            return Err(ControlError::ShiftRunning { endpoint: name.clone(), running: run.id.clone() });
+        }
+        if execution == Execution::Dry {
+            return Ok(());
+        }
+        let draft = self.draft("endpoint.deleted", Some(name), actor, "deleted".to_owned());
+        self.commit(vec![Record::EndpointDeleted(name.clone())], &[draft]).await?;
+        self.install(Changes { removed: vec![name.clone()], ..Changes::default() });
+        Ok(())
+    }
+
+    async fn start_shift(
+        &mut self,
+        name: &EndpointName,
+        plan: PlanSpec,
+        actor: &str,
+        execution: Execution,
+    ) -> Result<ShiftView, ControlError> {
+        let endpoint = self.endpoint(name)?;
+        begin::check(endpoint, &plan)?;
+        let id = match execution {
+            Execution::Dry => begin::dry_run_id(),
+            Execution::Real => self.fresh_id(name).await?,
+        };
+        let run = begin::run(self.endpoint(name)?, &self.links, id.clone(), plan, actor);
+        if execution == Execution::Dry {
+            return Ok(self.endpoint(name)?.view_of_run(&run, &run.engine, &self.links));
+        }
+        if let Some(endpoint) = self.endpoints.get_mut(name) {
+            endpoint.run = Some(run);
+        }
+        self.links.publisher.arm(name, &id);
+        let by = By::Operator { actor: actor.to_owned(), reason: String::new() };
+        if let Err(error) = self.feed(name, Input::Start, by).await {
+            self.links.publisher.disarm(name);
+            if let Some(endpoint) = self.endpoints.get_mut(name) {
+                endpoint.run = None;
+            }
+            return Err(error);
+        }
+        self.endpoint(name)?.shift_view(&self.links).ok_or(ControlError::NoShift(id))
+    }
+
+    /// `None` for a shift that does not run.
+    async fn command_shift(
+        &mut self,
+        id: &ShiftId,
+        command: ShiftCommand,
+        execution: Execution,
+    ) -> Result<Option<ShiftView>, ControlError> {
+        let found = self.endpoints.iter().find(|(_, endpoint)| endpoint.runs(id));
+        let Some((name, endpoint)) = found else { return Ok(None) };
+        let Some(standing) = self.standing(name) else { return Ok(None) };
+        let ShiftCommand { command, actor, reason } = command;
+        let input = Input::Command(command, standing);
+        if execution == Execution::Dry {
+            let Some(run) = &endpoint.run else { return Ok(None) };
+            let mut engine: Shift = run.engine.clone();
+            engine.step(self.links.timer.now(), input)?;
+            return Ok(Some(endpoint.view_of_run(run, &engine, &self.links)));
+        }
+        let name = name.clone();
+        self.feed(&name, input, By::Operator { actor, reason }).await?;
+        Ok(self.endpoints.get(&name).and_then(|endpoint| endpoint.shift_view(&self.links)))
+    }
+
+    async fn apply(
+        &mut self,
+        config: &Config,
+        actor: &str,
+        execution: Execution,
+    ) -> Result<Vec<String>, ControlError> {
+        let changes = declare::file_changes(&self.known(), config, Occasion::Reload)?;
+        let mut lines = changes.lines.clone();
+        lines.extend(self.config.restart_needed(config));
+        if execution == Execution::Dry {
+            return Ok(lines);
+        }
+        let mut drafts = self.change_drafts(&changes, actor);
+        drafts.push(self.draft("config.reloaded", None, actor, summary(&lines)));
+        self.commit(change_records(&changes), &drafts).await?;
+        self.install(changes);
+        Ok(lines)
+    }
+
+    /// The events of a file's changes.
+    pub(super) fn change_drafts(&self, changes: &Changes, actor: &str) -> Vec<Draft> {
+        let put = changes.put.iter().map(|record| {
+            let cause = format!("{} serves", record.serving.version);
+            self.draft("endpoint.put", Some(&record.declared.name), actor, cause)
+        });
+        let deleted = |name| self.draft("endpoint.deleted", Some(name), actor, "not in the file".to_owned());
+        put.chain(changes.removed.iter().map(deleted)).collect()
+    }
+
+    async fn fresh_id(&self, endpoint: &EndpointName) -> Result<ShiftId, StoreError> {
+        let now = self.links.timer.wall_of(self.links.timer.now());
+        let (journal, endpoint) = (std::sync::Arc::clone(self.ledger.journal()), endpoint.clone());
+        let found = tokio::task::spawn_blocking(move || begin::fresh_id(&*journal, &endpoint, now)).await;
+        found.unwrap_or_else(|error| Err(super::ledger::thread_failed(&error)))
+    }
+
+    async fn commit(&mut self, records: Vec<Record>, drafts: &[Draft]) -> Result<(), StoreError> {
+        let written = self.ledger.commit(records, drafts).await;
+        if written.is_err() {
+            self.commit_failed();
+        }
+        written
+    }
+
+    fn draft(
+        &self,
+        kind: &'static str,
+        endpoint: Option<&EndpointName>,
+        actor: &str,
+        cause: String,
+    ) -> Draft {
+        Draft {
+            at: self.links.timer.wall_of(self.links.timer.now()),
+            kind,
+            endpoint: endpoint.cloned(),
+            shift: None,
+            before: None,
+            after: None,
+            share: None,
+            actor: actor.to_owned(),
+            cause,
+        }
+    }
+
+    /// An endpoint as it would be with this record.
+    fn view_of_record(&self, record: EndpointRecord) -> EndpointView {
+        let (split, generation) = self.links.publisher.split(&record.declared.name);
+        let now = self.endpoints.get(&record.declared.name);
+        let view = now.map(|endpoint| endpoint.view(&self.links));
+        let same_fleet = now.is_some_and(|endpoint| endpoint.record.serving == record.serving);
+        match view {
+            Some(view) if same_fleet => {
+                EndpointView { declared: record.declared, origin: record.origin, ..view }
+            }
+            Some(_) | None => EndpointView {
+                blue: unstarted(&record.serving),
+                declared: record.declared,
+                origin: record.origin,
+                green: None,
+                share: split.green,
+                generation,
+                running_shift: None,
+            },
+        }
+    }
+}
+
+impl Endpoint {
+    fn runs(&self, id: &ShiftId) -> bool {
+        self.run.as_ref().is_some_and(|run| run.id == *id)
+    }
+}
+
+/// The records of a file's changes.
+pub(super) fn change_records(changes: &Changes) -> Vec<Record> {
+    let put = changes.put.iter().cloned().map(Record::Endpoint);
+    put.chain(changes.removed.iter().cloned().map(Record::EndpointDeleted)).collect()
+}
+
+/// A fleet that nobody has checked or sent anything to.
+fn unstarted(spec: &FleetSpec) -> super::FleetView {
+    let instance = |address: &crate::fleet::Address| super::InstanceView {
+        address: address.clone(),
+        health: Health::Unknown,
+        in_flight: 0,
+    };
+    super::FleetView {
+        side: Side::Blue,
+        version: spec.version.clone(),
+        instances: spec.instances.iter().map(instance).collect(),
+        traffic: super::Traffic::default(),
+        recent: super::TrafficWindow::default(),
+    }
+}
+
+fn summary(lines: &[String]) -> String {
+    if lines.is_empty() { "nothing changed".to_owned() } else { lines.join("; ") }
+}
+
+fn respond<T>(reply: Reply<T>, answer: Result<T, ControlError>) {
+    drop(reply.send(answer));
+}

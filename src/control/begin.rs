@@ -1,0 +1,144 @@
+//! Accepting a shift: the checks that need more than its document, and its identity.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{
+    ControlError,
+    endpoint::{Endpoint, Links},
+    run::{Earlier, Rollback, Run},
+};
+use crate::{
+    config::{PlanSpec, Problem, Problems},
+    fleet::{Address, FleetSpec},
+    name::{EndpointName, ShiftId},
+    shift::Shift,
+    store::{Journal, Moments, StoreError},
+    time::WallTime,
+};
+
+/// The id in the view of a shift that was only checked.
+const DRY_RUN: &str = "dry-run";
+
+/// The characters of an id that come from its endpoint's name; with a dash and ten characters of time it stays within the limit of 63.
+const PREFIX: usize = 40;
+
+/// Base 32 in the order of ASCII, so that ids sort by time (Crockford's alphabet in lower case).
+const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Digits of an id's time: 50 bits of milliseconds last beyond the year 30000.
+const TIME_DIGITS: u32 = 10;
+
+/// Refuses what cannot be carried out on this endpoint as it stands.
+pub(super) fn check(endpoint: &Endpoint, plan: &PlanSpec) -> Result<(), ControlError> {
+    if let Some(run) = &endpoint.run {
+        return Err(ControlError::ShiftRunning { endpoint: run.endpoint.clone(), running: run.id.clone() });
+    }
+    let problems: Vec<_> =
+        [same_instances(endpoint, plan), deaf_alarms(plan)].into_iter().flatten().collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Problems { source: "plan".to_owned(), problems }.into())
+}
+
+/// A run of an accepted plan, before its first input.
+pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpec, actor: &str) -> Run {
+    let now = links.timer.now();
+    Run {
+        id,
+        endpoint: endpoint.record.declared.name.clone(),
+        actor: actor.to_owned(),
+        started_at: links.timer.wall_of(now),
+        blue_spec: endpoint.record.serving.clone(),
+        blue: endpoint.blue.route.clone(),
+        blue_baseline: endpoint.blue.route.meters.read(),
+        engine: Shift::new(plan.shift.clone(), now),
+        plan,
+        green: None,
+        old_blue: None,
+        moments: Moments::default(),
+        rollback: Rollback::default(),
+        transitions: Vec::new(),
+        earlier: Earlier::default(),
+        dealt_at_share: None,
+        drain: None,
+        unwritten: None,
+        owed: None,
+        blocked_until: None,
+    }
+}
+
+/// The id of a shift that was only checked.
+pub(super) fn dry_run_id() -> ShiftId {
+    ShiftId::parse(DRY_RUN).expect("the placeholder is of the alphabet of ids")
+}
+
+/// An id that no shift of the journal has: the endpoint's name and the time. Blocks.
+pub(super) fn fresh_id(
+    journal: &dyn Journal,
+    endpoint: &EndpointName,
+    now: WallTime,
+) -> Result<ShiftId, StoreError> {
+    let mut millis = u64::try_from(now.as_millis()).unwrap_or_default();
+    loop {
+        let id = id_at(endpoint, millis);
+        if journal.shift(&id)?.is_none() {
+            return Ok(id);
+        }
+        // The clock went back, or two began in one millisecond.
+        millis += 1;
+    }
+}
+
+fn id_at(endpoint: &EndpointName, millis: u64) -> ShiftId {
+    let prefix: String = endpoint.as_str().chars().take(PREFIX).collect();
+    let digit = |place: u32| char::from(DIGITS[usize::from(((millis >> (5 * place)) & 31) as u8)]);
+    let time: String = (0..TIME_DIGITS).rev().map(digit).collect();
+    ShiftId::parse(&format!("{prefix}-{time}")).expect("a name's beginning, a dash and digits are an id")
+}
+
+fn same_instances(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
+    let addresses = |spec: &FleetSpec| {
+        spec.instances.iter().map(|address: &Address| address.as_str().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let serving = &endpoint.record.serving;
+    (addresses(serving) == addresses(&plan.green)).then(|| Problem {
+        key: "green.instances".to_owned(),
+        line: None,
+        message: format!(
+            "these are the instances of {}, the fleet in service: there would be nothing to shift to; give the addresses of {}",
+            serving.version, plan.green.version
+        ),
+    })
+}
+
+fn deaf_alarms(plan: &PlanSpec) -> Option<Problem> {
+    let never_bakes = plan.shift.steps().iter().all(|step| step.bake == Duration::ZERO);
+    let guards = plan.alarms.guards.len();
+    (never_bakes && guards > 0).then(|| Problem {
+        key: "strategy.bake".to_owned(),
+        line: None,
+        message: format!(
+            "every bake is zero, so green would have everything before its {guards} alarm(s) could fire: give at least one step a bake \
+             such as \"2m\", or leave the alarms out"
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_fit_whatever_the_endpoints_name() {
+        let long = EndpointName::parse(&"a".repeat(63)).unwrap();
+        assert_eq!(id_at(&long, u64::MAX >> 14).as_str().len(), 51);
+        let chat = EndpointName::parse("chat").unwrap();
+        let mut before = id_at(&chat, 0);
+        for millis in [1, 31, 32, 1_769_860_800_250, 1_769_860_800_251, 4_000_000_000_000] {
+            let id = id_at(&chat, millis);
+            assert!(id > before, "{id} {before}");
+            before = id;
+        }
+    }
+}

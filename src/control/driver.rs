@@ -1,0 +1,341 @@
+//! The driver: feeds a shift's engine and carries out what it decides. It makes no choice of its own.
+//!
+//! An input goes through three stages. [`Endpoint::advance`] steps the engine and, when it goes back to blue, does that at once;
+//! the task then makes the new state durable; [`Endpoint::perform`] carries out the rest. A step forward that cannot be written is
+//! taken back, so the journal is never behind what green was given.
+
+use std::sync::Arc;
+
+use super::{
+    Transition,
+    endpoint::{Endpoint, Links, LiveFleet, drained},
+    ledger::Draft,
+    run::{Aborting, By, Green, Mark, Run},
+    task::Note,
+    watched::{Live, WatchParts, Watched},
+    words,
+};
+use crate::{
+    fleet::{Fleet, FleetSpec, Side},
+    meter::FleetMeters,
+    name::ShiftId,
+    provider::Provider,
+    route::FleetRoute,
+    shift::{Effect, Input, Refusal, State},
+    store::Record,
+    time::Moment,
+    weight::Share,
+};
+
+/// What an input led to.
+#[derive(Debug)]
+pub(super) enum Advance {
+    /// Nothing that is to be written or done.
+    Nothing,
+    /// A step that is written before it takes effect.
+    Forward(Box<Forward>),
+    /// All traffic is blue's already; the events are to be written.
+    Back {
+        /// The rest.
+        effects: Vec<Effect>,
+    },
+}
+
+/// A step that is written before it takes effect.
+#[derive(Debug)]
+pub(super) struct Forward {
+    pub(super) effects: Vec<Effect>,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) undo: Undo,
+}
+
+/// What is put back when a step cannot be written.
+#[derive(Debug)]
+pub(super) struct Undo {
+    mark: Mark,
+    /// The fleet in service before green was adopted, and the shift that had given up its way back.
+    adoption: Option<FleetSpec>,
+}
+
+/// How green's instances are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Provisioning {
+    /// Meanwhile; a note tells of the result.
+    Meanwhile,
+    /// Before anything else happens, since a start publishes green's share with its first table.
+    AtOnce,
+}
+
+impl Endpoint {
+    /// Feeds the running shift's engine.
+    pub(super) fn advance(&mut self, links: &Links, input: &Input, by: &By) -> Result<Advance, Refusal> {
+        let serving = self.record.serving.clone();
+        let Some(run) = &mut self.run else { return Ok(Advance::Nothing) };
+        let now = links.timer.now();
+        let mark = run.mark();
+        let before = run.engine.state().clone();
+        let effects = run.engine.step(now, input.clone())?;
+        let after = run.engine.state().clone();
+        if effects.is_empty() && before == after {
+            return Ok(Advance::Nothing);
+        }
+        if effects.first() == Some(&Effect::PublishShare(Share::NONE)) {
+            run.go_back(links, &after);
+            let drafts = run.drafts(links, input, by, &before);
+            log(&drafts);
+            run.unwritten.get_or_insert_default().extend(drafts);
+            return Ok(Advance::Back { effects });
+        }
+        let adopts = effects.contains(&Effect::Adopt);
+        if adopts && run.green.is_some() && links.publisher.release(&run.endpoint, &run.id).is_err() {
+            // A breach came first: its report is on its way, and the shift has not got past the point of no return.
+            run.put_back(mark);
+            return Ok(Advance::Nothing);
+        }
+        run.stamp(links, input, &after, now);
+        let drafts = run.drafts(links, input, by, &before);
+        if adopts {
+            self.record.serving = run.plan.green.clone();
+        }
+        let undo = Undo { mark, adoption: adopts.then_some(serving) };
+        Ok(Advance::Forward(Box::new(Forward { effects, drafts, undo })))
+    }
+
+    /// Takes a step back that could not be written.
+    pub(super) fn undo(&mut self, links: &Links, undo: Undo) {
+        let Undo { mark, adoption } = undo;
+        let Some(run) = &mut self.run else { return };
+        run.put_back(mark);
+        if let Some(serving) = adoption {
+            self.record.serving = serving;
+            if run.green.is_some() && links.publisher.rearm(&run.endpoint, &run.id).is_err() {
+                tracing::error!(shift = %run.id, "a shift that went back had no latch");
+            }
+        }
+    }
+
+    /// Carries out effects that have been written, or need not be.
+    pub(super) fn perform(&mut self, links: &Links, effects: Vec<Effect>, provisioning: Provisioning) {
+        for effect in effects {
+            let Some(run) = &mut self.run else { return };
+            match effect {
+                Effect::Provision => match provisioning {
+                    Provisioning::Meanwhile => run.provision(links),
+                    Provisioning::AtOnce => {
+                        let (id, fleet) = (run.id.clone(), links.provider.fleet(&run.plan.green));
+                        self.provisioned(links, &id, fleet);
+                    }
+                },
+                Effect::BeginStep(_) => {
+                    if let Some(green) = &run.green {
+                        green.watched.begin_step();
+                    }
+                }
+                Effect::PublishShare(share) => run.publish(links, share),
+                Effect::Drain(side) => run.drain(links, side),
+                Effect::Retire(side) => run.retire(links, side),
+                Effect::Adopt => self.adopt(links),
+                Effect::Finish => {
+                    links.publisher.disarm(&run.endpoint);
+                    links.roster.remove(&run.id);
+                    self.run = None;
+                }
+            }
+        }
+    }
+
+    /// Green's instances are there: they are checked and watched from now on. Instances of a shift that is over by now go again.
+    pub(super) fn provisioned(&mut self, links: &Links, shift: &ShiftId, fleet: Arc<Fleet>) {
+        let fits =
+            |run: &&mut Run| run.id == *shift && run.green.is_none() && run.engine.state().has_way_back();
+        let Some(run) = self.run.as_mut().filter(fits) else {
+            links.retire(fleet);
+            return;
+        };
+        let meters = Arc::new(FleetMeters::new(links.provider.workers));
+        let route = FleetRoute { fleet: Arc::clone(&fleet), meters };
+        let watched = Arc::new(Watched::new(WatchParts {
+            endpoint: run.endpoint.clone(),
+            shift: run.id.clone(),
+            green: route.clone(),
+            alarms: &run.plan.alarms,
+            bakes: run.plan.shift.steps().len(),
+            life: run.engine.snapshot(links.timer.now()).restarts,
+            bell: Arc::clone(&links.bell),
+            publisher: Arc::clone(&links.publisher),
+            timer: links.timer,
+        }));
+        links.roster.add(Arc::clone(&watched));
+        let live = LiveFleet::new(&self.record, route, links);
+        run.green = Some(Green { watched, fleet: Some(live), awaited: fleet.instances.clone() });
+    }
+
+    /// The running shift for the journal; with it the endpoint, from where the shift changes which fleet serves.
+    pub(super) fn records(&self, links: &Links) -> Vec<Record> {
+        let Some(record) = self.shift_record(links) else { return Vec::new() };
+        let endpoint = (!record.snapshot.state.has_way_back()).then(|| Record::Endpoint(self.record.clone()));
+        endpoint.into_iter().chain([Record::Shift(Box::new(record))]).collect()
+    }
+
+    /// What these were is in the journal now.
+    pub(super) fn written(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.unwritten = None;
+            run.blocked_until = None;
+        }
+    }
+
+    fn adopt(&mut self, links: &Links) {
+        let Some(run) = &mut self.run else { return };
+        let Some(green) = &mut run.green else { return };
+        green.watched.set_live(Live::No);
+        links.roster.remove(&run.id);
+        if let Some(fleet) = green.fleet.take() {
+            links.publisher.adopt(&run.endpoint, &fleet.route);
+            run.old_blue = Some(std::mem::replace(&mut self.blue, fleet));
+        }
+    }
+}
+
+/// One line for each change of state.
+pub(super) fn log(drafts: &[Draft]) {
+    for draft in drafts.iter().filter(|draft| draft.after.is_some()) {
+        tracing::info!(
+            endpoint = draft.endpoint.as_ref().map(tracing::field::display),
+            shift = draft.shift.as_ref().map(tracing::field::display),
+            before = draft.before.as_deref(),
+            after = draft.after.as_deref(),
+            share = draft.share.map(tracing::field::display),
+            actor = draft.actor,
+            cause = draft.cause,
+            "the shift changes its state"
+        );
+    }
+}
+
+impl Run {
+    /// Gives blue everything, unless the evaluator has done so already.
+    fn go_back(&mut self, links: &Links, after: &State) {
+        let (State::RollingBack { cause, .. } | State::RolledBack { cause }) = after else { return };
+        let snap = self.green.as_ref().and_then(|green| green.watched.snap(cause.clone()));
+        match snap {
+            Some(snap) => self.note_snap(&snap, &links.timer),
+            None => self.note_rollback_without_green(links.timer.wall_of(links.timer.now())),
+        }
+    }
+
+    /// Notes the moments that a step brings with it.
+    fn stamp(&mut self, links: &Links, input: &Input, after: &State, now: Moment) {
+        let wall = links.timer.wall_of(now);
+        if matches!(input, Input::Drained(_)) {
+            self.moments.drained_at = Some(wall);
+        }
+        if after.is_terminal() {
+            self.moments.ended_at = Some(wall);
+        }
+    }
+
+    /// Remembers a change of state, and makes its events.
+    fn drafts(&mut self, links: &Links, input: &Input, by: &By, before: &State) -> Vec<Draft> {
+        let after = self.engine.state().clone();
+        let at = links.timer.wall_of(links.timer.now());
+        let (actor, cause) = words::change(input, by, before, &after);
+        let draft = |kind, cause: &str| Draft {
+            at,
+            kind,
+            endpoint: Some(self.endpoint.clone()),
+            shift: Some(self.id.clone()),
+            before: None,
+            after: None,
+            share: Some(self.share()),
+            actor: actor.clone(),
+            cause: cause.to_owned(),
+        };
+        let mut drafts = Vec::new();
+        if let Input::Command(command, _) = input {
+            let reason = match by {
+                By::Operator { reason, .. } if !reason.is_empty() => format!(": {reason}"),
+                By::Operator { .. } | By::Itself => String::new(),
+            };
+            drafts.push(draft("shift.command", &format!("{}{reason}", command.as_str())));
+        }
+        if matches!(input, Input::Start) {
+            let mut started = draft("shift.started", &cause);
+            started.after = Some(after.as_str().to_owned());
+            drafts.push(started);
+        } else if *before != after {
+            let (before, after) = (before.as_str().to_owned(), after.as_str().to_owned());
+            let mut changed = draft("shift.state", &cause);
+            (changed.before, changed.after) = (Some(before.clone()), Some(after.clone()));
+            drafts.push(changed);
+            self.remember(Transition { at, before, after, share: self.share(), actor, cause });
+        }
+        drafts
+    }
+
+    fn provision(&self, links: &Links) {
+        let (provider, notes) = (links.provider, links.notes.clone());
+        let (endpoint, shift, spec) = (self.endpoint.clone(), self.id.clone(), self.plan.green.clone());
+        tokio::spawn(async move {
+            let result = provider.provision(&spec).await;
+            // Control that is gone needs no answer.
+            drop(notes.send(Note::Provisioned { endpoint, shift, result }).await);
+        });
+    }
+
+    fn publish(&mut self, links: &Links, share: Share) {
+        // A rollback's table was published when it was decided.
+        if share == Share::NONE {
+            return;
+        }
+        self.dealt_at_share = Some(self.dealt());
+        let Some(green) = &self.green else { return };
+        let watched = &green.watched;
+        watched.set_live(Live::Yes);
+        let fleets = (&watched.green, &watched.watch);
+        match links.publisher.give(&self.endpoint, &self.id, share, fleets) {
+            // An evaluator that waits as if there were nothing to see is to look now.
+            Ok(published) => watched.watch.ring(published),
+            Err(latched) => {
+                tracing::debug!(shift = %self.id, ?latched, "a share came after the way back was taken");
+            }
+        }
+    }
+
+    fn drain(&mut self, links: &Links, side: Side) {
+        let green = self.green.as_ref().map(|green| &green.watched);
+        let fleet = match side {
+            Side::Blue => Some(Arc::clone(&self.blue.fleet)),
+            Side::Green => green.map(|watched| {
+                watched.set_live(Live::No);
+                Arc::clone(&watched.green.fleet)
+            }),
+        };
+        if side == Side::Green {
+            self.dealt_at_share = Some(self.dealt());
+        }
+        let note = Note::Drained { endpoint: self.endpoint.clone(), shift: self.id.clone(), side };
+        let notes = links.notes.clone();
+        self.drain = Some(Aborting(tokio::spawn(async move {
+            if let Some(fleet) = fleet {
+                drained(&fleet).await;
+            }
+            drop(notes.send(note).await);
+        })));
+    }
+
+    fn retire(&mut self, links: &Links, side: Side) {
+        self.drain = None;
+        let fleet = match side {
+            Side::Blue => self.old_blue.take(),
+            Side::Green => {
+                links.publisher.drop_green(&self.endpoint);
+                self.green.as_mut().and_then(|green| green.fleet.take())
+            }
+        };
+        if let Some(LiveFleet { route, ring: _, probes }) = fleet {
+            drop(probes);
+            links.retire(route.fleet);
+        }
+    }
+}

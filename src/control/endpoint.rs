@@ -1,0 +1,186 @@
+//! An endpoint under control: its record, its fleet in service, its running shift.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::{
+    FleetView, InstanceView,
+    prober::{Prober, Probes},
+    publisher::{Declared, Publisher},
+    run::Run,
+    task::Note,
+    timer::Timer,
+    traffic::{Ring, traffic_since},
+    watched::Roster,
+};
+use crate::{
+    fleet::{Fleet, FleetSpec, Instance, Side},
+    meter::{Bell, FleetMeters, Reading},
+    provider::{Provider, StaticProvider},
+    route::{EndpointSlot, FleetRoute},
+    store::EndpointRecord,
+    time::Moment,
+};
+
+/// How often a draining fleet is looked at: fine enough for the reported moment, and a sum over its instances costs nothing.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// How long instances that a new declaration does not name may finish their requests; as long as a shift's drain by default.
+const DECLARED_DRAIN: Duration = Duration::from_secs(30);
+
+/// An endpoint under control.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    pub(super) record: EndpointRecord,
+    pub(super) slot: EndpointSlot,
+    pub(super) blue: LiveFleet,
+    pub(super) run: Option<Run>,
+}
+
+/// A fleet in use: routed to, checked, sampled.
+#[derive(Debug)]
+pub(super) struct LiveFleet {
+    pub(super) route: FleetRoute,
+    pub(super) ring: Ring,
+    pub(super) probes: Probes,
+}
+
+/// What the control task works through.
+#[derive(Clone, Debug)]
+pub(super) struct Links {
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) roster: Arc<Roster>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) prober: Prober,
+    pub(super) provider: StaticProvider,
+    pub(super) timer: Timer,
+    pub(super) notes: mpsc::Sender<Note>,
+}
+
+impl Endpoint {
+    /// An endpoint with no shift, its fleet under checks.
+    pub(super) fn new(record: EndpointRecord, slot: EndpointSlot, links: &Links) -> Self {
+        let fleet = links.provider.fleet(&record.serving);
+        let meters = Arc::new(FleetMeters::new(links.provider.workers));
+        let blue = LiveFleet::new(&record, FleetRoute { fleet, meters }, links);
+        Self { record, slot, blue, run: None }
+    }
+
+    /// Takes over a changed record. What serves goes on serving as far as it is the same: an unchanged fleet keeps its instances and
+    /// meters, an instance kept from one fleet to the next keeps its requests in flight, a kept version keeps its meters.
+    pub(super) fn redeclare(&mut self, record: EndpointRecord, links: &Links) {
+        let before = std::mem::replace(&mut self.record, record);
+        if before.serving != self.record.serving {
+            let (fleet, gone) = remade(&self.blue.route.fleet, &self.record.serving, links);
+            let meters = if before.serving.version == self.record.serving.version {
+                Arc::clone(&self.blue.route.meters)
+            } else {
+                Arc::new(FleetMeters::new(links.provider.workers))
+            };
+            self.blue = LiveFleet::new(&self.record, FleetRoute { fleet, meters }, links);
+            links.retire_when_drained(gone);
+        } else if before.declared.health != self.record.declared.health {
+            let (name, health) = (&self.record.declared.name, &self.record.declared.health);
+            self.blue.probes = links.prober.watch(name, &self.blue.route.fleet, health);
+            if let Some(green) = self.run.as_mut().and_then(|run| run.green.as_mut()?.fleet.as_mut()) {
+                green.probes = links.prober.watch(name, &green.route.fleet, health);
+            }
+        }
+    }
+
+    /// What its route says apart from a shift.
+    pub(super) fn declared(&self) -> Declared {
+        Declared {
+            slot: self.slot,
+            name: self.record.declared.name.clone(),
+            rule: self.record.declared.rule.clone(),
+            limits: self.record.declared.limits,
+            blue: self.blue.route.clone(),
+        }
+    }
+
+    /// Takes a sample of every fleet's meters.
+    pub(super) fn sample(&mut self, now: Moment) {
+        let run = self.run.as_mut();
+        let others = run.map(Run::fleets_mut).into_iter().flatten();
+        for fleet in std::iter::once(&mut self.blue).chain(others) {
+            fleet.ring.sample(&fleet.route.meters, now);
+        }
+    }
+}
+
+impl LiveFleet {
+    /// A fleet of this endpoint, under checks from now on.
+    pub(super) fn new(record: &EndpointRecord, route: FleetRoute, links: &Links) -> Self {
+        let probes = links.prober.watch(&record.declared.name, &route.fleet, &record.declared.health);
+        let mut ring = Ring::default();
+        ring.sample(&route.meters, links.timer.now());
+        Self { route, ring, probes }
+    }
+
+    pub(super) fn view(&self, side: Side, now: Moment) -> FleetView {
+        let instance = |instance: &Arc<Instance>| InstanceView {
+            address: instance.address().clone(),
+            health: instance.health(),
+            in_flight: instance.in_flight(),
+        };
+        FleetView {
+            side,
+            version: self.route.fleet.version.clone(),
+            instances: self.route.fleet.instances.iter().map(instance).collect(),
+            traffic: traffic_since(&self.route.meters.read(), &Reading::default()),
+            recent: self.ring.window(&self.route.meters, now),
+        }
+    }
+}
+
+impl Links {
+    /// Lets a fleet's instances go.
+    pub(super) fn retire(&self, fleet: Arc<Fleet>) {
+        tokio::spawn(retire(self.provider, fleet));
+    }
+
+    /// Lets instances go that the endpoint's new declaration does not name, once their requests have finished (S7).
+    pub(super) fn retire_when_drained(&self, gone: Fleet) {
+        if gone.instances.is_empty() {
+            return;
+        }
+        let provider = self.provider;
+        tokio::spawn(async move {
+            let gone = Arc::new(gone);
+            if tokio::time::timeout(DECLARED_DRAIN, drained(&gone)).await.is_err() {
+                tracing::warn!(version = %gone.version, in_flight = gone.in_flight(), "the drain deadline passed");
+            }
+            retire(provider, gone).await;
+        });
+    }
+}
+
+/// Waits until nothing is in flight on a fleet that gets no new requests. Needs two looks that find nothing: a worker that took the
+/// table before the last one counts its request an instant later.
+pub(super) async fn drained(fleet: &Fleet) {
+    let mut idle_looks = 0;
+    while idle_looks < 2 {
+        tokio::time::sleep(DRAIN_LOOK).await;
+        idle_looks = if fleet.in_flight() == 0 { idle_looks + 1 } else { 0 };
+    }
+}
+
+async fn retire(provider: StaticProvider, fleet: Arc<Fleet>) {
+    if let Err(error) = provider.retire(&fleet).await {
+        tracing::error!(%error, "a fleet that is not needed any more could not be let go");
+    }
+}
+
+/// A fleet of another specification that keeps the instances with the same addresses, and the instances that it does not keep.
+fn remade(old: &Fleet, spec: &FleetSpec, links: &Links) -> (Arc<Fleet>, Fleet) {
+    let fresh = links.provider.fleet(spec);
+    let in_old =
+        |instance: &Arc<Instance>| old.instances.iter().find(|old| old.address() == instance.address());
+    let kept = |instance: &Arc<Instance>| Arc::clone(in_old(instance).unwrap_or(instance));
+    let instances: Vec<_> = fresh.instances.iter().map(kept).collect();
+    let gone = old.instances.iter().filter(|old| !instances.iter().any(|new| Arc::ptr_eq(new, old)));
+    let gone = Fleet { version: old.version.clone(), instances: gone.cloned().collect() };
+    (Arc::new(Fleet { version: spec.version.clone(), instances }), gone)
+}

@@ -1,0 +1,138 @@
+//! What control writes into the journal, and whether it can.
+//!
+//! Events get their numbers here, at the commit that makes them durable, so the stream has no gaps; subscribers hear of an event
+//! after that and not before.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::{broadcast, watch};
+
+use crate::{
+    name::{EndpointName, ShiftId},
+    store::{Event, Journal, Record, StoreError},
+    time::{Moment, WallTime},
+    weight::Share,
+};
+
+/// How many events a subscriber may lag behind before it has to read the journal.
+pub(super) const EVENTS_KEPT: usize = 1024;
+
+/// The first wait after a failed commit; doubled with each further failure.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+
+/// The longest wait between tries: a disk that has room again is used within ten seconds.
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// An event before it has its number.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Draft {
+    pub(super) at: WallTime,
+    pub(super) kind: &'static str,
+    pub(super) endpoint: Option<EndpointName>,
+    pub(super) shift: Option<ShiftId>,
+    pub(super) before: Option<String>,
+    pub(super) after: Option<String>,
+    pub(super) share: Option<Share>,
+    pub(super) actor: String,
+    pub(super) cause: String,
+}
+
+/// The journal's one writer.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    journal: Arc<dyn Journal>,
+    last_event: u64,
+    events: broadcast::Sender<Event>,
+    ready: watch::Sender<Result<(), String>>,
+    failures: u32,
+}
+
+impl Ledger {
+    pub(super) fn new(
+        journal: Arc<dyn Journal>,
+        last_event: u64,
+        events: broadcast::Sender<Event>,
+        ready: watch::Sender<Result<(), String>>,
+    ) -> Self {
+        Self { journal, last_event, events, ready, failures: 0 }
+    }
+
+    /// Makes records and events durable, all or none. The disk is waited for on a thread that may block.
+    pub(super) async fn commit(&mut self, records: Vec<Record>, drafts: &[Draft]) -> Result<(), StoreError> {
+        let (records, events) = self.number(records, drafts);
+        let journal = Arc::clone(&self.journal);
+        let written = tokio::task::spawn_blocking(move || journal.commit(&records)).await;
+        let written = written.unwrap_or_else(|error| Err(thread_failed(&error)));
+        self.conclude(written, events)
+    }
+
+    /// The same from where blocking is allowed: at the start, before anything is served.
+    pub(super) fn commit_blocking(
+        &mut self,
+        records: Vec<Record>,
+        drafts: &[Draft],
+    ) -> Result<(), StoreError> {
+        let (records, events) = self.number(records, drafts);
+        let written = self.journal.commit(&records);
+        self.conclude(written, events)
+    }
+
+    /// A thing to read with, from where blocking is allowed.
+    pub(super) fn journal(&self) -> &Arc<dyn Journal> {
+        &self.journal
+    }
+
+    /// Whether the last commit failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// When a failed commit is to be tried again.
+    pub(super) fn retry_at(&self, now: Moment) -> Moment {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        now.after(FIRST_RETRY.saturating_mul(1 << doublings).min(LAST_RETRY))
+    }
+
+    fn number(&self, mut records: Vec<Record>, drafts: &[Draft]) -> (Vec<Record>, Vec<Event>) {
+        let ids = self.last_event + 1..;
+        let events: Vec<_> =
+            drafts.iter().cloned().zip(ids).map(|(draft, id)| draft.into_event(id)).collect();
+        records.extend(events.iter().cloned().map(Record::Event));
+        (records, events)
+    }
+
+    fn conclude(&mut self, written: Result<(), StoreError>, events: Vec<Event>) -> Result<(), StoreError> {
+        match &written {
+            Ok(()) => {
+                if self.failures > 0 {
+                    tracing::info!("the journal can be written again");
+                }
+                self.failures = 0;
+                drop(self.ready.send_replace(Ok(())));
+                for event in events {
+                    self.last_event = event.id;
+                    // Nobody may be listening, which is no error.
+                    drop(self.events.send(event));
+                }
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                tracing::error!(%error, failures = self.failures, "the journal cannot be written");
+                drop(self.ready.send_replace(Err(error.to_string())));
+            }
+        }
+        written
+    }
+}
+
+/// The thread that was to read or write the journal panicked, or the runtime is ending.
+pub(super) fn thread_failed(error: &tokio::task::JoinError) -> StoreError {
+    StoreError::Write { path: "journal".into(), reason: error.to_string() }
+}
+
+impl Draft {
+    fn into_event(self, id: u64) -> Event {
+        let Self { at, kind, endpoint, shift, before, after, share, actor, cause } = self;
+        Event { id, at, kind: kind.to_owned(), endpoint, shift, before, after, share, actor, cause }
+    }
+}

@@ -1,0 +1,114 @@
+//! One health check of one instance.
+//!
+//! A check makes a connection of its own: it asks whether a new request could be served, and a kept connection would hide a full
+//! accept queue or a changed name.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, header};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, task::JoinHandle};
+
+use crate::{
+    config::HealthSpec,
+    fleet::{Address, Instance},
+};
+
+/// How instances are checked: [`Network`], or what a test puts in its place.
+pub(super) trait Check: Send + Sync + fmt::Debug {
+    /// Checks once; the caller bounds the time. The error says in a few words what was wrong.
+    fn check<'a>(&'a self, target: &'a mut Target) -> BoxFuture<'a, Result<(), String>>;
+}
+
+/// Checks over the network: an HTTP request, or a TCP connection alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Network;
+
+/// An instance under checks.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) instance: Arc<Instance>,
+    pub(super) spec: HealthSpec,
+    /// A name server that does not answer keeps a thread of the resolver busy for longer than a check lasts, so a look-up outlives its
+    /// check and the next check waits for the same one.
+    lookup: Option<JoinHandle<Result<Vec<SocketAddr>, String>>>,
+}
+
+impl Target {
+    pub(super) fn new(instance: Arc<Instance>, spec: HealthSpec) -> Self {
+        Self { instance, spec, lookup: None }
+    }
+
+    /// Where the instance's address leads now.
+    async fn resolve(&mut self) -> Result<Vec<SocketAddr>, String> {
+        if let Some(literal) = self.instance.address().literal() {
+            return Ok(vec![literal]);
+        }
+        let address = self.instance.address().clone();
+        let lookup = self.lookup.get_or_insert_with(|| tokio::spawn(look_up(address)));
+        let found = lookup.await;
+        self.lookup = None;
+        found.map_err(|error| format!("the look-up of its name failed: {error}"))?
+    }
+}
+
+impl Check for Network {
+    fn check<'a>(&'a self, target: &'a mut Target) -> BoxFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let addresses = target.resolve().await?;
+            let stream = connect(&target.instance, &addresses).await?;
+            match &target.spec.path {
+                Some(path) => get(stream, path, target.instance.address()).await,
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+async fn look_up(address: Address) -> Result<Vec<SocketAddr>, String> {
+    let found = tokio::net::lookup_host(address.as_str()).await;
+    let addresses: Vec<_> = found.map_err(|error| format!("its name does not resolve: {error}"))?.collect();
+    if addresses.is_empty() { Err("its name has no address".to_owned()) } else { Ok(addresses) }
+}
+
+/// Connects to the first address that takes the connection, and sends the data plane there too.
+async fn connect(instance: &Instance, addresses: &[SocketAddr]) -> Result<TcpStream, String> {
+    let mut reason = String::new();
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                instance.set_socket_address(*address);
+                return Ok(stream);
+            }
+            Err(error) => reason = format!("no connection: {error}"),
+        }
+    }
+    Err(reason)
+}
+
+async fn get(stream: TcpStream, path: &str, address: &Address) -> Result<(), String> {
+    let request = Request::get(path)
+        .header(header::HOST, address.as_str())
+        .header(header::USER_AGENT, concat!("snapback-probe/", env!("CARGO_PKG_VERSION")))
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| format!("the path {path:?} cannot be asked for: {error}"))?;
+    let failed = |error: hyper::Error| format!("GET {path} got no answer: {error}");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let answer = sender.send_request(request);
+    tokio::pin!(answer, connection);
+    // The connection must be driven for the answer to come; it may end before the answer is taken.
+    let response = tokio::select! {
+        response = &mut answer => response,
+        ended = &mut connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(error),
+        },
+    };
+    let status = response.map_err(failed)?.status();
+    if status.is_success() { Ok(()) } else { Err(format!("GET {path} answered {}", status.as_u16())) }
+}

@@ -1,0 +1,250 @@
+//! The only code that stores into the table that the data plane reads.
+//!
+//! The control task and the evaluator's thread share one publisher. Its lock is held for the making of one table and never across
+//! anything that waits, so going to blue never stands behind a disk. Generations rise strictly (S8).
+//!
+//! Green's share can rise in one way only, [`Publisher::give`], and not after a snap: a share that was decided before a breach and
+//! arrives after it is refused, whoever brings it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+
+use super::timer::Timer;
+use crate::{
+    meter::WatchPoint,
+    name::{EndpointName, ShiftId},
+    route::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RouteTable, Split},
+    time::Moment,
+    weight::Share,
+};
+
+/// Publishes tables.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    table: Arc<ArcSwap<RouteTable>>,
+    timer: Timer,
+    state: Mutex<Routes>,
+}
+
+#[derive(Debug)]
+struct Routes {
+    routes: BTreeMap<EndpointName, Arc<EndpointRoute>>,
+    guards: BTreeMap<EndpointName, Guard>,
+    generation: u64,
+    /// One count for all endpoints, so that an endpoint that takes over a slot never continues its predecessor's deck.
+    epoch: u64,
+}
+
+/// Whether a running shift may still be snapped back.
+#[derive(Debug)]
+struct Guard {
+    shift: ShiftId,
+    latch: Latch,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Latch {
+    /// Green may be given a share, and a snap takes it away.
+    Armed,
+    /// Snapped: green gets nothing for the rest of the shift.
+    Snapped,
+    /// Green is about to become the fleet in service: there is no blue to snap back to.
+    Released,
+}
+
+/// The shift was snapped back, or is over, so green is given nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Latched;
+
+/// What an endpoint's declaration says of its route.
+#[derive(Clone, Debug)]
+pub(super) struct Declared {
+    pub(super) slot: EndpointSlot,
+    pub(super) name: EndpointName,
+    pub(super) rule: MatchRule,
+    pub(super) limits: Limits,
+    pub(super) blue: FleetRoute,
+}
+
+/// A change of the endpoints.
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    /// New or changed. What a running shift set stays as it is.
+    Put(Box<Declared>),
+    /// Gone.
+    Remove(EndpointName),
+}
+
+impl Publisher {
+    pub(super) fn new(table: Arc<ArcSwap<RouteTable>>, timer: Timer) -> Self {
+        let generation = table.load().generation().0;
+        let state =
+            Routes { routes: BTreeMap::new(), guards: BTreeMap::new(), generation, epoch: generation };
+        Self { table, timer, state: Mutex::new(state) }
+    }
+
+    /// Carries out changes of endpoints, all in one table.
+    pub(super) fn declare(&self, changes: impl IntoIterator<Item = Change>) -> Moment {
+        let mut state = self.lock();
+        for change in changes {
+            match change {
+                Change::Put(declared) => state.put(*declared),
+                Change::Remove(name) => {
+                    state.routes.remove(&name);
+                }
+            }
+        }
+        self.store(&mut state)
+    }
+
+    /// A shift begins: from now on it may be given a share, until it is snapped back.
+    pub(super) fn arm(&self, endpoint: &EndpointName, shift: &ShiftId) {
+        let guard = Guard { shift: shift.clone(), latch: Latch::Armed };
+        self.lock().guards.insert(endpoint.clone(), guard);
+    }
+
+    /// Gives green a share. Says when it was published.
+    pub(super) fn give(
+        &self,
+        endpoint: &EndpointName,
+        shift: &ShiftId,
+        share: Share,
+        green: (&FleetRoute, &Arc<WatchPoint>),
+    ) -> Result<Moment, Latched> {
+        let mut state = self.lock();
+        state.move_latch(endpoint, shift, Latch::Armed, Latch::Armed)?;
+        let split = state.next_split(share);
+        let (fleet, watch) = green;
+        state.edit(endpoint, |route| {
+            route.split = split;
+            route.green = Some(fleet.clone());
+            route.watch = Some(Arc::clone(watch));
+        });
+        Ok(self.store(&mut state))
+    }
+
+    /// Gives blue everything, at once and for the rest of the shift. `None` when that was done before, or there is no way back any
+    /// more; else the moment after which no request is dealt to green by a worker that reads the table.
+    ///
+    /// Green stays in the table with no share, so that the views still see its running requests.
+    pub(super) fn snap_to_blue(&self, endpoint: &EndpointName, shift: &ShiftId) -> Option<Moment> {
+        let mut state = self.lock();
+        state.move_latch(endpoint, shift, Latch::Armed, Latch::Snapped).ok()?;
+        let split = state.next_split(Share::NONE);
+        state.edit(endpoint, |route| route.split = split);
+        Some(self.store(&mut state))
+    }
+
+    /// Ends the possibility of a snap, before green becomes the fleet in service. Refused when the shift was snapped back before.
+    pub(super) fn release(&self, endpoint: &EndpointName, shift: &ShiftId) -> Result<(), Latched> {
+        self.lock().move_latch(endpoint, shift, Latch::Armed, Latch::Released)
+    }
+
+    /// Takes a release back: the shift did not get past the point of no return.
+    pub(super) fn rearm(&self, endpoint: &EndpointName, shift: &ShiftId) -> Result<(), Latched> {
+        self.lock().move_latch(endpoint, shift, Latch::Released, Latch::Armed)
+    }
+
+    /// Green becomes the fleet in service.
+    pub(super) fn adopt(&self, endpoint: &EndpointName, green: &FleetRoute) -> Moment {
+        let mut state = self.lock();
+        let split = state.next_split(Share::NONE);
+        state.edit(endpoint, |route| {
+            route.split = split;
+            route.blue = green.clone();
+            route.green = None;
+            route.watch = None;
+        });
+        self.store(&mut state)
+    }
+
+    /// Takes green out of the table, after it was snapped back and has drained.
+    pub(super) fn drop_green(&self, endpoint: &EndpointName) -> Moment {
+        let mut state = self.lock();
+        let split = state.next_split(Share::NONE);
+        state.edit(endpoint, |route| {
+            route.split = split;
+            route.green = None;
+            route.watch = None;
+        });
+        self.store(&mut state)
+    }
+
+    /// The shift is over.
+    pub(super) fn disarm(&self, endpoint: &EndpointName) {
+        self.lock().guards.remove(endpoint);
+    }
+
+    /// An endpoint's split and the number of the table that serves it.
+    pub(super) fn split(&self, endpoint: &EndpointName) -> (Split, Generation) {
+        let state = self.lock();
+        let split = state.routes.get(endpoint).map(|route| route.split).unwrap_or_default();
+        (split, Generation(state.generation))
+    }
+
+    fn store(&self, state: &mut Routes) -> Moment {
+        state.generation += 1;
+        let endpoints = state.routes.values().cloned().collect();
+        self.table.store(Arc::new(RouteTable::new(Generation(state.generation), endpoints)));
+        self.timer.now()
+    }
+
+    /// A thread that panicked inside left the routes whole, since each change of them is one assignment after another of checked
+    /// values, and going to blue must stay possible.
+    fn lock(&self) -> MutexGuard<'_, Routes> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Routes {
+    fn put(&mut self, declared: Declared) {
+        let Declared { slot, name, rule, limits, blue } = declared;
+        let fresh = self.next_split(Share::NONE);
+        let route = self.routes.entry(name.clone()).or_insert_with(|| {
+            Arc::new(EndpointRoute {
+                slot,
+                name,
+                rule: rule.clone(),
+                limits,
+                split: fresh,
+                blue: blue.clone(),
+                green: None,
+                watch: None,
+            })
+        });
+        let route = Arc::make_mut(route);
+        route.rule = rule;
+        route.limits = limits;
+        route.blue = blue;
+    }
+
+    fn edit(&mut self, endpoint: &EndpointName, change: impl FnOnce(&mut EndpointRoute)) {
+        if let Some(route) = self.routes.get_mut(endpoint) {
+            change(Arc::make_mut(route));
+        }
+    }
+
+    fn next_split(&mut self, green: Share) -> Split {
+        self.epoch += 1;
+        Split { green, epoch: self.epoch }
+    }
+
+    fn move_latch(
+        &mut self,
+        endpoint: &EndpointName,
+        shift: &ShiftId,
+        from: Latch,
+        to: Latch,
+    ) -> Result<(), Latched> {
+        let guard = self.guards.get_mut(endpoint).filter(|guard| guard.shift == *shift).ok_or(Latched)?;
+        if guard.latch != from {
+            return Err(Latched);
+        }
+        guard.latch = to;
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! The start: journal and configuration become endpoints, fleets, running shifts and the first table.
+//!
+//! All of it happens before anything is served, so clients never meet a table that the journal does not know. A journal that can be
+//! read but not written keeps nobody from being served: the endpoints serve what the journal says, shifts stand still with all
+//! traffic on blue, and control is not ready until it can write.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{
+    ask::change_records,
+    begin,
+    declare::{Changes, Known, KnownEndpoints, Occasion, file_changes},
+    driver::{Advance, Provisioning, log},
+    report::Report,
+    run::{By, Run},
+    start::StartError,
+    task::Task,
+};
+use crate::{
+    config::Config,
+    meter::FleetMeters,
+    name::EndpointName,
+    route::FleetRoute,
+    shift::{Input, Shift},
+    store::{EndpointRecord, Loaded, ShiftRecord},
+};
+
+/// Who changes endpoints when a file is read at the start.
+const FILE: &str = "file";
+
+impl Task {
+    /// Takes over what the journal holds and what the file says, and publishes the first table. Blocks.
+    pub(super) fn recover(&mut self, loaded: Loaded, config: &Config) -> Result<(), StartError> {
+        let Loaded { endpoints, running, last_event: _ } = loaded;
+        let mut known = known(&endpoints, &running);
+        let changes = file_changes(&known, config, Occasion::Start)?;
+        for line in &changes.lines {
+            tracing::info!(change = line, "the configuration file differs from the journal");
+        }
+        let drafts = self.change_drafts(&changes, FILE);
+        if self.ledger.commit_blocking(change_records(&changes), &drafts).is_err() {
+            self.commit_failed();
+        }
+        let Changes { put, removed, lines: _ } = changes;
+        known.retain(|name, _| !removed.contains(name));
+        for record in put {
+            let running = known.get(&record.declared.name).and_then(|known| known.running.clone());
+            known.insert(record.declared.name.clone(), Known { record, running });
+        }
+        self.install(Changes { put: records(&known), ..Changes::default() });
+        for record in running {
+            self.restore(record);
+        }
+        Ok(())
+    }
+
+    /// Goes on with a shift.
+    fn restore(&mut self, record: ShiftRecord) {
+        let (id, name) = (record.id.clone(), record.endpoint.clone());
+        let now = self.links.timer.now();
+        let wall = self.links.timer.wall_of(now).as_millis();
+        let away = wall.saturating_sub(record.recorded_at.as_millis());
+        let downtime = Duration::from_millis(u64::try_from(away).unwrap_or_default());
+        let Some(endpoint) = self.endpoints.get_mut(&name) else {
+            tracing::error!(shift = %id, endpoint = %name, "the journal holds a running shift of no endpoint; it is left alone");
+            return;
+        };
+        let mut run = begin::run(endpoint, &self.links, id.clone(), record.plan.clone(), &record.actor);
+        run.engine = Shift::restore(record.plan.shift.clone(), &record.snapshot, now);
+        let (earlier, rollback, transitions) = Report::read(&record).resumed();
+        let ShiftRecord { blue, started_at, moments, .. } = record;
+        if endpoint.record.serving != blue {
+            // Green had been adopted. What blue had in flight ended with the process that served it.
+            let meters = Arc::new(FleetMeters::new(self.links.provider.workers));
+            run.blue = FleetRoute { fleet: self.links.provider.fleet(&blue), meters };
+        }
+        endpoint.run =
+            Some(Run { blue_spec: blue, started_at, moments, earlier, rollback, transitions, ..run });
+        self.links.publisher.arm(&name, &id);
+        self.feed_blocking(&name, Input::Restarted { downtime });
+    }
+
+    /// What [`Task::feed`] does, from where blocking is allowed; green is provisioned before its share is published.
+    fn feed_blocking(&mut self, name: &EndpointName, input: Input) {
+        let Some(endpoint) = self.endpoints.get_mut(name) else { return };
+        let advance = match endpoint.advance(&self.links, &input, &By::Itself) {
+            Ok(advance) => advance,
+            Err(refusal) => {
+                tracing::error!(endpoint = %name, %refusal, "a shift of the journal cannot go on");
+                return;
+            }
+        };
+        match advance {
+            Advance::Nothing => {}
+            Advance::Back { effects } => {
+                endpoint.perform(&self.links, effects, Provisioning::AtOnce);
+                let drafts = endpoint.run.as_ref().and_then(|run| run.unwritten.clone()).unwrap_or_default();
+                match self.ledger.commit_blocking(endpoint.records(&self.links), &drafts) {
+                    Ok(()) => endpoint.written(),
+                    Err(_) => self.commit_failed(),
+                }
+            }
+            Advance::Forward(step) => {
+                match self.ledger.commit_blocking(endpoint.records(&self.links), &step.drafts) {
+                    Ok(()) => {
+                        log(&step.drafts);
+                        endpoint.perform(&self.links, step.effects, Provisioning::AtOnce);
+                    }
+                    Err(_) => {
+                        endpoint.undo(&self.links, step.undo);
+                        let retry_at = self.ledger.retry_at(self.links.timer.now());
+                        if let Some(run) = &mut endpoint.run {
+                            run.owed = Some(input);
+                            run.blocked_until = Some(retry_at);
+                        }
+                        self.commit_failed();
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn known(endpoints: &[EndpointRecord], running: &[ShiftRecord]) -> KnownEndpoints {
+    let shifts: BTreeMap<_, _> = running.iter().map(|record| (&record.endpoint, &record.id)).collect();
+    let known = |record: &EndpointRecord| Known {
+        record: record.clone(),
+        running: shifts.get(&record.declared.name).map(|id| (*id).clone()),
+    };
+    endpoints.iter().map(|record| (record.declared.name.clone(), known(record))).collect()
+}
+
+fn records(known: &KnownEndpoints) -> Vec<EndpointRecord> {
+    known.values().map(|known| known.record.clone()).collect()
+}

@@ -1,0 +1,394 @@
+//! Views of endpoints and shifts, and the report that a shift leaves in the journal.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AlarmView, EndpointView, Next, ShiftView, Traffic, TrafficWindow, Transition,
+    endpoint::{Endpoint, Links},
+    run::{Earlier, Rollback, Run},
+    traffic::{ratio, traffic_since},
+    words,
+};
+use crate::{
+    alarm::{AlarmEvidence, AlarmState, GuardBound},
+    fleet::Side,
+    meter::{FailureKind, Reading},
+    shift::Shift,
+    store::{Moments, ShiftRecord},
+    time::{Moment, WallTime},
+    weight::Share,
+};
+
+impl Endpoint {
+    /// The endpoint now.
+    pub(super) fn view(&self, links: &Links) -> EndpointView {
+        let now = links.timer.now();
+        let (split, generation) = links.publisher.split(&self.record.declared.name);
+        let run = self.run.as_ref();
+        let green = run.and_then(|run| run.green.as_ref()?.fleet.as_ref());
+        EndpointView {
+            declared: self.record.declared.clone(),
+            origin: self.record.origin,
+            blue: self.blue.view(Side::Blue, now),
+            green: green.map(|fleet| fleet.view(Side::Green, now)),
+            share: split.green,
+            generation,
+            running_shift: run.map(|run| run.id.clone()),
+        }
+    }
+
+    /// The running shift now.
+    pub(super) fn shift_view(&self, links: &Links) -> Option<ShiftView> {
+        self.run.as_ref().map(|run| self.view_of_run(run, &run.engine, links))
+    }
+
+    /// A run as it would be with this engine.
+    pub(super) fn view_of_run(&self, run: &Run, engine: &Shift, links: &Links) -> ShiftView {
+        let now = links.timer.now();
+        let (blue, green) = (run.blue.meters.read(), run.green_reading());
+        let watched = run.green.as_ref().map(|green| &green.watched);
+        let (what, at) = words::next(engine.state(), engine.plan());
+        let alarm = |evidence: AlarmEvidence| AlarmView { nearness: evidence.nearness(), evidence };
+        let window = |side| self.ring_of(run, side).map(|fleet| fleet.ring.window(&fleet.route.meters, now));
+        ShiftView {
+            id: run.id.clone(),
+            endpoint: run.endpoint.clone(),
+            actor: run.actor.clone(),
+            blue_version: run.blue_spec.version.clone(),
+            plan: run.plan.clone(),
+            state: engine.state().clone(),
+            step: engine.snapshot(now).step,
+            share: if run.snap().is_some() { Share::NONE } else { engine.share() },
+            share_got: run.share_got(&blue, &green),
+            started_at: run.started_at,
+            moments: run.moments_now(&green, links),
+            decision: run.rollback.decision,
+            publish_to_last_green_dispatch: run.rollback.last_dispatch(&green),
+            green_responses_to_decision: run.rollback.green_responses,
+            green_in_flight_at_decision: run.rollback.green_in_flight,
+            alarms: watched
+                .map(|watched| watched.evidence().into_iter().map(alarm).collect())
+                .unwrap_or_default(),
+            blue: traffic_since(&blue, &run.blue_baseline).plus_earlier(&run.earlier.blue),
+            green: traffic_since(&green, &Reading::default()).plus_earlier(&run.earlier.green),
+            blue_recent: window(Side::Blue).unwrap_or_default(),
+            green_recent: window(Side::Green).unwrap_or_default(),
+            next: Next { what, at: at.map(|at| links.timer.wall_of(at)) },
+            transitions: run.transitions.clone(),
+        }
+    }
+
+    /// The running shift for the journal.
+    pub(super) fn shift_record(&self, links: &Links) -> Option<ShiftRecord> {
+        let run = self.run.as_ref()?;
+        let now = links.timer.now();
+        let view = self.view_of_run(run, &run.engine, links);
+        Some(ShiftRecord {
+            id: run.id.clone(),
+            endpoint: run.endpoint.clone(),
+            blue: run.blue_spec.clone(),
+            plan: run.plan.clone(),
+            snapshot: run.engine.snapshot(now),
+            recorded_at: links.timer.wall_of(now),
+            actor: run.actor.clone(),
+            started_at: run.started_at,
+            moments: view.moments,
+            report: Report::of(&view).to_json(),
+        })
+    }
+
+    /// Where a shift's fleet is sampled: green's moves to the endpoint when it is adopted.
+    fn ring_of<'a>(&'a self, run: &'a Run, side: Side) -> Option<&'a super::endpoint::LiveFleet> {
+        match (side, &run.green) {
+            (Side::Blue, _) => Some(run.old_blue.as_ref().unwrap_or(&self.blue)),
+            (Side::Green, Some(green)) => Some(green.fleet.as_ref().unwrap_or(&self.blue)),
+            (Side::Green, None) => None,
+        }
+    }
+}
+
+impl Run {
+    fn share_got(&self, blue: &Reading, green: &Reading) -> Option<f64> {
+        let (blue_before, green_before) = self.dealt_at_share?;
+        let (blue, green) =
+            (blue.dealt.saturating_sub(blue_before), green.dealt.saturating_sub(green_before));
+        (blue + green > 0).then(|| ratio(green, blue + green))
+    }
+
+    fn moments_now(&self, green: &Reading, links: &Links) -> Moments {
+        let mut moments = self.moments;
+        if self.rollback.published.is_some() && green.last_dispatch_nanos > 0 {
+            let last = Moment::from_nanos(green.last_dispatch_nanos);
+            moments.last_green_dispatch_at = Some(links.timer.wall_of(last));
+        }
+        moments
+    }
+}
+
+impl Rollback {
+    /// From the blue-only table's publishing to green's last request.
+    fn last_dispatch(&self, green: &Reading) -> Option<Duration> {
+        let here = |published| Moment::from_nanos(green.last_dispatch_nanos).since(published);
+        self.published.map(here).or(self.earlier_dispatch)
+    }
+}
+
+/// A shift's figures as the journal keeps them. Fields that a record lacks read as nothing, so that older records stay readable.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Report {
+    share_basis_points: u16,
+    share_got: Option<f64>,
+    decision_nanos: Option<u64>,
+    publish_to_last_green_dispatch_nanos: Option<u64>,
+    green_responses_to_decision: Option<u64>,
+    green_in_flight_at_decision: Option<u64>,
+    alarms: Vec<AlarmForm>,
+    blue: TrafficForm,
+    green: TrafficForm,
+    transitions: Vec<TransitionForm>,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+struct AlarmForm {
+    name: String,
+    bound: BoundForm,
+    state: StateForm,
+    requests: u64,
+    failures: u64,
+    /// JSON has no infinity; evidence beyond all numbers is kept as none.
+    ln_e: Option<f64>,
+    threshold: f64,
+    missing: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum BoundForm {
+    ErrorRate { below: f64 },
+    Latency { quantile: f64, below_nanos: u64 },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StateForm {
+    Ok,
+    Alarm,
+    InsufficientData,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct TrafficForm {
+    requests: u64,
+    succeeded: u64,
+    client_errors: u64,
+    failures: Vec<(String, u64)>,
+    client_gone: u64,
+    retried: u64,
+    in_flight: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct TransitionForm {
+    at_millis: i64,
+    before: String,
+    after: String,
+    share_basis_points: u16,
+    actor: String,
+    cause: String,
+}
+
+impl Report {
+    fn of(view: &ShiftView) -> Self {
+        Self {
+            share_basis_points: view.share.basis_points(),
+            share_got: view.share_got,
+            decision_nanos: view.decision.map(nanos),
+            publish_to_last_green_dispatch_nanos: view.publish_to_last_green_dispatch.map(nanos),
+            green_responses_to_decision: view.green_responses_to_decision,
+            green_in_flight_at_decision: view.green_in_flight_at_decision,
+            alarms: view.alarms.iter().map(|alarm| AlarmForm::of(&alarm.evidence)).collect(),
+            blue: TrafficForm::of(&view.blue),
+            green: TrafficForm::of(&view.green),
+            transitions: view.transitions.iter().map(TransitionForm::of).collect(),
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).expect("a report has string keys and finite numbers only")
+    }
+
+    /// Reads a record's report. One that makes no sense costs the figures, not the shift.
+    pub(super) fn read(record: &ShiftRecord) -> Self {
+        if record.report.is_null() {
+            return Self::default();
+        }
+        Self::deserialize(&record.report).unwrap_or_else(|error| {
+            tracing::warn!(shift = %record.id, %error, "a shift's report cannot be read; its figures are left out");
+            Self::default()
+        })
+    }
+
+    /// What a run goes on from after a restart.
+    pub(super) fn resumed(self) -> (Earlier, Rollback, Vec<Transition>) {
+        let earlier = Earlier { blue: self.blue.traffic(), green: self.green.traffic() };
+        let rollback = Rollback {
+            decision: self.decision_nanos.map(Duration::from_nanos),
+            published: None,
+            earlier_dispatch: self.publish_to_last_green_dispatch_nanos.map(Duration::from_nanos),
+            green_responses: self.green_responses_to_decision,
+            green_in_flight: self.green_in_flight_at_decision,
+        };
+        (earlier, rollback, self.transitions.into_iter().map(TransitionForm::transition).collect())
+    }
+}
+
+/// A shift of the journal that does not run here.
+pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
+    let report = Report::read(&record);
+    let ShiftRecord {
+        id,
+        endpoint,
+        blue,
+        plan,
+        snapshot,
+        recorded_at: _,
+        actor,
+        started_at,
+        moments,
+        report: _,
+    } = record;
+    ShiftView {
+        id,
+        endpoint,
+        actor,
+        blue_version: blue.version,
+        step: snapshot.step,
+        share: Share::from_basis_points(report.share_basis_points).unwrap_or_default(),
+        share_got: report.share_got,
+        started_at,
+        moments,
+        decision: report.decision_nanos.map(Duration::from_nanos),
+        publish_to_last_green_dispatch: report.publish_to_last_green_dispatch_nanos.map(Duration::from_nanos),
+        green_responses_to_decision: report.green_responses_to_decision,
+        green_in_flight_at_decision: report.green_in_flight_at_decision,
+        alarms: report.alarms.into_iter().map(AlarmForm::view).collect(),
+        blue: report.blue.traffic(),
+        green: report.green.traffic(),
+        blue_recent: TrafficWindow::default(),
+        green_recent: TrafficWindow::default(),
+        next: Next { what: words::next(&snapshot.state, &plan.shift).0, at: None },
+        transitions: report.transitions.into_iter().map(TransitionForm::transition).collect(),
+        state: snapshot.state,
+        plan,
+    }
+}
+
+impl AlarmForm {
+    fn of(evidence: &AlarmEvidence) -> Self {
+        let AlarmEvidence { name, bound, state, requests, failures, ln_e, threshold, missing } = evidence;
+        Self {
+            name: name.clone(),
+            bound: match bound {
+                GuardBound::ErrorRate { below } => BoundForm::ErrorRate { below: *below },
+                GuardBound::Latency { quantile, below } => {
+                    BoundForm::Latency { quantile: *quantile, below_nanos: nanos(*below) }
+                }
+            },
+            state: match state {
+                AlarmState::Ok => StateForm::Ok,
+                AlarmState::Alarm => StateForm::Alarm,
+                AlarmState::InsufficientData => StateForm::InsufficientData,
+            },
+            requests: *requests,
+            failures: *failures,
+            ln_e: ln_e.is_finite().then_some(*ln_e),
+            threshold: *threshold,
+            missing: *missing,
+        }
+    }
+
+    fn view(self) -> AlarmView {
+        let Self { name, bound, state, requests, failures, ln_e, threshold, missing } = self;
+        let evidence = AlarmEvidence {
+            name,
+            bound: match bound {
+                BoundForm::ErrorRate { below } => GuardBound::ErrorRate { below },
+                BoundForm::Latency { quantile, below_nanos } => {
+                    GuardBound::Latency { quantile, below: Duration::from_nanos(below_nanos) }
+                }
+            },
+            state: match state {
+                StateForm::Ok => AlarmState::Ok,
+                StateForm::Alarm => AlarmState::Alarm,
+                StateForm::InsufficientData => AlarmState::InsufficientData,
+            },
+            requests,
+            failures,
+            ln_e: ln_e.unwrap_or(f64::INFINITY),
+            threshold,
+            missing,
+        };
+        AlarmView { nearness: evidence.nearness(), evidence }
+    }
+}
+
+impl TrafficForm {
+    fn of(traffic: &Traffic) -> Self {
+        let Traffic {
+            requests,
+            succeeded,
+            client_errors,
+            failed: _,
+            failures,
+            client_gone,
+            retried,
+            in_flight,
+        } = traffic;
+        Self {
+            requests: *requests,
+            succeeded: *succeeded,
+            client_errors: *client_errors,
+            failures: failures.iter().map(|(kind, count)| (kind.as_str().to_owned(), *count)).collect(),
+            client_gone: *client_gone,
+            retried: *retried,
+            in_flight: *in_flight,
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        let kind_of = |name: &str| FailureKind::ALL.into_iter().find(|kind| kind.as_str() == name);
+        let failures = self.failures.iter().filter_map(|(name, count)| Some((kind_of(name)?, *count)));
+        Traffic {
+            requests: self.requests,
+            succeeded: self.succeeded,
+            client_errors: self.client_errors,
+            failed: self.failures.iter().map(|(_, count)| count).sum(),
+            failures: failures.collect(),
+            client_gone: self.client_gone,
+            retried: self.retried,
+            in_flight: self.in_flight,
+        }
+    }
+}
+
+impl TransitionForm {
+    fn of(transition: &Transition) -> Self {
+        let Transition { at, before, after, share, actor, cause } = transition.clone();
+        let (at_millis, share_basis_points) = (at.as_millis(), share.basis_points());
+        Self { at_millis, before, after, share_basis_points, actor, cause }
+    }
+
+    fn transition(self) -> Transition {
+        let Self { at_millis, before, after, share_basis_points, actor, cause } = self;
+        let share = Share::from_basis_points(share_basis_points).unwrap_or_default();
+        Transition { at: WallTime::from_millis(at_millis), before, after, share, actor, cause }
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,190 @@
+//! One run of a plan: the engine, the fleets, the moments, and what is still to be written.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::task::JoinHandle;
+
+use super::{
+    Traffic, Transition,
+    endpoint::LiveFleet,
+    ledger::Draft,
+    timer::Timer,
+    watched::{Snap, Watched},
+};
+use crate::{
+    config::PlanSpec,
+    fleet::{FleetSpec, Instance},
+    meter::Reading,
+    name::{EndpointName, ShiftId},
+    route::FleetRoute,
+    shift::{Input, Shift},
+    store::Moments,
+    time::{Moment, WallTime},
+    weight::Share,
+};
+
+/// How many changes of state a shift remembers; the oldest go first. A plan makes some dozens; only a script that pauses and resumes
+/// without end reaches it, and the events keep them all.
+const MAX_TRANSITIONS: usize = 1000;
+
+/// One run of a plan.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) id: ShiftId,
+    pub(super) endpoint: EndpointName,
+    pub(super) actor: String,
+    pub(super) started_at: WallTime,
+    pub(super) plan: PlanSpec,
+    pub(super) blue_spec: FleetSpec,
+    /// The fleet that was in service when this began, by whatever name the table knows it now.
+    pub(super) blue: FleetRoute,
+    pub(super) blue_baseline: Reading,
+    pub(super) engine: Shift,
+    pub(super) green: Option<Green>,
+    /// The former blue, once green has been adopted.
+    pub(super) old_blue: Option<LiveFleet>,
+    pub(super) moments: Moments,
+    pub(super) rollback: Rollback,
+    pub(super) transitions: Vec<Transition>,
+    /// What earlier processes counted.
+    pub(super) earlier: Earlier,
+    /// What was dealt, blue's and green's, when green's share was last published.
+    pub(super) dealt_at_share: Option<(u64, u64)>,
+    pub(super) drain: Option<Aborting>,
+    /// The events of a rollback that has acted and is not in the journal yet.
+    pub(super) unwritten: Option<Vec<Draft>>,
+    /// An input that led to a state that could not be written: it is fed again.
+    pub(super) owed: Option<Input>,
+    /// Until when nothing is tried again after such a failure.
+    pub(super) blocked_until: Option<Moment>,
+}
+
+/// Green while it is a shift's.
+#[derive(Debug)]
+pub(super) struct Green {
+    pub(super) watched: Arc<Watched>,
+    /// `None` once the endpoint has it.
+    pub(super) fleet: Option<LiveFleet>,
+    /// Instances that have not been healthy yet.
+    pub(super) awaited: Vec<Arc<Instance>>,
+}
+
+/// How fast a rollback was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Rollback {
+    /// From the response that tipped the alarm to the decision.
+    pub(super) decision: Option<Duration>,
+    /// When the blue-only table was published, if it was in this process.
+    pub(super) published: Option<Moment>,
+    /// From there to green's last request, as an earlier process knew it.
+    pub(super) earlier_dispatch: Option<Duration>,
+    pub(super) green_responses: Option<u64>,
+    pub(super) green_in_flight: Option<u64>,
+}
+
+/// What earlier processes counted in this shift.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Earlier {
+    pub(super) blue: Traffic,
+    pub(super) green: Traffic,
+}
+
+/// Who made an input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum By {
+    /// Time, an alarm, a check: the input says which.
+    Itself,
+    /// Somebody, with a reason that may be empty.
+    Operator { actor: String, reason: String },
+}
+
+/// A task that ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Aborting(pub(super) JoinHandle<()>);
+
+/// What is put back when a change of state cannot be written.
+#[derive(Debug)]
+pub(super) struct Mark {
+    engine: Shift,
+    moments: Moments,
+    transitions: Vec<Transition>,
+}
+
+impl Run {
+    /// Green's share by the last published table.
+    pub(super) fn share(&self) -> Share {
+        if self.snap().is_some() { Share::NONE } else { self.engine.share() }
+    }
+
+    /// The snap, if there was one in this process.
+    pub(super) fn snap(&self) -> Option<Snap> {
+        self.green.as_ref()?.watched.snapped()
+    }
+
+    /// The fleets that the endpoint does not hold.
+    pub(super) fn fleets_mut(&mut self) -> impl Iterator<Item = &mut LiveFleet> {
+        self.green.as_mut().and_then(|green| green.fleet.as_mut()).into_iter().chain(self.old_blue.as_mut())
+    }
+
+    /// Green's meters, zero before there is a green.
+    pub(super) fn green_reading(&self) -> Reading {
+        self.green.as_ref().map(|green| green.watched.green.meters.read()).unwrap_or_default()
+    }
+
+    /// What was dealt so far: blue's and green's.
+    pub(super) fn dealt(&self) -> (u64, u64) {
+        (self.blue.meters.read().dealt, self.green_reading().dealt)
+    }
+
+    /// When it has to be looked at again, at the latest.
+    pub(super) fn wake_at(&self) -> Option<Moment> {
+        let wake =
+            self.engine.wake_at().into_iter().chain(self.owed.as_ref().map(|_| Moment::default())).min()?;
+        Some(self.blocked_until.map_or(wake, |until| wake.max(until)))
+    }
+
+    /// Remembers a rollback's moments.
+    pub(super) fn note_snap(&mut self, snap: &Snap, timer: &Timer) {
+        let Snap { cause: _, breach, decided, published, green_responses, green_in_flight } = snap;
+        self.moments.breach_at = breach.map(|moment| timer.wall_of(moment));
+        self.moments.decided_at = Some(timer.wall_of(*decided));
+        self.moments.published_at = Some(timer.wall_of(*published));
+        self.rollback = Rollback {
+            decision: breach.map(|breach| decided.since(breach)),
+            published: Some(*published),
+            earlier_dispatch: None,
+            green_responses: Some(*green_responses),
+            green_in_flight: Some(*green_in_flight),
+        };
+    }
+
+    /// Remembers a rollback of a shift that gave green nothing.
+    pub(super) fn note_rollback_without_green(&mut self, now: WallTime) {
+        self.moments.decided_at.get_or_insert(now);
+        self.moments.published_at.get_or_insert(now);
+    }
+
+    pub(super) fn remember(&mut self, transition: Transition) {
+        if self.transitions.len() == MAX_TRANSITIONS {
+            self.transitions.remove(0);
+        }
+        self.transitions.push(transition);
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { engine: self.engine.clone(), moments: self.moments, transitions: self.transitions.clone() }
+    }
+
+    pub(super) fn put_back(&mut self, mark: Mark) {
+        let Mark { engine, moments, transitions } = mark;
+        self.engine = engine;
+        self.moments = moments;
+        self.transitions = transitions;
+    }
+}
+
+impl Drop for Aborting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,392 @@
+//! The control task: the one writer of everything that control knows.
+//!
+//! It takes one thing at a time, from people, checks, the evaluator and the clock, and finishes it, the journal's commit included,
+//! before the next. Only going back to blue does not wait for it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{Interval, MissedTickBehavior},
+};
+
+use super::{
+    ControlError,
+    ask::Ask,
+    declare::{Changes, Known, KnownEndpoints},
+    driver::{Advance, Forward, Provisioning, log},
+    endpoint::{Endpoint, Links},
+    ledger::{Draft, Ledger},
+    prober::HealthChange,
+    publisher::Change,
+    run::{By, Run},
+    traffic::SAMPLE_EVERY,
+};
+use crate::{
+    config::Config,
+    fleet::{Fleet, Health, Instance, Side},
+    name::{EndpointName, ShiftId},
+    provider::ProviderError,
+    route::EndpointSlot,
+    shift::{Effect, Input, Standing},
+    store::{EndpointRecord, Record, StoreError},
+    time::Moment,
+};
+
+/// What the tasks around the control task tell it.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// A check changed its mind.
+    Health(HealthChange),
+    /// Green's instances are there, or cannot be.
+    Provisioned { endpoint: EndpointName, shift: ShiftId, result: Result<Arc<Fleet>, ProviderError> },
+    /// A fleet that gets no new requests has nothing in flight.
+    Drained { endpoint: EndpointName, shift: ShiftId, side: Side },
+}
+
+/// The control task.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) links: Links,
+    pub(super) ledger: Ledger,
+    pub(super) endpoints: BTreeMap<EndpointName, Endpoint>,
+    /// The configuration that the process runs by, as far as a reload cannot change it.
+    pub(super) config: Config,
+    /// When a failed commit is tried again.
+    pub(super) retry_at: Option<Moment>,
+}
+
+/// What wakes the control task.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    pub(super) asks: mpsc::Receiver<Ask>,
+    pub(super) notes: mpsc::Receiver<Note>,
+    /// A standing changed.
+    pub(super) notice: Arc<Notify>,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+impl Task {
+    /// Runs until it is told to stop, or whoever could tell it is gone.
+    pub(super) async fn run(mut self, mut inbox: Inbox) {
+        let mut samples = sample_ticks();
+        loop {
+            let wake = self.links.timer.instant(self.wake_at());
+            tokio::select! {
+                biased;
+                _ = inbox.stop.changed() => return,
+                () = inbox.notice.notified() => self.standings_changed().await,
+                Some(note) = inbox.notes.recv() => self.noted(note).await,
+                () = tokio::time::sleep_until(wake) => self.time_has_come().await,
+                _ = samples.tick() => self.sample(),
+                Some(ask) = inbox.asks.recv() => self.answer(ask).await,
+            }
+        }
+    }
+
+    /// Feeds a shift's engine and carries out what follows. An input whose step could not be written is kept for later, except a
+    /// command, whose sender is told.
+    pub(super) async fn feed(
+        &mut self,
+        name: &EndpointName,
+        input: Input,
+        by: By,
+    ) -> Result<(), ControlError> {
+        let Some(endpoint) = self.endpoints.get_mut(name) else { return Ok(()) };
+        match endpoint.advance(&self.links, &input, &by)? {
+            Advance::Nothing => Ok(()),
+            Advance::Back { effects } => {
+                self.perform(name, effects);
+                // It has acted; a record that cannot be written now is written later.
+                if let Err(error) = self.write_back(name).await {
+                    tracing::error!(endpoint = %name, %error, "a rollback has acted but is not in the journal yet");
+                }
+                Ok(())
+            }
+            Advance::Forward(step) => self.forward(name, input, *step).await,
+        }
+    }
+
+    /// Looks at a shift's alarms now, and tells the engine.
+    pub(super) async fn wake(&mut self, name: &EndpointName) {
+        let Some(standing) = self.standing(name) else { return };
+        if let Err(error) = self.feed(name, Input::Wake(standing), By::Itself).await {
+            tracing::warn!(endpoint = %name, %error, "a shift stays where it is");
+        }
+    }
+
+    /// What a running shift's alarms say at this moment.
+    pub(super) fn standing(&self, name: &EndpointName) -> Option<Standing> {
+        let run = self.endpoints.get(name)?.run.as_ref()?;
+        match &run.green {
+            Some(green) if green.watched.is_live() => Some(green.watched.judge(None)),
+            Some(green) => Some(
+                green
+                    .watched
+                    .snapped()
+                    .map_or(Standing::InsufficientData, |snap| Standing::Breached(snap.cause)),
+            ),
+            None => Some(Standing::InsufficientData),
+        }
+    }
+
+    /// What declarations must know of the endpoints.
+    pub(super) fn known(&self) -> KnownEndpoints {
+        let known = |endpoint: &Endpoint| Known {
+            record: endpoint.record.clone(),
+            running: endpoint.run.as_ref().map(|run| run.id.clone()),
+        };
+        self.endpoints.iter().map(|(name, endpoint)| (name.clone(), known(endpoint))).collect()
+    }
+
+    /// Takes over changes that have been written, in one table.
+    pub(super) fn install(&mut self, changes: Changes) {
+        let Changes { put, removed, lines: _ } = changes;
+        let mut routes: Vec<Change> = removed.iter().cloned().map(Change::Remove).collect();
+        for name in removed {
+            if let Some(endpoint) = self.endpoints.remove(&name) {
+                let fleet = &endpoint.blue.route.fleet;
+                let gone = Fleet { version: fleet.version.clone(), instances: fleet.instances.clone() };
+                self.links.retire_when_drained(gone);
+            }
+        }
+        for record in put {
+            routes.push(Change::Put(Box::new(self.put(record).declared())));
+        }
+        self.links.publisher.declare(routes);
+    }
+
+    /// A commit failed: it is tried again later.
+    pub(super) fn commit_failed(&mut self) {
+        self.retry_at = Some(self.ledger.retry_at(self.links.timer.now()));
+    }
+
+    fn put(&mut self, record: EndpointRecord) -> &Endpoint {
+        let name = record.declared.name.clone();
+        if let Some(endpoint) = self.endpoints.get_mut(&name) {
+            endpoint.redeclare(record, &self.links);
+        } else {
+            let slot = self.free_slot();
+            self.endpoints.insert(name.clone(), Endpoint::new(record, slot, &self.links));
+        }
+        &self.endpoints[&name]
+    }
+
+    /// The lowest slot that no endpoint has. A slot is used again once its endpoint is gone; the epoch of the new one's split is of its
+    /// own, so no deck goes on from the old one's.
+    fn free_slot(&self) -> EndpointSlot {
+        let taken = |slot: &EndpointSlot| self.endpoints.values().any(|endpoint| endpoint.slot == *slot);
+        let slot = (0..).map(EndpointSlot).find(|slot| !taken(slot));
+        slot.expect("fewer endpoints than numbers of 32 bits")
+    }
+
+    async fn forward(
+        &mut self,
+        name: &EndpointName,
+        input: Input,
+        step: Forward,
+    ) -> Result<(), ControlError> {
+        let Forward { effects, drafts, undo } = step;
+        let Some(endpoint) = self.endpoints.get_mut(name) else { return Ok(()) };
+        let records = endpoint.records(&self.links);
+        let unwritten = endpoint.run.as_ref().and_then(|run| run.unwritten.clone()).unwrap_or_default();
+        let all: Vec<Draft> = unwritten.into_iter().chain(drafts.iter().cloned()).collect();
+        let written = self.ledger.commit(records, &all).await;
+        let Some(endpoint) = self.endpoints.get_mut(name) else { return Ok(()) };
+        match written {
+            Ok(()) => {
+                endpoint.written();
+                log(&drafts);
+                self.perform(name, effects);
+                Ok(())
+            }
+            Err(error) => {
+                endpoint.undo(&self.links, undo);
+                self.commit_failed();
+                if let Some(run) = self.endpoints.get_mut(name).and_then(|endpoint| endpoint.run.as_mut()) {
+                    run.blocked_until = self.retry_at;
+                    match &input {
+                        Input::Command(..) | Input::Wake(_) | Input::Start => {}
+                        Input::GreenReady
+                        | Input::GreenFailed { .. }
+                        | Input::GreenGone
+                        | Input::Drained(_)
+                        | Input::Restarted { .. } => run.owed = Some(input),
+                    }
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes a rollback that has acted.
+    async fn write_back(&mut self, name: &EndpointName) -> Result<(), StoreError> {
+        let Some(endpoint) = self.endpoints.get_mut(name) else { return Ok(()) };
+        let records = endpoint.records(&self.links);
+        let drafts = endpoint.run.as_ref().and_then(|run| run.unwritten.clone()).unwrap_or_default();
+        let written = self.ledger.commit(records, &drafts).await;
+        match &written {
+            Ok(()) => endpoint.written(),
+            Err(_) => self.commit_failed(),
+        }
+        written
+    }
+
+    async fn standings_changed(&mut self) {
+        let changed = |run: &Run| run.green.as_ref().is_some_and(|green| green.watched.take_changed());
+        for name in self.names_where(changed) {
+            self.wake(&name).await;
+        }
+    }
+
+    async fn time_has_come(&mut self) {
+        let now = self.links.timer.now();
+        for name in self.names_where(|run| run.wake_at().is_some_and(|at| at <= now)) {
+            let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
+            match run.and_then(|run| run.owed.take()) {
+                Some(owed) => drop(self.feed(&name, owed, By::Itself).await),
+                None => self.wake(&name).await,
+            }
+        }
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry().await;
+        }
+    }
+
+    /// Writes what has acted already; when there is nothing of the kind, the endpoints as they are, to see whether it can.
+    async fn retry(&mut self) {
+        self.retry_at = None;
+        for name in self.names_where(|run| run.unwritten.is_some()) {
+            if self.write_back(&name).await.is_err() {
+                return;
+            }
+        }
+        if self.ledger.is_failing() {
+            let records = self.endpoints.values().map(|endpoint| Record::Endpoint(endpoint.record.clone()));
+            if self.ledger.commit(records.collect(), &[]).await.is_err() {
+                self.commit_failed();
+            }
+        }
+    }
+
+    async fn noted(&mut self, note: Note) {
+        match note {
+            Note::Health(change) => self.health_changed(change).await,
+            Note::Provisioned { endpoint, shift, result: Ok(fleet) } => {
+                match self.endpoints.get_mut(&endpoint) {
+                    Some(endpoint) => endpoint.provisioned(&self.links, &shift, fleet),
+                    None => self.links.retire(fleet),
+                }
+            }
+            Note::Provisioned { endpoint, shift, result: Err(error) } => {
+                self.feed_shift(&endpoint, &shift, Input::GreenFailed { reason: error.to_string() }).await;
+            }
+            Note::Drained { endpoint, shift, side } => {
+                self.feed_shift(&endpoint, &shift, Input::Drained(side)).await;
+            }
+        }
+    }
+
+    /// Feeds a shift that the sender of a note knew, if it is still the running one.
+    async fn feed_shift(&mut self, name: &EndpointName, shift: &ShiftId, input: Input) {
+        let run = self.endpoints.get(name).and_then(|endpoint| endpoint.run.as_ref());
+        if run.is_some_and(|run| run.id == *shift)
+            && let Err(error) = self.feed(name, input, By::Itself).await
+        {
+            tracing::warn!(endpoint = %name, %error, "a shift stays where it is");
+        }
+    }
+
+    async fn health_changed(&mut self, change: HealthChange) {
+        let HealthChange { endpoint: name, instance, health, cause } = change;
+        let address = instance.address().clone();
+        tracing::info!(endpoint = %name, instance = %address, health = health.as_str(), cause, "an instance's health changed");
+        let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
+        let news = run.map_or(GreenNews::None, |run| run.green_news(&instance));
+        // Going back comes before the journal, as ever; going on comes after the event that allowed it.
+        if news == GreenNews::Gone {
+            drop(self.feed(&name, Input::GreenGone, By::Itself).await);
+        }
+        let draft = Draft {
+            at: self.links.timer.wall_of(self.links.timer.now()),
+            kind: "instance.health",
+            endpoint: Some(name.clone()),
+            shift: None,
+            before: None,
+            after: Some(health.as_str().to_owned()),
+            share: None,
+            actor: "prober".to_owned(),
+            cause: format!("{address}: {cause}"),
+        };
+        if self.ledger.commit(Vec::new(), &[draft]).await.is_err() {
+            self.commit_failed();
+        }
+        if news == GreenNews::Ready
+            && let Err(error) = self.feed(&name, Input::GreenReady, By::Itself).await
+        {
+            tracing::warn!(endpoint = %name, %error, "a shift stays where it is");
+        }
+    }
+
+    fn sample(&mut self) {
+        let now = self.links.timer.now();
+        for endpoint in self.endpoints.values_mut() {
+            endpoint.sample(now);
+        }
+    }
+
+    fn wake_at(&self) -> Moment {
+        let runs = self.endpoints.values().filter_map(|endpoint| endpoint.run.as_ref()?.wake_at());
+        let never = Moment::from_nanos(u64::MAX);
+        runs.chain(self.retry_at).min().unwrap_or(never)
+    }
+
+    fn names_where(&self, wanted: impl Fn(&Run) -> bool) -> Vec<EndpointName> {
+        let fits = |endpoint: &Endpoint| endpoint.run.as_ref().is_some_and(&wanted);
+        self.endpoints.iter().filter(|(_, endpoint)| fits(endpoint)).map(|(name, _)| name.clone()).collect()
+    }
+
+    fn perform(&mut self, name: &EndpointName, effects: Vec<Effect>) {
+        if let Some(endpoint) = self.endpoints.get_mut(name) {
+            endpoint.perform(&self.links, effects, Provisioning::Meanwhile);
+        }
+    }
+}
+
+/// What an instance's health means for a shift.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum GreenNews {
+    /// Nothing.
+    None,
+    /// Every instance of green has been healthy.
+    Ready,
+    /// Green has a share and no healthy or unknown instance.
+    Gone,
+}
+
+impl Run {
+    /// What the changed health of an instance means for this shift. While green gets ready its instances may well be unhealthy: large
+    /// weights take their time, and the plan says how long.
+    fn green_news(&mut self, instance: &Arc<Instance>) -> GreenNews {
+        let Some(green) = &mut self.green else { return GreenNews::None };
+        match instance.health() {
+            Health::Healthy => {
+                let before = green.awaited.len();
+                green.awaited.retain(|awaited| !Arc::ptr_eq(awaited, instance));
+                if before > 0 && green.awaited.is_empty() { GreenNews::Ready } else { GreenNews::None }
+            }
+            Health::Unhealthy if green.watched.is_live() => {
+                let instances = &green.watched.green.fleet.instances;
+                let gone = instances.iter().all(|instance| instance.health() == Health::Unhealthy);
+                if gone { GreenNews::Gone } else { GreenNews::None }
+            }
+            Health::Unhealthy | Health::Unknown => GreenNews::None,
+        }
+    }
+}
+
+fn sample_ticks() -> Interval {
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}

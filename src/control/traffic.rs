@@ -1,0 +1,192 @@
+//! Traffic figures: counts since a moment, and the last seconds.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use super::{Traffic, TrafficWindow};
+use crate::{
+    meter::{FailureKind, FleetMeters, HistogramSnapshot, Reading},
+    time::Moment,
+};
+
+/// How often the control task takes a sample.
+pub(super) const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+
+/// Samples kept, so that the window is about five seconds: long enough for a p99 at a hundred requests a second to mean something, short
+/// enough for a live view to show a change within seconds.
+const SAMPLES: usize = 10;
+
+/// The last seconds of a fleet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ring {
+    samples: VecDeque<Sample>,
+}
+
+#[derive(Clone, Debug)]
+struct Sample {
+    at: Moment,
+    /// Shared with the sample before when nothing happened in between: an idle endpoint keeps one copy of its histograms, not ten.
+    figures: Arc<Figures>,
+}
+
+#[derive(Debug)]
+struct Figures {
+    reading: Reading,
+    latency: HistogramSnapshot,
+    first_byte: HistogramSnapshot,
+}
+
+impl Figures {
+    fn of(meters: &FleetMeters, reading: Reading) -> Self {
+        Self { reading, latency: meters.latency(), first_byte: meters.first_byte() }
+    }
+}
+
+impl Ring {
+    /// Takes a sample.
+    pub(super) fn sample(&mut self, meters: &FleetMeters, now: Moment) {
+        let reading = meters.read();
+        let figures = match self.samples.back() {
+            Some(last) if last.figures.reading == reading => Arc::clone(&last.figures),
+            Some(_) | None => Arc::new(Figures::of(meters, reading)),
+        };
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(Sample { at: now, figures });
+    }
+
+    /// What happened since the oldest sample.
+    pub(super) fn window(&self, meters: &FleetMeters, now: Moment) -> TrafficWindow {
+        let Some(oldest) = self.samples.front() else { return TrafficWindow::default() };
+        let (then, now_figures) = (&oldest.figures, Figures::of(meters, meters.read()));
+        let span = now.since(oldest.at);
+        let requests = now_figures.reading.dealt.saturating_sub(then.reading.dealt);
+        let failed = now_figures.reading.failed().saturating_sub(then.reading.failed());
+        let gone = now_figures.reading.client_gone.saturating_sub(then.reading.client_gone);
+        let settled = now_figures.reading.settled().saturating_sub(then.reading.settled());
+        let latency = now_figures.latency.since(&then.latency);
+        let first_byte = now_figures.first_byte.since(&then.first_byte);
+        TrafficWindow {
+            span,
+            requests,
+            rate: if span.is_zero() { 0.0 } else { ratio(requests, 1) / span.as_secs_f64() },
+            error_rate: ratio(failed, settled.saturating_sub(gone)),
+            p50: latency.quantile(0.5),
+            p99: latency.quantile(0.99),
+            first_byte_p50: first_byte.quantile(0.5),
+            first_byte_p99: first_byte.quantile(0.99),
+        }
+    }
+}
+
+/// What a fleet's requests came to since `baseline`. Those in flight are all that are in flight now.
+pub(super) fn traffic_since(reading: &Reading, baseline: &Reading) -> Traffic {
+    let kinds = FailureKind::ALL.into_iter().zip(reading.failures.iter().zip(&baseline.failures));
+    let failures = kinds.map(|(kind, (now, then))| (kind, now.saturating_sub(*then)));
+    Traffic {
+        requests: reading.dealt.saturating_sub(baseline.dealt),
+        succeeded: reading.succeeded.saturating_sub(baseline.succeeded),
+        client_errors: reading.client_errors.saturating_sub(baseline.client_errors),
+        failed: reading.failed().saturating_sub(baseline.failed()),
+        failures: failures.filter(|(_, count)| *count > 0).collect(),
+        client_gone: reading.client_gone.saturating_sub(baseline.client_gone),
+        retried: reading.retried.saturating_sub(baseline.retried),
+        in_flight: reading.dealt.saturating_sub(reading.settled()),
+    }
+}
+
+impl Traffic {
+    /// The sum with what an earlier process counted, whose requests in flight ended with it.
+    pub(super) fn plus_earlier(mut self, earlier: &Self) -> Self {
+        self.requests += earlier.requests;
+        self.succeeded += earlier.succeeded;
+        self.client_errors += earlier.client_errors;
+        self.failed += earlier.failed;
+        self.client_gone += earlier.client_gone;
+        self.retried += earlier.retried;
+        for (kind, count) in &earlier.failures {
+            match self.failures.iter_mut().find(|(known, _)| known == kind) {
+                Some((_, sum)) => *sum += count,
+                None => self.failures.push((*kind, *count)),
+            }
+        }
+        self.failures.sort_by_key(|(kind, _)| kind.index());
+        self
+    }
+}
+
+/// A fraction, zero of nothing.
+#[expect(clippy::cast_precision_loss, reason = "counts of 2^53 or more would be off by one")]
+pub(super) fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::{Outcome, Stamp, Verdict};
+
+    fn served(meters: &FleetMeters, verdict: Verdict, millis: u64) {
+        let outcome = Outcome {
+            verdict,
+            status: Some(200),
+            first_byte: Some(Duration::from_millis(1)),
+            duration: Duration::from_millis(millis),
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        meters.shard(0).dealt(Stamp::default(), Moment::from_nanos(1));
+        meters.shard(0).settled(Stamp::default(), None, &outcome);
+    }
+
+    fn second(number: u64) -> Moment {
+        Moment::from_nanos(number * 1_000_000_000)
+    }
+
+    #[test]
+    fn a_window_holds_what_happened_since_its_oldest_sample() {
+        let (meters, mut ring) = (FleetMeters::new(1), Ring::default());
+        served(&meters, Verdict::Failure(FailureKind::Reset), 1);
+        ring.sample(&meters, second(1));
+        for _ in 0..6 {
+            served(&meters, Verdict::Success, 10);
+        }
+        served(&meters, Verdict::Failure(FailureKind::Reset), 1);
+        served(&meters, Verdict::Failure(FailureKind::Overload), 1);
+        served(&meters, Verdict::ClientGone, 1);
+        let window = ring.window(&meters, second(4));
+        assert_eq!((window.span, window.requests), (Duration::from_secs(3), 9));
+        assert!((window.rate - 3.0).abs() < 1e-9 && (window.error_rate - 0.25).abs() < 1e-9, "{window:?}");
+        let p50 = window.p50.unwrap().as_secs_f64();
+        assert!((0.010..0.0102).contains(&p50), "{p50}");
+    }
+
+    #[test]
+    fn the_oldest_sample_is_five_seconds_old_at_most() {
+        let (meters, mut ring) = (FleetMeters::new(1), Ring::default());
+        for half in 0..100_u64 {
+            ring.sample(&meters, Moment::from_nanos(half * 500_000_000));
+        }
+        let span = ring.window(&meters, Moment::from_nanos(100 * 500_000_000)).span;
+        assert_eq!(span, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn traffic_since_a_baseline_leaves_out_what_was_before_but_not_what_is_in_flight() {
+        let meters = FleetMeters::new(1);
+        served(&meters, Verdict::Success, 1);
+        meters.shard(0).dealt(Stamp::default(), Moment::from_nanos(1));
+        let baseline = meters.read();
+        served(&meters, Verdict::Failure(FailureKind::Reset), 1);
+        let traffic = traffic_since(&meters.read(), &baseline);
+        assert_eq!((traffic.requests, traffic.failed, traffic.succeeded, traffic.in_flight), (1, 1, 0, 1));
+        assert_eq!(traffic.failures, [(FailureKind::Reset, 1)]);
+        let both = traffic.plus_earlier(&Traffic {
+            requests: 2,
+            failures: vec![(FailureKind::ServerError, 2)],
+            ..Traffic::default()
+        });
+        assert_eq!(both.requests, 3);
+        assert_eq!(both.failures, [(FailureKind::ServerError, 2), (FailureKind::Reset, 1)]);
+    }
+}

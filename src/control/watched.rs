@@ -1,0 +1,232 @@
+//! A shift under watch: its alarms, and the one place where a snap is decided and acted on.
+//!
+//! The evaluator's thread looks at every shift that gives green traffic; the control task looks once more at the very moment at which
+//! it decides something. Both come through [`Watched::judge`], so whoever sees the breach first publishes the blue-only table,
+//! and the other finds it done.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{publisher::Publisher, timer::Timer, words};
+use crate::{
+    alarm::{self, AlarmBook, AlarmEvidence, AlarmPlan},
+    meter::{Bell, Reading, WatchPoint},
+    name::{EndpointName, ShiftId},
+    route::FleetRoute,
+    shift::{Cause, Standing},
+    time::Moment,
+};
+
+/// A shift under watch, shared by the evaluator, the watchdog and the control task.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) endpoint: EndpointName,
+    pub(super) shift: ShiftId,
+    pub(super) green: FleetRoute,
+    pub(super) watch: Arc<WatchPoint>,
+    publisher: Arc<Publisher>,
+    timer: Timer,
+    bench: Mutex<Bench>,
+    /// Apart from the bench, and never held for longer than a table takes to make: the watchdog must get here while a look hangs.
+    snapped: Mutex<Option<Snap>>,
+    /// Whether green has a share, so that the evaluator has something to look at.
+    live: AtomicBool,
+    changed: AtomicBool,
+}
+
+/// The alarms and what they said last.
+#[derive(Debug)]
+struct Bench {
+    book: AlarmBook,
+    looked_at: Moment,
+    standing: Standing,
+}
+
+/// A snap and its moments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Snap {
+    pub(super) cause: Cause,
+    /// The earliest moment at which the response that tipped the alarm may have been counted; `None` when no alarm decided.
+    pub(super) breach: Option<Moment>,
+    pub(super) decided: Moment,
+    pub(super) published: Moment,
+    /// Green responses settled when the decision fell.
+    pub(super) green_responses: u64,
+    /// Green requests in flight when the decision fell.
+    pub(super) green_in_flight: u64,
+}
+
+/// What is needed to watch a shift.
+#[derive(Debug)]
+pub(super) struct WatchParts<'a> {
+    pub(super) endpoint: EndpointName,
+    pub(super) shift: ShiftId,
+    pub(super) green: FleetRoute,
+    pub(super) alarms: &'a AlarmPlan,
+    /// How many bakes the plan has.
+    pub(super) bakes: usize,
+    /// How often the process has started again during the shift.
+    pub(super) life: u32,
+    pub(super) bell: Arc<Bell>,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) timer: Timer,
+}
+
+impl Watched {
+    pub(super) fn new(parts: WatchParts<'_>) -> Self {
+        let WatchParts { endpoint, shift, green, alarms, bakes, life, bell, publisher, timer } = parts;
+        let book = AlarmBook::new(alarms, bakes.max(1), life);
+        let bench = Bench { book, looked_at: timer.now(), standing: Standing::InsufficientData };
+        Self {
+            endpoint,
+            shift,
+            green,
+            watch: Arc::new(WatchPoint::new(&AlarmBook::bounds(alarms), bell)),
+            publisher,
+            timer,
+            bench: Mutex::new(bench),
+            snapped: Mutex::new(None),
+            live: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether green has a share.
+    pub(super) fn is_live(&self) -> bool {
+        self.live.load(Ordering::Acquire)
+    }
+
+    /// Green has a share from now on, or none any more.
+    pub(super) fn set_live(&self, live: Live) {
+        self.live.store(live == Live::Yes, Ordering::Release);
+    }
+
+    /// The alarms begin a step. The look that follows at once begins the step's first bet before a request of it is dealt.
+    pub(super) fn begin_step(&self) {
+        if let Ok(mut bench) = self.bench.lock() {
+            bench.book.begin_step();
+        }
+        self.judge(None);
+    }
+
+    /// Looks at green's meters now, and goes to blue if an alarm is raised. `rung` is the first ring since the look before.
+    ///
+    /// The response that tipped the alarm was not counted at the look before, and everything that speaks against green rings the bell
+    /// after its moment is taken, so the later of the two moments bounds the breach from below: the time from breach to decision is
+    /// never said to be shorter than it was.
+    pub(super) fn judge(&self, rung: Option<Moment>) -> Standing {
+        if let Some(snap) = self.snapped() {
+            return Standing::Breached(snap.cause);
+        }
+        let Ok(mut bench) = self.bench.lock() else {
+            // A look that panicked left numbers that nobody can trust.
+            self.snap(Cause::EvaluatorStalled);
+            return Standing::Breached(Cause::EvaluatorStalled);
+        };
+        let before = bench.looked_at;
+        bench.looked_at = self.timer.now();
+        let reading = self.green.meters.read();
+        let verdicts = bench.book.look(&reading, self.watch.stamp());
+        if verdicts.new_bet {
+            self.watch.advance();
+        }
+        let standing = standing_of(verdicts.standing);
+        if let Standing::Breached(cause) = &standing {
+            let breach = before.max(rung.unwrap_or(before));
+            self.snap_on(cause.clone(), Some(breach), &reading);
+        }
+        if standing != bench.standing {
+            bench.standing = standing.clone();
+            self.changed.store(true, Ordering::Release);
+        }
+        standing
+    }
+
+    /// Goes to blue for a reason that is no alarm's.
+    pub(super) fn snap(&self, cause: Cause) -> Option<Snap> {
+        self.snap_on(cause, None, &self.green.meters.read())
+    }
+
+    /// The snap, if there was one.
+    pub(super) fn snapped(&self) -> Option<Snap> {
+        self.snapped.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the standing changed since this was asked last.
+    pub(super) fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the standing changed since [`Watched::take_changed`] was asked.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// Every alarm with the numbers of the last look.
+    pub(super) fn evidence(&self) -> Vec<AlarmEvidence> {
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner).book.evidence()
+    }
+
+    fn snap_on(&self, cause: Cause, breach: Option<Moment>, reading: &Reading) -> Option<Snap> {
+        // Held over the publishing, so that whoever finds the latch closed finds the snap's moments too.
+        let mut snapped = self.snapped.lock().unwrap_or_else(PoisonError::into_inner);
+        if snapped.is_some() {
+            return snapped.clone();
+        }
+        let decided = self.timer.now();
+        let published = self.publisher.snap_to_blue(&self.endpoint, &self.shift)?;
+        let green_responses = reading.settled();
+        let green_in_flight = reading.dealt.saturating_sub(green_responses);
+        *snapped = Some(Snap { cause, breach, decided, published, green_responses, green_in_flight });
+        self.changed.store(true, Ordering::Release);
+        snapped.clone()
+    }
+}
+
+/// Whether green has a share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Live {
+    /// It has.
+    Yes,
+    /// It has none.
+    No,
+}
+
+/// All shifts under watch.
+#[derive(Debug, Default)]
+pub(super) struct Roster(Mutex<Vec<Arc<Watched>>>);
+
+impl Roster {
+    pub(super) fn add(&self, watched: Arc<Watched>) {
+        self.lock().push(watched);
+    }
+
+    pub(super) fn remove(&self, shift: &ShiftId) {
+        self.lock().retain(|watched| watched.shift != *shift);
+    }
+
+    /// The shifts that give green traffic.
+    pub(super) fn live(&self) -> Vec<Arc<Watched>> {
+        self.lock().iter().filter(|watched| watched.is_live()).cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Watched>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the alarms say, in the engine's words.
+fn standing_of(standing: alarm::Standing) -> Standing {
+    match standing {
+        alarm::Standing::Clear => Standing::Clear,
+        alarm::Standing::InsufficientData { .. } => Standing::InsufficientData,
+        alarm::Standing::Breached(evidence) => {
+            Standing::Breached(Cause::Alarm { evidence: words::evidence(&evidence), name: evidence.name })
+        }
+        alarm::Standing::BudgetSpent { failures, max_failures: _ } => {
+            Standing::Breached(Cause::FailureBudget { failures })
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What control says: causes, evidence and next steps as sentences with numbers.
+
+use std::time::Duration;
+
+use super::{run::By, traffic::ratio};
+use crate::{
+    alarm::{AlarmEvidence, GuardBound},
+    config::{format_fraction, format_quantile},
+    shift::{Cause, Input, PauseReason, ShiftPlan, State},
+    time::{Moment, format_duration},
+};
+
+/// Why an alarm is raised: `p99 latency below 250ms: 41 of 612 requests took longer, 6.7% where 1% is permitted`.
+pub(super) fn evidence(evidence: &AlarmEvidence) -> String {
+    let AlarmEvidence { bound, requests, failures, .. } = evidence;
+    let rate = format!("{:.2}%", 100.0 * ratio(*failures, *requests));
+    let permitted = format_fraction(bound.permitted());
+    match bound {
+        GuardBound::ErrorRate { below } => format!(
+            "error rate below {}: {failures} of {requests} requests failed, {rate} where {permitted} is permitted",
+            format_fraction(*below)
+        ),
+        GuardBound::Latency { quantile, below } => format!(
+            "{} latency below {}: {failures} of {requests} requests took as long or longer, {rate} where {permitted} is permitted",
+            format_quantile(*quantile),
+            format_duration(*below)
+        ),
+    }
+}
+
+/// Why a shift rolls back.
+pub(super) fn cause(cause: &Cause) -> String {
+    match cause {
+        Cause::Alarm { name, evidence } => format!("alarm {name}: {evidence}"),
+        Cause::FailureBudget { failures } => {
+            format!("the plan's budget of failures is spent: {failures} requests to green failed")
+        }
+        Cause::Aborted => "aborted".to_owned(),
+        Cause::ExecutionTimeout => "the execution timeout passed".to_owned(),
+        Cause::GreenNotReady { reason } => format!("green did not become ready: {reason}"),
+        Cause::GreenGone => "every instance of green fails its health checks".to_owned(),
+        Cause::NoData => "a bake ended with too little data, and the plan says that this fails".to_owned(),
+        Cause::Restart => "the process started again, and the plan says that this rolls back".to_owned(),
+        Cause::EvaluatorStalled => "the alarms had not been looked at for a second".to_owned(),
+    }
+}
+
+/// What a shift in this state does next, and when, if it is a matter of time.
+pub(super) fn next(state: &State, plan: &ShiftPlan) -> (String, Option<Moment>) {
+    let steps = plan.steps();
+    let after = |step: usize| match steps.get(step + 1) {
+        Some(next) => format!("step {} of {}: {} to green", step + 2, steps.len(), next.share),
+        None => last(plan.limits().termination_wait),
+    };
+    match state {
+        State::Preparing { ready_by } => {
+            let share = steps.first().map(|step| step.share).unwrap_or_default();
+            let what = format!(
+                "step 1 of {}: {share} to green, once every instance of green is healthy; rollback at the deadline",
+                steps.len()
+            );
+            (what, Some(*ready_by))
+        }
+        State::Baking { step, ends } => (after(*step), Some(*ends)),
+        State::Holding { step } => {
+            (format!("as soon as the alarms have enough data, {}", after(*step)), None)
+        }
+        State::Paused { step, reason: PauseReason::Approval, .. } => {
+            (format!("waits for approval (resume) before {}", after(*step)), None)
+        }
+        State::Paused { step, remaining, reason: PauseReason::Operator } => {
+            let rest = format_duration(*remaining);
+            (format!("waits for resume; then {rest} of the bake is left before {}", after(*step)), None)
+        }
+        State::TerminationWait { ends } => ("blue goes".to_owned(), Some(*ends)),
+        State::Retiring { drain_by } => {
+            ("blue goes when it has nothing in flight, at the latest then".to_owned(), Some(*drain_by))
+        }
+        State::RollingBack { drain_by, .. } => {
+            ("green goes when it has nothing in flight, at the latest then".to_owned(), Some(*drain_by))
+        }
+        State::Promoted | State::RolledBack { .. } => ("nothing: the shift is over".to_owned(), None),
+    }
+}
+
+fn last(termination_wait: Duration) -> String {
+    if termination_wait.is_zero() {
+        "green is the fleet in service and blue goes".to_owned()
+    } else {
+        format!("blue is kept warm for {}", format_duration(termination_wait))
+    }
+}
+
+/// Who or what changed a shift's state, and why in a sentence.
+pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (String, String) {
+    let actor = match by {
+        By::Operator { actor, .. } => actor.clone(),
+        By::Itself => actor_of(input, after).to_owned(),
+    };
+    let why = match (after, input) {
+        (State::RollingBack { cause: why, .. }, _) => cause(why),
+        (_, Input::Start) => "accepted: green is provisioned and must become ready".to_owned(),
+        (_, Input::GreenReady) => "every instance of green is healthy".to_owned(),
+        (_, Input::GreenFailed { reason }) => reason.clone(),
+        (_, Input::GreenGone) => "every instance of green fails its health checks".to_owned(),
+        (_, Input::Drained(side)) => format!("{side} has nothing in flight any more"),
+        (_, Input::Restarted { downtime }) => {
+            format!("the process started again after {}", format_duration(whole_millis(*downtime)))
+        }
+        (_, Input::Command(command, _)) => command.as_str().to_owned(),
+        (_, Input::Wake(_)) => after_wake(before, after),
+    };
+    match by {
+        By::Operator { reason, .. } if !reason.is_empty() => (actor, format!("{why}: {reason}")),
+        By::Operator { .. } | By::Itself => (actor, why),
+    }
+}
+
+/// Why the passing of time, or a changed standing, led from one state to the next.
+fn after_wake(before: &State, after: &State) -> String {
+    match (before, after) {
+        (State::Holding { .. }, _) => "the alarms have enough data and are clear".to_owned(),
+        (State::Baking { step, .. }, State::Holding { .. }) => {
+            format!("the bake of step {} is over, but the alarms have too little data", step + 1)
+        }
+        (State::Baking { step, .. }, State::Paused { .. }) => {
+            format!("the bake of step {} is over, and the step asks for approval", step + 1)
+        }
+        (State::Baking { step, .. }, _) => format!("the bake of step {} is over and healthy", step + 1),
+        (State::TerminationWait { .. }, _) => "the termination wait is over".to_owned(),
+        (State::Retiring { .. } | State::RollingBack { .. }, _) => "the drain deadline passed".to_owned(),
+        (State::Preparing { .. } | State::Paused { .. } | State::Promoted | State::RolledBack { .. }, _) => {
+            "a deadline passed".to_owned()
+        }
+    }
+}
+
+fn actor_of(input: &Input, after: &State) -> &'static str {
+    if let State::RollingBack { cause, .. } = after {
+        return match cause {
+            Cause::Alarm { .. } | Cause::FailureBudget { .. } => "alarm",
+            Cause::Aborted => "operator",
+            Cause::ExecutionTimeout | Cause::NoData => "timer",
+            Cause::GreenNotReady { .. } | Cause::GreenGone => "prober",
+            Cause::Restart => "recovery",
+            Cause::EvaluatorStalled => "watchdog",
+        };
+    }
+    match input {
+        Input::Start | Input::Command(..) => "operator",
+        Input::GreenReady | Input::GreenGone => "prober",
+        Input::GreenFailed { .. } => "provider",
+        Input::Wake(_) => "timer",
+        Input::Drained(_) => "drain",
+        Input::Restarted { .. } => "recovery",
+    }
+}
+
+fn whole_millis(span: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
