@@ -16,16 +16,16 @@ use crate::{
 /// The explanation of a shift, as seen at `now`.
 pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
     let sentences = match &view.state {
-        State::Preparing { ready_by: _ } => vec![preparing(view), next(&view.next, now)],
+        State::Preparing { ready_by: _ } => vec![preparing(view, now)],
         State::Baking { step, ends: _ } => vec![baking(view, *step), alarms(view), next(&view.next, now)],
         State::Holding { step } => vec![holding(view, *step), pace(view)],
         State::Paused { step, remaining, reason } => {
             vec![paused(view, *step, *remaining, *reason), alarms(view), ways_out(view, *step, *reason)]
         }
         State::TerminationWait { ends: _ } => vec![termination_wait(view, now), alarms(view)],
-        State::Retiring { drain_by: _ } => vec![retiring(view)],
+        State::Retiring { drain_by: _ } => vec![retiring(view, now)],
         State::RollingBack { cause, drain_by: _ } => {
-            vec![format!("Rolling back {}.", cause_clause(view, cause)), timing(view), draining(view)]
+            vec![format!("Rolling back {}.", cause_clause(view, cause)), timing(view), draining(view, now)]
         }
         State::Promoted => vec![promoted(view), failures(view)],
         State::RolledBack { cause } => {
@@ -62,9 +62,15 @@ fn of_steps(view: &ShiftView, step: usize) -> String {
     format!("step {} of {}", step + 1, view.plan.shift.steps().len())
 }
 
-fn preparing(view: &ShiftView) -> String {
+fn preparing(view: &ShiftView, now: WallTime) -> String {
     let first = view.plan.shift.steps().first().map_or(view.share, |step| step.share);
-    format!("Preparing: {} must be ready before it gets its first {first}, and gets nothing yet.", green(view))
+    let deadline = view.next.at.map_or_else(String::new, |at| {
+        format!(" If that takes more than another {}, the shift rolls back.", span(until(at, now)))
+    });
+    format!(
+        "Preparing: {} must be ready before it gets its first {first}, and gets nothing yet.{deadline}",
+        green(view)
+    )
 }
 
 fn baking(view: &ShiftView, step: usize) -> String {
@@ -144,28 +150,33 @@ fn termination_wait(view: &ShiftView, now: WallTime) -> String {
     )
 }
 
-fn retiring(view: &ShiftView) -> String {
+fn retiring(view: &ShiftView, now: WallTime) -> String {
     let what = match view.blue.in_flight {
         0 => "has nothing in flight and goes".to_owned(),
-        running => format!("finishes {} and goes", count(running, "running request")),
+        running => {
+            format!("finishes {} and goes{}", count(running, "running request"), at_the_latest(view, now))
+        }
     };
     format!("{} has all requests; {} {what}.", capitalised(&green(view)), blue(view))
 }
 
-fn draining(view: &ShiftView) -> String {
+fn draining(view: &ShiftView, now: WallTime) -> String {
     let what = match view.green.in_flight {
         0 => "has nothing in flight".to_owned(),
-        running => format!("finishes {}", count(running, "running request")),
+        running => format!("finishes {}{}", count(running, "running request"), at_the_latest(view, now)),
     };
     format!("{} has all requests; {} {what}.", capitalised(&blue(view)), green(view))
 }
 
+fn at_the_latest(view: &ShiftView, now: WallTime) -> String {
+    view.next.at.map_or_else(String::new, |at| format!(", at the latest in {}", span(until(at, now))))
+}
+
 fn promoted(view: &ShiftView) -> String {
     let steps = count(view.plan.shift.steps().len() as u64, "step");
-    let took = view
-        .moments
-        .ended_at
-        .map_or_else(String::new, |ended| format!(", {} after the start", span(until(ended, view.started_at))));
+    let took = view.moments.ended_at.map_or_else(String::new, |ended| {
+        format!(", {} after the start", span(until(ended, view.started_at)))
+    });
     format!("Promoted: {} went through {steps} and is the fleet in service{took}.", green(view))
 }
 
@@ -200,7 +211,7 @@ fn cause_clause(view: &ShiftView, cause: &Cause) -> String {
                 None => format!("because {reached} of green reached clients"),
             }
         }
-        Cause::Aborted => format!("by hand: {} aborted the shift", actor_of(view, "rolling_back")),
+        Cause::Aborted => aborted(view),
         Cause::ExecutionTimeout => format!(
             "because the shift was not over within its execution timeout of {}",
             span(view.plan.shift.limits().execution_timeout)
@@ -214,8 +225,19 @@ fn cause_clause(view: &ShiftView, cause: &Cause) -> String {
         }
         Cause::Restart => "because snapback started again, which ends a shift by the plan".to_owned(),
         Cause::EvaluatorStalled => {
-            "because the alarms had not been looked at for a second, and unwatched green gets nothing".to_owned()
+            "because the alarms had not been looked at for a second, and unwatched green gets nothing"
+                .to_owned()
         }
+    }
+}
+
+fn aborted(view: &ShiftView) -> String {
+    let how = view.transitions.iter().rev().find(|transition| transition.after == "rolling_back");
+    let reason = how.and_then(|transition| transition.cause.split_once(": "));
+    let actor = actor_of(view, "rolling_back");
+    match reason {
+        Some((_, reason)) => format!("by hand: {actor} aborted the shift, saying \"{}\"", unended(reason)),
+        None => format!("by hand: {actor} aborted the shift"),
     }
 }
 
@@ -274,7 +296,8 @@ fn alarms(view: &ShiftView) -> String {
         (None, _, _) => "The plan has no alarms.".to_owned(),
         (Some(_), [_, ..], _) => format!("Raised: {}.", list(&raised)),
         (Some(_), [], [_, ..]) => {
-            format!("No alarm is raised, but {}.", lacking_clause(&lacking))
+            let who = if lacking.len() == 1 { "it" } else { "they" };
+            format!("No alarm is raised, but {} before {who} can tell.", lacking_clause(&lacking))
         }
         (Some(nearest), [], []) => {
             let evidence = &nearest.evidence;
@@ -313,10 +336,11 @@ fn guard(evidence: &AlarmEvidence) -> String {
 
 /// `7 of green's 41 requests failed (17.1%), permitted below 1%`
 fn counted(evidence: &AlarmEvidence) -> String {
+    let permitted = percent(evidence.bound.permitted());
     let (failed, permitted) = match evidence.bound {
-        GuardBound::ErrorRate { below } => ("failed".to_owned(), format!("permitted below {}", percent(below))),
-        GuardBound::Latency { quantile, below } => {
-            (format!("took {} or longer", span(below)), format!("permitted at most {}", percent(1.0 - quantile)))
+        GuardBound::ErrorRate { below: _ } => ("failed".to_owned(), format!("permitted below {permitted}")),
+        GuardBound::Latency { quantile: _, below } => {
+            (format!("took {} or longer", span(below)), format!("permitted at most {permitted}"))
         }
     };
     let requests = count(evidence.requests, "request");

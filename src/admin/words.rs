@@ -46,16 +46,6 @@ pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
-/// A bound as it is written in a plan: every digit it has, `0.25%`.
-pub(super) fn exact_percent(fraction: f64) -> String {
-    format!("{}%", trimmed(format!("{:.6}", fraction * 100.0)))
-}
-
-/// A quantile as it is written in a plan: `p99`, `p99.9`.
-pub(super) fn quantile(fraction: f64) -> String {
-    format!("p{}", trimmed(format!("{:.6}", fraction * 100.0)))
-}
-
 /// A span with the precision that its size deserves: `0.4 ms`, `412 ms`, `3.2 s`, `4 min 10 s`, `1 h 5 min`, `2 d 3 h`.
 pub(super) fn span(span: Duration) -> String {
     let seconds = span.as_secs_f64();
@@ -140,7 +130,9 @@ mod tests {
 
     #[test]
     fn counts_are_grouped_and_agree_with_their_noun() {
-        for (number, text) in [(0, "0 requests"), (1, "1 request"), (999, "999 requests"), (12_034, "12,034 requests")] {
+        for (number, text) in
+            [(0, "0 requests"), (1, "1 request"), (999, "999 requests"), (12_034, "12,034 requests")]
+        {
             assert_eq!(count(number, "request"), text);
         }
         assert_eq!(grouped(1_000_000), "1,000,000");
@@ -163,13 +155,6 @@ mod tests {
             assert_eq!(percent(fraction), text);
         }
         assert_eq!(percent_of(0, 0), "0%");
-    }
-
-    #[test]
-    fn bounds_and_quantiles_are_written_as_in_the_plan() {
-        for (fraction, bound, name) in [(0.01, "1%", "p1"), (0.001, "0.1%", "p0.1"), (0.999, "99.9%", "p99.9"), (0.5, "50%", "p50")] {
-            assert_eq!((exact_percent(fraction).as_str(), quantile(fraction).as_str()), (bound, name));
-        }
     }
 
     #[test]

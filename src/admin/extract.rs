@@ -1,0 +1,230 @@
+//! What handlers take from a request, checked: names in the path, the query, the body, the actor.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+};
+use http::{HeaderMap, StatusCode, request::Parts};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{problem::Fault, wire};
+use crate::{
+    control::Execution,
+    name::{EndpointName, NameError, ShiftId},
+};
+
+/// The header that says who asks.
+const ACTOR_HEADER: &str = "x-snapback-actor";
+/// Who asks when nobody says.
+const DEFAULT_ACTOR: &str = "operator";
+/// Longer than any account name or mail address; it stands in every event.
+const ACTOR_LIMIT: usize = 128;
+
+/// `{name}` in the path.
+pub(super) struct EndpointPath(pub(super) EndpointName);
+
+/// `{id}` in the path.
+pub(super) struct ShiftPath(pub(super) ShiftId);
+
+/// A query whose every key is known.
+pub(super) struct Parameters<T>(pub(super) T);
+
+/// The query of what takes no parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// The query of what changes something.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// The query of `GET /v1/events`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EventFilter {
+    /// Only events of this endpoint.
+    pub(super) endpoint: Option<String>,
+    /// Only events with an id above this, those of the past among them.
+    pub(super) after: Option<u64>,
+}
+
+/// A body that is one JSON document.
+pub(super) struct Document(pub(super) serde_json::Value);
+
+/// A body that may be absent.
+pub(super) struct OptionalCommand(pub(super) wire::CommandBody);
+
+/// The actor that the request's header names.
+pub(super) struct HeaderActor(Option<String>);
+
+impl Change {
+    /// Whether it is to happen.
+    pub(super) fn execution(&self) -> Execution {
+        if self.dry_run { Execution::Dry } else { Execution::Real }
+    }
+}
+
+impl HeaderActor {
+    /// Who asks. The header counts before the body.
+    pub(super) fn or(self, body: Option<String>) -> Result<String, Fault> {
+        match self.0.or(body) {
+            Some(name) => check_actor(name),
+            None => Ok(DEFAULT_ACTOR.to_owned()),
+        }
+    }
+}
+
+fn check_actor(name: String) -> Result<String, Fault> {
+    let fits = (1..=ACTOR_LIMIT).contains(&name.len()) && !name.chars().any(char::is_control);
+    if fits {
+        Ok(name)
+    } else {
+        Err(Fault::Actor(format!(
+            "an actor's name has 1 to {ACTOR_LIMIT} bytes and no control characters; leave it out to be {DEFAULT_ACTOR:?}"
+        )))
+    }
+}
+
+async fn path_text<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Fault> {
+    let path = parts.uri.path().to_owned();
+    Path::<String>::from_request_parts(parts, state)
+        .await
+        .map(|Path(text)| text)
+        .map_err(|_| Fault::NoRoute { path })
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let name: Result<EndpointName, NameError> = EndpointName::parse(&path_text(parts, state).await?);
+        Ok(Self(name?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ShiftPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        Ok(Self(ShiftId::parse(&path_text(parts, state).await?)?))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
+        match Query::<T>::try_from_uri(&parts.uri) {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            Err(rejection) => Err(Fault::Query(rejection.body_text())),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for HeaderActor {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
+        actor_in(&parts.headers).map(Self)
+    }
+}
+
+fn actor_in(headers: &HeaderMap) -> Result<Option<String>, Fault> {
+    let Some(value) = headers.get(ACTOR_HEADER) else { return Ok(None) };
+    match std::str::from_utf8(value.as_bytes()) {
+        Ok(name) => Ok(Some(name.to_owned())),
+        Err(_) => Err(Fault::Actor(format!("{ACTOR_HEADER} is not UTF-8"))),
+    }
+}
+
+async fn whole_body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Fault> {
+    Bytes::from_request(request, state).await.map_err(|rejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Fault::BodyTooLarge
+        } else {
+            Fault::BodyUnreadable
+        }
+    })
+}
+
+fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => Fault::Shape(error),
+        serde_json::error::Category::Syntax
+        | serde_json::error::Category::Eof
+        | serde_json::error::Category::Io => Fault::Syntax(error),
+    })
+}
+
+impl<S: Send + Sync> FromRequest<S> for Document {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        read_json(&whole_body(request, state).await?).map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for OptionalCommand {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let body = whole_body(request, state).await?;
+        if body.is_empty() { Ok(Self(wire::CommandBody::default())) } else { read_json(&body).map(Self) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(fault: Fault) -> u16 {
+        fault.document().status
+    }
+
+    #[test]
+    fn the_header_counts_before_the_body_and_the_body_before_the_default() {
+        let body = || Some("body".to_owned());
+        assert_eq!(HeaderActor(Some("header".to_owned())).or(body()).unwrap(), "header");
+        assert_eq!(HeaderActor(None).or(body()).unwrap(), "body");
+        assert_eq!(HeaderActor(None).or(None).unwrap(), "operator");
+    }
+
+    #[test]
+    fn an_actor_that_would_break_a_line_or_fill_a_page_is_refused() {
+        for bad in ["", "a\nb", &"a".repeat(129)] {
+            assert_eq!(status(HeaderActor(Some(bad.to_owned())).or(None).unwrap_err()), 400);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unknown_query_key_is_refused_and_named() {
+        let (mut parts, ()) = http::Request::get("/x?dryrun=true").body(()).unwrap().into_parts();
+        let refused = Parameters::<Change>::from_request_parts(&mut parts, &()).await.err().unwrap();
+        let document = refused.document();
+        assert_eq!(document.status, 400);
+        assert!(
+            document.detail.contains("unknown field `dryrun`, expected `dry_run`"),
+            "{}",
+            document.detail
+        );
+    }
+
+    #[tokio::test]
+    async fn a_command_without_a_body_has_no_reason_and_one_with_a_foreign_key_is_refused() {
+        let request =
+            |body: &'static str| http::Request::post("/x").body(axum::body::Body::from(body)).unwrap();
+        let OptionalCommand(command) = OptionalCommand::from_request(request(""), &()).await.unwrap();
+        assert_eq!(command, wire::CommandBody::default());
+        let OptionalCommand(command) =
+            OptionalCommand::from_request(request("{\"reason\":\"slow\"}"), &()).await.unwrap();
+        assert_eq!(command.reason, "slow");
+        for (body, expected) in [("{\"why\":1}", 422), ("{", 400)] {
+            let refused = OptionalCommand::from_request(request(body), &()).await.err().unwrap();
+            assert_eq!(status(refused), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What every request passes through before its handler, from the outside in.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    BoxError, Router,
+    error_handling::HandleErrorLayer,
+    extract::{DefaultBodyLimit, Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use tower::{
+    ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer, timeout::TimeoutLayer,
+    timeout::error::Elapsed,
+};
+use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
+
+use super::{problem::Fault, state::Port};
+
+/// The largest request body. A plan with hundreds of instances is some tens of kilobytes.
+pub(super) const BODY_LIMIT_BYTES: usize = 1 << 20;
+
+/// How long an answer may take. The slowest thing here is a commit to a disk that is busy; what takes longer is stuck.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many requests are worked on at a time. Operators and scrapers are a handful, and control answers one after the other anyway;
+/// a thousand would only be a queue that nobody sees.
+const CONCURRENCY: usize = 64;
+
+/// Puts the layers of the API around its routes. Health checks do not pass through these: they must be answered when this port is
+/// overloaded.
+pub(super) fn bounded(routes: Router<Arc<Port>>) -> Router<Arc<Port>> {
+    routes.layer(
+        ServiceBuilder::new()
+            // Turns the errors of the three layers below into problems; axum's handlers know none.
+            .layer(HandleErrorLayer::new(refused))
+            // Refuses what the limit below would let wait: an operator is better told than kept waiting.
+            .layer(LoadShedLayer::new())
+            // One limit for all routes; the plain layer would make one for each. It counts until the response's head, so event streams,
+            // which have a limit of their own, do not use it up.
+            .layer(GlobalConcurrencyLimitLayer::new(CONCURRENCY))
+            // Inside the limit, so that what is stuck frees its place. It ends with the response's head too and cuts no stream.
+            .layer(TimeoutLayer::new(TIMEOUT))
+            // Innermost: the extractors that read bodies ask it.
+            .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)),
+    )
+}
+
+/// Puts around everything what concerns everything.
+pub(super) fn guarded(routes: Router<Arc<Port>>, port: &Arc<Port>) -> Router<Arc<Port>> {
+    routes.layer(
+        ServiceBuilder::new()
+            // Outermost, so that refusals and panics are logged with the request that they belong to.
+            .layer(TraceLayer::new_for_http())
+            // A panic is one request's end, not the port's.
+            .layer(CatchPanicLayer::custom(|_panic| Fault::Panicked.into_response()))
+            // Before any work is done for a caller who has no business here.
+            .layer(middleware::from_fn_with_state(port.clone(), admit)),
+    )
+}
+
+async fn admit(State(port): State<Arc<Port>>, request: Request, next: Next) -> Response {
+    match port.access.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(fault) => fault.into_response(),
+    }
+}
+
+async fn refused(error: BoxError) -> Fault {
+    if error.is::<Elapsed>() { Fault::TooSlow } else { Fault::Overloaded }
+}

@@ -1,0 +1,79 @@
+//! `/v1/reload`, `/metrics` and the API's own description.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Json, extract::State, response::IntoResponse};
+use http::header;
+
+use super::{
+    extract::{Change, HeaderActor, Nothing, Parameters},
+    problem::Fault,
+    state::Port,
+    wire,
+};
+use crate::{
+    config,
+    control::{ControlError, Handle},
+    telemetry::{CONTENT_TYPE, ShiftFigures},
+};
+
+/// How long a scrape waits for control: less than the ten seconds that Prometheus gives a scrape, and enough for a commit to a busy disk.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The API's description, kept by hand; tests hold it against the routes and the wire types.
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
+
+/// Reads the configuration file again and applies it. A file with problems changes nothing.
+pub(super) async fn reload(
+    State(port): State<Arc<Port>>,
+    Parameters(change): Parameters<Change>,
+    actor: HeaderActor,
+) -> Result<Json<wire::Reload>, Fault> {
+    let actor = actor.or(None)?;
+    let path = port.source.clone().ok_or(Fault::NoSource)?;
+    let loaded =
+        tokio::task::spawn_blocking(move || config::load(&path)).await.map_err(|_| Fault::Panicked)?;
+    let changes = port.handle.apply(&loaded?, &actor, change.execution()).await?;
+    Ok(Json(wire::Reload { changes }))
+}
+
+pub(super) async fn openapi(Parameters(Nothing {}): Parameters<Nothing>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+pub(super) async fn metrics(State(port): State<Arc<Port>>) -> impl IntoResponse {
+    let figures = tokio::time::timeout(CONTROL_PATIENCE, shift_figures(&port.handle)).await;
+    let figures = match figures {
+        Ok(Ok(figures)) => Some(figures),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a scrape goes without the figures of shifts");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("a scrape goes without the figures of shifts: control did not answer in time");
+            None
+        }
+    };
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], port.telemetry.render(figures.as_deref()))
+}
+
+async fn shift_figures(handle: &Handle) -> Result<Vec<ShiftFigures>, ControlError> {
+    let mut figures = Vec::new();
+    for endpoint in handle.endpoints().await? {
+        let Some(id) = endpoint.running_shift else { continue };
+        let shift = match handle.shift(&id).await {
+            Ok(shift) => shift,
+            // It ended between the two questions, and its record went.
+            Err(ControlError::NoShift(_)) => continue,
+            Err(error) => return Err(error),
+        };
+        if !shift.state.is_terminal() {
+            figures.push(ShiftFigures {
+                endpoint: shift.endpoint,
+                state: shift.state.as_str(),
+                alarms: shift.alarms.into_iter().map(|alarm| alarm.evidence).collect(),
+            });
+        }
+    }
+    Ok(figures)
+}

@@ -1,0 +1,255 @@
+//! From control's views to the wire. Every view is taken apart in full, so that a new field breaks the build until it has its place.
+
+use std::time::Duration;
+
+use super::{explain, wire, words};
+use crate::{
+    alarm::{AlarmEvidence, GuardBound},
+    config::{format_fraction, format_quantile},
+    control::{
+        AlarmView, EndpointView, Execution, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
+        Transition,
+    },
+    shift::{Approval, Cause, State, Step},
+    store::{Event, Moments, Origin},
+    time::{WallTime, format_duration},
+};
+
+/// An endpoint.
+pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
+    let EndpointView { declared, origin, blue, green, share, generation, running_shift } = view;
+    wire::Endpoint {
+        name: declared.name.to_string(),
+        origin: match origin {
+            Origin::File => "file",
+            Origin::Api => "api",
+        }
+        .to_owned(),
+        declared: declared.to_json(),
+        share: share.to_string(),
+        generation: generation.0,
+        blue: fleet(blue),
+        green: green.map(fleet),
+        running_shift: running_shift.map(|id| id.to_string()),
+    }
+}
+
+/// A shift at `now`. In the answer to a dry run it has no id, since there is no such shift.
+pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
+    let explanation = explain::explain(&view, now);
+    let cause = match &view.state {
+        State::RollingBack { cause, drain_by: _ } | State::RolledBack { cause } => {
+            Some(self::cause(&view, cause))
+        }
+        State::Preparing { .. }
+        | State::Baking { .. }
+        | State::Holding { .. }
+        | State::Paused { .. }
+        | State::TerminationWait { .. }
+        | State::Retiring { .. }
+        | State::Promoted => None,
+    };
+    let ShiftView {
+        id,
+        endpoint,
+        actor,
+        blue_version,
+        plan,
+        state,
+        step,
+        share,
+        share_got,
+        started_at,
+        moments,
+        decision,
+        publish_to_last_green_dispatch,
+        green_responses_to_decision,
+        green_in_flight_at_decision,
+        alarms,
+        blue,
+        green,
+        blue_recent,
+        green_recent,
+        next,
+        transitions,
+    } = view;
+    let Moments { breach_at, decided_at, published_at, last_green_dispatch_at, drained_at, ended_at } =
+        moments;
+    let moment = |at: Option<WallTime>| at.map(|at| at.to_string());
+    let Next { what, at } = next;
+    wire::Shift {
+        id: match execution {
+            Execution::Real => Some(id.to_string()),
+            Execution::Dry => None,
+        },
+        endpoint: endpoint.to_string(),
+        actor,
+        state: state.as_str().to_owned(),
+        over: state.is_terminal(),
+        blue_version: blue_version.to_string(),
+        green_version: plan.green.version.to_string(),
+        plan: plan.to_json(),
+        steps: plan.shift.steps().iter().map(self::step).collect(),
+        step: step.map(|index| index + 1),
+        share: share.to_string(),
+        share_got,
+        cause,
+        started_at: started_at.to_string(),
+        breach_at: moment(breach_at),
+        decided_at: moment(decided_at),
+        published_at: moment(published_at),
+        last_green_dispatch_at: moment(last_green_dispatch_at),
+        drained_at: moment(drained_at),
+        ended_at: moment(ended_at),
+        decision_ms: decision.map(millis),
+        publish_to_last_green_dispatch_ms: publish_to_last_green_dispatch.map(millis),
+        green_responses_to_decision,
+        green_in_flight_at_decision,
+        alarms: alarms.into_iter().map(alarm).collect(),
+        fleets: wire::Fleets {
+            blue: wire::ShiftFleet { traffic: traffic(blue), recent: recent(&blue_recent) },
+            green: wire::ShiftFleet { traffic: traffic(green), recent: recent(&green_recent) },
+        },
+        next: wire::Next { what, at: moment(at) },
+        transitions: transitions.into_iter().map(transition).collect(),
+        explanation,
+    }
+}
+
+/// An event.
+pub(super) fn event(event: Event) -> wire::Event {
+    let Event { id, at, kind, endpoint, shift, before, after, share, actor, cause } = event;
+    wire::Event {
+        id,
+        at: at.to_string(),
+        kind,
+        endpoint: endpoint.map(|name| name.to_string()),
+        shift: shift.map(|id| id.to_string()),
+        before,
+        after,
+        share: share.map(|share| share.to_string()),
+        actor,
+        cause,
+    }
+}
+
+fn fleet(view: FleetView) -> wire::Fleet {
+    // The side is the field that the fleet stands in.
+    let FleetView { side: _, version, instances, traffic: counts, recent: window } = view;
+    wire::Fleet {
+        version: version.to_string(),
+        instances: instances.into_iter().map(instance).collect(),
+        traffic: traffic(counts),
+        recent: recent(&window),
+    }
+}
+
+fn instance(view: InstanceView) -> wire::Instance {
+    let InstanceView { address, health, in_flight } = view;
+    wire::Instance { address: address.to_string(), health: health.as_str().to_owned(), in_flight }
+}
+
+fn traffic(counts: Traffic) -> wire::Traffic {
+    let Traffic { requests, succeeded, client_errors, failed, failures, client_gone, retried, in_flight } =
+        counts;
+    wire::Traffic {
+        requests,
+        succeeded,
+        client_errors,
+        failed,
+        failures: failures
+            .into_iter()
+            .map(|(kind, count)| (kind.as_str().to_owned(), count.into()))
+            .collect(),
+        client_gone,
+        retried,
+        in_flight,
+    }
+}
+
+fn recent(window: &TrafficWindow) -> wire::Recent {
+    let TrafficWindow { span, requests, rate, error_rate, p50, p99, first_byte_p50, first_byte_p99 } =
+        *window;
+    wire::Recent {
+        span_ms: millis(span),
+        requests,
+        rate,
+        error_rate,
+        p50_ms: p50.map(millis),
+        p99_ms: p99.map(millis),
+        first_byte_p50_ms: first_byte_p50.map(millis),
+        first_byte_p99_ms: first_byte_p99.map(millis),
+    }
+}
+
+fn step(step: &Step) -> wire::Step {
+    let Step { share, bake, approval } = *step;
+    wire::Step {
+        share: share.to_string(),
+        bake: format_duration(bake),
+        approval: match approval {
+            Approval::Required => true,
+            Approval::NotNeeded => false,
+        },
+    }
+}
+
+fn cause(view: &ShiftView, cause: &Cause) -> wire::Cause {
+    let alarm = match cause {
+        Cause::Alarm { name, evidence: _ } => Some(name.clone()),
+        Cause::FailureBudget { .. }
+        | Cause::Aborted
+        | Cause::ExecutionTimeout
+        | Cause::GreenNotReady { .. }
+        | Cause::GreenGone
+        | Cause::NoData
+        | Cause::Restart
+        | Cause::EvaluatorStalled => None,
+    };
+    wire::Cause { kind: cause.as_str().to_owned(), alarm, text: explain::cause_text(view, cause) }
+}
+
+fn alarm(view: AlarmView) -> wire::Alarm {
+    let AlarmView { evidence, nearness } = view;
+    let odds = explain::odds_text(&evidence);
+    let permitted_rate = rounded(evidence.bound.permitted());
+    // How much data is missing is said in the explanation, where it matters.
+    let AlarmEvidence { name, bound, state, requests, failures, ln_e, threshold, missing: _ } = evidence;
+    let (metric, quantile, bound) = match bound {
+        GuardBound::ErrorRate { below } => ("error_rate", None, format_fraction(below)),
+        GuardBound::Latency { quantile, below } => {
+            ("latency", Some(format_quantile(quantile)), format_duration(below))
+        }
+    };
+    wire::Alarm {
+        name,
+        kind: "guard".to_owned(),
+        metric: metric.to_owned(),
+        quantile,
+        bound,
+        state: state.as_str().to_owned(),
+        requests,
+        failures,
+        rate: words::ratio(failures, requests),
+        permitted_rate,
+        // JSON has no infinity.
+        ln_e: ln_e.clamp(f64::MIN, f64::MAX),
+        threshold,
+        nearness,
+        odds,
+    }
+}
+
+/// Without the last digits, where 1 - 0.99 differs from 0.01.
+fn rounded(fraction: f64) -> f64 {
+    (fraction * 1e12).round() / 1e12
+}
+
+fn transition(transition: Transition) -> wire::Transition {
+    let Transition { at, before, after, share, actor, cause } = transition;
+    wire::Transition { at: at.to_string(), before, after, share: share.to_string(), actor, cause }
+}
+
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1_000.0
+}

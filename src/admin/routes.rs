@@ -1,0 +1,36 @@
+//! Every path of the admin port.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use http::{Method, Uri};
+
+use super::{endpoints, events, health, layers, operate, page, problem::Fault, shifts, state::Port};
+use crate::shift::Command;
+
+/// The whole port.
+pub(super) fn router(port: Arc<Port>) -> Router {
+    let api = Router::new()
+        .route("/", get(page::index))
+        .route("/v1/endpoints", get(endpoints::list))
+        .route("/v1/endpoints/{name}", get(endpoints::show).put(endpoints::put).delete(endpoints::delete))
+        .route("/v1/endpoints/{name}/shifts", get(shifts::list).post(shifts::start))
+        .route("/v1/shifts/{id}", get(shifts::show))
+        .route("/v1/shifts/{id}/pause", shifts::commanding(Command::Pause))
+        .route("/v1/shifts/{id}/resume", shifts::commanding(Command::Resume))
+        .route("/v1/shifts/{id}/promote", shifts::commanding(Command::Promote))
+        .route("/v1/shifts/{id}/abort", shifts::commanding(Command::Abort))
+        .route("/v1/reload", post(operate::reload))
+        .route("/v1/events", get(events::stream))
+        .route("/v1/openapi.json", get(operate::openapi))
+        .route("/metrics", get(operate::metrics));
+    let health = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
+    let all = layers::bounded(api)
+        .merge(health)
+        .fallback(|uri: Uri| async move { Fault::NoRoute { path: uri.path().to_owned() } })
+        .method_not_allowed_fallback(|method: Method| async move { Fault::Method { method } });
+    layers::guarded(all, &port).with_state(port)
+}

@@ -1,0 +1,100 @@
+//! Accepts connections to the admin port and serves them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+use tower::ServiceExt;
+
+use super::{
+    routes,
+    state::{Admin, Port, stopped},
+};
+
+/// How many connections are open at a time; more wait in the kernel's queue. Twice the requests and streams that are served at a time,
+/// so that idle connections of scrapers do not keep operators out.
+const CONNECTIONS: usize = 256;
+
+/// How long a client may take to send a request's head, and a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long open requests may go on after the stop signal. They are bounded by their own timeout and end sooner; this is for clients that do not
+/// read their answers.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long accepting rests after an error: no descriptors are left, and trying at once would only burn the processor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `shutdown` turns true or its sender is gone; returns when open requests have ended, event streams among them, or after a
+/// bounded wait.
+///
+/// # Panics
+/// When the listener has no address, which a bound one has.
+pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receiver<bool>) {
+    let bound = listener.local_addr().expect("a bound listener has an address");
+    let port = Arc::new(Port::new(admin, bound, shutdown.clone()));
+    let router = routes::router(port.clone());
+    let mut connections = JoinSet::new();
+    tokio::select! {
+        () = accept(&listener, &router, &shutdown, &mut connections) => {}
+        () = port.telemetry.follow(shutdown.clone()) => {}
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
+    if drained.await.is_err() {
+        tracing::warn!(connections = connections.len(), "the admin port ends with connections open");
+    }
+}
+
+/// Never returns; dropped when the port is to end.
+async fn accept(
+    listener: &TcpListener,
+    router: &Router,
+    shutdown: &watch::Receiver<bool>,
+    connections: &mut JoinSet<()>,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.spawn(connection(stream, router.clone(), shutdown.clone(), place));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin port cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    shutdown: watch::Receiver<bool>,
+    _place: OwnedSemaphorePermit,
+) {
+    let service = service_fn(move |request: http::Request<Incoming>| router.clone().oneshot(request));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stopped(shutdown) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to the admin port broke");
+    }
+}

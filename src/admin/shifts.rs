@@ -1,0 +1,84 @@
+//! `/v1/endpoints/{name}/shifts` and `/v1/shifts`
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::AppendHeaders,
+    routing::{MethodRouter, post},
+};
+use http::{HeaderName, StatusCode, header};
+
+use super::{
+    extract::{Change, Document, EndpointPath, HeaderActor, Nothing, OptionalCommand, Parameters, ShiftPath},
+    problem::Fault,
+    represent,
+    state::Port,
+    wire,
+};
+use crate::{
+    clock,
+    config::PlanSpec,
+    control::{Execution, ShiftCommand},
+    shift::Command,
+};
+
+/// Where the new shift is to be found.
+type Location = AppendHeaders<Option<(HeaderName, String)>>;
+
+pub(super) async fn list(
+    State(port): State<Arc<Port>>,
+    EndpointPath(name): EndpointPath,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Json<wire::Shifts>, Fault> {
+    let now = clock::wall();
+    let views = port.handle.shifts(&name).await?;
+    let shifts = views.into_iter().map(|view| represent::shift(view, Execution::Real, now)).collect();
+    Ok(Json(wire::Shifts { shifts }))
+}
+
+pub(super) async fn start(
+    State(port): State<Arc<Port>>,
+    EndpointPath(name): EndpointPath,
+    Parameters(change): Parameters<Change>,
+    actor: HeaderActor,
+    Document(document): Document,
+) -> Result<(StatusCode, Location, Json<wire::Shift>), Fault> {
+    let plan = PlanSpec::from_json(&document)?;
+    let execution = change.execution();
+    let view = port.handle.start_shift(&name, plan, &actor.or(None)?, execution).await?;
+    let (status, location) = match execution {
+        Execution::Real => (StatusCode::CREATED, Some((header::LOCATION, format!("/v1/shifts/{}", view.id)))),
+        Execution::Dry => (StatusCode::OK, None),
+    };
+    Ok((status, AppendHeaders(location), Json(represent::shift(view, execution, clock::wall()))))
+}
+
+pub(super) async fn show(
+    State(port): State<Arc<Port>>,
+    ShiftPath(id): ShiftPath,
+    Parameters(Nothing {}): Parameters<Nothing>,
+) -> Result<Json<wire::Shift>, Fault> {
+    let view = port.handle.shift(&id).await?;
+    Ok(Json(represent::shift(view, Execution::Real, clock::wall())))
+}
+
+/// `POST /v1/shifts/{id}/...` for one command.
+pub(super) fn commanding(command: Command) -> MethodRouter<Arc<Port>> {
+    post(move |state, path, change, actor, body| carry_out(command, state, path, change, actor, body))
+}
+
+async fn carry_out(
+    command: Command,
+    State(port): State<Arc<Port>>,
+    ShiftPath(id): ShiftPath,
+    Parameters(change): Parameters<Change>,
+    actor: HeaderActor,
+    OptionalCommand(body): OptionalCommand,
+) -> Result<Json<wire::Shift>, Fault> {
+    let wire::CommandBody { reason, actor: named } = body;
+    let command = ShiftCommand { command, actor: actor.or(named)?, reason };
+    let view = port.handle.command_shift(&id, command, change.execution()).await?;
+    Ok(Json(represent::shift(view, Execution::Real, clock::wall())))
+}

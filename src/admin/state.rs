@@ -1,0 +1,60 @@
+//! What the handlers share.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::access::Access;
+use crate::{control::Handle, telemetry::Telemetry};
+
+/// How many event streams are open at a time. Each costs a connection and a place in control's channel; dashboards and terminals
+/// on one proxy are a few.
+const STREAMS: usize = 64;
+
+/// What the admin port serves from.
+#[derive(Debug)]
+pub struct Admin {
+    /// Control.
+    pub handle: Handle,
+    /// The collector behind `/metrics`.
+    pub telemetry: Telemetry,
+    /// The file that a reload reads again; without one, reloads are refused.
+    pub source: Option<PathBuf>,
+    /// Whether callers may name this port by a host that is not this machine's own (`[admin] allow_remote`).
+    pub allow_remote: bool,
+    /// True once the data plane takes no new connections: `/readyz` says so, so that balancers look elsewhere.
+    pub draining: watch::Receiver<bool>,
+}
+
+/// The same, once the port is bound.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub(super) handle: Handle,
+    pub(super) telemetry: Telemetry,
+    pub(super) source: Option<PathBuf>,
+    pub(super) access: Access,
+    pub(super) draining: watch::Receiver<bool>,
+    pub(super) shutdown: watch::Receiver<bool>,
+    pub(super) streams: Arc<Semaphore>,
+}
+
+impl Port {
+    /// For a port bound to this address, which ends when `shutdown` turns true.
+    pub(super) fn new(admin: Admin, bound: SocketAddr, shutdown: watch::Receiver<bool>) -> Self {
+        let Admin { handle, telemetry, source, allow_remote, draining } = admin;
+        Self {
+            handle,
+            telemetry,
+            source,
+            access: if allow_remote { Access::AnyName } else { Access::Named { bound: bound.ip() } },
+            draining,
+            shutdown,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+        }
+    }
+}
+
+/// Waits until the signal turns true or its sender is gone, which ends this port too.
+pub(super) async fn stopped(mut signal: watch::Receiver<bool>) {
+    let _seen = signal.wait_for(|stop| *stop).await.is_ok();
+}

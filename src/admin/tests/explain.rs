@@ -1,0 +1,270 @@
+//! Every sentence of an explanation, word for word.
+
+use std::time::Duration;
+
+use super::{
+    super::explain::{cause_text, explain},
+    fixture::{NOW, alarms, error_rate, later, p99, transition, view},
+};
+use crate::{
+    alarm::{AlarmEvidence, AlarmState},
+    control::{Next, ShiftView, Traffic, TrafficWindow},
+    shift::{Cause, PauseReason, State},
+    store::Moments,
+    time::Moment,
+    weight::Share,
+};
+
+const SOMETIME: Moment = Moment::from_nanos(1);
+
+#[track_caller]
+fn says(view: &ShiftView, expected: &str) {
+    assert_eq!(explain(view, NOW), expected);
+}
+
+fn lacking(evidence: AlarmEvidence, missing: u64) -> AlarmEvidence {
+    AlarmEvidence { state: AlarmState::InsufficientData, missing, ..evidence }
+}
+
+fn raised() -> AlarmEvidence {
+    AlarmEvidence {
+        state: AlarmState::Alarm,
+        requests: 41,
+        failures: 7,
+        ln_e: f64::ln(12_345.0),
+        ..error_rate()
+    }
+}
+
+fn rolled_back(cause: Cause) -> ShiftView {
+    view(State::RolledBack { cause })
+}
+
+#[test]
+fn preparing_says_what_is_awaited_and_until_when() {
+    let mut view = view(State::Preparing { ready_by: SOMETIME });
+    view.next.at = Some(later(270));
+    says(
+        &view,
+        "Preparing: green (v2) must be ready before it gets its first 25%, and gets nothing yet. If that takes more than another 4 \
+         min 30 s, the shift rolls back.",
+    );
+}
+
+#[test]
+fn baking_says_the_share_wanted_and_got_the_nearest_alarm_and_what_is_next() {
+    says(
+        &view(State::Baking { step: 1, ends: SOMETIME }),
+        "Baking step 2 of 4: green (v2) is to get 50% and has had 50% of the requests since. No alarm is raised; nearest is guard \
+         error_rate: 2 of green's 804 requests failed (0.249%), permitted below 1%; odds of 3.4 : 1 against chance, needed 2,000 \
+         : 1. Next, in 1 min 20 s: step 3 of 4: 75% to green.",
+    );
+}
+
+#[test]
+fn a_single_alarm_is_named_and_no_evidence_is_called_that() {
+    let mut view = view(State::Baking { step: 1, ends: SOMETIME });
+    view.alarms = alarms([p99()]);
+    view.share_got = None;
+    view.next.at = Some(NOW);
+    says(
+        &view,
+        "Baking step 2 of 4: green (v2) is to get 50% and has had no request since. Guard p99 is not raised: none of green's 804 \
+         requests took 250 ms or longer, permitted at most 1%; no evidence against green, needed 2,000 : 1. Next, due now: step 3 \
+         of 4: 75% to green.",
+    );
+    view.alarms = Vec::new();
+    view.next.at = None;
+    says(
+        &view,
+        "Baking step 2 of 4: green (v2) is to get 50% and has had no request since. The plan has no alarms. Next: step 3 of 4: 75% \
+         to green.",
+    );
+}
+
+#[test]
+fn holding_says_which_alarms_lack_how_many_requests_and_how_long_that_takes() {
+    let mut view = view(State::Holding { step: 1 });
+    view.alarms = alarms([lacking(error_rate(), 12), lacking(p99(), 1_200)]);
+    says(
+        &view,
+        "Holding at step 2 of 4: the bake is over, but guard error_rate needs 12 more of green's requests and guard p99 needs 1,200 \
+         more before the shift can go on. Green (v2) keeps 50%. At green's 3.2 requests a second that takes about 6 min 15 s.",
+    );
+    view.alarms = alarms([error_rate(), lacking(p99(), 1)]);
+    view.green_recent = TrafficWindow::default();
+    says(
+        &view,
+        "Holding at step 2 of 4: the bake is over, but guard p99 needs 1 more of green's requests before the shift can go on. Green \
+         (v2) keeps 50%. Green gets no requests at present.",
+    );
+}
+
+#[test]
+fn holding_without_a_lacking_alarm_says_what_was_seen_last() {
+    says(
+        &view(State::Holding { step: 1 }),
+        "Holding at step 2 of 4: the bake is over, but the alarms had too little data when last looked at. Green (v2) keeps 50%.",
+    );
+}
+
+#[test]
+fn a_pause_says_who_made_it_and_which_ways_lead_out() {
+    let reason = PauseReason::Operator;
+    let mut view = view(State::Paused { step: 1, remaining: Duration::from_secs(80), reason });
+    view.alarms = alarms([lacking(error_rate(), 3)]);
+    view.transitions = vec![transition("paused", "ben", "pause"), transition("baking", "ben", "resume")];
+    says(
+        &view,
+        "Paused at step 2 of 4 by ben, with 1 min 20 s of its bake left: green (v2) keeps 50%, and the alarms go on. No alarm is \
+         raised, but guard error_rate needs 3 more of green's requests before it can tell. Resume goes on with the bake; promote \
+         skips the remaining bakes; abort rolls back.",
+    );
+}
+
+#[test]
+fn waiting_for_approval_says_what_resuming_would_do() {
+    let reason = PauseReason::Approval;
+    let mut view = view(State::Paused { step: 1, remaining: Duration::ZERO, reason });
+    view.alarms = alarms([raised(), p99()]);
+    says(
+        &view,
+        "Waiting for approval at step 2 of 4: the bake is over, green (v2) keeps 50%, and the alarms go on. Raised: guard \
+         error_rate. Resume goes on to step 3 of 4, 75% to green; promote skips the remaining bakes; abort rolls back.",
+    );
+    view.state = State::Paused { step: 3, remaining: Duration::ZERO, reason };
+    view.share = Share::ALL;
+    view.alarms = Vec::new();
+    says(
+        &view,
+        "Waiting for approval at step 4 of 4: the bake is over, green (v2) keeps 100%, and the alarms go on. The plan has no alarms. \
+         Resume lets blue go; promote skips the remaining bakes; abort rolls back.",
+    );
+}
+
+#[test]
+fn the_termination_wait_says_how_long_blue_is_kept() {
+    let mut view = view(State::TerminationWait { ends: SOMETIME });
+    view.alarms = alarms([AlarmEvidence { requests: 1, failures: 1, ..error_rate() }]);
+    view.next.at = Some(later(3_900));
+    says(
+        &view,
+        "Green (v2) has all requests and has passed its last bake; blue (v1) is kept warm for another 1 h 5 min. Guard error_rate is \
+         not raised: green's only request failed, permitted below 1%; odds of 3.4 : 1 against chance, needed 2,000 : 1.",
+    );
+}
+
+#[test]
+fn retiring_says_what_blue_still_has_to_finish() {
+    let mut view = view(State::Retiring { drain_by: SOMETIME });
+    view.next.at = Some(later(30));
+    says(
+        &view,
+        "Green (v2) has all requests; blue (v1) finishes 1 running request and goes, at the latest in 30 s.",
+    );
+    view.blue.in_flight = 0;
+    says(&view, "Green (v2) has all requests; blue (v1) has nothing in flight and goes.");
+}
+
+#[test]
+fn a_promotion_says_how_long_it_took_and_what_green_did() {
+    let mut view = view(State::Promoted);
+    view.moments = Moments { ended_at: Some(NOW), ..Moments::default() };
+    says(
+        &view,
+        "Promoted: green (v2) went through 4 steps and is the fleet in service, 5 min after the start. Of its 804 requests, 2 failed \
+         (0.249%).",
+    );
+    view.green = Traffic { succeeded: 12_034, ..Traffic::default() };
+    says(
+        &view,
+        "Promoted: green (v2) went through 4 steps and is the fleet in service, 5 min after the start. None of its 12,034 requests \
+         failed.",
+    );
+    view.green = Traffic::default();
+    view.moments = Moments::default();
+    says(
+        &view,
+        "Promoted: green (v2) went through 4 steps and is the fleet in service. It had no request during the shift.",
+    );
+}
+
+#[test]
+fn a_rollback_by_an_alarm_says_the_evidence_and_how_fast_it_went() {
+    let mut view = rolled_back(Cause::Alarm { name: "error_rate".to_owned(), evidence: String::new() });
+    view.alarms = alarms([raised(), p99()]);
+    view.decision = Some(Duration::from_micros(3_210));
+    view.publish_to_last_green_dispatch = Some(Duration::from_micros(400));
+    view.green_responses_to_decision = Some(41);
+    view.green_in_flight_at_decision = Some(3);
+    says(
+        &view,
+        "Rolled back by guard error_rate: 7 of green's 41 requests failed (17.1%), permitted below 1%; odds of 12,000 : 1 against \
+         chance, needed 2,000 : 1. Decided 3.2 ms after the response that tipped it; the last request was dealt to green 0.4 ms \
+         after the table was published; by then green had settled 41 requests and had 3 in flight. Blue (v1) is the fleet in \
+         service.",
+    );
+    view.publish_to_last_green_dispatch = Some(Duration::ZERO);
+    view.green_responses_to_decision = Some(1);
+    view.green_in_flight_at_decision = None;
+    view.alarms = alarms([AlarmEvidence { requests: 9, failures: 9, ..raised() }]);
+    says(
+        &view,
+        "Rolled back by guard error_rate: all of green's 9 requests failed, permitted below 1%; odds of 12,000 : 1 against chance, \
+         needed 2,000 : 1. Decided 3.2 ms after the response that tipped it; no request was dealt to green after the table was \
+         published; by then green had settled 1 request. Blue (v1) is the fleet in service.",
+    );
+}
+
+#[test]
+fn rolling_back_says_what_green_still_has_to_finish() {
+    let cause =
+        Cause::Alarm { name: "p99".to_owned(), evidence: "41 of 612 requests took longer.".to_owned() };
+    let mut view = view(State::RollingBack { cause, drain_by: SOMETIME });
+    view.alarms = Vec::new();
+    view.next = Next { what: "green goes".to_owned(), at: Some(later(30)) };
+    says(
+        &view,
+        "Rolling back by guard p99: 41 of 612 requests took longer. Blue (v1) has all requests; green (v2) finishes 3 running \
+         requests, at the latest in 30 s.",
+    );
+    view.green.in_flight = 0;
+    says(
+        &view,
+        "Rolling back by guard p99: 41 of 612 requests took longer. Blue (v1) has all requests; green (v2) has nothing in flight.",
+    );
+}
+
+#[test]
+fn every_other_cause_has_its_sentence() {
+    let mut view = rolled_back(Cause::Aborted);
+    view.alarms = alarms([lacking(error_rate(), 3), lacking(p99(), 3)]);
+    view.transitions = vec![transition("rolling_back", "carla", "aborted: answers look odd")];
+    let cases = [
+        (
+            Cause::FailureBudget { failures: 51 },
+            "because 51 failures of green reached clients and the plan ends the shift at 50",
+        ),
+        (Cause::Aborted, "by hand: carla aborted the shift, saying \"answers look odd\""),
+        (Cause::ExecutionTimeout, "because the shift was not over within its execution timeout of 2 h"),
+        (
+            Cause::GreenNotReady { reason: "127.0.0.1:9003 refused the connection".to_owned() },
+            "because green did not become ready: 127.0.0.1:9003 refused the connection",
+        ),
+        (Cause::GreenGone, "because every instance of green failed its health checks"),
+        (
+            Cause::NoData,
+            "because a bake ended with too little data for guard error_rate and guard p99, which fails by the plan",
+        ),
+        (Cause::Restart, "because snapback started again, which ends a shift by the plan"),
+        (
+            Cause::EvaluatorStalled,
+            "because the alarms had not been looked at for a second, and unwatched green gets nothing",
+        ),
+    ];
+    for (cause, clause) in cases {
+        assert_eq!(cause_text(&view, &cause), format!("Rolled back {clause}."));
+    }
+    view.transitions = vec![transition("rolling_back", "carla", "aborted")];
+    assert_eq!(cause_text(&view, &Cause::Aborted), "Rolled back by hand: carla aborted the shift.");
+}
