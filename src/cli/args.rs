@@ -329,6 +329,19 @@ pub struct ReloadArgs {
     pub dry_run: bool,
 }
 
+impl ClientCommand {
+    /// How the command's answer is printed.
+    pub fn format(&self) -> OutputFormat {
+        match self {
+            Self::Check(_) => OutputFormat::Table,
+            Self::Endpoint(args) => args.connection.output,
+            Self::Shift(args) => args.connection.output,
+            Self::Events(args) => args.connection.output,
+            Self::Reload(args) => args.connection.output,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

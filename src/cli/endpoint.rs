@@ -2,30 +2,28 @@
 
 use super::{
     CliError,
-    args::{EndpointArgs, EndpointCommand, OutputFormat},
+    args::{EndpointArgs, EndpointCommand},
     client::Client,
     output::{
-        self,
         Column::{Left, Right},
-        Table,
+        Output, Table,
     },
     view::text::{count, millis, per_second, percent},
 };
 use crate::admin::wire;
 
 /// Answers a question about endpoints.
-pub(super) async fn endpoint(args: EndpointArgs) -> Result<(), CliError> {
+pub(super) async fn endpoint(args: EndpointArgs, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(args.connection.admin);
     let path = match &args.command {
         EndpointCommand::List => "/v1/endpoints".to_owned(),
         EndpointCommand::Show { name } => format!("/v1/endpoints/{name}"),
     };
     let answer = client.get(&path).await?;
-    match (args.connection.output, args.command) {
-        (OutputFormat::Json, _) => output::print_document(&answer),
-        (OutputFormat::Table, EndpointCommand::List) => output::print(&list(&answer.read()?)),
-        (OutputFormat::Table, EndpointCommand::Show { .. }) => output::print(&show(&answer.read()?)),
-    }
+    output.answer(&answer, || match args.command {
+        EndpointCommand::List => Ok(list(&answer.read()?)),
+        EndpointCommand::Show { .. } => Ok(show(&answer.read()?)),
+    })
 }
 
 fn list(answer: &wire::Endpoints) -> String {

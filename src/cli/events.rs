@@ -10,8 +10,8 @@ use super::{
     CliError,
     args::{EventsArgs, OutputFormat},
     client::{Client, ClientError},
-    follow::Retry,
-    output,
+    follow::{POLL, Retry},
+    output::Output,
     sse::Parser,
 };
 use crate::admin::wire;
@@ -24,14 +24,11 @@ const QUIET: Duration = Duration::from_millis(500);
 /// With `--follow`: a connection this silent may be a dead one, and asking again costs nothing.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How soon to ask again when a server ended a stream in good order.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
-
 /// Prints events until they are through, or with `--follow` for good.
-pub(super) async fn events(args: EventsArgs) -> Result<(), CliError> {
+pub(super) async fn events(args: EventsArgs, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(args.connection.admin.clone());
     let follow = args.follow;
-    let mut printer = Printer { after: args.after, args };
+    let mut printer = Printer { after: args.after, args, output };
     let mut retry = Retry::new();
     let mut is_first = true;
     loop {
@@ -44,13 +41,13 @@ pub(super) async fn events(args: EventsArgs) -> Result<(), CliError> {
             Err(error) => Err(error.into()),
         };
         match ended {
-            Ok(()) if follow => sleep(REOPEN_AFTER).await,
+            Ok(()) if follow => sleep(POLL).await,
             Ok(()) => return Ok(()),
             // What never worked is told at once; what worked before is tried again, and the ids make up for what was missed.
             Err(CliError::Client(error)) if follow && !is_first => {
                 let lost = error.to_string();
                 let pause = retry.after(error)?;
-                output::note(&format!("{lost}; trying again"));
+                printer.output.note(&format!("{lost}; trying again"));
                 sleep(pause).await;
             }
             Err(error) => return Err(error),
@@ -58,12 +55,13 @@ pub(super) async fn events(args: EventsArgs) -> Result<(), CliError> {
     }
 }
 
-struct Printer {
+struct Printer<'a> {
     args: EventsArgs,
     after: u64,
+    output: &'a mut Output,
 }
 
-impl Printer {
+impl Printer<'_> {
     /// The stream of what has not been printed yet.
     fn path(&self) -> String {
         let endpoint = self.args.endpoint.as_ref().map(|name| format!("&endpoint={name}"));
@@ -92,9 +90,9 @@ impl Printer {
             return Ok(());
         }
         self.after = event.id;
-        match self.args.connection.output {
-            OutputFormat::Json => output::print(data),
-            OutputFormat::Table => output::print(&line(&event)),
+        match self.output.format() {
+            OutputFormat::Json => self.output.text(data),
+            OutputFormat::Table => self.output.text(&line(&event)),
         }
     }
 }

@@ -9,15 +9,14 @@ use tokio::{
 
 use super::{
     CliError, Exit,
-    args::OutputFormat,
     client::{Answer, Client, ClientError},
-    output,
+    output::Output,
     view::{self, text},
 };
 use crate::{admin::wire, clock, name::ShiftId};
 
 /// Fast enough that a picture feels live; an admin port answers this thousands of times a second.
-const POLL: Duration = Duration::from_millis(200);
+pub(super) const POLL: Duration = Duration::from_millis(200);
 
 /// The longest pause between tries while the admin port is away.
 const BACK_OFF_LIMIT: Duration = Duration::from_secs(2);
@@ -104,7 +103,7 @@ pub(super) async fn wait(
     client: Client,
     id: &ShiftId,
     limit: Option<Duration>,
-    format: OutputFormat,
+    output: &mut Output,
 ) -> Result<Exit, CliError> {
     // Beyond the clock's end there is no deadline.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
@@ -117,7 +116,7 @@ pub(super) async fn wait(
         };
         match sighting {
             Ok(Some(Sighting::Seen(shift, answer))) if shift.over => {
-                print_end(&shift, &answer, format)?;
+                print_end(&shift, &answer, output)?;
                 return Ok(Exit::of(&shift));
             }
             Ok(Some(Sighting::Seen(shift, answer))) => last = Some((shift, answer)),
@@ -126,18 +125,17 @@ pub(super) async fn wait(
             Ok(None) | Err(_) => break,
         }
     }
-    match (last, format) {
-        (Some((_, answer)), OutputFormat::Json) => output::print_document(&answer)?,
-        (Some((shift, _)), OutputFormat::Table) => {
-            output::print(&format!("still running at the deadline: {}", view::line(&shift)))?;
+    match last {
+        Some((shift, answer)) => {
+            output.answer(&answer, || Ok(format!("still running at the deadline: {}", view::line(&shift))))?
         }
-        (None, _) => output::note("the deadline passed before the admin port answered"),
+        None => output.note("the deadline passed before the admin port answered"),
     }
     Ok(Exit::StillRunning)
 }
 
 /// Line mode: a line whenever the state, the step or the share changes, and every few seconds; the outcome at the end.
-pub(super) async fn lines(client: Client, id: &ShiftId, format: OutputFormat) -> Result<Exit, CliError> {
+pub(super) async fn lines(client: Client, id: &ShiftId, output: &mut Output) -> Result<Exit, CliError> {
     let mut sightings = follow(client, id);
     let mut said: Option<(Instant, Place)> = None;
     let mut is_lost = false;
@@ -147,26 +145,23 @@ pub(super) async fn lines(client: Client, id: &ShiftId, format: OutputFormat) ->
             Sighting::Failed(error) => return Err(error),
             Sighting::Lost => {
                 if !std::mem::replace(&mut is_lost, true) {
-                    output::note("the admin port does not answer; trying again");
+                    output.note("the admin port does not answer; trying again");
                 }
                 continue;
             }
         };
         if std::mem::take(&mut is_lost) {
-            output::note("the admin port answers again");
+            output.note("the admin port answers again");
         }
         if shift.over {
-            print_end(&shift, &answer, format)?;
+            print_end(&shift, &answer, output)?;
             return Ok(Exit::of(&shift));
         }
         let place = Place::of(&shift);
         let is_news = said.as_ref().is_none_or(|(at, before)| *before != place || at.elapsed() >= LINE_EVERY);
         if is_news {
             said = Some((Instant::now(), place));
-            match format {
-                OutputFormat::Json => output::print_document(&answer)?,
-                OutputFormat::Table => output::print(&timed(&shift))?,
-            }
+            output.answer(&answer, || Ok(timed(&shift)))?;
         }
     }
     Ok(Exit::StillRunning)
@@ -194,11 +189,7 @@ fn timed(shift: &wire::Shift) -> String {
 }
 
 /// The outcome and the explanation, for people; the document for programs.
-pub(super) fn print_end(shift: &wire::Shift, answer: &Answer, format: OutputFormat) -> Result<(), CliError> {
-    match format {
-        OutputFormat::Json => output::print_document(answer),
-        OutputFormat::Table => {
-            output::print(&format!("{}\n\n{}", view::outcome(shift), text::paragraph(&shift.explanation)))
-        }
-    }
+pub(super) fn print_end(shift: &wire::Shift, answer: &Answer, output: &mut Output) -> Result<(), CliError> {
+    output
+        .answer(answer, || Ok(format!("{}\n\n{}", view::outcome(shift), text::paragraph(&shift.explanation))))
 }

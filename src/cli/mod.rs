@@ -29,6 +29,7 @@ use std::process::ExitCode;
 
 use crate::admin::wire;
 use error::CliError;
+use output::Output;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,23 +44,27 @@ enum Exit {
 
 /// Carries a command out and says how the process ends; errors are printed here. Wants a thread without a runtime.
 pub fn run(command: ClientCommand) -> ExitCode {
-    let result = match command {
-        ClientCommand::Check(args) => check::check(&args).map(|()| Exit::Done),
-        ClientCommand::Endpoint(args) => {
-            block_on(async { endpoint::endpoint(args).await.map(|()| Exit::Done) })
-        }
-        ClientCommand::Shift(args) => block_on(shift::shift(args)),
-        ClientCommand::Events(args) => block_on(async { events::events(args).await.map(|()| Exit::Done) }),
-        ClientCommand::Reload(args) => block_on(async { reload::reload(args).await.map(|()| Exit::Done) }),
-    };
+    let mut output = Output::standard(command.format());
+    let result = block_on(carry_out(command, &mut output));
     match result {
         Ok(exit) => exit.code(),
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            output::note(&error.report());
+            output.note(&error.report());
             ExitCode::FAILURE
         }
     }
+}
+
+async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, CliError> {
+    match command {
+        ClientCommand::Check(args) => check::check(&args, output)?,
+        ClientCommand::Endpoint(args) => endpoint::endpoint(args, output).await?,
+        ClientCommand::Shift(args) => return shift::shift(args, output).await,
+        ClientCommand::Events(args) => events::events(args, output).await?,
+        ClientCommand::Reload(args) => reload::reload(args, output).await?,
+    }
+    Ok(Exit::Done)
 }
 
 fn block_on(work: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {

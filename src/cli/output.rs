@@ -1,34 +1,69 @@
 //! What commands print: documents as they came, and tables that line up.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use super::{
     CliError,
+    args::OutputFormat,
     client::Answer,
     view::text::{left, right, width},
 };
 
-/// Prints text and a line's end. Control characters are made visible: names and reasons come from other people, and a terminal
-/// would obey them.
-pub(super) fn print(text: &str) -> Result<(), CliError> {
-    let is_control = |character: char| character.is_control() && character != '\n';
-    write(text.replace(is_control, "\u{fffd}").trim_end().as_bytes())
+/// Where a command prints, and how.
+pub(super) struct Output {
+    format: OutputFormat,
+    out: Box<dyn io::Write>,
+    notes: Box<dyn io::Write>,
 }
 
-/// Prints an answer's document unchanged.
-pub(super) fn print_document(answer: &Answer) -> Result<(), CliError> {
-    write(answer.text().trim_ascii_end())
+impl Output {
+    /// To standard output, with notes to standard error, where they do not end up in a pipe.
+    pub(super) fn standard(format: OutputFormat) -> Self {
+        Self::new(format, Box::new(io::stdout()), Box::new(io::stderr()))
+    }
+
+    /// To anywhere.
+    pub(super) fn new(format: OutputFormat, out: Box<dyn io::Write>, notes: Box<dyn io::Write>) -> Self {
+        Self { format, out, notes }
+    }
+
+    /// How documents are printed.
+    pub(super) fn format(&self) -> OutputFormat {
+        self.format
+    }
+
+    /// Prints an answer: its document unchanged for programs, or what it says for people.
+    pub(super) fn answer(
+        &mut self,
+        answer: &Answer,
+        table: impl FnOnce() -> Result<String, CliError>,
+    ) -> Result<(), CliError> {
+        match self.format {
+            OutputFormat::Json => self.write(answer.text().trim_ascii_end()),
+            OutputFormat::Table => self.text(&table()?),
+        }
+    }
+
+    /// Prints text and a line's end. Control characters are made visible: names and reasons come from other people, and a
+    /// terminal would obey them.
+    pub(super) fn text(&mut self, text: &str) -> Result<(), CliError> {
+        self.write(printable(text).trim_end().as_bytes())
+    }
+
+    /// Says something about the command itself.
+    pub(super) fn note(&mut self, text: &str) {
+        // A closed standard error leaves nobody to tell.
+        drop(writeln!(self.notes, "{}", printable(text)));
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        let written = self.out.write_all(bytes).and_then(|()| self.out.write_all(b"\n"));
+        written.and_then(|()| self.out.flush()).map_err(CliError::Output)
+    }
 }
 
-/// Says something about the command itself, where it does not end up in a pipe.
-pub(super) fn note(text: &str) {
-    eprintln!("{text}");
-}
-
-fn write(bytes: &[u8]) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    let written = out.write_all(bytes).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
-    written.map_err(CliError::Output)
+fn printable(text: &str) -> String {
+    text.replace(|character: char| character.is_control() && character != '\n', "\u{fffd}")
 }
 
 /// Rows under headings, each column as wide as its longest cell.

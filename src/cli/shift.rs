@@ -4,9 +4,11 @@ use std::path::Path;
 
 use super::{
     CliError, Exit,
-    args::{Connection, Order, OutputFormat, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs},
+    args::{Order, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs},
     client::{Answer, Client},
-    follow, output, plan_file, report, view, watch,
+    follow,
+    output::Output,
+    plan_file, report, view, watch,
 };
 use crate::{
     admin::wire,
@@ -15,41 +17,40 @@ use crate::{
 };
 
 /// Carries out a command about a shift.
-pub(super) async fn shift(args: ShiftArgs) -> Result<Exit, CliError> {
-    let Connection { admin, output: format } = args.connection;
-    let client = Client::new(admin);
+pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, CliError> {
+    let client = Client::new(args.connection.admin);
     match args.command {
         ShiftCommand::Start { endpoint, plan, dry_run, watch, wait } => {
             let answer = start(&client, &endpoint, &plan, dry_run).await?;
             let started: wire::Shift = answer.read()?;
             if watch || wait.wait {
-                return follow_started(client, &started, wait, format).await;
+                return follow_started(client, &started, wait, output).await;
             }
-            print(&started, &answer, format, report::started)?;
+            output.answer(&answer, || Ok(report::started(&started)))?;
             Ok(Exit::Done)
         }
         ShiftCommand::Status { shift, wait: WaitArgs { wait: true, timeout } } => {
             let (shift, _) = find(&client, &shift).await?;
-            follow::wait(client, &id_of(&shift)?, timeout, format).await
+            follow::wait(client, &id_of(&shift)?, timeout, output).await
         }
         ShiftCommand::Status { shift, wait: _ } => {
             let (shift, answer) = find(&client, &shift).await?;
-            print(&shift, &answer, format, |shift| report::status(shift, clock::wall()))?;
+            output.answer(&answer, || Ok(report::status(&shift, clock::wall())))?;
             Ok(Exit::Done)
         }
         ShiftCommand::Watch { shift } => {
             let (shift, _) = find(&client, &shift).await?;
-            watch::watch(client, &id_of(&shift)?, format).await
+            watch::watch(client, &id_of(&shift)?, output).await
         }
         ShiftCommand::Explain { shift } => {
             let (shift, answer) = find(&client, &shift).await?;
-            print(&shift, &answer, format, |shift| report::explanation(shift, clock::wall()))?;
+            output.answer(&answer, || Ok(report::explanation(&shift, clock::wall())))?;
             Ok(Exit::Done)
         }
-        ShiftCommand::Pause(order) => command(&client, "pause", order, format).await,
-        ShiftCommand::Resume(order) => command(&client, "resume", order, format).await,
-        ShiftCommand::Promote(order) => command(&client, "promote", order, format).await,
-        ShiftCommand::Abort(order) => command(&client, "abort", order, format).await,
+        ShiftCommand::Pause(order) => command(&client, "pause", order, output).await,
+        ShiftCommand::Resume(order) => command(&client, "resume", order, output).await,
+        ShiftCommand::Promote(order) => command(&client, "promote", order, output).await,
+        ShiftCommand::Abort(order) => command(&client, "abort", order, output).await,
     }
 }
 
@@ -69,22 +70,23 @@ async fn follow_started(
     client: Client,
     started: &wire::Shift,
     wait: WaitArgs,
-    format: OutputFormat,
+    output: &mut Output,
 ) -> Result<Exit, CliError> {
     let id = id_of(started)?;
-    output::note(&format!("shift {id} started"));
+    output.note(&format!("shift {id} started"));
     if wait.wait {
-        follow::wait(client, &id, wait.timeout, format).await
+        follow::wait(client, &id, wait.timeout, output).await
     } else {
-        watch::watch(client, &id, format).await
+        watch::watch(client, &id, output).await
     }
 }
 
-async fn command(client: &Client, verb: &str, order: Order, format: OutputFormat) -> Result<Exit, CliError> {
+async fn command(client: &Client, verb: &str, order: Order, output: &mut Output) -> Result<Exit, CliError> {
     let (shift, _) = find(client, &order.shift).await?;
     let answer = post_command(client, &id_of(&shift)?, verb, order.reason).await?;
-    print(&answer.read()?, &answer, format, |shift| {
-        if shift.over { view::outcome(shift) } else { view::line(shift) }
+    output.answer(&answer, || {
+        let shift: wire::Shift = answer.read()?;
+        Ok(if shift.over { view::outcome(&shift) } else { view::line(&shift) })
     })?;
     Ok(Exit::Done)
 }
@@ -129,16 +131,4 @@ async fn find(
 fn id_of(shift: &wire::Shift) -> Result<ShiftId, CliError> {
     let id = shift.id.as_deref().ok_or(CliError::NoId)?;
     ShiftId::parse(id).map_err(|_| CliError::NoId)
-}
-
-fn print(
-    shift: &wire::Shift,
-    answer: &Answer,
-    format: OutputFormat,
-    table: impl FnOnce(&wire::Shift) -> String,
-) -> Result<(), CliError> {
-    match format {
-        OutputFormat::Json => output::print_document(answer),
-        OutputFormat::Table => output::print(&table(shift)),
-    }
 }

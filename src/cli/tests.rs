@@ -9,7 +9,6 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::Body,
     extract::{Path, State},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -19,7 +18,9 @@ use http::{HeaderMap, StatusCode, Uri, header};
 use tokio::net::TcpListener;
 
 use super::{
-    Args, CliError, ClientCommand, Command, Exit, endpoint, events, reload, shift,
+    Args, CliError, Command, Exit, Output,
+    args::OutputFormat,
+    carry_out,
     view::tests::{baking, rolled_back},
 };
 use crate::admin::wire;
@@ -31,9 +32,8 @@ struct Story {
     chapters: VecDeque<Chapter>,
     /// `POST` paths with their bodies.
     posted: Vec<(String, String)>,
-    /// The streams of events, and what `Last-Event-ID` each was asked for with.
-    streams: VecDeque<&'static str>,
-    streams_break: bool,
+    /// The streams of events, or none while the port is away, and what `Last-Event-ID` each was asked for with.
+    streams: VecDeque<Option<&'static str>>,
     asked_after: Vec<String>,
 }
 
@@ -147,11 +147,8 @@ async fn stream(State(story): State<Shared>, headers: HeaderMap) -> Response {
     let mut story = story.lock().unwrap();
     story.asked_after.push(headers["last-event-id"].to_str().unwrap().to_owned());
     match story.streams.pop_front() {
-        Some(text) => {
-            let then = if story.streams_break { Some(Err(std::io::Error::other("gone"))) } else { None };
-            let body = Body::from_stream(futures_util::stream::iter(std::iter::once(Ok(text)).chain(then)));
-            ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response()
-        }
+        Some(Some(text)) => ([(header::CONTENT_TYPE, "text/event-stream")], text).into_response(),
+        Some(None) => problem(StatusCode::SERVICE_UNAVAILABLE, "starting"),
         None => problem(StatusCode::NOT_FOUND, "the story is over"),
     }
 }
@@ -168,47 +165,74 @@ fn promoted() -> wire::Shift {
     wire::Shift { state: "promoted".into(), over: true, cause: None, ..baking() }
 }
 
-async fn run(line: &str, address: SocketAddr) -> Result<Exit, CliError> {
+/// What a command printed, kept.
+#[derive(Clone, Debug, Default)]
+struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Paper {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How a command ended, and what it printed or why it failed.
+async fn run(line: &str, address: SocketAddr) -> (Option<Exit>, String) {
     let admin = format!("http://{address}");
     let words = ["snapback"].into_iter().chain(line.split(' ')).chain(["--admin", &admin]);
-    match Args::try_parse_from(words).unwrap().command {
-        Command::Client(ClientCommand::Shift(args)) => shift::shift(args).await,
-        Command::Client(ClientCommand::Endpoint(args)) => endpoint::endpoint(args).await.map(|()| Exit::Done),
-        Command::Client(ClientCommand::Events(args)) => events::events(args).await.map(|()| Exit::Done),
-        Command::Client(ClientCommand::Reload(args)) => reload::reload(args).await.map(|()| Exit::Done),
-        Command::Client(ClientCommand::Check(_))
-        | Command::Serve(_)
-        | Command::Demo(_)
-        | Command::ModelServer(_) => panic!("not a command to an admin port: {line}"),
+    let Command::Client(command) = Args::try_parse_from(words).unwrap().command else {
+        panic!("not a command to an admin port: {line}")
+    };
+    let paper = Paper::default();
+    let mut output = Output::new(command.format(), Box::new(paper.clone()), Box::new(std::io::sink()));
+    match carry_out(command, &mut output).await {
+        Ok(exit) => (Some(exit), String::from_utf8(paper.0.lock().unwrap().clone()).unwrap()),
+        Err(error) => (None, error.report()),
     }
 }
 
 #[tokio::test]
 async fn waiting_ends_with_how_the_shift_ended() {
-    for (last, exit) in [(promoted(), Exit::Done), (rolled_back(), Exit::RolledBack)] {
+    for (last, exit, says) in [
+        (promoted(), Exit::Done, "chat: v2 is promoted\n"),
+        (rolled_back(), Exit::RolledBack, "chat: rolled back from v2 to v1 after 2m20s\n"),
+    ] {
         let (address, _) = serve(told([a(baking()), a(baking()), Chapter::Away, a(last)])).await;
-        assert_eq!(run("shift status chat-7 --wait", address).await.unwrap(), exit);
+        let (ended, printed) = run("shift status chat-7 --wait", address).await;
+        assert_eq!(ended, Some(exit));
+        assert!(printed.starts_with(says), "{printed}");
     }
 }
 
 #[tokio::test]
-async fn line_mode_ends_with_how_the_shift_ended() {
-    let (address, _) = serve(told([a(baking()), a(baking()), Chapter::Away, a(rolled_back())])).await;
-    assert_eq!(run("shift watch chat-7 --output json", address).await.unwrap(), Exit::RolledBack);
+async fn line_mode_says_what_changes_and_ends_with_how_the_shift_ended() {
+    let paused = wire::Shift { state: "paused".into(), ..baking() };
+    let chapters = [a(baking()), a(baking()), a(baking()), Chapter::Away, a(paused), a(rolled_back())];
+    let (address, _) = serve(told(chapters)).await;
+    let (exit, printed) = run("shift watch chat-7 --output json", address).await;
+    assert_eq!(exit, Some(Exit::RolledBack));
+    let states = printed.lines().map(|line| serde_json::from_str::<wire::Shift>(line).unwrap().state);
+    let mut states: Vec<_> = states.collect();
+    // On a machine that stands still for long, a state is said again.
+    states.dedup();
+    assert_eq!(states, ["baking", "paused", "rolled_back"]);
 }
 
 #[tokio::test]
 async fn a_deadline_ends_the_waiting_and_not_the_shift() {
     let (address, story) = serve(told([a(baking())])).await;
-    let exit = run("shift status chat --wait --timeout 50ms", address).await.unwrap();
-    assert_eq!(exit, Exit::StillRunning);
+    let (exit, _) = run("shift status chat --wait --timeout 50ms", address).await;
+    assert_eq!(exit, Some(Exit::StillRunning));
     assert!(story.lock().unwrap().posted.is_empty());
 }
 
 #[tokio::test]
 async fn an_endpoints_name_stands_for_its_running_shift() {
     let (address, story) = serve(told([a(baking())])).await;
-    run("shift abort chat --reason odd", address).await.unwrap();
+    assert!(run("shift abort chat --reason odd", address).await.0.is_some());
     let story = story.lock().unwrap();
     let (path, body) = &story.posted[0];
     assert_eq!(path, "/v1/shifts/chat-7/abort");
@@ -218,9 +242,9 @@ async fn an_endpoints_name_stands_for_its_running_shift() {
 #[tokio::test]
 async fn a_name_that_stands_for_nothing_is_an_error_that_names_what_there_is() {
     let (address, _) = serve(told([a(baking())])).await;
-    let error = run("shift status caht", address).await.unwrap_err().report();
+    let (_, error) = run("shift status caht", address).await;
     assert!(error.contains("caht") && error.contains("there are: chat, idle"), "{error}");
-    let error = run("shift status idle", address).await.unwrap_err().report();
+    let (_, error) = run("shift status idle", address).await;
     assert!(error.contains("snapback shift start idle PLAN"), "{error}");
 }
 
@@ -233,9 +257,9 @@ async fn a_start_sends_the_plan_as_json_and_a_dry_run_says_so_in_the_query() {
         [[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\n";
     std::fs::write(&plan, text).unwrap();
     let (address, story) = serve(told([a(promoted())])).await;
-    run(&format!("shift start chat {} --dry-run", plan.display()), address).await.unwrap();
-    let exit = run(&format!("shift start chat {} --wait", plan.display()), address).await.unwrap();
-    assert_eq!(exit, Exit::Done);
+    assert!(run(&format!("shift start chat {} --dry-run", plan.display()), address).await.0.is_some());
+    let (exit, _) = run(&format!("shift start chat {} --wait", plan.display()), address).await;
+    assert_eq!(exit, Some(Exit::Done));
     let story = story.lock().unwrap();
     let paths: Vec<&str> = story.posted.iter().map(|(path, _)| path.as_str()).collect();
     assert_eq!(paths, ["/v1/endpoints/chat/shifts?dry_run=true", "/v1/endpoints/chat/shifts"]);
@@ -249,7 +273,7 @@ async fn a_plan_with_problems_is_told_with_its_lines_and_sent_nowhere() {
     let plan = folder.path().join("plan.toml");
     std::fs::write(&plan, "gren = 1\n").unwrap();
     let (address, story) = serve(Story::default()).await;
-    let error = run(&format!("shift start chat {}", plan.display()), address).await.unwrap_err().report();
+    let (_, error) = run(&format!("shift start chat {}", plan.display()), address).await;
     assert!(error.contains("plan.toml:1: gren"), "{error}");
     assert!(story.lock().unwrap().posted.is_empty());
 }
@@ -257,15 +281,25 @@ async fn a_plan_with_problems_is_told_with_its_lines_and_sent_nowhere() {
 #[tokio::test]
 async fn endpoints_are_listed_and_shown() {
     let (address, _) = serve(Story::default()).await;
-    for line in ["endpoint list", "endpoint show chat", "endpoint list --output json"] {
-        assert_eq!(run(line, address).await.unwrap(), Exit::Done);
-    }
+    let (_, printed) = run("endpoint list", address).await;
+    assert_eq!(
+        printed,
+        "ENDPOINT  BLUE  GREEN  SHARE  REQ/S  ERRORS   P99  HEALTHY  SHIFT\n\
+         chat      v1    -          -  180.2   0.00%  48ms      1/2  -\n"
+    );
+    let (_, printed) = run("endpoint show chat", address).await;
+    assert!(printed.ends_with("blue   127.0.0.1:9002  unhealthy          6\n"), "{printed}");
+    let (_, printed) = run("endpoint list --output json", address).await;
+    assert_eq!(
+        printed.trim_end(),
+        serde_json::to_string(&wire::Endpoints { endpoints: vec![endpoint_now()] }).unwrap()
+    );
 }
 
 #[tokio::test]
 async fn every_problem_of_a_refused_document_has_a_line() {
     let (address, story) = serve(Story::default()).await;
-    let error = run("reload --dry-run", address).await.unwrap_err().report();
+    let (_, error) = run("reload --dry-run", address).await;
     assert_eq!(error, "error: the file has 2 problems\n  line 3: data.workers: not a number\n  cut short");
     assert_eq!(story.lock().unwrap().posted, [("/v1/reload?dry_run=true".to_owned(), String::new())]);
 }
@@ -275,7 +309,7 @@ async fn nobody_listening_is_an_error_that_names_the_address_and_the_next_step()
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = run("endpoint list", address).await.unwrap_err().report();
+    let (_, error) = run("endpoint list", address).await;
     for part in [&format!("http://{address}"), "refused", "snapback serve", "SNAPBACK_ADMIN"] {
         assert!(error.contains(part), "{error}");
     }
@@ -286,18 +320,19 @@ const FIRST: &str = "id: 1\nevent: state\ndata: {\"id\":1,\"at\":\"t\",\"kind\":
 
 #[tokio::test]
 async fn followed_events_go_on_after_the_last_one_that_was_printed() {
-    let story = Story { streams: [FIRST, FIRST].into(), streams_break: true, ..Story::default() };
+    let story = Story { streams: [Some(FIRST), None, Some(FIRST)].into(), ..Story::default() };
     let (address, story) = serve(story).await;
-    let error = run("events --follow --after 0", address).await.unwrap_err().report();
+    let (_, error) = run("events --follow --after 0", address).await;
     assert!(error.contains("the story is over"), "{error}");
-    assert_eq!(story.lock().unwrap().asked_after, ["0", "1", "1"]);
+    assert_eq!(story.lock().unwrap().asked_after, ["0", "1", "1", "1"]);
 }
 
 #[tokio::test]
 async fn events_end_when_the_journal_is_through() {
-    let story = Story { streams: [FIRST].into(), ..Story::default() };
-    let (address, _) = serve(story).await;
-    assert_eq!(run("events", address).await.unwrap(), Exit::Done);
+    let (address, _) = serve(Story { streams: [Some(FIRST)].into(), ..Story::default() }).await;
+    let (exit, printed) = run("events", address).await;
+    assert_eq!(exit, Some(Exit::Done));
+    assert_eq!(printed, "    1  t  chat  chat-7  state: preparing  0%  alice\n");
 }
 
 #[tokio::test(start_paused = true)]
@@ -308,8 +343,9 @@ async fn a_server_that_stays_away_is_given_up_after_a_bounded_time() {
     );
     drop(listener);
     let id = crate::name::ShiftId::parse("chat-7").unwrap();
+    let mut output = Output::new(OutputFormat::Table, Box::new(std::io::sink()), Box::new(std::io::sink()));
     let waited = tokio::time::Instant::now();
-    let error = super::follow::wait(client, &id, None, super::args::OutputFormat::Table).await.unwrap_err();
+    let error = super::follow::wait(client, &id, None, &mut output).await.unwrap_err();
     assert!(matches!(error, CliError::GaveUp { .. }), "{error}");
     let patience = super::follow::PATIENCE;
     assert!((patience..patience + Duration::from_secs(10)).contains(&waited.elapsed()));

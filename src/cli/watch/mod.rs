@@ -16,7 +16,7 @@ use super::{
     args::OutputFormat,
     client::Client,
     follow::{self, Sighting},
-    output,
+    output::Output,
     shift::post_command,
     view::{self, Footer, Link, Palette, ViewState},
 };
@@ -30,18 +30,18 @@ const REDRAW: Duration = Duration::from_millis(200);
 const NOTICE_FOR: Duration = Duration::from_secs(5);
 
 /// Watches a shift until it is over: live on a terminal, otherwise in lines.
-pub(super) async fn watch(client: Client, id: &ShiftId, format: OutputFormat) -> Result<Exit, CliError> {
-    if format == OutputFormat::Json || !Screen::is_possible() {
-        return follow::lines(client, id, format).await;
+pub(super) async fn watch(client: Client, id: &ShiftId, output: &mut Output) -> Result<Exit, CliError> {
+    if output.format() == OutputFormat::Json || !Screen::is_possible() {
+        return follow::lines(client, id, output).await;
     }
     match Live::new(client, id.clone()).run().await? {
         End::Over(shift, answer) => {
-            follow::print_end(&shift, &answer, format)?;
+            follow::print_end(&shift, &answer, output)?;
             Ok(Exit::of(&shift))
         }
         End::Quit(shift) => {
             let standing = shift.map(|shift| format!("\n{}", view::line(&shift))).unwrap_or_default();
-            output::print(&format!("shift {id} goes on without being watched{standing}"))?;
+            output.text(&format!("shift {id} goes on without being watched{standing}"))?;
             Ok(Exit::StillRunning)
         }
     }
