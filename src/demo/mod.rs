@@ -1,6 +1,8 @@
 //! The demo: a real small model, a server for it, clients, and the story of a good and a bad release.
 
+mod clients;
 mod command;
+mod connections;
 pub mod model;
 mod server;
 
