@@ -14,6 +14,6 @@ fn main() -> ExitCode {
         Command::Serve(serve) => app::serve(&serve.config),
         Command::ModelServer(server) => demo::serve_model(server.version.as_str(), server.listen),
         Command::Client(command) => cli::run(command),
-        Command::Demo(_) => ExitCode::FAILURE,
+        Command::Demo(demo) => demo::run(&demo),
     }
 }

@@ -96,3 +96,40 @@ async fn send(proxy: Connections, seed: u64, ledger: Arc<Ledger>, mut stopped: w
         tracing::warn!("requests were cut at the end of the clients' drain");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::{fleets::Fleets, model::ModelVersion};
+
+    /// What clients of one instance have seen once both counts are reached.
+    fn tally_of(version: ModelVersion, served: u64, failed: u64) -> Tally {
+        let fleets = Fleets::start().unwrap();
+        let clients = Clients::start(fleets.addresses(version)[0], 1).unwrap();
+        let tally = loop {
+            let tally = clients.ledger().tally();
+            if tally.served >= served && tally.failed >= failed {
+                break tally;
+            }
+            std::thread::yield_now();
+        };
+        clients.stop();
+        fleets.stop();
+        tally
+    }
+
+    #[test]
+    fn a_good_model_serves_every_client() {
+        let tally = tally_of(ModelVersion::V1, 40, 0);
+        assert_eq!((tally.failed, tally.failures.first()), (0, None));
+    }
+
+    #[test]
+    fn the_broken_model_serves_some_clients_and_fails_others_with_500() {
+        let tally = tally_of(ModelVersion::V3, 5, 5);
+        assert!(
+            tally.failures.iter().all(|failure| failure.what.starts_with("status 500: the model failed")),
+            "{tally:?}"
+        );
+    }
+}
