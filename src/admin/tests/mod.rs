@@ -3,3 +3,4 @@
 
 mod explain;
 mod fixture;
+mod openapi;

@@ -1,0 +1,314 @@
+//! The API's description against what it describes: wire types, documents and routes.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::{operate::OPENAPI, problem::Fault, represent, wire},
+    fixture,
+};
+use crate::{
+    config::{EndpointSpec, PlanSpec, known_keys, known_plan_keys},
+    control::{
+        ControlError, EndpointView, Execution, FleetView, InstanceView, ShiftView, Traffic, TrafficWindow,
+    },
+    fleet::{Address, Health, Side},
+    name::{EndpointName, ShiftId, Version},
+    route::Generation,
+    shift::{Cause, State},
+    store::{Event, Moments, Origin},
+    weight::Share,
+};
+
+pub(super) fn description() -> Value {
+    serde_json::from_str(OPENAPI).unwrap()
+}
+
+/// A schema without its reference.
+fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => {
+            let pointer = reference.strip_prefix('#').unwrap();
+            resolved(root, root.pointer(pointer).unwrap_or_else(|| panic!("{reference} leads nowhere")))
+        }
+        None => schema,
+    }
+}
+
+/// Whether a value fits a schema, as far as names, presence and types go. Keys that the schema does not name never fit.
+fn misfit(root: &Value, schema: &Value, value: &Value, at: &str) -> Option<String> {
+    let schema = resolved(root, schema);
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let misfits: Vec<_> = choices.iter().map(|choice| misfit(root, choice, value, at)).collect();
+        return if misfits.contains(&None) {
+            None
+        } else {
+            Some(format!("{at}: no choice fits: {misfits:?}"))
+        };
+    }
+    if !schema["const"].is_null() {
+        return (schema["const"] != *value).then(|| format!("{at}: not {}", schema["const"]));
+    }
+    if let Some(known) = schema["enum"].as_array()
+        && !known.contains(value)
+    {
+        return Some(format!("{at}: {value} is not one of {known:?}"));
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_u64() => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let allowed: Vec<&str> = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    if !(allowed.contains(&kind) || kind == "integer" && allowed.contains(&"number")) {
+        return Some(format!("{at}: {kind}, not {allowed:?}"));
+    }
+    match value {
+        Value::Array(items) => {
+            items.iter().find_map(|item| misfit(root, &schema["items"], item, &format!("{at}[]")))
+        }
+        Value::Object(map) => object_misfit(root, schema, map, at),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn object_misfit(root: &Value, schema: &Value, map: &Map<String, Value>, at: &str) -> Option<String> {
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    if let Some(missing) = required.into_iter().find(|key| !map.contains_key(*key)) {
+        return Some(format!("{at}.{missing}: missing"));
+    }
+    map.iter().find_map(|(key, value)| {
+        let at = format!("{at}.{key}");
+        let property = &schema["properties"][key];
+        let others = &schema["additionalProperties"];
+        match (property.is_null(), others.is_object()) {
+            (false, _) => misfit(root, property, value, &at),
+            (true, true) => misfit(root, others, value, &at),
+            (true, false) => Some(format!("{at}: not described")),
+        }
+    })
+}
+
+#[track_caller]
+fn fits(name: &str, value: &impl Serialize) {
+    let root = description();
+    let value = serde_json::to_value(value).unwrap();
+    assert_eq!(misfit(&root, &root["components"]["schemas"][name], &value, name), None);
+}
+
+/// The same, and the value has every property that the schema has.
+#[track_caller]
+fn fits_in_full(name: &str, value: &impl Serialize) {
+    fits(name, value);
+    let (root, value) = (description(), serde_json::to_value(value).unwrap());
+    let described: BTreeSet<&String> =
+        root["components"]["schemas"][name]["properties"].as_object().unwrap().keys().collect();
+    assert_eq!(described, value.as_object().unwrap().keys().collect(), "{name}");
+}
+
+fn window() -> TrafficWindow {
+    let some = Some(Duration::from_millis(5));
+    TrafficWindow {
+        span: Duration::from_secs(10),
+        requests: 5,
+        rate: 0.5,
+        error_rate: 0.0,
+        p50: some,
+        p99: some,
+        first_byte_p50: some,
+        first_byte_p99: some,
+    }
+}
+
+fn endpoint() -> wire::Endpoint {
+    let fleet = |side, version| FleetView {
+        side,
+        version: Version::parse(version).unwrap(),
+        instances: vec![InstanceView {
+            address: Address::parse("127.0.0.1:9001").unwrap(),
+            health: Health::Healthy,
+            in_flight: 1,
+        }],
+        traffic: Traffic::default(),
+        recent: window(),
+    };
+    represent::endpoint(EndpointView {
+        declared: endpoint_spec(),
+        origin: Origin::Api,
+        blue: fleet(Side::Blue, "v1"),
+        green: Some(fleet(Side::Green, "v2")),
+        share: Share::NONE,
+        generation: Generation(3),
+        running_shift: Some(ShiftId::parse("chat-7").unwrap()),
+    })
+}
+
+fn endpoint_spec() -> EndpointSpec {
+    let document = json!({
+        "match": {"host": "*.example.org", "path_prefix": "/v1/", "header": {"name": "x-model", "value": "chat"}},
+        "blue": {"version": "v1", "instances": ["127.0.0.1:9001"]},
+        "health": {"path": "/health"},
+    });
+    EndpointSpec::from_json(&EndpointName::parse("chat").unwrap(), &document).unwrap()
+}
+
+/// A shift of which everything is known.
+fn shift() -> wire::Shift {
+    let cause = Cause::Alarm { name: "error_rate".to_owned(), evidence: String::new() };
+    let at = Some(fixture::NOW);
+    let view = ShiftView {
+        moments: Moments {
+            breach_at: at,
+            decided_at: at,
+            published_at: at,
+            last_green_dispatch_at: at,
+            drained_at: at,
+            ended_at: at,
+        },
+        decision: Some(Duration::from_millis(3)),
+        publish_to_last_green_dispatch: Some(Duration::ZERO),
+        green_responses_to_decision: Some(41),
+        green_in_flight_at_decision: Some(3),
+        green_recent: window(),
+        transitions: vec![fixture::transition("rolling_back", "alarm", "guard error_rate")],
+        ..fixture::view(State::RolledBack { cause })
+    };
+    represent::shift(view, Execution::Real, fixture::NOW)
+}
+
+#[test]
+fn every_representation_is_described_property_by_property() {
+    let (endpoint, shift) = (endpoint(), shift());
+    fits_in_full("Endpoint", &endpoint);
+    fits_in_full("Fleet", &endpoint.blue);
+    fits_in_full("Instance", &endpoint.blue.instances[0]);
+    fits_in_full("Traffic", &endpoint.blue.traffic);
+    fits_in_full("Recent", &endpoint.blue.recent);
+    fits_in_full("Endpoints", &wire::Endpoints { endpoints: vec![endpoint] });
+    fits_in_full("Shift", &shift);
+    fits_in_full("Step", &shift.steps[0]);
+    fits_in_full("Cause", shift.cause.as_ref().unwrap());
+    fits_in_full("Alarm", &shift.alarms[1]);
+    fits_in_full("Fleets", &shift.fleets);
+    fits_in_full("ShiftFleet", &shift.fleets.green);
+    fits_in_full("Next", &shift.next);
+    fits_in_full("Transition", &shift.transitions[0]);
+    fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
+    fits_in_full("Reload", &wire::Reload { changes: vec!["endpoint chat: changed".to_owned()] });
+    fits_in_full(
+        "CommandBody",
+        &wire::CommandBody { reason: "slow".to_owned(), actor: Some("anna".to_owned()) },
+    );
+    let event = Event {
+        id: 7,
+        at: fixture::NOW,
+        kind: "shift.state".to_owned(),
+        endpoint: Some(EndpointName::parse("chat").unwrap()),
+        shift: Some(ShiftId::parse("chat-7").unwrap()),
+        before: Some("baking".to_owned()),
+        after: Some("promoted".to_owned()),
+        share: Some(Share::ALL),
+        actor: "timer".to_owned(),
+        cause: String::new(),
+    };
+    fits_in_full("Event", &represent::event(event));
+    let key = wire::KeyProblem { key: "green".to_owned(), line: Some(1), message: "is missing".to_owned() };
+    fits_in_full("KeyProblem", &key);
+    let problem =
+        wire::Problem { running_shift: Some("chat-7".to_owned()), problems: vec![key], ..Default::default() };
+    fits_in_full("Problem", &problem);
+}
+
+#[test]
+fn what_is_not_known_yet_is_null_and_described_as_such() {
+    let preparing = fixture::view(State::Preparing { ready_by: crate::time::Moment::from_nanos(1) });
+    let view = ShiftView { step: None, share_got: None, ..preparing };
+    let started = represent::shift(view.clone(), Execution::Real, fixture::NOW);
+    assert_eq!(started.id.as_deref(), Some("chat-7"));
+    fits("Shift", &started);
+    let dry = represent::shift(view, Execution::Dry, fixture::NOW);
+    assert_eq!(dry.id, None);
+    fits("Shift", &dry);
+    fits("Problem", &Fault::from(ControlError::ShuttingDown).document());
+}
+
+#[test]
+fn documents_are_described_for_every_strategy() {
+    fits("EndpointDocument", &endpoint_spec().to_json());
+    for strategy in [
+        json!({"type": "all_at_once", "final_bake": "5m"}),
+        json!({"type": "canary", "share": "5%", "bake": "2m", "final_bake": "5m"}),
+        json!({"type": "linear", "step": "25%", "bake": "2m", "final_bake": "5m"}),
+        json!({"type": "steps", "steps": [{"share": "5%", "bake": "2m", "approval": true}], "final_bake": "5m"}),
+    ] {
+        let mut document = fixture::plan().to_json();
+        document["strategy"] = strategy;
+        fits("Plan", &document);
+        fits("Plan", &PlanSpec::from_json(&document).unwrap().to_json());
+    }
+}
+
+/// Paths of all keys of a schema, list indices left out.
+fn keys(root: &Value, schema: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+    let schema = resolved(root, schema);
+    for choice in schema["oneOf"].as_array().into_iter().flatten() {
+        keys(root, choice, prefix, found);
+    }
+    if schema["items"].is_object() {
+        keys(root, &schema["items"], prefix, found);
+    }
+    for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+        let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        keys(root, property, &path, found);
+        found.insert(path);
+    }
+}
+
+#[test]
+fn the_schemas_of_documents_have_the_keys_that_are_read() {
+    let root = description();
+    let described = |name: &str| {
+        let mut found = BTreeSet::new();
+        keys(&root, &root["components"]["schemas"][name], "", &mut found);
+        found
+    };
+    assert_eq!(described("Plan"), known_plan_keys().into_iter().collect());
+    let endpoint_keys = known_keys().into_iter();
+    let endpoint_keys =
+        endpoint_keys.filter_map(|key| key.strip_prefix("endpoint.").map(str::to_owned)).collect();
+    assert_eq!(described("EndpointDocument"), endpoint_keys);
+}
+
+#[test]
+fn every_component_is_referred_to_and_every_reference_leads_somewhere() {
+    fn references(value: &Value, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(map) => {
+                if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+                    found.insert(reference.to_owned());
+                }
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let root = description();
+    let (mut referred, mut defined) = (BTreeSet::new(), BTreeSet::new());
+    references(&root, &mut referred);
+    for (group, components) in root["components"].as_object().unwrap() {
+        defined.extend(
+            components.as_object().unwrap().keys().map(|name| format!("#/components/{group}/{name}")),
+        );
+    }
+    assert_eq!(referred, defined);
+}
