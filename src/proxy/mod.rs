@@ -1,75 +1,40 @@
 //! The data plane: one worker per core, each with its own listeners, connections and meters.
+//!
+//! The life of a request, each step in the file that knows how:
+//!
+//! 1. A worker accepts the connection, or hands it to a less loaded worker ([`accept`](self)), and speaks HTTP/1 on it
+//!    (`connection`). Everything after that happens on the worker's one thread: no lock is taken and nothing is `Send`.
+//! 2. `gate` refuses a head that two parsers could read differently. `headers` takes out what belongs to one hop.
+//! 3. `lane` finds the endpoint, deals the fleet and picks the instance. From here on an `exchange` stands for the request;
+//!    dropping it counts the outcome, so every dealt request is counted once.
+//! 4. `pool` gives a connection to the instance, `upload` streams the request body into it, `body` streams the response
+//!    back and ends the exchange at the last byte.
+//! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer.
+//!
+//! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it.
+//!
+//! Trailers are not forwarded in either direction and a connection is never upgraded: both need more than HTTP/1 requests and
+//! responses, and a proxy may leave out either (RFC 9110 sections 6.5.1 and 7.8).
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod accept;
+mod answer;
+mod body;
+mod client;
+mod connection;
+mod error;
+mod exchange;
+mod forward;
+mod gate;
+mod headers;
+mod lane;
+mod listener;
+mod plane;
+mod pool;
+mod pulse;
+mod settings;
+mod upload;
+mod worker;
 
-use arc_swap::ArcSwap;
-use tokio::sync::watch;
-
-use crate::{meter::WorkerMeters, route::RouteTable};
-
-/// What the data plane needs from the configuration.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Settings {
-    /// Whether responses carry `x-snapback-fleet`.
-    pub expose_fleet: bool,
-    /// For a client to send a request's head.
-    pub head_timeout: Duration,
-    /// How long an idle client connection is kept.
-    pub keep_alive_timeout: Duration,
-    /// How long an idle upstream connection is kept.
-    pub upstream_idle_timeout: Duration,
-    /// The largest request head.
-    pub head_limit_bytes: usize,
-    /// How many client connections a worker holds at most.
-    pub connections_per_worker: usize,
-    /// After the stop signal, how long running requests may finish.
-    pub drain_timeout: Duration,
-}
-
-/// Listening sockets, bound but not served yet: each worker has one for each address (SO_REUSEPORT).
-#[derive(Debug)]
-pub struct Listeners {}
-
-impl Listeners {
-    /// Binds every address once for each worker. Port 0 takes a free port, the same for all workers.
-    pub fn bind(_addresses: &[SocketAddr], _workers: usize) -> Result<Self, BindError> {
-        todo!()
-    }
-
-    /// The addresses with their real ports.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        todo!()
-    }
-}
-
-/// Why an address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {reason}")]
-pub struct BindError {
-    /// The address.
-    pub address: SocketAddr,
-    /// What the system said, and what would help.
-    pub reason: String,
-}
-
-/// The running workers.
-#[derive(Debug)]
-pub struct DataPlane {}
-
-impl DataPlane {
-    /// Starts the workers. They stop when `shutdown` turns true: no new connections, running requests finish within the drain timeout.
-    pub fn start(
-        _listeners: Listeners,
-        _settings: Settings,
-        _table: Arc<ArcSwap<RouteTable>>,
-        _meters: Arc<[WorkerMeters]>,
-        _shutdown: watch::Receiver<bool>,
-    ) -> std::io::Result<Self> {
-        todo!()
-    }
-
-    /// Waits until every worker has drained. Blocks.
-    pub fn join(self) {
-        todo!()
-    }
-}
+pub use listener::{BindError, Listeners};
+pub use plane::DataPlane;
+pub use settings::Settings;

@@ -1,0 +1,159 @@
+//! The proxy's own answers: RFC 9457 problem documents, from one table. What went wrong inside never reaches a client.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+};
+
+use super::{
+    body::ResponseBody,
+    error::{Failure, FailureSide},
+    headers::Connection,
+};
+
+/// One row of the table.
+struct Row {
+    status: StatusCode,
+    /// The end of the problem's `type`, which programs can match on.
+    name: &'static str,
+    title: &'static str,
+    detail: &'static str,
+}
+
+/// The answer to a request that failed, as a problem document.
+pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<ResponseBody> {
+    let Row { status, name, title, detail } = row(failure);
+    let side = match failure.side() {
+        FailureSide::Downstream => "downstream",
+        FailureSide::Upstream => "upstream",
+        FailureSide::Internal => "internal",
+    };
+    // The table's texts need no escaping, which a test checks.
+    let document = format!(
+        "{{\"type\":\"urn:snapback:{name}\",\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\",\"side\":\"{side}\"}}\n",
+        status.as_u16()
+    );
+    let mut response = Response::new(ResponseBody::Own(Bytes::from(document)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    if connection == Connection::Closed {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn row(failure: &Failure) -> Row {
+    let (status, name, title, detail) = match failure {
+        Failure::BadRequest(defect) => {
+            (StatusCode::BAD_REQUEST, "bad-request", "The request is not valid HTTP", *defect)
+        }
+        Failure::Connect => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "The method is not allowed",
+            "CONNECT asks for a tunnel, and this proxy makes none.",
+        ),
+        Failure::UnknownCoding => (
+            StatusCode::NOT_IMPLEMENTED,
+            "unknown-transfer-coding",
+            "The transfer coding is unknown",
+            "A request body may be chunked; other transfer codings are not understood.",
+        ),
+        Failure::LongTarget => (
+            StatusCode::URI_TOO_LONG,
+            "target-too-long",
+            "The request target is too long",
+            "A path with its query may have 16 KiB.",
+        ),
+        Failure::LargeBody => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body-too-large",
+            "The request body is too large",
+            "The body is larger than this endpoint accepts.",
+        ),
+        Failure::BrokenBody => (
+            StatusCode::BAD_REQUEST,
+            "broken-body",
+            "The request body could not be read",
+            "The body's framing is malformed, or it ended before its end.",
+        ),
+        Failure::StalledBody => (
+            StatusCode::REQUEST_TIMEOUT,
+            "request-timeout",
+            "The request did not arrive in time",
+            "The body stopped flowing for longer than this endpoint waits.",
+        ),
+        Failure::NoMatch => (
+            StatusCode::NOT_FOUND,
+            "no-match",
+            "No endpoint takes this request",
+            "No endpoint's match fits the request's host, path and headers.",
+        ),
+        Failure::NoInstance => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no-instance",
+            "No model server can take this request",
+            "Every instance of the fleet fails its health checks.",
+        ),
+        Failure::Unresolved | Failure::ConnectFailed(_) => (
+            StatusCode::BAD_GATEWAY,
+            "connect-failed",
+            "The model server could not be reached",
+            "No connection could be made.",
+        ),
+        Failure::ConnectTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "connect-timeout",
+            "The model server could not be reached in time",
+            "The connection was not made within this endpoint's connect timeout.",
+        ),
+        Failure::Reset(_) => (
+            StatusCode::BAD_GATEWAY,
+            "upstream-reset",
+            "The model server did not answer",
+            "The connection ended before a response. The request may have been executed.",
+        ),
+        Failure::BadResponse(_) => (
+            StatusCode::BAD_GATEWAY,
+            "bad-response",
+            "The model server's answer is not valid",
+            "The answer was not HTTP, or not an answer to this request.",
+        ),
+        Failure::HeadTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "head-timeout",
+            "The model server did not answer in time",
+            "No response came within this endpoint's head timeout. The request may have been executed.",
+        ),
+        Failure::IdleTimeout => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "idle-timeout",
+            "The model server stopped",
+            "Nothing flowed for longer than this endpoint waits. The request may have been executed.",
+        ),
+        Failure::Truncated(_) => (
+            StatusCode::BAD_GATEWAY,
+            "truncated",
+            "The model server's answer was cut short",
+            "The answer ended before its end. The request has been executed.",
+        ),
+        Failure::Internal(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "The proxy failed",
+            "The request could not be handled. Nothing was sent to a model server.",
+        ),
+    };
+    Row { status, name, title, detail }
+}

@@ -1,0 +1,265 @@
+//! One client connection: what its request is allowed to wait for, and the socket that keeps track of it.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::HeaderValue;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{pulse::Pulse, worker::Worker};
+
+/// After an answer that came before the whole request was read, how long the rest is read and thrown away. Closing at once
+/// would reset the connection and could destroy the answer before the client has read it (RFC 9112 section 9.6). Two
+/// seconds let a client on a slow link see the answer; a client that sends on regardless is cut.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A head larger than this gives its memory back after the request.
+const KEPT_HEAD_BYTES: usize = 4096;
+
+/// One client connection. Shared by its task, its socket and its current request, all on the worker's thread.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) worker: Rc<Worker>,
+    /// The client's address, for `x-forwarded-for`.
+    pub(super) forwarded_for: HeaderValue,
+    pub(super) pulse: Pulse,
+    stage: Cell<Stage>,
+    order: Cell<Order>,
+    at_close: Cell<AtClose>,
+    has_read_request: Cell<bool>,
+    /// The current request's head as it came, with what was read along with it. hyper drops a Content-Length that stands
+    /// beside a Transfer-Encoding, and such requests must be refused, so the head itself is kept until it was looked at.
+    raw_head: RefCell<Vec<u8>>,
+    /// Where the worker's list has this connection.
+    pub(super) place: Cell<usize>,
+}
+
+/// What a connection is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// No byte has come yet.
+    Fresh,
+    /// Between two requests.
+    Idle,
+    /// A part of a head has come.
+    Head,
+    /// A request has come and its response has not been sent yet.
+    Exchange,
+}
+
+/// What the worker wants of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// To go on.
+    Serve,
+    /// To close when no request is running.
+    Drain,
+    /// To close now.
+    Cut,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum AtClose {
+    Nothing,
+    /// The client may still be sending a request that has been answered.
+    Linger,
+    /// Lingering, since [`LINGER`] began.
+    Lingering,
+    /// The response was cut where only a reset tells the client so.
+    Reset,
+}
+
+impl Client {
+    pub(super) fn new(worker: Rc<Worker>, peer: SocketAddr) -> Self {
+        let address = peer.ip().to_canonical().to_string();
+        let client = Self {
+            forwarded_for: HeaderValue::try_from(address).expect("an IP address is visible ASCII"),
+            pulse: Pulse::default(),
+            stage: Cell::new(Stage::Fresh),
+            order: Cell::new(Order::Serve),
+            at_close: Cell::new(AtClose::Nothing),
+            has_read_request: Cell::new(true),
+            raw_head: RefCell::default(),
+            place: Cell::new(0),
+            worker,
+        };
+        client.pulse.expect_within(client.worker.settings.keep_alive_timeout);
+        client
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    pub(super) fn order(&self) -> Order {
+        self.order.get()
+    }
+
+    /// Tells the connection's task what to do next.
+    pub(super) fn command(&self, order: Order) {
+        if self.order.get() != order {
+            self.order.set(order);
+            self.pulse.wake();
+        }
+    }
+
+    /// A head is complete: a request begins. What it may wait for is said when it waits.
+    pub(super) fn begin_exchange(&self, is_read: bool) {
+        self.stage.set(Stage::Exchange);
+        self.has_read_request.set(is_read);
+        self.pulse.expect_within(Duration::MAX);
+    }
+
+    /// The current request's last byte was read.
+    pub(super) fn mark_request_read(&self) {
+        self.has_read_request.set(true);
+    }
+
+    /// Whether the current request was read to its end.
+    pub(super) fn has_read_request(&self) -> bool {
+        self.has_read_request.get()
+    }
+
+    /// The response's last byte was handed over.
+    pub(super) fn end_exchange(&self) {
+        self.stage.set(Stage::Idle);
+        let mut head = self.raw_head.borrow_mut();
+        head.clear();
+        head.shrink_to(KEPT_HEAD_BYTES);
+        drop(head);
+        self.pulse.expect_within(self.worker.settings.keep_alive_timeout);
+    }
+
+    /// Looks at the current request's head as it came. Of a pipelined request, that is one whose head came while another was
+    /// served, nothing is there.
+    pub(super) fn with_raw_head<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
+        look(&self.raw_head.borrow())
+    }
+
+    /// The request was answered before it was read to its end.
+    pub(super) fn linger_at_close(&self) {
+        if self.at_close.get() == AtClose::Nothing {
+            self.at_close.set(AtClose::Linger);
+        }
+    }
+
+    /// The response cannot be completed and its framing would not show it.
+    pub(super) fn reset_at_close(&self) {
+        self.at_close.set(AtClose::Reset);
+    }
+
+    fn heard(&self, bytes: &[u8]) {
+        match self.stage.get() {
+            Stage::Exchange => {}
+            Stage::Head => self.raw_head.borrow_mut().extend_from_slice(bytes),
+            Stage::Fresh | Stage::Idle if bytes.is_empty() => {}
+            Stage::Fresh | Stage::Idle => {
+                self.stage.set(Stage::Head);
+                self.pulse.expect_within(self.worker.settings.head_timeout);
+                self.raw_head.borrow_mut().extend_from_slice(bytes);
+            }
+        }
+    }
+}
+
+/// The connection's socket.
+#[derive(Debug)]
+pub(super) struct ClientSocket {
+    stream: TcpStream,
+    client: Rc<Client>,
+}
+
+impl ClientSocket {
+    pub(super) fn new(stream: TcpStream, client: Rc<Client>) -> Self {
+        Self { stream, client }
+    }
+
+    /// Reads what the client still sends and throws it away, until it has closed its side too.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.client.at_close.replace(AtClose::Lingering) == AtClose::Linger {
+            self.client.pulse.expect_within(LINGER);
+        }
+        let mut waste = [0; 8192];
+        loop {
+            let mut buffer = ReadBuf::new(&mut waste);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.client.heard(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        self.client.pulse.beat();
+        Poll::Ready(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
+        self.client.pulse.beat();
+        Poll::Ready(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.client.at_close.get() {
+            AtClose::Nothing | AtClose::Reset => Pin::new(&mut self.stream).poll_shutdown(context),
+            AtClose::Linger => {
+                ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+                self.poll_linger(context)
+            }
+            AtClose::Lingering => self.poll_linger(context),
+        }
+    }
+}
+
+impl Drop for ClientSocket {
+    fn drop(&mut self) {
+        if self.client.at_close.get() == AtClose::Reset
+            && let Err(error) = self.stream.set_zero_linger()
+        {
+            tracing::debug!(%error, "could not reset a client connection");
+        }
+    }
+}

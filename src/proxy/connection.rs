@@ -1,0 +1,67 @@
+//! A client connection's task: HTTP/1 on its socket, until it is closed, late or told to stop.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+};
+
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::{
+    client::{ClientSocket, Order},
+    forward,
+    worker::Admitted,
+};
+
+/// The smallest read buffer that hyper takes, and the least that makes a big request body move in few system calls.
+const LEAST_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Serves a client until its connection ends.
+pub(super) async fn serve(admitted: Admitted, stream: TcpStream, peer: SocketAddr) {
+    let client = &admitted.client;
+    let socket = TokioIo::new(ClientSocket::new(stream, Rc::clone(client)));
+    let service = service_fn(|request| {
+        let client = Rc::clone(client);
+        async move { Ok::<_, Infallible>(forward::handle(&client, request).await) }
+    });
+    let head_limit = client.worker.settings.head_limit_bytes;
+    // hyper's own head timeout would arm a timer for each request; the pulse stands in for it.
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_header_size(head_limit)
+        .max_buf_size(head_limit.max(LEAST_BUFFER_BYTES))
+        .serve_connection(socket, service);
+    let mut connection = pin!(connection);
+    let mut is_told = false;
+    let ended = poll_fn(|context| {
+        client.pulse.listen(context.waker());
+        if client.order() == Order::Cut {
+            return Poll::Ready(Ok(()));
+        }
+        // First let it read what has come already: a request that is there is served, even when draining.
+        let mut poll = connection.as_mut().poll(context);
+        if poll.is_pending() && client.order() == Order::Drain && !is_told {
+            is_told = true;
+            connection.as_mut().graceful_shutdown();
+            poll = connection.as_mut().poll(context);
+        }
+        // Whoever could do better than closing has seen by now that the connection is late, and started a new wait.
+        if poll.is_pending() && client.pulse.is_late() {
+            return Poll::Ready(Ok(()));
+        }
+        poll
+    })
+    .await;
+    if let Err(error) = ended {
+        if error.is_parse() {
+            client.worker.meters().rejected.up();
+        }
+        tracing::debug!(%error, %peer, "a client connection ended");
+    }
+}

@@ -1,0 +1,123 @@
+//! What can go wrong with a request, on which side, and whether it may be tried again.
+
+use std::io;
+
+use crate::meter::{FailureKind, Verdict};
+
+/// Where a failure arose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FailureSide {
+    /// The client's side.
+    Downstream,
+    /// The model server's side.
+    Upstream,
+    /// The proxy itself.
+    Internal,
+}
+
+/// Why a request got no complete answer from an instance. Each message prints its own level only.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The request's head could be read in two ways, or is not HTTP. Nothing was sent upstream.
+    #[error("downstream: refused the request's head: {0}")]
+    BadRequest(&'static str),
+    /// The proxy does not tunnel. Nothing was sent upstream.
+    #[error("downstream: refused the method CONNECT")]
+    Connect,
+    /// A transfer coding other than chunked. Nothing was sent upstream.
+    #[error("downstream: refused an unknown transfer coding")]
+    UnknownCoding,
+    /// The request target is too long. Nothing was sent upstream.
+    #[error("downstream: refused a request target that is too long")]
+    LongTarget,
+    /// The request body is larger than the endpoint allows; if it did not say so, a part was sent upstream.
+    #[error("downstream: the request body is larger than the endpoint's limit")]
+    LargeBody,
+    /// The request body is malformed or ended early; a part was sent upstream.
+    #[error("downstream: could not read the request body")]
+    BrokenBody,
+    /// The client stopped sending its request body; a part was sent upstream.
+    #[error("downstream: the client stopped sending the request body")]
+    StalledBody,
+    /// No endpoint's rule fits. Nothing was sent upstream.
+    #[error("downstream: no endpoint takes the request")]
+    NoMatch,
+    /// No instance of the fleet can serve. Nothing was sent upstream.
+    #[error("upstream: no instance of the fleet can take the request")]
+    NoInstance,
+    /// The instance's host name has no address yet. Nothing was sent upstream.
+    #[error("upstream: the instance's host name is not resolved")]
+    Unresolved,
+    /// The connection was refused or is impossible. Nothing was sent upstream.
+    #[error("upstream: could not connect to the instance")]
+    ConnectFailed(#[source] io::Error),
+    /// The connection was not made in time. Nothing was sent upstream.
+    #[error("upstream: connecting to the instance took too long")]
+    ConnectTimeout,
+    /// The connection ended before the response's head. The instance may have executed the request.
+    #[error("upstream: the connection ended before a response")]
+    Reset(#[source] hyper::Error),
+    /// The response's head is not HTTP, or not an answer to what was asked. The instance has executed the request.
+    #[error("upstream: refused the response: {0}")]
+    BadResponse(&'static str),
+    /// No response head in time. The instance may be executing the request.
+    #[error("upstream: no response head in time")]
+    HeadTimeout,
+    /// The instance stopped reading the request or sending the response. It may be executing the request.
+    #[error("upstream: the instance stopped reading or sending")]
+    IdleTimeout,
+    /// The response ended before its end.
+    #[error("upstream: the response body was cut short")]
+    Truncated(#[source] hyper::Error),
+    /// The HTTP library refused a new connection.
+    #[error("internal: could not speak HTTP on a new connection")]
+    Internal(#[source] hyper::Error),
+}
+
+impl Failure {
+    /// Where it arose.
+    pub(super) fn side(&self) -> FailureSide {
+        match self {
+            Self::BadRequest(_)
+            | Self::Connect
+            | Self::UnknownCoding
+            | Self::LongTarget
+            | Self::LargeBody
+            | Self::BrokenBody
+            | Self::StalledBody
+            | Self::NoMatch => FailureSide::Downstream,
+            Self::NoInstance
+            | Self::Unresolved
+            | Self::ConnectFailed(_)
+            | Self::ConnectTimeout
+            | Self::Reset(_)
+            | Self::BadResponse(_)
+            | Self::HeadTimeout
+            | Self::IdleTimeout
+            | Self::Truncated(_) => FailureSide::Upstream,
+            Self::Internal(_) => FailureSide::Internal,
+        }
+    }
+
+    /// What it says about the fleet that the request was dealt to. What the client or the proxy did counts for nobody.
+    pub(super) fn verdict(&self) -> Verdict {
+        Verdict::Failure(match self {
+            Self::BadRequest(_)
+            | Self::Connect
+            | Self::UnknownCoding
+            | Self::LongTarget
+            | Self::LargeBody
+            | Self::BrokenBody
+            | Self::StalledBody
+            | Self::NoMatch
+            | Self::Internal(_) => return Verdict::ClientGone,
+            Self::NoInstance => FailureKind::NoInstance,
+            Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => FailureKind::ConnectFailed,
+            Self::Reset(_) => FailureKind::Reset,
+            Self::BadResponse(_) => FailureKind::BadResponse,
+            Self::HeadTimeout => FailureKind::HeadTimeout,
+            Self::IdleTimeout => FailureKind::IdleTimeout,
+            Self::Truncated(_) => FailureKind::Truncated,
+        })
+    }
+}

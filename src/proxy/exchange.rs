@@ -1,0 +1,166 @@
+//! One dealt request, from its draw to its outcome.
+
+use std::rc::Rc;
+
+use super::{error::Failure, lane::RouteView, pool::Upstream, upload::RequestBody, worker::Worker};
+use crate::{
+    clock,
+    fleet::Side,
+    meter::{Outcome, Shard, Stamp, Verdict},
+    time::Moment,
+};
+
+/// One dealt request. Making it counts the request as dealt and as in flight; dropping it settles it. So every dealt request is
+/// settled exactly once, whatever path it takes: what nobody gave a verdict on is a request whose client went away,
+/// since only that ends a request from outside.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    worker: Rc<Worker>,
+    view: Rc<RouteView>,
+    side: Side,
+    stamp: Stamp,
+    upstream: Option<Rc<Upstream>>,
+    request_body: Option<Rc<RequestBody>>,
+    dispatched_at: Moment,
+    answered: Option<Answered>,
+    bytes_out: u64,
+    ended_at: Option<Moment>,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    status: u16,
+    at: Moment,
+}
+
+impl Exchange {
+    /// Deals a request to a fleet and picks the instance.
+    pub(super) fn begin(
+        worker: &Rc<Worker>,
+        (view, side): (Rc<RouteView>, Side),
+        request_body: Option<Rc<RequestBody>>,
+    ) -> Self {
+        let dispatched_at = clock::now();
+        let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
+        view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
+        let upstream = view.pick(side, &mut *worker.rng()).map(Rc::clone);
+        if let Some(upstream) = &upstream {
+            upstream.instance.begin(worker.number);
+        }
+        Self {
+            worker: Rc::clone(worker),
+            view,
+            side,
+            stamp,
+            upstream,
+            request_body,
+            dispatched_at,
+            answered: None,
+            bytes_out: 0,
+            ended_at: None,
+            verdict: Verdict::ClientGone,
+        }
+    }
+
+    /// The fleet that the request was dealt to.
+    pub(super) fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The instance that takes the request, if one can.
+    pub(super) fn upstream(&self) -> Option<&Rc<Upstream>> {
+        self.upstream.as_ref()
+    }
+
+    /// The client's body, if the request has one.
+    pub(super) fn request_body(&self) -> Option<&Rc<RequestBody>> {
+        self.request_body.as_ref()
+    }
+
+    pub(super) fn dispatched_at(&self) -> Moment {
+        self.dispatched_at
+    }
+
+    /// The request is sent a second time.
+    pub(super) fn count_retry(&self) {
+        self.shard().retried();
+    }
+
+    /// The response's head came.
+    pub(super) fn answered(&mut self, status: u16) {
+        self.answered = Some(Answered { status, at: clock::now() });
+    }
+
+    /// A part of the response body went downstream.
+    pub(super) fn passed(&mut self, bytes: usize) {
+        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// Ends the exchange with a failure.
+    pub(super) fn settle_failed(mut self, failure: &Failure) {
+        self.stop_request();
+        self.verdict = failure.verdict();
+    }
+
+    /// Ends the exchange with the verdict that its status deserves, and says when it ended.
+    pub(super) fn settle_complete(mut self, end: End) -> Moment {
+        self.stop_request();
+        let now = match (end, self.answered) {
+            (End::WithHead, Some(Answered { at, .. })) => at,
+            (End::Now, _) | (End::WithHead, None) => clock::now(),
+        };
+        self.ended_at = Some(now);
+        if let Some(Answered { status, .. }) = self.answered {
+            self.verdict = Verdict::of_status(status);
+        }
+        now
+    }
+
+    fn stop_request(&self) {
+        if let Some(body) = &self.request_body {
+            body.stop();
+        }
+    }
+
+    fn shard(&self) -> &Shard {
+        self.view.fleet(self.side).meters.shard(self.worker.number)
+    }
+
+    fn outcome(&self, ended_at: Moment) -> Outcome {
+        Outcome {
+            verdict: self.verdict,
+            status: self.answered.map(|answered| answered.status),
+            first_byte: self.answered.map(|answered| answered.at.since(self.dispatched_at)),
+            duration: ended_at.since(self.dispatched_at),
+            bytes_in: self.request_body.as_ref().map_or(0, |body| body.passed_bytes()),
+            bytes_out: self.bytes_out,
+        }
+    }
+}
+
+/// When a complete response ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// With its head: nothing was waited for in between, so the clock need not be read again.
+    WithHead,
+    /// Now.
+    Now,
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let ended_at = self.ended_at.unwrap_or_else(clock::now);
+        let outcome = self.outcome(ended_at);
+        let watch = self.view.route.watch.as_deref();
+        self.shard().settled(self.stamp, watch, &outcome);
+        if let Some(upstream) = &self.upstream {
+            upstream.instance.end(self.worker.number);
+        }
+        if let (Side::Green, Some(watch)) = (self.side, watch)
+            && watch.is_against(&outcome)
+        {
+            watch.ring(ended_at);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Handling a request: one function whose lines are its life.
+
+use std::{error::Error, rc::Rc};
+
+use http::{
+    HeaderMap, Request, Response, Version,
+    header::{CONTENT_LENGTH, HOST},
+    request,
+};
+use hyper::{body::Incoming, client::conn::TrySendError};
+
+use super::{
+    answer,
+    body::ResponseBody,
+    client::Client,
+    error::Failure,
+    exchange::Exchange,
+    gate,
+    headers::{self, Connection, HasBody},
+    pool::{Lease, Upstream},
+    pulse::{Late, unless_late},
+    upload::{Progress, RequestBody, Upload, UploadError},
+};
+use crate::route::{Limits, RequestKey};
+
+/// Answers a request: with an instance's response, or with a problem.
+pub(super) async fn handle(client: &Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+    client.begin_exchange(hyper::body::Body::is_end_stream(request.body()));
+    match forward(client, request).await {
+        Ok(response) => response,
+        Err(refused) => {
+            let meters = client.worker.meters();
+            if let Failure::NoMatch = refused {
+                meters.unmatched.up()
+            } else {
+                meters.rejected.up()
+            }
+            answer(client, &refused)
+        }
+    }
+}
+
+/// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
+async fn forward(client: &Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
+    let (mut head, incoming) = request.into_parts();
+    gate::admit(&mut head, client)?;
+    let dealt = client.worker.deal(&key(&head)).ok_or(Failure::NoMatch)?;
+    let limits = dealt.0.route.limits;
+    check_length(&head.headers, &limits)?;
+    let body = RequestBody::new(client, limits, incoming);
+    let version = head.version;
+    let mut exchange = Exchange::begin(&client.worker, dealt, body);
+    let side = exchange.side();
+    let reached = match reach(client, &exchange, head, &limits).await {
+        Ok((response, lease)) => {
+            exchange.answered(response.status().as_u16());
+            gate::check_response(&response).map(|()| (response, lease))
+        }
+        Err(failure) => Err(failure),
+    };
+    let mut response = match reached {
+        Ok((response, lease)) => {
+            client.pulse.expect_within(limits.idle_timeout);
+            deliver(client, exchange, response, lease, version)
+        }
+        Err(failure) => {
+            tracing::debug!(error = &failure as &dyn Error, %side, "a request failed");
+            exchange.settle_failed(&failure);
+            answer(client, &failure)
+        }
+    };
+    if client.worker.settings.expose_fleet {
+        headers::expose_fleet(response.headers_mut(), side);
+    }
+    Ok(response)
+}
+
+/// What the request is matched by. The gate has made sure that there is at most one host.
+fn key(head: &request::Parts) -> RequestKey<'_> {
+    let authority = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let host = authority.map(|authority| {
+        let end = match authority.find(']') {
+            Some(bracket) => bracket + 1,
+            None => authority.find(':').unwrap_or(authority.len()),
+        };
+        authority.get(..end).unwrap_or(authority)
+    });
+    RequestKey { host, path: head.uri.path(), headers: &head.headers }
+}
+
+/// A body that says it is too large is refused before any of it is read.
+fn check_length(headers: &HeaderMap, limits: &Limits) -> Result<(), Failure> {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limits.body_limit_bytes) {
+        return Err(Failure::LargeBody);
+    }
+    Ok(())
+}
+
+/// Sends the request to its instance and waits for the response's head.
+///
+/// A reused connection may have been closed by the instance at the same moment, which shows only once the request is under
+/// way. Then the request is sent once more, on a fresh connection: always when none of it was written, else when no byte
+/// of a response came and the body can be replayed.
+async fn reach(
+    client: &Client,
+    exchange: &Exchange,
+    mut head: request::Parts,
+    limits: &Limits,
+) -> Result<(Response<Incoming>, Lease), Failure> {
+    let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
+    let body = exchange.request_body();
+    let has_body = if body.is_some() { HasBody::Yes } else { HasBody::No };
+    let instance = upstream.instance.address().as_str();
+    headers::to_upstream(&mut head, &client.forwarded_for, has_body, instance, &mut *client.worker.rng());
+
+    let idle_timeout = client.worker.settings.upstream_idle_timeout;
+    let mut lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
+        Some(lease) => lease,
+        None => connect(client, upstream, limits).await?,
+    };
+    let spare = lease.is_reused().then(|| head.clone());
+    client.pulse.expect_within(if body.is_some() { limits.idle_timeout } else { limits.head_timeout });
+    let request = Request::from_parts(head, Upload::new(body.cloned()));
+    let mut lost = match send(client, &mut lease, request, body).await? {
+        Ok(response) => return Ok((response, lease)),
+        Err(lost) => lost,
+    };
+
+    let again = match (lost.take_message(), spare) {
+        (Some(unsent), _) => unsent,
+        (None, Some(head)) if !lease.has_heard() && body.is_none_or(|body| body.can_replay()) => {
+            Request::from_parts(head, Upload::new(body.cloned()))
+        }
+        (None, _) => return Err(explain(lost.into_error(), body)),
+    };
+    if body.is_some_and(|body| matches!(body.progress(), Progress::Stopped(_))) {
+        return Err(explain(lost.into_error(), body));
+    }
+    exchange.count_retry();
+    lease = connect(client, upstream, limits).await?;
+    match send(client, &mut lease, again, body).await? {
+        Ok(response) => Ok((response, lease)),
+        Err(lost) => Err(explain(lost.into_error(), body)),
+    }
+}
+
+async fn connect(client: &Client, upstream: &Rc<Upstream>, limits: &Limits) -> Result<Lease, Failure> {
+    client.worker.meters().upstream_connects.up();
+    upstream.connect(limits.connect_timeout).await
+}
+
+type Lost = TrySendError<Request<Upload>>;
+
+/// One try. The outer error is final, the inner one is a lost connection.
+async fn send(
+    client: &Client,
+    lease: &mut Lease,
+    request: Request<Upload>,
+    body: Option<&Rc<RequestBody>>,
+) -> Result<Result<Response<Incoming>, Lost>, Failure> {
+    let sent = lease.sender().try_send_request(request);
+    match unless_late(&client.pulse, sent).await {
+        Ok(ended) => Ok(ended),
+        Err(Late) => Err(match body.map(|body| body.progress()) {
+            None | Some(Progress::Complete) => Failure::HeadTimeout,
+            Some(Progress::ClientIsDue) => Failure::StalledBody,
+            Some(Progress::InstanceIsDue | Progress::Stopped(_)) => Failure::IdleTimeout,
+        }),
+    }
+}
+
+/// Why a try ended without a response: it may be the client's body that broke the connection to the instance.
+fn explain(error: hyper::Error, body: Option<&Rc<RequestBody>>) -> Failure {
+    match body.map(|body| body.progress()) {
+        Some(Progress::Stopped(UploadError::TooLarge)) => Failure::LargeBody,
+        Some(Progress::Stopped(UploadError::Broken)) => Failure::BrokenBody,
+        _ if error.is_parse() => Failure::BadResponse("it is not HTTP"),
+        _ => Failure::Reset(error),
+    }
+}
+
+/// Passes a response on. Its body ends the exchange.
+fn deliver(
+    client: &Rc<Client>,
+    exchange: Exchange,
+    response: Response<Incoming>,
+    lease: Lease,
+    version: Version,
+) -> Response<ResponseBody> {
+    if let Some(body) = exchange.request_body() {
+        body.mark_answered();
+    }
+    let (mut head, incoming) = response.into_parts();
+    headers::to_downstream(&mut head, after_response(client));
+    // What HTTP/1.0 gets without a length ends where the connection ends.
+    let is_close_delimited = version == Version::HTTP_10 && !head.headers.contains_key(CONTENT_LENGTH);
+    let body = ResponseBody::stream(client, incoming, exchange, lease, is_close_delimited);
+    Response::from_parts(head, body)
+}
+
+fn answer(client: &Client, failure: &Failure) -> Response<ResponseBody> {
+    let connection = match failure {
+        // Where the head was not understood, nobody knows where the next one begins.
+        Failure::BadRequest(_) | Failure::UnknownCoding => Connection::Closed,
+        _ => after_response(client),
+    };
+    let response = answer::problem(failure, connection);
+    client.end_exchange();
+    response
+}
+
+/// A request that was answered before it was read to its end leaves bytes on the connection that are no request.
+fn after_response(client: &Client) -> Connection {
+    if client.has_read_request() {
+        Connection::Kept
+    } else {
+        client.linger_at_close();
+        Connection::Closed
+    }
+}

@@ -1,0 +1,183 @@
+//! The strict gate: heads that two parsers could read differently go no further.
+//!
+//! hyper has parsed the head before it comes here, and refuses bare line feeds, folded lines, and differing lengths. What it
+//! lets through, or repairs, is refused here: a proxy that passes on what it only half understood is what request smuggling
+//! is made of (RFC 9112 section 11.2).
+
+use http::{
+    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    request,
+    uri::PathAndQuery,
+};
+
+use super::{client::Client, error::Failure};
+
+/// Longer request targets are refused. Four times what browsers and load balancers commonly take, half of what hyper does.
+const TARGET_LIMIT_BYTES: usize = 16 * 1024;
+
+/// Lets a request's head in, brings its target to origin form, and says how its body is framed.
+pub(super) fn admit(head: &mut request::Parts, client: &Client) -> Result<(), Failure> {
+    if head.method == Method::CONNECT {
+        return Err(Failure::Connect);
+    }
+    check_host(head)?;
+    bring_to_origin_form(head)?;
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        check_coding(&head.headers)?;
+        if client.with_raw_head(declares_length) {
+            return Err(Failure::BadRequest("it has both a Content-Length and a Transfer-Encoding"));
+        }
+    }
+    Ok(())
+}
+
+/// Exactly one Host (RFC 9112 section 3.2); HTTP/1.0 may leave it out.
+fn check_host(head: &request::Parts) -> Result<(), Failure> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if is_authority(host.as_bytes()) => Ok(()),
+        (Some(_), None) => Err(Failure::BadRequest("its Host is not a host with an optional port")),
+        (None, _) if head.version == Version::HTTP_10 => Ok(()),
+        (None, _) => Err(Failure::BadRequest("it has no Host")),
+        (Some(_), Some(_)) => Err(Failure::BadRequest("it has more than one Host")),
+    }
+}
+
+/// Of an absolute target the authority wins over the Host (RFC 9112 section 3.2.2), and only path and query go on.
+fn bring_to_origin_form(head: &mut request::Parts) -> Result<(), Failure> {
+    let length = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if length > TARGET_LIMIT_BYTES {
+        return Err(Failure::LongTarget);
+    }
+    if head.uri.authority().is_none() {
+        return match head.uri.path().as_bytes() {
+            [b'/', ..] => Ok(()),
+            b"*" if head.method == Method::OPTIONS => Ok(()),
+            _ => Err(Failure::BadRequest("its target is neither a path nor an absolute URI")),
+        };
+    }
+    let uri = std::mem::take(&mut head.uri).into_parts();
+    let (Some("http" | "https"), Some(authority)) =
+        (uri.scheme.as_ref().map(|scheme| scheme.as_str()), uri.authority)
+    else {
+        return Err(Failure::BadRequest("its target is neither a path nor an http or https URI"));
+    };
+    if !is_authority(authority.as_str().as_bytes()) {
+        return Err(Failure::BadRequest("its target's authority is not a host with an optional port"));
+    }
+    let host = HeaderValue::from_str(authority.as_str())
+        .map_err(|_| Failure::BadRequest("its target's authority is not a host with an optional port"))?;
+    head.headers.insert(HOST, host);
+    head.uri = Uri::from(uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    Ok(())
+}
+
+/// `host` or `host:port`: letters, digits, `-._~%`, or an address in brackets. Stricter than RFC 3986, whose sub-delims no
+/// host name has, and which parsers split at.
+fn is_authority(text: &[u8]) -> bool {
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(byte);
+    let is_ipv6 = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+    let (host_length, host_fits) = match text {
+        [b'[', rest @ ..] => {
+            let length = rest.iter().take_while(|byte| is_ipv6(byte)).count();
+            (length + 2, length >= 2 && rest.get(length) == Some(&b']'))
+        }
+        _ => {
+            let length = text.iter().take_while(|byte| is_name(byte)).count();
+            (length, length > 0)
+        }
+    };
+    let port_fits = match text.get(host_length..) {
+        Some([]) => true,
+        Some([b':', port @ ..]) => port.len() <= 5 && port.iter().all(u8::is_ascii_digit),
+        Some(_) | None => false,
+    };
+    host_fits && port_fits
+}
+
+/// Exactly one Transfer-Encoding that is exactly `chunked`.
+fn check_coding(headers: &HeaderMap) -> Result<(), Failure> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if is_chunked(coding) => Ok(()),
+        (Some(coding), None) if is_token(coding.as_bytes()) => Err(Failure::UnknownCoding),
+        _ => Err(Failure::BadRequest("its Transfer-Encoding is not exactly \"chunked\"")),
+    }
+}
+
+fn is_chunked(coding: &HeaderValue) -> bool {
+    coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+}
+
+fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
+}
+
+/// Whether a raw head has a line for Content-Length, whatever became of it.
+fn declares_length(raw_head: &[u8]) -> bool {
+    let start = raw_head.iter().take_while(|byte| b"\r\n".contains(byte)).count();
+    let lines = raw_head.get(start..).unwrap_or_default().split(|byte| *byte == b'\n');
+    lines
+        .take_while(|line| !matches!(line, [] | [b'\r']))
+        .filter_map(|line| line.split(|byte| *byte == b':').next())
+        .any(|name| name.eq_ignore_ascii_case(b"content-length"))
+}
+
+/// Lets a response's head through: a status that HTTP/1 knows as final, and at most one length, or chunks, not both.
+pub(super) fn check_response<B>(response: &Response<B>) -> Result<(), Failure> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Failure::BadResponse("it switches protocols unasked"));
+    }
+    if !(200..=599).contains(&response.status().as_u16()) {
+        return Err(Failure::BadResponse("its status is not a final one from 200 to 599"));
+    }
+    let mut lengths = response.headers().get_all(CONTENT_LENGTH).iter();
+    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
+    let is_clear = match (lengths.next(), codings.next()) {
+        (None, None) => true,
+        (Some(length), None) => lengths.next().is_none() && is_number(length),
+        (None, Some(coding)) => codings.next().is_none() && is_chunked(coding),
+        (Some(_), Some(_)) => false,
+    };
+    if is_clear { Ok(()) } else { Err(Failure::BadResponse("its length can be read in more than one way")) }
+}
+
+fn is_number(length: &HeaderValue) -> bool {
+    (1..=19).contains(&length.len()) && length.as_bytes().iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_is_a_host_with_an_optional_port() {
+        for good in ["a", "a.b-c:80", "127.0.0.1:9", "[::1]", "[::1]:8080", "a:", "ex%61mple"] {
+            assert!(is_authority(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "", ":80", "a b", "a/b", "a@b", "a,b", "a:b", "a:123456", "[::1", "[]", "[::1]x", "a?b", "a^b",
+            "\u{e9}",
+        ] {
+            assert!(!is_authority(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_dropped_content_length_is_found_in_the_head_and_only_there() {
+        for declared in [
+            "POST / HTTP/1.1\r\nhost: a\r\nContent-Length: 4\r\ntransfer-encoding: chunked\r\n\r\n",
+            "\r\nPOST / HTTP/1.1\ncontent-LENGTH:4\n\n",
+        ] {
+            assert!(declares_length(declared.as_bytes()), "{declared}");
+        }
+        for free in [
+            "POST / HTTP/1.1\r\nhost: a\r\n\r\ncontent-length: 4\r\n",
+            "POST /content-length: HTTP/1.1\r\nx: content-length\r\n\r\n",
+            "",
+        ] {
+            assert!(!declares_length(free.as_bytes()), "{free}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What is taken out of a head and put into it on its way through.
+//!
+//! One pass over the names finds what needs an edit; most heads need few. Headers that concern one hop (RFC 9110 section 7.6.1)
+//! go, in both directions, and so does what `Connection` names, except what the proxy itself relies on: a client must not
+//! be able to remove its own address. What the proxy states about a client replaces what the client states.
+//! `x-snapback-` is the proxy's own and never passes.
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Version,
+    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    request, response,
+};
+use rand::Rng;
+
+use crate::fleet::Side;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_HOST: &str = "x-forwarded-host";
+const REQUEST_ID: &str = "x-request-id";
+const OWN_PREFIX: &str = "x-snapback-";
+
+/// Says which fleet answered, where the config asks for it.
+const FLEET: &str = "x-snapback-fleet";
+
+/// Headers that end here. Framing is written anew by the other side's encoder, `Expect` is answered by the proxy, and
+/// `Forwarded` would be a second voice beside the `X-Forwarded-` headers.
+const SINGLE_HOP: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "expect",
+    "forwarded",
+];
+
+/// The place of `connection` in [`SINGLE_HOP`].
+const CONNECTION_BIT: u16 = 1;
+
+/// Headers that `Connection` cannot remove.
+const PROTECTED: [&str; 9] = [
+    "host",
+    "content-length",
+    "authorization",
+    "cookie",
+    "set-cookie",
+    FORWARDED_FOR,
+    FORWARDED_PROTO,
+    FORWARDED_HOST,
+    REQUEST_ID,
+];
+
+/// Whether a request comes with a body.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum HasBody {
+    Yes,
+    No,
+}
+
+/// Whether the client's connection is kept after a response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Connection {
+    Kept,
+    Closed,
+}
+
+/// Edits a request's head for the instance. `instance` names the host when the client, speaking HTTP/1.0, did not.
+pub(super) fn to_upstream(
+    head: &mut request::Parts,
+    forwarded_for: &HeaderValue,
+    has_body: HasBody,
+    instance: &str,
+    rng: &mut impl Rng,
+) {
+    let headers = &mut head.headers;
+    strip(headers);
+    match headers.get(HOST).cloned() {
+        Some(host) => {
+            headers.insert(FORWARDED_HOST, host);
+        }
+        None => {
+            headers.remove(FORWARDED_HOST);
+            if let Ok(instance) = HeaderValue::from_str(instance) {
+                headers.insert(HOST, instance);
+            }
+        }
+    }
+    headers.insert(FORWARDED_FOR, forwarded_for.clone());
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if !headers.contains_key(REQUEST_ID) {
+        headers.insert(REQUEST_ID, new_request_id(rng));
+    }
+    // A body of unknown length is chunked, said here: hyper would drop the body of a GET that does not say so.
+    if has_body == HasBody::Yes && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    head.version = Version::HTTP_11;
+}
+
+/// Edits a response's head for the client.
+pub(super) fn to_downstream(head: &mut response::Parts, connection: Connection) {
+    strip(&mut head.headers);
+    if connection == Connection::Closed {
+        head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    // hyper writes the version that the client speaks.
+    head.version = Version::HTTP_11;
+}
+
+/// Says which fleet the request was dealt to.
+pub(super) fn expose_fleet(headers: &mut HeaderMap, side: Side) {
+    headers.insert(FLEET, HeaderValue::from_static(side.as_str()));
+}
+
+fn strip(headers: &mut HeaderMap) {
+    let mut found: u16 = 0;
+    let mut others = Vec::new();
+    for name in headers.keys() {
+        match SINGLE_HOP.iter().position(|single| *single == name.as_str()) {
+            Some(place) => found |= 1 << place,
+            None if is_own(name.as_str()) => others.push(name.clone()),
+            None => {}
+        }
+    }
+    if found & CONNECTION_BIT != 0 {
+        others.extend(headers.get_all(CONNECTION).iter().flat_map(named));
+    }
+    for (place, name) in SINGLE_HOP.iter().enumerate() {
+        if found & (1 << place) != 0 {
+            headers.remove(*name);
+        }
+    }
+    for name in others {
+        headers.remove(name);
+    }
+}
+
+/// The headers that a `Connection` line takes with it.
+fn named(line: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+    let names = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+    names
+        .filter(|name| !name.eq_ignore_ascii_case(b"close") && !name.eq_ignore_ascii_case(b"keep-alive"))
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .filter(|name| !PROTECTED.contains(&name.as_str()))
+}
+
+/// Whether a header is the proxy's own to write, or would be taken for one of those by a server that does not tell `_` from `-`
+/// (CGI, WSGI), which is how such headers are forged.
+fn is_own(name: &str) -> bool {
+    if name.starts_with(OWN_PREFIX) {
+        return true;
+    }
+    name.contains('_') && {
+        let name = name.replace('_', "-");
+        let name = name.as_str();
+        name.starts_with(OWN_PREFIX) || SINGLE_HOP.contains(&name) || PROTECTED.contains(&name)
+    }
+}
+
+/// 128 random bits in hexadecimal digits, as nginx and W3C trace ids have them.
+fn new_request_id(rng: &mut impl Rng) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
+    for (place, byte) in (0..).zip(&mut text) {
+        let digit = bits >> (4 * place) & 0xf;
+        *byte = usize::try_from(digit).ok().and_then(|digit| DIGITS.get(digit)).copied().unwrap_or(b'0');
+    }
+    HeaderValue::from_bytes(&text).expect("hexadecimal digits are visible ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn forwarded(lines: &[(&str, &str)], has_body: HasBody) -> HeaderMap {
+        let mut request = Request::new(());
+        for (name, value) in lines {
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let (mut head, ()) = request.into_parts();
+        let address = HeaderValue::from_static("192.0.2.7");
+        to_upstream(&mut head, &address, has_body, "instance:1", &mut StdRng::seed_from_u64(1));
+        head.headers
+    }
+
+    #[test]
+    fn what_concerns_one_hop_is_removed_with_what_connection_names() {
+        let headers = forwarded(
+            &[
+                ("host", "a"),
+                ("connection", "keep-alive, X-Private"),
+                ("connection", "x-other,close, authorization, x-forwarded-for, host"),
+                ("x-private", "1"),
+                ("x-other", "1"),
+                ("x-kept", "1"),
+                ("authorization", "token"),
+                ("te", "trailers"),
+                ("upgrade", "h2c"),
+                ("expect", "100-continue"),
+                ("proxy-authorization", "x"),
+                ("keep-alive", "timeout=5"),
+            ],
+            HasBody::No,
+        );
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        let expected = [
+            "authorization",
+            "host",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-kept",
+            "x-request-id",
+        ];
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn forged_statements_about_the_client_are_replaced() {
+        let headers = forwarded(
+            &[
+                ("host", "a:80"),
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-for", "2.2.2.2"),
+                ("x_forwarded_for", "3.3.3.3"),
+                ("x-forwarded-host", "evil"),
+                ("x-forwarded-proto", "https"),
+                ("forwarded", "for=1.1.1.1"),
+                ("x-snapback-fleet", "green"),
+                ("x_snapback_fleet", "green"),
+                ("api_key", "kept"),
+            ],
+            HasBody::No,
+        );
+        assert_eq!(headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>(), ["192.0.2.7"]);
+        assert_eq!(headers[FORWARDED_HOST], "a:80");
+        assert_eq!(headers[FORWARDED_PROTO], "http");
+        assert_eq!(headers["api_key"], "kept");
+        assert_eq!(headers.len(), 6, "{headers:?}");
+    }
+
+    #[test]
+    fn a_request_id_is_passed_or_made() {
+        assert_eq!(forwarded(&[("x-request-id", "mine")], HasBody::No)[REQUEST_ID], "mine");
+        let made = forwarded(&[], HasBody::No)[REQUEST_ID].to_str().unwrap().to_owned();
+        assert_eq!((made.len(), made.bytes().all(|byte| byte.is_ascii_hexdigit())), (32, true), "{made}");
+    }
+
+    #[test]
+    fn framing_is_written_anew_and_an_old_client_gets_a_host() {
+        let headers = forwarded(&[("transfer-encoding", "chunked")], HasBody::No);
+        assert_eq!((headers.get(TRANSFER_ENCODING), headers[HOST].as_bytes()), (None, &b"instance:1"[..]));
+        assert_eq!(forwarded(&[], HasBody::Yes)[TRANSFER_ENCODING], "chunked");
+        assert_eq!(forwarded(&[("content-length", "3")], HasBody::Yes).get(TRANSFER_ENCODING), None);
+    }
+}

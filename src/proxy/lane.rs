@@ -1,0 +1,127 @@
+//! The route table as one worker holds it.
+//!
+//! Tables and what they point to are shared by all workers, and so are their reference counts: cloning an `Arc` for each
+//! request would move its cache line from core to core. A worker therefore wraps what it serves in counts of its own
+//! (`Rc`), once for each new route, next to the endpoint's deck and its connections to the instances.
+
+use std::{collections::HashMap, rc::Rc, sync::Arc};
+
+use rand::Rng;
+
+use super::pool::Upstream;
+use crate::{
+    fleet::{Instance, Side},
+    route::{self, Deck, EndpointRoute, FleetRoute, RouteTable},
+};
+
+/// An endpoint at a moment, for one worker. A request keeps it to its end.
+#[derive(Debug)]
+pub(super) struct RouteView {
+    pub(super) route: Arc<EndpointRoute>,
+    blue: FleetView,
+    green: Option<FleetView>,
+}
+
+/// A fleet's instances, in the fleet's own order.
+#[derive(Debug)]
+struct FleetView {
+    upstreams: Box<[Rc<Upstream>]>,
+}
+
+/// Everything a worker keeps for endpoints from one request to the next.
+#[derive(Debug, Default)]
+pub(super) struct Lanes {
+    /// By [`EndpointSlot`](crate::route::EndpointSlot).
+    lanes: Vec<Option<Lane>>,
+    /// By the instance's address in memory, which stays its own for as long as the upstream holds it.
+    upstreams: HashMap<*const Instance, Rc<Upstream>>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    view: Rc<RouteView>,
+    deck: Deck,
+}
+
+impl RouteView {
+    /// The fleet of a side. Green's share is zero while there is no green, so the draw never asks for one that is not there.
+    pub(super) fn fleet(&self, side: Side) -> &FleetRoute {
+        match (side, &self.route.green) {
+            (Side::Green, Some(green)) => green,
+            (Side::Green, None) | (Side::Blue, _) => &self.route.blue,
+        }
+    }
+
+    /// The less busy of two random instances of a fleet; `None` when none can serve.
+    pub(super) fn pick(&self, side: Side, rng: &mut impl Rng) -> Option<&Rc<Upstream>> {
+        let instances = &self.fleet(side).fleet.instances;
+        let picked = route::pick(&self.fleet(side).fleet, None, rng)?;
+        self.view(side).upstreams.get(instances.element_offset(picked)?)
+    }
+
+    fn view(&self, side: Side) -> &FleetView {
+        match (side, &self.green) {
+            (Side::Green, Some(green)) => green,
+            (Side::Green, None) | (Side::Blue, _) => &self.blue,
+        }
+    }
+}
+
+impl Lanes {
+    /// Deals a fleet of this endpoint.
+    pub(super) fn deal(&mut self, route: &Arc<EndpointRoute>, rng: &mut impl Rng) -> (Rc<RouteView>, Side) {
+        let lane = self.lane(route);
+        let side = lane.deck.deal(route.split, rng);
+        (Rc::clone(&lane.view), side)
+    }
+
+    fn lane(&mut self, route: &Arc<EndpointRoute>) -> &mut Lane {
+        let slot = usize::try_from(route.slot.0).expect("a u32 fits in usize on every target with sockets");
+        if self.lanes.len() <= slot {
+            self.lanes.resize_with(slot + 1, || None);
+        }
+        let Self { lanes, upstreams } = self;
+        let place = lanes.get_mut(slot).expect("the lanes were just made long enough");
+        match place {
+            Some(lane) if Arc::ptr_eq(&lane.view.route, route) => {}
+            Some(lane) => lane.view = Rc::new(view(route, upstreams)),
+            None => *place = Some(Lane { view: Rc::new(view(route, upstreams)), deck: Deck::default() }),
+        }
+        place.as_mut().expect("the lane was just filled")
+    }
+
+    /// Brings every lane to this table, and forgets endpoints and instances that it does not name, with their connections.
+    pub(super) fn follow(&mut self, table: &RouteTable) {
+        let routes: HashMap<_, _> = table.endpoints().iter().map(|route| (route.slot.0, route)).collect();
+        for (slot, place) in (0..).zip(&mut self.lanes) {
+            if !routes.contains_key(&slot) {
+                *place = None;
+            }
+        }
+        for route in routes.values() {
+            self.lane(route);
+        }
+        // One count is the map's own.
+        self.upstreams.retain(|_, upstream| Rc::strong_count(upstream) > 1);
+    }
+
+    /// The instances that the worker knows.
+    pub(super) fn upstreams(&self) -> impl Iterator<Item = &Rc<Upstream>> {
+        self.upstreams.values()
+    }
+}
+
+fn view(route: &Arc<EndpointRoute>, known: &mut HashMap<*const Instance, Rc<Upstream>>) -> RouteView {
+    let mut fleet_view = |fleet: &FleetRoute| {
+        let upstream = |instance: &Arc<Instance>| {
+            let known = known.entry(Arc::as_ptr(instance));
+            Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance))))
+        };
+        FleetView { upstreams: fleet.fleet.instances.iter().map(upstream).collect() }
+    };
+    RouteView {
+        blue: fleet_view(&route.blue),
+        green: route.green.as_ref().map(&mut fleet_view),
+        route: Arc::clone(route),
+    }
+}

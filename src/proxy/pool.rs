@@ -1,0 +1,227 @@
+//! A worker's connections to one instance.
+//!
+//! Idle connections are a stack: the one used last is taken first, so that a burst's extra connections grow old and are
+//! closed. A connection belongs to one request at a time and comes back only when both bodies ended cleanly.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{error::Failure, upload::Upload};
+use crate::{fleet::Instance, time::Moment};
+
+/// Idle connections that a worker keeps for an instance. More would be of use only to a worker with more requests in flight
+/// on one instance than this, and those it opens again within a round trip.
+const IDLE_CONNECTIONS: usize = 256;
+
+/// hyper's read and write buffers on an upstream connection: large enough that a big body moves in few system calls, small
+/// enough that thousands of streams fit in memory. A response head must fit too.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// One instance as a worker sees it.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    pub(super) instance: Arc<Instance>,
+    idle: RefCell<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Moment,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Upload>,
+    /// Whether a byte has come since the request was sent.
+    heard: Rc<Cell<bool>>,
+}
+
+/// A connection in the hands of a request. Dropped, it is closed; [`Lease::release`] keeps it for the next request.
+#[derive(Debug)]
+pub(super) struct Lease {
+    upstream: Rc<Upstream>,
+    connection: Connection,
+    is_reused: bool,
+}
+
+impl Upstream {
+    pub(super) fn new(instance: Arc<Instance>) -> Rc<Self> {
+        Rc::new(Self { instance, idle: RefCell::default() })
+    }
+
+    /// The idle connection that was used last, unless it is too old or closed.
+    pub(super) fn checkout(self: &Rc<Self>, now: Moment, idle_timeout: Duration) -> Option<Lease> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { connection, since }) = idle.pop() {
+            if now.since(since) >= idle_timeout {
+                idle.clear();
+            } else if connection.sender.is_ready() {
+                connection.heard.set(false);
+                return Some(Lease { upstream: Rc::clone(self), connection, is_reused: true });
+            }
+        }
+        None
+    }
+
+    /// Makes a connection.
+    pub(super) async fn connect(self: &Rc<Self>, timeout: Duration) -> Result<Lease, Failure> {
+        let address = self.instance.socket_address().ok_or(Failure::Unresolved)?;
+        let stream = match tokio::time::timeout(timeout, open(address)).await {
+            Ok(opened) => opened.map_err(Failure::ConnectFailed)?,
+            Err(_) => return Err(Failure::ConnectTimeout),
+        };
+        let heard = Rc::new(Cell::new(false));
+        let socket = UpstreamSocket { stream, heard: Rc::clone(&heard), writes: Writes::Sent };
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER_BYTES)
+            .handshake(TokioIo::new(socket))
+            .await
+            .map_err(Failure::Internal)?;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %address, "an upstream connection ended");
+            }
+        });
+        Ok(Lease { upstream: Rc::clone(self), connection: Connection { sender, heard }, is_reused: false })
+    }
+
+    /// Closes what has been idle for too long and forgets what the instance has closed.
+    pub(super) fn sweep(&self, now: Moment, idle_timeout: Duration) {
+        self.idle
+            .borrow_mut()
+            .retain(|idle| now.since(idle.since) < idle_timeout && !idle.connection.sender.is_closed());
+    }
+}
+
+impl Lease {
+    /// Whether it has served a request before, so that the instance may have closed it meanwhile.
+    pub(super) fn is_reused(&self) -> bool {
+        self.is_reused
+    }
+
+    /// Whether any byte of a response has come.
+    pub(super) fn has_heard(&self) -> bool {
+        self.connection.heard.get()
+    }
+
+    pub(super) fn sender(&mut self) -> &mut SendRequest<Upload> {
+        &mut self.connection.sender
+    }
+
+    /// Keeps the connection for the next request, if its last exchange ended cleanly.
+    pub(super) fn release(self, now: Moment) {
+        let Self { upstream, connection, is_reused: _ } = self;
+        let mut idle = upstream.idle.borrow_mut();
+        if connection.sender.is_ready() && idle.len() < IDLE_CONNECTIONS {
+            idle.push(Idle { connection, since: now });
+        }
+    }
+}
+
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// The socket of an upstream connection.
+///
+/// An instance may answer early, such as with 413, and close while the request is still being written. The write then fails
+/// although the answer is there to be read. So a failed write is not reported: the reading side decides how it went.
+struct UpstreamSocket {
+    stream: TcpStream,
+    heard: Rc<Cell<bool>>,
+    writes: Writes,
+}
+
+enum Writes {
+    Sent,
+    /// The instance reads no more; the rest of the request goes nowhere.
+    Discarded,
+}
+
+impl UpstreamSocket {
+    fn settle_write(&mut self, written: io::Result<usize>, length: usize) -> io::Result<usize> {
+        match written {
+            Err(error) if is_closed_by_peer(&error) => {
+                self.writes = Writes::Discarded;
+                Ok(length)
+            }
+            Ok(_) | Err(_) => written,
+        }
+    }
+}
+
+fn is_closed_by_peer(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+impl AsyncRead for UpstreamSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before {
+            self.heard.set(true);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for UpstreamSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Writes::Discarded = self.writes {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        Poll::Ready(self.settle_write(written, bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let length = || slices.iter().map(|slice| slice.len()).sum();
+        if let Writes::Discarded = self.writes {
+            return Poll::Ready(Ok(length()));
+        }
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
+        Poll::Ready(self.settle_write(written, length()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,128 @@
+//! Time limits without timers.
+//!
+//! A timer per wait would cost each request several insertions into the runtime's wheel, with their clock reads. Instead
+//! whoever makes progress beats, which is an increment, and the worker looks at all pulses every [`SWEEP`]. The price is
+//! that a limit is noticed up to two sweeps late, never early; the limits are tenths of a second to minutes.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::Future,
+    pin::pin,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use crate::time::Moment;
+
+/// How often a worker looks for connections that are late. Ten looks a second at 10,000 connections cost about a
+/// thousandth of a core; a limit is meant to the second, not to the millisecond.
+pub(super) const SWEEP: Duration = Duration::from_millis(100);
+
+/// Whether something still happens on a connection, and how long nothing may happen.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    beats: Cell<u32>,
+    limit: Cell<Duration>,
+    is_late: Cell<bool>,
+    seen: Cell<u32>,
+    seen_at: Cell<Moment>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Nothing happened for as long as was allowed.
+#[derive(Debug)]
+pub(super) struct Late;
+
+impl Pulse {
+    /// Something happened: the limit counts from now.
+    pub(super) fn beat(&self) {
+        self.beats.set(self.beats.get().wrapping_add(1));
+    }
+
+    /// A new wait begins, in which nothing may happen for `limit`.
+    pub(super) fn expect_within(&self, limit: Duration) {
+        self.limit.set(limit);
+        self.is_late.set(false);
+        self.beat();
+    }
+
+    /// Whether nothing happened for the limit.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late.get()
+    }
+
+    /// Makes this task the one that is woken.
+    pub(super) fn listen(&self, waker: &Waker) {
+        let mut current = self.waker.borrow_mut();
+        if !current.as_ref().is_some_and(|current| current.will_wake(waker)) {
+            *current = Some(waker.clone());
+        }
+    }
+
+    /// Wakes the listening task.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Takes note of the beats since the last look and wakes the listening task when the limit has passed.
+    pub(super) fn check(&self, now: Moment) {
+        if self.seen.get() != self.beats.get() {
+            self.seen.set(self.beats.get());
+            self.seen_at.set(now);
+        } else if !self.is_late.get() && now.since(self.seen_at.get()) >= self.limit.get() {
+            self.is_late.set(true);
+            self.wake();
+        }
+    }
+}
+
+/// Waits for `future` until the pulse is late. The task that listens to the pulse must be the one that polls this.
+pub(super) async fn unless_late<T>(pulse: &Pulse, future: impl Future<Output = T>) -> Result<T, Late> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(value) => Poll::Ready(Ok(value)),
+        Poll::Pending if pulse.is_late() => Poll::Ready(Err(Late)),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn a_pulse_is_late_when_nothing_happened_for_the_limit_and_never_before() {
+        let pulse = Pulse::default();
+        pulse.expect_within(Duration::from_millis(250));
+        for millis in [1_000, 1_100, 1_200] {
+            pulse.check(at(millis));
+            assert!(!pulse.is_late(), "{millis}");
+        }
+        pulse.check(at(1_300));
+        assert!(pulse.is_late());
+    }
+
+    #[test]
+    fn a_beat_or_a_new_wait_starts_the_limit_again() {
+        let pulse = Pulse::default();
+        pulse.expect_within(Duration::from_millis(150));
+        pulse.check(at(1_000));
+        pulse.beat();
+        pulse.check(at(1_100));
+        pulse.check(at(1_200));
+        assert!(!pulse.is_late());
+        pulse.check(at(1_300));
+        assert!(pulse.is_late());
+        pulse.expect_within(Duration::from_millis(100));
+        assert!(!pulse.is_late());
+        pulse.check(at(1_400));
+        assert!(!pulse.is_late());
+    }
+}

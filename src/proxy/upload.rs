@@ -1,0 +1,245 @@
+//! The request body on its way upstream.
+//!
+//! [`RequestBody`] is the client's body and belongs to the request; [`Upload`] is one try's view of it. The frames that went
+//! by are kept, reference-counted, up to the endpoint's limit, so that a second try can begin where the first one did.
+
+use std::{
+    cell::{Cell, RefCell},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::client::Client;
+use crate::route::Limits;
+
+/// The body of one request.
+#[derive(Debug)]
+pub(super) struct RequestBody {
+    client: Rc<Client>,
+    limits: Limits,
+    incoming: RefCell<Incoming>,
+    kept: RefCell<Kept>,
+    passed_bytes: Cell<u64>,
+    progress: Cell<Progress>,
+    /// How long the instance may be silent after the last byte.
+    limit_after: Cell<Duration>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+/// The frames that went by.
+#[derive(Debug)]
+enum Kept {
+    All {
+        frames: Vec<Bytes>,
+        bytes: usize,
+    },
+    /// More than the limit, or no second try is possible any more.
+    No,
+}
+
+/// How far a request body has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// The instance has not asked for the next frame, or has just got one.
+    InstanceIsDue,
+    /// The instance wants more than the client has sent.
+    ClientIsDue,
+    /// The last byte went by.
+    Complete,
+    /// It will not be complete.
+    Stopped(UploadError),
+}
+
+/// Why a request body stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum UploadError {
+    /// It is larger than the endpoint's limit.
+    #[error("the request body is larger than the endpoint's limit")]
+    TooLarge,
+    /// The client's framing is malformed, or the client went away.
+    #[error("the request body could not be read")]
+    Broken,
+    /// The response ended first.
+    #[error("the response ended before the request")]
+    Unwanted,
+}
+
+/// One try's view of the body. Without a body, nothing.
+#[derive(Debug)]
+pub(super) struct Upload {
+    body: Option<Rc<RequestBody>>,
+    next_frame: usize,
+}
+
+impl RequestBody {
+    /// The client's body, or `None` when the request has none.
+    pub(super) fn new(client: &Rc<Client>, limits: Limits, incoming: Incoming) -> Option<Rc<Self>> {
+        (!incoming.is_end_stream()).then(|| {
+            Rc::new(Self {
+                client: Rc::clone(client),
+                limits,
+                incoming: RefCell::new(incoming),
+                kept: RefCell::new(Kept::All { frames: Vec::new(), bytes: 0 }),
+                passed_bytes: Cell::new(0),
+                progress: Cell::new(Progress::InstanceIsDue),
+                limit_after: Cell::new(limits.head_timeout),
+                waiting: RefCell::default(),
+            })
+        })
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.get()
+    }
+
+    /// Bytes that went upstream, counted once however often they were sent.
+    pub(super) fn passed_bytes(&self) -> u64 {
+        self.passed_bytes.get()
+    }
+
+    /// Whether every frame that went by is still there.
+    pub(super) fn can_replay(&self) -> bool {
+        matches!(&*self.kept.borrow(), Kept::All { .. })
+    }
+
+    /// The response's head has come: no second try is possible any more, so the kept frames are given back.
+    pub(super) fn mark_answered(&self) {
+        self.kept.replace(Kept::No);
+        self.limit_after.set(self.limits.idle_timeout);
+    }
+
+    /// The response has ended: a body that is still under way is of no use to anyone.
+    pub(super) fn stop(&self) {
+        match self.progress.get() {
+            Progress::InstanceIsDue | Progress::ClientIsDue => {
+                self.progress.set(Progress::Stopped(UploadError::Unwanted));
+                if let Some(waiting) = self.waiting.take() {
+                    waiting.wake();
+                }
+            }
+            Progress::Complete | Progress::Stopped(_) => {}
+        }
+    }
+
+    fn kept_frame(&self, index: usize) -> Option<Bytes> {
+        match &*self.kept.borrow() {
+            Kept::All { frames, .. } => frames.get(index).cloned(),
+            Kept::No => None,
+        }
+    }
+
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
+        match self.progress.get() {
+            Progress::Complete => return Poll::Ready(None),
+            Progress::Stopped(error) => return Poll::Ready(Some(Err(error))),
+            Progress::InstanceIsDue | Progress::ClientIsDue => {}
+        }
+        let mut incoming = self.incoming.borrow_mut();
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
+                self.progress.set(Progress::ClientIsDue);
+                self.waiting.replace(Some(context.waker().clone()));
+                return Poll::Pending;
+            };
+            match frame {
+                // Trailers: not forwarded.
+                Some(Ok(frame)) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Poll::Ready(Some(self.pass(bytes, incoming.is_end_stream())));
+                    }
+                }
+                Some(Err(_)) => return Poll::Ready(Some(Err(self.fail(UploadError::Broken)))),
+                None => {
+                    self.complete();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn pass(&self, bytes: Bytes, is_last: bool) -> Result<Bytes, UploadError> {
+        let length = bytes.len();
+        let total = self.passed_bytes.get().saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        if total > self.limits.body_limit_bytes {
+            return Err(self.fail(UploadError::TooLarge));
+        }
+        self.passed_bytes.set(total);
+        self.keep(&bytes);
+        if is_last {
+            self.complete();
+        } else {
+            self.progress.set(Progress::InstanceIsDue);
+            self.client.pulse.beat();
+        }
+        Ok(bytes)
+    }
+
+    fn keep(&self, frame: &Bytes) {
+        let mut kept = self.kept.borrow_mut();
+        if let Kept::All { frames, bytes } = &mut *kept {
+            *bytes = bytes.saturating_add(frame.len());
+            if *bytes > self.limits.replay_limit_bytes {
+                *kept = Kept::No;
+            } else {
+                frames.push(frame.clone());
+            }
+        }
+    }
+
+    fn complete(&self) {
+        self.progress.set(Progress::Complete);
+        self.client.mark_request_read();
+        self.client.pulse.expect_within(self.limit_after.get());
+    }
+
+    fn fail(&self, error: UploadError) -> UploadError {
+        self.progress.set(Progress::Stopped(error));
+        error
+    }
+}
+
+impl Upload {
+    /// A new try's view, from the first byte.
+    pub(super) fn new(body: Option<Rc<RequestBody>>) -> Self {
+        Self { body, next_frame: 0 }
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = UploadError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let Some(body) = &self.body else { return Poll::Ready(None) };
+        let bytes = match body.kept_frame(self.next_frame) {
+            Some(bytes) => bytes,
+            None => match ready!(body.poll_next(context)) {
+                Some(Ok(bytes)) => bytes,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            },
+        };
+        self.next_frame += 1;
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(|body| {
+            body.progress() == Progress::Complete && body.kept_frame(self.next_frame).is_none()
+        })
+    }
+
+    /// Unknown: the request's own head says how long the body is (`headers`), not the body.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

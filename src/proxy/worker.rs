@@ -1,0 +1,215 @@
+//! One worker: what its connections share, and its life from the first accept to the last drained request.
+
+use std::{
+    cell::{Cell, RefCell, RefMut},
+    io,
+    net::{self, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
+
+use arc_swap::{ArcSwap, Cache};
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc, watch},
+    time::MissedTickBehavior,
+};
+
+use super::{
+    Settings,
+    accept::{self, Handed},
+    client::{Client, Order, Stage},
+    lane::{Lanes, RouteView},
+    pulse::SWEEP,
+};
+use crate::{
+    clock,
+    fleet::Side,
+    meter::WorkerMeters,
+    route::{Generation, RequestKey, RouteTable},
+};
+
+/// What all connections of a worker share. Used by one thread.
+pub(super) struct Worker {
+    pub(super) number: usize,
+    pub(super) settings: Settings,
+    all_meters: Arc<[WorkerMeters]>,
+    table: RefCell<Cache<Arc<ArcSwap<RouteTable>>, Arc<RouteTable>>>,
+    lanes: RefCell<Lanes>,
+    followed: Cell<Generation>,
+    rng: RefCell<StdRng>,
+    clients: RefCell<Vec<Rc<Client>>>,
+    emptied: Notify,
+}
+
+/// A connection's place among those of its worker, until dropped.
+pub(super) struct Admitted {
+    pub(super) client: Rc<Client>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        number: usize,
+        settings: Settings,
+        table: Arc<ArcSwap<RouteTable>>,
+        all_meters: Arc<[WorkerMeters]>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            number,
+            settings,
+            all_meters,
+            table: RefCell::new(Cache::new(table)),
+            lanes: RefCell::default(),
+            followed: Cell::default(),
+            rng: RefCell::new(StdRng::from_rng(&mut rand::rng())),
+            clients: RefCell::default(),
+            emptied: Notify::new(),
+        })
+    }
+
+    /// This worker's counters.
+    pub(super) fn meters(&self) -> &WorkerMeters {
+        self.all_meters.get(self.number).expect("there are as many meters as workers")
+    }
+
+    /// This worker's randomness. To be held for no longer than an expression.
+    pub(super) fn rng(&self) -> RefMut<'_, StdRng> {
+        self.rng.borrow_mut()
+    }
+
+    /// Finds a request's endpoint in the table of this moment and deals a fleet; `None` when no endpoint takes it.
+    pub(super) fn deal(&self, key: &RequestKey<'_>) -> Option<(Rc<RouteView>, Side)> {
+        let mut table = self.table.borrow_mut();
+        let route = table.load().find(key)?;
+        Some(self.lanes.borrow_mut().deal(route, &mut *self.rng()))
+    }
+
+    /// Whether it holds as many connections as it may.
+    pub(super) fn is_full(&self) -> bool {
+        self.clients.borrow().len() >= self.settings.connections_per_worker
+    }
+
+    /// The worker with the fewest connections, if this one holds clearly more. The margin keeps workers from passing
+    /// connections to and fro over differences that do not matter.
+    pub(super) fn less_loaded(&self) -> Option<usize> {
+        let counts = self.all_meters.iter().map(|meters| meters.connections.get());
+        let (least, receiver) = counts.zip(0..).min()?;
+        let own = u64::try_from(self.clients.borrow().len()).unwrap_or(u64::MAX);
+        (receiver != self.number && own > least + 1 + least / 8).then_some(receiver)
+    }
+
+    /// One look at everything that time wears out.
+    fn sweep(&self) {
+        let now = clock::now();
+        for client in &*self.clients.borrow() {
+            client.pulse.check(now);
+        }
+        let mut lanes = self.lanes.borrow_mut();
+        let mut table = self.table.borrow_mut();
+        let table = table.load();
+        if self.followed.replace(table.generation()) != table.generation() {
+            lanes.follow(table);
+        }
+        for upstream in lanes.upstreams() {
+            upstream.sweep(now, self.settings.upstream_idle_timeout);
+        }
+    }
+
+    fn command(&self, order: Order, to: impl Fn(Stage) -> bool) {
+        for client in self.clients.borrow().iter().filter(|client| to(client.stage())) {
+            client.command(order);
+        }
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl Admitted {
+    pub(super) fn new(worker: &Rc<Worker>, peer: SocketAddr) -> Self {
+        let client = Rc::new(Client::new(Rc::clone(worker), peer));
+        let mut clients = worker.clients.borrow_mut();
+        client.place.set(clients.len());
+        clients.push(Rc::clone(&client));
+        worker.meters().connections.up();
+        Self { client }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let worker = &self.client.worker;
+        let mut clients = worker.clients.borrow_mut();
+        let place = self.client.place.get();
+        clients.swap_remove(place);
+        if let Some(moved) = clients.get(place) {
+            moved.place.set(place);
+        }
+        worker.meters().connections.down();
+        if clients.is_empty() {
+            worker.emptied.notify_waiters();
+        }
+    }
+}
+
+/// Serves these sockets until the stop signal, then drains. Must run in a `LocalSet`, which ends what is left when it is dropped.
+pub(super) async fn run(
+    worker: Rc<Worker>,
+    sockets: Vec<net::TcpListener>,
+    others: Arc<[mpsc::Sender<Handed>]>,
+    handed: mpsc::Receiver<Handed>,
+    mut shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let sweeping = tokio::task::spawn_local(sweep_for_ever(Rc::clone(&worker)));
+    let receiving = tokio::task::spawn_local(accept::receive(Rc::clone(&worker), handed));
+    let mut accepting = Vec::with_capacity(sockets.len());
+    for socket in sockets {
+        let listener = TcpListener::from_std(socket)?;
+        let accept = accept::accept(Rc::clone(&worker), listener, Arc::clone(&others), shutdown.clone());
+        accepting.push(tokio::task::spawn_local(accept));
+    }
+    // An error means that nobody can send the signal any more, which stops the worker too.
+    let _stopped = shutdown.wait_for(|stop| *stop).await.is_ok();
+    for task in accepting {
+        if task.await.is_err() {
+            tracing::error!(worker = worker.number, "accepting panicked");
+        }
+    }
+    drain(&worker).await;
+    receiving.abort();
+    sweeping.abort();
+    Ok(())
+}
+
+async fn sweep_for_ever(worker: Rc<Worker>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        worker.sweep();
+    }
+}
+
+/// Lets running requests end, up to the drain timeout, then cuts what is left.
+async fn drain(worker: &Worker) {
+    let finish = async {
+        worker.command(Order::Drain, |stage| stage != Stage::Fresh);
+        while !worker.clients.borrow().is_empty() {
+            let emptied = tokio::time::timeout(SWEEP, worker.emptied.notified()).await;
+            // Clients that have just connected got one sweep's time to send their request.
+            if emptied.is_err() {
+                worker.command(Order::Drain, |_| true);
+            }
+        }
+    };
+    if tokio::time::timeout(worker.settings.drain_timeout, finish).await.is_err() {
+        let left = worker.clients.borrow().len();
+        tracing::warn!(worker = worker.number, left, "the drain timeout cut running requests");
+        worker.command(Order::Cut, |_| true);
+        tokio::task::yield_now().await;
+    }
+}
