@@ -15,7 +15,7 @@ Exit status:
   0  done; for --wait and watch: promoted
   1  failed; for --wait and watch: rolled back
   2  the command line is wrong
-  3  for --wait: still running at the deadline";
+  3  the shift still runs: the deadline of --wait passed, or watching was quit";
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
@@ -160,14 +160,23 @@ pub struct Connection {
     #[arg(
         long,
         global = true,
+        help_heading = "Connection",
         env = "SNAPBACK_ADMIN",
         value_name = "URL",
         default_value = "http://127.0.0.1:9090",
         value_parser = AdminUrl::parse
     )]
     pub admin: AdminUrl,
-    /// A table for people, or the API's own document.
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t = OutputFormat::Table)]
+    /// `table` for people, `json` for programs: the API's document, unchanged.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Connection",
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t = OutputFormat::Table,
+        hide_possible_values = true
+    )]
     pub output: OutputFormat,
 }
 

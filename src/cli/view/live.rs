@@ -160,7 +160,7 @@ impl View<'_> {
         Line::from(vec![
             title,
             Span::raw(what),
-            Span::styled(fill, palette.faint().add_modifier(Modifier::BOLD)),
+            Span::raw(fill),
             Span::styled("·".repeat(GAUGE - filled), palette.faint()),
             Span::styled(right(&countdown, 10), palette.strong()),
         ])

@@ -29,11 +29,12 @@ impl Palette {
     }
 
     pub(super) fn title(self) -> Style {
-        self.with(Color::DarkGray).add_modifier(Modifier::BOLD)
+        self.strong()
     }
 
+    /// Dim rather than grey: in some themes the terminal's grey is its background.
     pub(super) fn faint(self) -> Style {
-        self.with(Color::DarkGray)
+        Style::new().add_modifier(Modifier::DIM)
     }
 
     pub(super) fn strong(self) -> Style {
