@@ -57,15 +57,6 @@ pub(super) struct Undo {
     adoption: Option<FleetSpec>,
 }
 
-/// How green's instances are made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Provisioning {
-    /// Meanwhile; a note tells of the result.
-    Meanwhile,
-    /// Before anything else happens, since a start publishes green's share with its first table.
-    AtOnce,
-}
-
 impl Endpoint {
     /// Feeds the running shift's engine.
     pub(super) fn advance(&mut self, links: &Links, input: &Input, by: &By) -> Result<Advance, Refusal> {
@@ -115,17 +106,19 @@ impl Endpoint {
     }
 
     /// Carries out effects that have been written, or need not be.
-    pub(super) fn perform(&mut self, links: &Links, effects: Vec<Effect>, provisioning: Provisioning) {
+    ///
+    /// Where green is given its share together with its provisioning, after a restart, it is provisioned before anything else happens;
+    /// else meanwhile, and a note tells of it.
+    pub(super) fn perform(&mut self, links: &Links, effects: Vec<Effect>) {
+        let gives_share = effects.iter().any(|effect| matches!(effect, Effect::PublishShare(_)));
         for effect in effects {
             let Some(run) = &mut self.run else { return };
             match effect {
-                Effect::Provision => match provisioning {
-                    Provisioning::Meanwhile => run.provision(links),
-                    Provisioning::AtOnce => {
-                        let (id, fleet) = (run.id.clone(), links.provider.fleet(&run.plan.green));
-                        self.provisioned(links, &id, fleet);
-                    }
-                },
+                Effect::Provision if gives_share => {
+                    let (id, fleet) = (run.id.clone(), links.provider.fleet(&run.plan.green));
+                    self.provisioned(links, &id, fleet);
+                }
+                Effect::Provision => run.provision(links),
                 Effect::BeginStep(_) => {
                     if let Some(green) = &run.green {
                         green.watched.begin_step();

@@ -10,7 +10,7 @@ use super::{
     ask::change_records,
     begin,
     declare::{Changes, Known, KnownEndpoints, Occasion, file_changes},
-    driver::{Advance, Provisioning, log},
+    driver::{Advance, log},
     report::Report,
     run::{By, Run},
     start::StartError,
@@ -80,7 +80,7 @@ impl Task {
         self.feed_blocking(&name, Input::Restarted { downtime });
     }
 
-    /// What [`Task::feed`] does, from where blocking is allowed; green is provisioned before its share is published.
+    /// What [`Task::feed`] does, from where blocking is allowed.
     fn feed_blocking(&mut self, name: &EndpointName, input: Input) {
         let Some(endpoint) = self.endpoints.get_mut(name) else { return };
         let advance = match endpoint.advance(&self.links, &input, &By::Itself) {
@@ -93,7 +93,7 @@ impl Task {
         match advance {
             Advance::Nothing => {}
             Advance::Back { effects } => {
-                endpoint.perform(&self.links, effects, Provisioning::AtOnce);
+                endpoint.perform(&self.links, effects);
                 let drafts = endpoint.run.as_ref().and_then(|run| run.unwritten.clone()).unwrap_or_default();
                 match self.ledger.commit_blocking(endpoint.records(&self.links), &drafts) {
                     Ok(()) => endpoint.written(),
@@ -104,7 +104,7 @@ impl Task {
                 match self.ledger.commit_blocking(endpoint.records(&self.links), &step.drafts) {
                     Ok(()) => {
                         log(&step.drafts);
-                        endpoint.perform(&self.links, step.effects, Provisioning::AtOnce);
+                        endpoint.perform(&self.links, step.effects);
                     }
                     Err(_) => {
                         endpoint.undo(&self.links, step.undo);

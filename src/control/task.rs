@@ -14,7 +14,7 @@ use super::{
     ControlError,
     ask::Ask,
     declare::{Changes, Known, KnownEndpoints},
-    driver::{Advance, Forward, Provisioning, log},
+    driver::{Advance, Forward, log},
     endpoint::{Endpoint, Links},
     ledger::{Draft, Ledger},
     prober::HealthChange,
@@ -348,7 +348,7 @@ impl Task {
 
     fn perform(&mut self, name: &EndpointName, effects: Vec<Effect>) {
         if let Some(endpoint) = self.endpoints.get_mut(name) {
-            endpoint.perform(&self.links, effects, Provisioning::Meanwhile);
+            endpoint.perform(&self.links, effects);
         }
     }
 }

@@ -1,1 +1,9 @@
-//! t
+//! Control as a whole, on paused time, with a journal in memory, scripted health checks, and a data plane that is a test bumping the meters
+//! that the published table names.
+
+mod checks;
+mod endpoints;
+mod journal;
+mod restart;
+mod shifts;
+mod world;

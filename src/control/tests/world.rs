@@ -1,0 +1,374 @@
+//! The world around control in tests.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::{
+    config::{self, Config, EndpointSpec, PlanSpec},
+    control::{
+        ControlError, Execution, Handle, Parts, ShiftCommand, ShiftView,
+        evaluator::{Evaluator, Heartbeat},
+        probe::{Check, Target},
+        run::Aborting,
+        start::{StartError, assemble},
+        timer::Timer,
+    },
+    fleet::Side,
+    meter::{Bell, FailureKind, Outcome, Verdict},
+    name::{EndpointName, ShiftId},
+    route::{EndpointRoute, RouteTable},
+    shift::{Command, State},
+    store::{Event, Journal, Loaded, Record, ShiftRecord, StoreError},
+    weight::Share,
+};
+
+/// A journal in memory that can be made to fail, and remembers each commit.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    state: Mutex<Kept>,
+    table: Mutex<Option<Arc<ArcSwap<RouteTable>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    endpoints: BTreeMap<EndpointName, crate::store::EndpointRecord>,
+    shifts: BTreeMap<ShiftId, ShiftRecord>,
+    events: Vec<Event>,
+    commits: Vec<Vec<Record>>,
+    failing: bool,
+    /// For each commit of a shift: its state, and green's share in the table at that moment.
+    seen: Vec<(String, Share)>,
+}
+
+impl Memory {
+    /// A journal that holds the first commits of another, as after a crash.
+    pub(super) fn with_commits(commits: &[Vec<Record>]) -> Arc<Self> {
+        let memory = Arc::new(Self::default());
+        for records in commits {
+            memory.commit(records).unwrap();
+        }
+        memory
+    }
+
+    pub(super) fn set_failing(&self, failing: bool) {
+        self.state.lock().unwrap().failing = failing;
+    }
+
+    pub(super) fn commits(&self) -> Vec<Vec<Record>> {
+        self.state.lock().unwrap().commits.clone()
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.state.lock().unwrap().events.clone()
+    }
+
+    pub(super) fn endpoint(&self, name: &EndpointName) -> Option<crate::store::EndpointRecord> {
+        self.state.lock().unwrap().endpoints.get(name).cloned()
+    }
+
+    pub(super) fn running(&self) -> Option<ShiftRecord> {
+        self.load().unwrap().running.into_iter().next()
+    }
+
+    pub(super) fn seen(&self) -> Vec<(String, Share)> {
+        self.state.lock().unwrap().seen.clone()
+    }
+}
+
+impl Journal for Memory {
+    fn load(&self) -> Result<Loaded, StoreError> {
+        let state = self.state.lock().unwrap();
+        let running = state.shifts.values().filter(|shift| !shift.snapshot.state.is_terminal());
+        Ok(Loaded {
+            endpoints: state.endpoints.values().cloned().collect(),
+            running: running.cloned().collect(),
+            last_event: state.events.last().map_or(0, |event| event.id),
+        })
+    }
+
+    fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
+        let mut state = self.state.lock().unwrap();
+        if state.failing {
+            return Err(StoreError::Write { path: "memory".into(), reason: "the disk is full".to_owned() });
+        }
+        for record in records {
+            match record.clone() {
+                Record::Endpoint(endpoint) => {
+                    state.endpoints.insert(endpoint.declared.name.clone(), endpoint);
+                }
+                Record::EndpointDeleted(name) => drop(state.endpoints.remove(&name)),
+                Record::Shift(shift) => {
+                    let table = self.table.lock().unwrap().as_ref().map(|table| table.load_full());
+                    let route = table.and_then(|table| table.named(&shift.endpoint).cloned());
+                    let share = route.map(|route| route.split.green).unwrap_or_default();
+                    state.seen.push((shift.snapshot.state.as_str().to_owned(), share));
+                    state.shifts.insert(shift.id.clone(), *shift);
+                }
+                Record::Event(event) => {
+                    let last = state.events.last().map_or(0, |event| event.id);
+                    assert_eq!(event.id, last + 1, "event ids have no gaps");
+                    state.events.push(event);
+                }
+            }
+        }
+        state.commits.push(records.to_vec());
+        Ok(())
+    }
+
+    fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let events = self.events().into_iter().filter(|event| event.id > after);
+        Ok(events.take(limit).collect())
+    }
+
+    fn shifts_of(&self, endpoint: &EndpointName, limit: usize) -> Result<Vec<ShiftRecord>, StoreError> {
+        let state = self.state.lock().unwrap();
+        let shifts = state.shifts.values().rev().filter(|shift| shift.endpoint == *endpoint);
+        Ok(shifts.take(limit).cloned().collect())
+    }
+
+    fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError> {
+        Ok(self.state.lock().unwrap().shifts.get(id).cloned())
+    }
+}
+
+/// Checks that pass for every address but the named ones.
+#[derive(Debug, Default)]
+pub(super) struct Scripted {
+    sick: Mutex<BTreeSet<String>>,
+}
+
+impl Scripted {
+    pub(super) fn set_sick(&self, addresses: &[&str]) {
+        *self.sick.lock().unwrap() = addresses.iter().map(|address| (*address).to_owned()).collect();
+    }
+}
+
+impl Check for Scripted {
+    fn check<'a>(&'a self, target: &'a mut Target) -> BoxFuture<'a, Result<(), String>> {
+        let sick = self.sick.lock().unwrap().contains(target.instance.address().as_str());
+        Box::pin(async move { if sick { Err("scripted".to_owned()) } else { Ok(()) } })
+    }
+}
+
+/// Control with everything around it.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) journal: Arc<Memory>,
+    pub(super) checks: Arc<Scripted>,
+    pub(super) table: Arc<ArcSwap<RouteTable>>,
+    pub(super) handle: Handle,
+    pub(super) timer: Timer,
+    pub(super) heartbeat: Arc<Heartbeat>,
+    stop: watch::Sender<bool>,
+    task: Aborting,
+    evaluator: Option<Aborting>,
+    _watchdog: Aborting,
+}
+
+/// The green instances of [`plan`].
+pub(super) const GREEN: [&str; 2] = ["127.0.0.1:9003", "127.0.0.1:9004"];
+
+/// A canary of 10% with a guard on errors.
+pub(super) const CANARY: &str = "strategy = { type = \"canary\", share = \"10%\", bake = \"10s\", final_bake = \"20s\" }\n\
+    [[guard]]\nname = \"errors\"\nmetric = \"error_rate\"\nbelow = \"1%\"\n";
+
+/// A plan that shifts to v2.
+pub(super) fn plan(rest: &str) -> PlanSpec {
+    let [one, two] = GREEN;
+    let text = format!("green = {{ version = \"v2\", instances = [\"{one}\", \"{two}\"] }}\n{rest}");
+    PlanSpec::from_toml(&text, "plan.toml").unwrap()
+}
+
+/// A configuration with one endpoint, `chat`, served by v1.
+pub(super) fn config() -> Config {
+    config_of(&[("chat", "v1", "127.0.0.1:9001", "/")])
+}
+
+/// A configuration of these endpoints: name, version, address, path prefix.
+pub(super) fn config_of(endpoints: &[(&str, &str, &str, &str)]) -> Config {
+    let mut text = "[data]\nlisten = [\"127.0.0.1:8080\"]\nworkers = 1\n".to_owned();
+    for (name, version, address, prefix) in endpoints {
+        text.push_str(&format!(
+            "[[endpoint]]\nname = \"{name}\"\nmatch = {{ path_prefix = \"{prefix}\" }}\n\
+             blue = {{ version = \"{version}\", instances = [\"{address}\"] }}\n"
+        ));
+    }
+    config::parse(&text, "test.toml").unwrap()
+}
+
+/// The endpoint of [`config_of`] alone.
+pub(super) fn endpoint_of(name: &str, version: &str, address: &str, prefix: &str) -> EndpointSpec {
+    config_of(&[(name, version, address, prefix)]).endpoints.remove(0)
+}
+
+pub(super) fn chat() -> EndpointName {
+    EndpointName::parse("chat").unwrap()
+}
+
+pub(super) fn share(text: &str) -> Share {
+    Share::parse(text).unwrap()
+}
+
+impl World {
+    pub(super) fn start() -> Self {
+        Self::start_with(&config(), Arc::default())
+    }
+
+    pub(super) fn start_with(config: &Config, journal: Arc<Memory>) -> Self {
+        Self::try_start(config, journal).unwrap()
+    }
+
+    pub(super) fn try_start(config: &Config, journal: Arc<Memory>) -> Result<Self, StartError> {
+        let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
+        *journal.table.lock().unwrap() = Some(Arc::clone(&table));
+        let checks = Arc::new(Scripted::default());
+        let parts = Parts {
+            config,
+            journal: Arc::<Memory>::clone(&journal),
+            table: Arc::clone(&table),
+            bell: Arc::new(Bell::new()),
+            workers: 1,
+        };
+        let pieces = assemble(parts, Arc::<Scripted>::clone(&checks))?;
+        let timer = pieces.task.links.timer;
+        let heartbeat = Arc::clone(&pieces.evaluator.heartbeat);
+        Ok(Self {
+            journal,
+            checks,
+            table,
+            handle: pieces.handle,
+            timer,
+            heartbeat,
+            stop: pieces.stop,
+            task: Aborting(tokio::spawn(pieces.task.run(pieces.inbox))),
+            evaluator: Some(Aborting(tokio::spawn(looks(pieces.evaluator)))),
+            _watchdog: Aborting(tokio::spawn(pieces.watchdog.run())),
+        })
+    }
+
+    /// Ends the process as kill -9 would, except that the commit under way is finished.
+    pub(super) async fn crash(self) -> Arc<Memory> {
+        self.stop.send_replace(true);
+        let Self { journal, mut task, .. } = self;
+        (&mut task.0).await.unwrap();
+        *journal.table.lock().unwrap() = None;
+        journal
+    }
+
+    pub(super) fn stall_evaluator(&mut self) {
+        self.evaluator = None;
+    }
+
+    pub(super) fn route(&self) -> Arc<EndpointRoute> {
+        Arc::clone(self.table.load().named(&chat()).unwrap())
+    }
+
+    pub(super) fn green_share(&self) -> Share {
+        self.route().split.green
+    }
+
+    /// Serves requests of one verdict by the published table, as the data plane would.
+    pub(super) fn serve(&self, side: Side, count: usize, verdict: Verdict) {
+        let route = self.route();
+        let (fleet, watch) = (route.fleet(side).unwrap(), route.watch.as_deref());
+        let shard = fleet.meters.shard(0);
+        for _ in 0..count {
+            let now = self.timer.now();
+            let stamp = watch.map(|watch| watch.stamp()).unwrap_or_default();
+            let outcome = Outcome {
+                verdict,
+                status: Some(200),
+                first_byte: Some(Duration::from_millis(2)),
+                duration: Duration::from_millis(5),
+                bytes_in: 0,
+                bytes_out: 0,
+            };
+            shard.dealt(stamp, now);
+            shard.settled(stamp, watch, &outcome);
+            if let Some(watch) = watch
+                && side == Side::Green
+                && watch.is_against(&outcome)
+            {
+                watch.ring(now);
+            }
+        }
+    }
+
+    pub(super) fn serve_well(&self, side: Side, count: usize) {
+        self.serve(side, count, Verdict::Success);
+    }
+
+    pub(super) fn fail(&self, side: Side, count: usize) {
+        self.serve(side, count, Verdict::Failure(FailureKind::ServerError));
+    }
+
+    pub(super) async fn begin(&self, rest: &str) -> ShiftView {
+        self.handle.start_shift(&chat(), plan(rest), "ann", Execution::Real).await.unwrap()
+    }
+
+    pub(super) async fn command(&self, id: &ShiftId, command: Command) -> Result<ShiftView, ControlError> {
+        let command = ShiftCommand { command, actor: "ann".to_owned(), reason: "because".to_owned() };
+        self.handle.command_shift(id, command, Execution::Real).await
+    }
+
+    pub(super) async fn shift(&self, id: &ShiftId) -> ShiftView {
+        self.handle.shift(id).await.unwrap()
+    }
+
+    /// Lets time pass until the shift is as wanted, with good traffic on both sides meanwhile if there is a share.
+    pub(super) async fn until(&self, id: &ShiftId, wanted: impl Fn(&ShiftView) -> bool) -> ShiftView {
+        for _ in 0..10_000 {
+            let view = self.shift(id).await;
+            if wanted(&view) {
+                return view;
+            }
+            self.good_traffic();
+            self.pass(100).await;
+        }
+        panic!("the shift did not get there: {:#?}", self.shift(id).await.state)
+    }
+
+    /// The same until green has this share.
+    pub(super) async fn until_share(&self, id: &ShiftId, text: &str) -> ShiftView {
+        for _ in 0..100_000 {
+            if self.green_share() == share(text) {
+                return self.shift(id).await;
+            }
+            self.good_traffic();
+            self.pass(10).await;
+        }
+        panic!("green did not get {text}: {:#?}", self.shift(id).await.state)
+    }
+
+    pub(super) async fn until_over(&self, id: &ShiftId) -> ShiftView {
+        let view = self.until(id, |view| view.state.is_terminal()).await;
+        assert!(matches!(view.state, State::Promoted | State::RolledBack { .. }));
+        view
+    }
+
+    pub(super) async fn pass(&self, millis: u64) {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    fn good_traffic(&self) {
+        let green = u64::from(self.green_share().basis_points()) / 1000;
+        self.serve_well(Side::Blue, usize::try_from(10 - green).unwrap());
+        if self.route().green.is_some() {
+            self.serve_well(Side::Green, usize::try_from(green).unwrap());
+        }
+    }
+}
+
+async fn looks(evaluator: Evaluator) {
+    loop {
+        evaluator.round();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
