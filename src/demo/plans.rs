@@ -39,7 +39,7 @@ interval = "500ms"
 
 /// The good release: a linear shift. The bakes are seconds, so that the demo is; a real plan bakes for minutes.
 pub(super) fn good_release(v2: &[SocketAddr]) -> String {
-    plan(ModelVersion::V2, v2, r#"{ type = "linear", step = "25%", bake = "1500ms", final_bake = "1500ms" }"#)
+    plan(ModelVersion::V2, v2, r#"{ type = "linear", step = "25%", bake = "2s", final_bake = "2s" }"#)
 }
 
 /// The bad release: a canary, with a bake that would be long enough to watch it for a while.

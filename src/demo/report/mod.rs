@@ -197,7 +197,8 @@ impl Report {
     fn moments(&self, f: &mut fmt::Formatter<'_>, shift: &wire::Shift) -> fmt::Result {
         let decided =
             self.decision_ms.map(|ms| format!("{ms:.2} ms after the response that tipped the alarm"));
-        let responses = self.green_responses_to_decision.map(|count| format!("the {count}. response of v3"));
+        let responses =
+            self.green_responses_to_decision.map(|count| format!("v3 had answered {count} requests"));
         let last = self
             .publish_to_last_green_dispatch_ms
             .map(|ms| format!("{ms:.2} ms after the blue-only table was out"));
