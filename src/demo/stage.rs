@@ -35,7 +35,7 @@ pub(super) enum StageError {
     Directory { path: PathBuf, source: io::Error },
     #[error("the demo's configuration is wrong: {0}")]
     Configuration(#[from] Problems),
-    #[error(transparent)]
+    #[error("{0} (in the demo: --data and --admin-listen; without them it takes free ports)")]
     Proxy(#[from] app::StartError),
     #[error("cannot start the clients: {0}")]
     Clients(#[source] io::Error),

@@ -1,6 +1,9 @@
 //! What the story came to: whether it really happened, and the figures.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -65,7 +68,7 @@ impl Report {
         let failures = Failures::sort(tally, bad.as_ref());
         let promoted = good.clone().filter(|shift| shift.state == "promoted");
         let rolled_back = bad.clone().filter(|shift| shift.state == "rolled_back");
-        let latency = |quantile| tally.latency.quantile(quantile).map(|took| took.as_secs_f64() * 1e3);
+        let latency = |quantile| tally.latency.quantile(quantile).map(millis);
         let of_bad =
             |moment: fn(&wire::Shift) -> &Option<String>| bad.as_ref().and_then(|s| moment(s).clone());
         Self {
@@ -149,6 +152,11 @@ fn missing(good: Option<&wire::Shift>, bad: Option<&wire::Shift>, failures: &Fai
 fn end_of(shift: &wire::Shift) -> String {
     let cause = shift.cause.as_ref().map(|cause| format!(", {}", cause.text)).unwrap_or_default();
     format!("it is {}{cause}", shift.state)
+}
+
+/// Milliseconds with three decimals: the histogram knows no more.
+fn millis(span: Duration) -> f64 {
+    (span.as_secs_f64() * 1e6).round() / 1e3
 }
 
 fn wall(text: &str) -> Option<WallTime> {
