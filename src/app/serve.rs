@@ -48,7 +48,8 @@ fn try_serve(path: &Path) -> Result<(), Box<dyn Error>> {
         std::process::exit(1);
     });
     // The runtime must go on while the drain blocks, to hear of the second signal.
-    let stopped = runtime.block_on(tokio::task::spawn_blocking(|| running.stop()));
+    let drain = runtime.spawn_blocking(|| running.stop());
+    let stopped = runtime.block_on(drain);
     stopped.map_err(|error| format!("the drain did not end well: {error}"))?;
     tracing::info!("drained");
     Ok(())

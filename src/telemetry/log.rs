@@ -1,5 +1,7 @@
 //! Where log lines go and which are written.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
@@ -30,7 +32,9 @@ pub fn start_logging(config: &LogConfig) -> Result<(), LogError> {
     let LogConfig { level, format } = config;
     let filter = filter(level)?;
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        LogFormat::Text => fmt::layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
+        }
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
     };
     tracing_subscriber::registry()

@@ -36,7 +36,7 @@ fn after_kill_nine_behind_a_rollback_green_gets_nothing() {
     let config = write_config(folder.path(), blue.address);
     let snapback = Snapback::start(&config);
     green.fail();
-    let id = snapback.start_shift(&plan(green.address, "1h"));
+    let id = snapback.start_shift(&plan(green.address, "20m"));
     snapback.drive_until(&id, |shift| shift["state"] == "rolled_back");
     snapback.kill_nine();
 
@@ -74,7 +74,7 @@ fn kill_nine_at_many_moments_never_raises_greens_share() {
     let mut snapback = Snapback::start(&config);
     let steps: Vec<_> =
         (1..=9).map(|step| json!({ "share": format!("{}%", step * 10), "bake": "200ms" })).collect();
-    let mut long = plan(green.address, "1h");
+    let mut long = plan(green.address, "20m");
     long["strategy"] = json!({ "type": "steps", "steps": steps, "final_bake": "200ms" });
     let id = snapback.start_shift(&long);
     let mut highest_step = 0;

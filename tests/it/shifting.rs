@@ -64,8 +64,10 @@ fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
     let mut blind = good.clone();
     blind["strategy"] = json!({ "type": "canary", "share": "50%", "bake": "0s", "final_bake": "0s" });
     let mut misspelt = good.clone();
-    misspelt["execution_timeuot"] = json!("1h");
-    for (bad, needle) in [(falling, "must rise"), (blind, "cannot fire"), (misspelt, "execution_timeout")] {
+    misspelt["execution_timeuot"] = json!("20m");
+    for (bad, needle) in
+        [(falling, "must rise"), (blind, "every bake is 0s"), (misspelt, "execution_timeout")]
+    {
         let (status, problem) = snapback.admin("POST", "/v1/endpoints/chat/shifts", &bad.to_string());
         assert_eq!(status, 422, "{problem}");
         assert!(problem.to_string().contains(needle), "{problem}");
@@ -110,7 +112,7 @@ fn promote_skips_the_remaining_bakes() {
     let (folder, blue, green) =
         (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
-    let id = snapback.start_shift(&plan(green.address, "1h"));
+    let id = snapback.start_shift(&plan(green.address, "20m"));
     snapback.drive_until(&id, |shift| shift["state"] == "baking");
     let (status, shift) = snapback.admin("POST", &format!("/v1/shifts/{id}/promote"), "");
     assert_eq!(status, 200, "{shift}");

@@ -48,6 +48,9 @@ fn a_journal_of_a_newer_version_is_refused_and_left_as_it_was() {
     let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
     let config = write_config(folder.path(), blue.address);
     let path = folder.path().join("snapback.db");
+    let first = Snapback::start(&config);
+    first.signal("-TERM");
+    assert_eq!(first.end().0, Some(0));
     let database = rusqlite::Connection::open(&path).unwrap();
     database.pragma_update(None, "user_version", 9_999).unwrap();
     drop(database);
