@@ -31,11 +31,13 @@ pub(super) async fn events(args: EventsArgs, output: &mut Output) -> Result<(), 
     let mut printer = Printer { after: args.after, args, output };
     let mut retry = Retry::new();
     let mut is_first = true;
+    let mut is_lost = false;
     loop {
         let ended = match client.open_stream(&printer.path(), printer.after).await {
             Ok(body) => {
                 retry = Retry::new();
                 is_first = false;
+                is_lost = false;
                 printer.drain(&client, body).await
             }
             Err(error) => Err(error.into()),
@@ -45,10 +47,10 @@ pub(super) async fn events(args: EventsArgs, output: &mut Output) -> Result<(), 
             Ok(()) => return Ok(()),
             // What never worked is told at once; what worked before is tried again, and the ids make up for what was missed.
             Err(CliError::Client(error)) if follow && !is_first => {
-                let lost = error.to_string();
-                let pause = retry.after(error)?;
-                printer.output.note(&format!("{lost}; trying again"));
-                sleep(pause).await;
+                if !std::mem::replace(&mut is_lost, true) {
+                    printer.output.note(&format!("{error}; trying again"));
+                }
+                sleep(retry.after(error)?).await;
             }
             Err(error) => return Err(error),
         }

@@ -188,8 +188,7 @@ fn timed(shift: &wire::Shift) -> String {
     format!("{}  {}", text::right(&elapsed.unwrap_or_default(), 6), view::line(shift))
 }
 
-/// The outcome and the explanation, for people; the document for programs.
+/// How it ended, for people; the document for programs.
 pub(super) fn print_end(shift: &wire::Shift, answer: &Answer, output: &mut Output) -> Result<(), CliError> {
-    output
-        .answer(answer, || Ok(format!("{}\n\n{}", view::outcome(shift), text::paragraph(&shift.explanation))))
+    output.answer(answer, || Ok(view::outcome(shift)))
 }

@@ -7,9 +7,7 @@ use super::{
     },
     view::{
         self,
-        text::{
-            count, exact_percent, millis, moment, odds, paragraph, per_second, percent, seconds_between, span,
-        },
+        text::{count, exact_percent, millis, moment, odds, paragraph, per_second, percent, took},
     },
 };
 use crate::{admin::wire, time::WallTime};
@@ -25,12 +23,15 @@ pub(super) fn started(shift: &wire::Shift) -> String {
         Some(id) => format!("\nwatch it with `snapback shift watch {id}`"),
         None => String::new(),
     };
-    format!("{first}\n\n{}\n{}{last}", steps(shift), alarms(shift))
+    // Alarms have no numbers before a shift begins; a dry run's are in its plan.
+    let alarms = if shift.alarms.is_empty() { String::new() } else { format!("\n{}", alarms(shift)) };
+    format!("{first}\n\n{}{alarms}{last}", steps(shift))
 }
 
 /// Where a shift is, with both fleets' traffic and the alarms.
 pub(super) fn status(shift: &wire::Shift, now: WallTime) -> String {
-    format!("{}\n{}\n{}", heading(shift, now), traffic(shift), alarms(shift))
+    let cause = shift.cause.as_ref().map(|cause| format!("{:<10}{}\n", "cause", cause.text));
+    format!("{}{}\n{}\n{}", heading(shift, now), cause.unwrap_or_default(), traffic(shift), alarms(shift))
 }
 
 /// Why a shift is where it is: sentences, the alarms' numbers, the timeline.
@@ -39,7 +40,7 @@ pub(super) fn explanation(shift: &wire::Shift, now: WallTime) -> String {
         Table::new([Left("AT"), Right("AFTER"), Left("STATE"), Right("SHARE"), Left("BY"), Left("WHY")]);
     let started = moment(&shift.started_at);
     for wire::Transition { at, before: _, after, share, actor, cause } in &shift.transitions {
-        let offset = started.zip(moment(at)).map(|(start, at)| span(seconds_between(start, at)));
+        let offset = started.zip(moment(at)).map(|(start, at)| took(start, at));
         timeline.row([
             at.clone(),
             offset.unwrap_or_default(),
@@ -49,14 +50,32 @@ pub(super) fn explanation(shift: &wire::Shift, now: WallTime) -> String {
             cause.clone(),
         ]);
     }
-    let facts: String = view::decision(shift).into_iter().map(|fact| format!("  {fact}\n")).collect();
-    let facts = if facts.is_empty() { facts } else { format!("decision\n{facts}\n") };
+    let decision = decision(shift).map(|table| format!("{table}\n")).unwrap_or_default();
     format!(
-        "{}\n\n{}\n{facts}{}\n{timeline}",
+        "{}\n\n{}\n{}\n{decision}{timeline}",
         paragraph(&shift.explanation),
         heading(shift, now),
         alarms(shift)
     )
+}
+
+/// The moments of going back, to the millisecond; nothing before there is one.
+fn decision(shift: &wire::Shift) -> Option<Table> {
+    let mut table = Table::new([Left("AT"), Left("GOING BACK")]);
+    let mut any = false;
+    for (at, what) in [
+        (&shift.breach_at, "the response that tipped the alarm was counted"),
+        (&shift.decided_at, "the decision fell"),
+        (&shift.published_at, "the blue-only table was published"),
+        (&shift.last_green_dispatch_at, "the last request was dealt to green"),
+        (&shift.drained_at, "nothing was in flight on green any more"),
+    ] {
+        if let Some(at) = at {
+            any = true;
+            table.row([at.clone(), what.to_owned()]);
+        }
+    }
+    any.then_some(table).filter(|_| shift.decided_at.is_some())
 }
 
 fn heading(shift: &wire::Shift, now: WallTime) -> String {
@@ -72,10 +91,9 @@ fn heading(shift: &wire::Shift, now: WallTime) -> String {
     lines.push(("share", format!("green {} wanted{got}", shift.share)));
     let started = moment(&shift.started_at);
     let end = shift.ended_at.as_deref().and_then(moment);
-    let elapsed = started.map(|start| span(seconds_between(start, end.unwrap_or(now)))).unwrap_or_default();
+    let elapsed = started.map(|start| took(start, end.unwrap_or(now))).unwrap_or_default();
     let ended = if shift.over { format!(", took {elapsed}") } else { format!(", {elapsed} ago") };
     lines.push(("started", format!("{}{ended}", shift.started_at)));
-    lines.extend(shift.cause.as_ref().map(|cause| ("cause", cause.text.clone())));
     if !shift.over {
         lines.push(("next", view::next(&shift.next, now)));
     }
@@ -193,7 +211,7 @@ slow    latency p99 < 250ms  ok      95  8,004  1.19%    1.00%       70%  200 : 
     fn an_explanation_begins_with_the_sentences_and_ends_with_the_timeline() {
         let text = explanation(&rolled_back(), moment("2026-01-31T13:00:00Z").unwrap());
         assert!(text.starts_with("The shift rolled back from step 2"), "{text}");
-        assert!(text.contains("decision\n  decided 3.2ms after"), "{text}");
+        assert!(text.contains("12:02:15.250Z  the decision fell"), "{text}");
         assert!(text.contains("took 2m20s"), "{text}");
         assert!(text.trim_end().ends_with("nothing is in flight on green"), "{text}");
     }

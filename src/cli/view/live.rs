@@ -10,11 +10,14 @@ use ratatui::{
 
 use super::{
     Footer, Link, ViewState,
-    plain::{decision, place},
+    plain::place,
     tables::Canvas,
-    text::{bar, cut, left, moment, right, seconds_between, seconds_until, span, width, wrap},
+    text::{bar, cut, left, moment, right, seconds_between, seconds_until, span, took, width, wrap},
 };
 use crate::{admin::wire, time::WallTime};
+
+/// Actors that the cause of a change names anyhow; who else acted is a person, and said.
+const MACHINERY: [&str; 7] = ["timer", "alarm", "prober", "provider", "drain", "recovery", "watchdog"];
 
 /// Draws a shift over the whole frame. 80 columns by 24 rows show everything; less shows less, never wrongly.
 pub fn draw(frame: &mut Frame<'_>, shift: &wire::Shift, state: &ViewState) {
@@ -132,28 +135,25 @@ impl View<'_> {
             })
         };
         if self.shift.over {
-            let mut lines: Vec<_> = wrapped(" WHY", &self.shift.explanation).collect();
-            for fact in decision(self.shift) {
-                lines.push(Line::raw(cut(&format!("          {fact}"), self.columns)));
-            }
-            return lines;
+            return wrapped(" WHY", &self.shift.explanation).collect();
         }
         let mut lines = Vec::new();
         if let Some(cause) = &self.shift.cause {
             lines.extend(wrapped(" CAUSE", &cause.text));
         }
-        lines.push(self.next());
+        match self.shift.next.at.as_deref().and_then(moment) {
+            Some(at) => lines.push(self.next(at)),
+            None => lines.extend(wrapped(" NEXT", &self.shift.next.what)),
+        }
         lines
     }
 
-    fn next(&self) -> Line<'static> {
+    /// What is next, with a countdown and how much of the wait is over.
+    fn next(&self, at: WallTime) -> Line<'static> {
         const GAUGE: usize = 16;
         let palette = self.state.palette;
         let title = Span::styled(left(" NEXT", 10), palette.title());
         let what = &self.shift.next.what;
-        let Some(at) = self.shift.next.at.as_deref().and_then(moment) else {
-            return Line::from(vec![title, Span::raw(cut(what, self.columns.saturating_sub(11)))]);
-        };
         let countdown = format!("in {} ", span(seconds_until(self.state.now, at)));
         let what = left(what, self.columns.saturating_sub(10 + GAUGE + 10));
         let (fill, filled) = bar(self.waited(at).unwrap_or(0.0), GAUGE);
@@ -189,10 +189,10 @@ impl View<'_> {
             let wire::Transition { at, before: _, after, share, actor, cause } = transition;
             let offset = started
                 .zip(moment(at))
-                .map(|(start, at)| format!("+{}", span(seconds_between(start, at))))
+                .map(|(start, at)| format!("+{}", took(start, at)))
                 .unwrap_or_default();
             let share = right(share, 7);
-            let who = if actor == "snapback" { String::new() } else { format!("{actor}: ") };
+            let who = if MACHINERY.contains(&actor.as_str()) { String::new() } else { format!("{actor}: ") };
             let cause = cut(&format!("{who}{cause}"), self.columns.saturating_sub(39));
             lines.push(Line::from(vec![
                 Span::styled(right(&offset, 9), self.state.palette.faint()),

@@ -10,7 +10,7 @@ pub(super) mod text;
 mod theme;
 
 pub use live::{draw, render};
-pub(super) use plain::{complement, decision, next, place, standing};
+pub(super) use plain::{complement, next, place, standing};
 pub use plain::{line, outcome};
 pub(super) use tables::bound;
 pub use theme::Palette;

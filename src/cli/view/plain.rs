@@ -1,8 +1,6 @@
 //! A shift in plain sentences: for line mode, for `status`, and for what stays on the terminal when the live view has gone.
 
-use super::text::{
-    count, exact_percent, millis, moment, per_second, percent, seconds_between, seconds_until, span,
-};
+use super::text::{exact_percent, millis, moment, paragraph, per_second, percent, seconds_until, span, took};
 use crate::{admin::wire, time::WallTime, weight::Share};
 
 /// A running shift on one line: where it is, what green gets and how it does beside blue, the nearest alarm, and what is next.
@@ -22,46 +20,19 @@ pub fn line(shift: &wire::Shift) -> String {
     parts.join(", ")
 }
 
-/// How a shift ended and why, in a few lines; for a running one, where it is.
+/// How a shift ended and why, a headline and a paragraph; for a running one, where it is.
 pub fn outcome(shift: &wire::Shift) -> String {
-    let took = match (moment(&shift.started_at), shift.ended_at.as_deref().and_then(moment)) {
-        (Some(started), Some(ended)) => format!(" after {}", span(seconds_between(started, ended))),
-        (None, _) | (_, None) => String::new(),
-    };
+    let took = moment(&shift.started_at)
+        .zip(shift.ended_at.as_deref().and_then(moment))
+        .map(|(started, ended)| format!(" after {}", took(started, ended)))
+        .unwrap_or_default();
     let wire::Shift { endpoint, blue_version: blue, green_version: green, .. } = shift;
-    let verdict = match shift.state.as_str() {
+    let headline = match shift.state.as_str() {
         "promoted" => format!("{endpoint}: {green} is promoted{took}"),
         "rolled_back" => format!("{endpoint}: rolled back from {green} to {blue}{took}"),
         _ => format!("{endpoint}: {}", standing(shift)),
     };
-    let mut lines = vec![verdict];
-    lines.extend(shift.cause.as_ref().map(|cause| format!("  cause: {}", cause.text)));
-    lines.extend(decision(shift).into_iter().map(|fact| format!("  {fact}")));
-    lines.join("\n")
-}
-
-/// What is known of the decision to go back, a figure a line; nothing before there is one.
-pub(in crate::cli) fn decision(shift: &wire::Shift) -> Vec<String> {
-    let mut facts = Vec::new();
-    if let Some(ms) = shift.decision_ms {
-        facts.push(format!("decided {} after the response that tipped the alarm", millis(Some(ms))));
-    }
-    match shift.publish_to_last_green_dispatch_ms {
-        Some(ms) if ms > 0.0 => facts.push(format!(
-            "last request dealt to green {} after the blue-only table was out",
-            millis(Some(ms))
-        )),
-        Some(_) => facts.push("no request dealt to green after the blue-only table was out".to_owned()),
-        None => {}
-    }
-    if let Some(responses) = shift.green_responses_to_decision {
-        let in_flight = shift
-            .green_in_flight_at_decision
-            .map(|number| format!(", {} more in flight", count(number)))
-            .unwrap_or_default();
-        facts.push(format!("{} green responses when the decision fell{in_flight}", count(responses)));
-    }
-    facts
+    format!("{headline}\n\n{}", paragraph(&shift.explanation))
 }
 
 /// The state with the versions: `v1 -> v2 baking`.

@@ -68,8 +68,8 @@ impl Canvas<'_> {
         cells.resize(columns, '·');
         let (_, mark) = bar(fraction, columns);
         // Where both agree to within a column, the end of the bar is the mark.
+        let apart = fraction > 0.0 && (filled == 0 || mark.abs_diff(filled) > 1);
         let mark = mark.saturating_sub(1);
-        let apart = fraction > 0.0 && (mark >= filled || mark + 1 < filled);
         if let Some(cell) = cells.get_mut(mark).filter(|_| apart) {
             *cell = '│';
         }

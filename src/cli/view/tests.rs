@@ -33,10 +33,10 @@ pub(in crate::cli) fn baking() -> wire::Shift {
         },
         "next": {"what": "step 3 of 4: 50% to green", "at": "2026-01-31T12:02:32.000Z"},
         "transitions": [
-            transition("12:00:01.200", "preparing", "baking", "5%", "snapback", "all 2 instances of green are ready"),
+            transition("12:00:01.200", "preparing", "baking", "5%", "prober", "all 2 instances of green are ready"),
             transition("12:00:30.000", "baking", "paused", "5%", "alice", "a look at the answers"),
             transition("12:01:10.000", "paused", "baking", "5%", "alice", "looks fine"),
-            transition("12:01:32.000", "baking", "baking", "25%", "snapback", "the bake is over and every alarm is ok"),
+            transition("12:01:32.000", "baking", "baking", "25%", "timer", "the bake is over and every alarm is ok"),
         ],
         "explanation": "Step 2 of 4 is baking.",
     }))
@@ -56,6 +56,8 @@ pub(in crate::cli) fn rolled_back() -> wire::Shift {
         text: "alarm errors: 31 of 231 green requests failed, 1% is allowed".into(),
     });
     shift.ended_at = Some("2026-01-31T12:02:20.000Z".into());
+    shift.breach_at = Some("2026-01-31T12:02:15.247Z".into());
+    shift.decided_at = Some("2026-01-31T12:02:15.250Z".into());
     shift.decision_ms = Some(3.2);
     shift.publish_to_last_green_dispatch_ms = Some(0.41);
     shift.green_responses_to_decision = Some(231);
@@ -67,21 +69,22 @@ pub(in crate::cli) fn rolled_back() -> wire::Shift {
     errors.odds = "odds of 9,900 : 1 against chance".into();
     shift.next = wire::Next { what: "nothing: the shift is over".into(), at: None };
     let at = |time: &str| format!("2026-01-31T{time}Z");
-    for (time, before, after, cause) in [
+    for (time, before, after, actor, cause) in [
         (
             "12:02:15.250",
             "baking",
             "rolling_back",
+            "alarm",
             "alarm errors: 31 of 231 green requests failed, 1% is allowed",
         ),
-        ("12:02:20.000", "rolling_back", "rolled_back", "nothing is in flight on green"),
+        ("12:02:20.000", "rolling_back", "rolled_back", "drain", "nothing is in flight on green"),
     ] {
         shift.transitions.push(wire::Transition {
             at: at(time),
             before: before.into(),
             after: after.into(),
             share: "0%".into(),
-            actor: "snapback".into(),
+            actor: actor.into(),
             cause: cause.into(),
         });
     }
@@ -276,10 +279,9 @@ fn a_running_shift_is_one_line_and_an_ended_one_says_how_it_ended() {
     );
     assert_eq!(
         outcome(&rolled_back()),
-        "chat: rolled back from v2 to v1 after 2m20s\n  \
-         cause: alarm errors: 31 of 231 green requests failed, 1% is allowed\n  \
-         decided 3.2ms after the response that tipped the alarm\n  \
-         last request dealt to green 0.41ms after the blue-only table was out\n  \
-         231 green responses when the decision fell, 4 more in flight"
+        "chat: rolled back from v2 to v1 after 2m20s\n\n\
+         The shift rolled back from step 2 because the alarm errors was raised: of 231\n\
+         green requests 31 failed (13.4%), where 1% is allowed. Were green within its\n\
+         bound, evidence this strong would be seen once in 9,900 shifts."
     );
 }

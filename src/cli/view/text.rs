@@ -27,7 +27,7 @@ pub(in crate::cli) fn percent(fraction: f64) -> String {
     let percent = fraction * 100.0;
     match percent {
         _ if percent > 0.0 && percent < 0.005 => "<0.01%".to_owned(),
-        _ if percent < 10.0 => format!("{percent:.2}%"),
+        _ if percent < 9.995 => format!("{percent:.2}%"),
         _ if percent < 99.95 => format!("{percent:.1}%"),
         _ => format!("{percent:.0}%"),
     }
@@ -42,8 +42,8 @@ pub(in crate::cli) fn exact_percent(fraction: f64) -> String {
 pub(in crate::cli) fn millis(millis: Option<f64>) -> String {
     match millis {
         None => "-".to_owned(),
-        Some(ms) if ms < 1.0 => format!("{ms:.2}ms"),
-        Some(ms) if ms < 10.0 => format!("{ms:.1}ms"),
+        Some(ms) if ms < 0.995 => format!("{ms:.2}ms"),
+        Some(ms) if ms < 9.95 => format!("{ms:.1}ms"),
         Some(ms) if ms < 999.5 => format!("{ms:.0}ms"),
         Some(ms) if ms < 9_995.0 => format!("{:.2}s", ms / 1_000.0),
         Some(ms) if ms < 59_950.0 => format!("{:.1}s", ms / 1_000.0),
@@ -70,6 +70,15 @@ pub(in crate::cli) fn moment(text: &str) -> Option<WallTime> {
 /// Whole seconds from one moment to a later one, zero when it is not later: two machines' clocks may differ.
 pub(in crate::cli) fn seconds_between(earlier: WallTime, later: WallTime) -> u64 {
     u64::try_from(later.as_millis().saturating_sub(earlier.as_millis())).unwrap_or(0) / 1_000
+}
+
+/// The time from one moment to a later one, finer than a second while that matters.
+pub(in crate::cli) fn took(earlier: WallTime, later: WallTime) -> String {
+    match later.as_millis().saturating_sub(earlier.as_millis()) {
+        #[expect(clippy::cast_precision_loss, reason = "below ten thousand")]
+        millis_between @ 0..10_000 => millis(Some(millis_between as f64)),
+        _ => span(seconds_between(earlier, later)),
+    }
 }
 
 /// A countdown's seconds, rounded up: it says `1s` until the moment itself.
@@ -191,12 +200,12 @@ mod tests {
         );
         assert_eq!([per_second(0.44), per_second(180.24), per_second(1_802.4)], ["0.4", "180.2", "1,802"]);
         assert_eq!(
-            [percent(0.0), percent(0.00001), percent(0.0042), percent(0.1234), percent(1.0)],
-            ["0.00%", "<0.01%", "0.42%", "12.3%", "100%"]
+            [percent(0.0), percent(0.00001), percent(0.0042), percent(0.099_97), percent(1.0)],
+            ["0.00%", "<0.01%", "0.42%", "10.0%", "100%"]
         );
         assert_eq!(
-            [0.42, 4.2, 212.0, 999.6, 1_240.0, 12_400.0, 72_000.0].map(|ms| millis(Some(ms))),
-            ["0.42ms", "4.2ms", "212ms", "1.00s", "1.24s", "12.4s", "1m12s"]
+            [0.42, 4.2, 9.96, 212.0, 999.6, 1_240.0, 12_400.0, 72_000.0].map(|ms| millis(Some(ms))),
+            ["0.42ms", "4.2ms", "10ms", "212ms", "1.00s", "1.24s", "12.4s", "1m12s"]
         );
         assert_eq!(millis(None), "-");
         assert_eq!(
