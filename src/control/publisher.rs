@@ -248,3 +248,127 @@ impl Routes {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        fleet::Fleet,
+        meter::{Bell, FleetMeters},
+        name::Version,
+    };
+
+    fn fleet(version: &str) -> FleetRoute {
+        let version = Version::parse(version).unwrap();
+        let fleet = Arc::new(Fleet { version, instances: Vec::new() });
+        FleetRoute { fleet, meters: Arc::new(FleetMeters::new(1)) }
+    }
+
+    struct Bench {
+        publisher: Publisher,
+        chat: EndpointName,
+        shift: ShiftId,
+        green: FleetRoute,
+        watch: Arc<WatchPoint>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
+            let publisher = Publisher::new(table, Timer::new());
+            let (chat, shift) = (EndpointName::parse("chat").unwrap(), ShiftId::parse("chat-1").unwrap());
+            let bench = Self {
+                publisher,
+                chat,
+                shift,
+                green: fleet("v2"),
+                watch: Arc::new(WatchPoint::new(&[Duration::from_millis(1)], Arc::new(Bell::new()))),
+            };
+            bench.put("v1");
+            bench.publisher.arm(&bench.chat, &bench.shift);
+            bench
+        }
+
+        fn put(&self, version: &str) {
+            self.publisher.declare([Change::Put(Box::new(Declared {
+                slot: EndpointSlot(0),
+                name: self.chat.clone(),
+                rule: MatchRule::default(),
+                limits: Limits::default(),
+                blue: fleet(version),
+            }))]);
+        }
+
+        fn give(&self, percent: &str) -> Result<Moment, Latched> {
+            let share = Share::parse(percent).unwrap();
+            self.publisher.give(&self.chat, &self.shift, share, (&self.green, &self.watch))
+        }
+
+        fn route(&self) -> Arc<EndpointRoute> {
+            Arc::clone(self.publisher.table.load().named(&self.chat).unwrap())
+        }
+    }
+
+    #[test]
+    fn after_a_snap_no_share_is_given_whoever_brings_it() {
+        let bench = Bench::new();
+        bench.give("10%").unwrap();
+        assert!(bench.publisher.snap_to_blue(&bench.chat, &bench.shift).is_some());
+        let snapped = bench.publisher.table.load().generation();
+        assert_eq!(bench.give("50%"), Err(Latched));
+        assert_eq!(bench.publisher.release(&bench.chat, &bench.shift), Err(Latched));
+        assert_eq!(bench.publisher.snap_to_blue(&bench.chat, &bench.shift), None, "once is enough");
+        assert_eq!(bench.publisher.table.load().generation(), snapped, "what was refused published nothing");
+        bench.put("v1");
+        assert_eq!(bench.route().split.green, Share::NONE);
+        let other = ShiftId::parse("chat-2").unwrap();
+        bench.publisher.arm(&bench.chat, &other);
+        assert_eq!(bench.give("50%"), Err(Latched), "the latch of the next shift is not this one's");
+    }
+
+    #[test]
+    fn a_snapped_green_stays_in_the_table_until_it_is_dropped() {
+        let bench = Bench::new();
+        bench.give("10%").unwrap();
+        bench.publisher.snap_to_blue(&bench.chat, &bench.shift).unwrap();
+        assert!(bench.route().green.is_some() && bench.route().watch.is_some());
+        bench.publisher.drop_green(&bench.chat);
+        assert!(bench.route().green.is_none() && bench.route().watch.is_none());
+    }
+
+    #[test]
+    fn past_the_point_of_no_return_there_is_no_snap_unless_it_was_taken_back() {
+        let bench = Bench::new();
+        bench.give("100%").unwrap();
+        bench.publisher.release(&bench.chat, &bench.shift).unwrap();
+        assert_eq!(bench.publisher.snap_to_blue(&bench.chat, &bench.shift), None);
+        assert_eq!(bench.route().split.green, Share::ALL);
+        bench.publisher.rearm(&bench.chat, &bench.shift).unwrap();
+        assert!(bench.publisher.snap_to_blue(&bench.chat, &bench.shift).is_some());
+    }
+
+    #[test]
+    fn generations_rise_with_each_table_and_a_deck_is_new_with_each_share_and_only_then() {
+        let bench = Bench::new();
+        let mut tables = Vec::new();
+        let mut note = || {
+            let route = bench.route();
+            tables.push((bench.publisher.table.load().generation().0, route.split.epoch));
+        };
+        note();
+        bench.give("10%").unwrap();
+        note();
+        bench.put("v1");
+        note();
+        bench.give("20%").unwrap();
+        note();
+        bench.publisher.snap_to_blue(&bench.chat, &bench.shift).unwrap();
+        note();
+        assert!(tables.windows(2).all(|pair| pair[0].0 < pair[1].0), "S8: {tables:?}");
+        let epochs: Vec<_> = tables.iter().map(|(_, epoch)| *epoch).collect();
+        assert_eq!(epochs[1], epochs[2], "a declaration changes no share");
+        assert!(epochs[0] < epochs[1] && epochs[2] < epochs[3] && epochs[3] < epochs[4], "{epochs:?}");
+    }
+}

@@ -69,7 +69,7 @@ impl Ring {
         TrafficWindow {
             span,
             requests,
-            rate: if span.is_zero() { 0.0 } else { ratio(requests, 1) / span.as_secs_f64() },
+            rate: per_second(requests, span),
             error_rate: ratio(failed, settled.saturating_sub(gone)),
             p50: latency.quantile(0.5),
             p99: latency.quantile(0.99),
@@ -113,6 +113,11 @@ impl Traffic {
         self.failures.sort_by_key(|(kind, _)| kind.index());
         self
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of 2^53 or more would be off by one")]
+fn per_second(count: u64, span: Duration) -> f64 {
+    if span.is_zero() { 0.0 } else { count as f64 / span.as_secs_f64() }
 }
 
 /// A fraction, zero of nothing.

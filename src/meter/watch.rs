@@ -19,7 +19,7 @@ pub const MAX_BOUNDS: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stamp(pub u32);
 
-/// Shared by the evaluator, which writes, and the workers, which read it at each request of the endpoint under shift.
+/// Shared by whoever looks at the shift's alarms, who writes, and the workers, which read it at each request of the endpoint under shift.
 #[derive(Debug)]
 pub struct WatchPoint {
     stamp: AtomicU32,
@@ -43,7 +43,7 @@ impl WatchPoint {
         Stamp(self.stamp.load(Ordering::Relaxed))
     }
 
-    /// Begins a new bet. Called by the evaluator alone.
+    /// Begins a new bet. Called by one thread at a time: whoever holds the lock of the shift's alarms.
     pub fn advance(&self) -> Stamp {
         let next = self.stamp.load(Ordering::Relaxed).wrapping_add(1);
         self.stamp.store(next, Ordering::Release);

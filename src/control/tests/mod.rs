@@ -4,6 +4,7 @@
 mod checks;
 mod endpoints;
 mod journal;
+mod looks;
 mod restart;
 mod shifts;
 mod world;

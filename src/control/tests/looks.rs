@@ -1,0 +1,228 @@
+//! Looks at green's meters: what they decide, and what they say of when.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+
+use super::world::{CANARY, Memory, chat, config_of, plan};
+use crate::{
+    alarm::{AlarmPlan, Guard, GuardBound},
+    config::PlanSpec,
+    control::{
+        Execution, Parts,
+        evaluator::{Evaluator, Heartbeat, Round},
+        publisher::Publisher,
+        start,
+        timer::Timer,
+        watched::{Live, Roster, WatchParts, Watched},
+    },
+    fleet::{Address, Fleet},
+    meter::{Bell, FailureKind, FleetMeters, Outcome, Verdict},
+    name::{EndpointName, ShiftId, Version},
+    route::{FleetRoute, RouteTable},
+    shift::{Cause, Standing},
+    weight::Share,
+};
+
+struct Bench {
+    evaluator: Evaluator,
+    watched: Arc<Watched>,
+    timer: Timer,
+}
+
+impl Bench {
+    fn new(bound: GuardBound) -> Self {
+        let (timer, bell) = (Timer::new(), Arc::new(Bell::new()));
+        let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
+        let publisher = Arc::new(Publisher::new(table, timer));
+        let (endpoint, shift) = (EndpointName::parse("chat").unwrap(), ShiftId::parse("chat-1").unwrap());
+        publisher.arm(&endpoint, &shift);
+        let version = Version::parse("v2").unwrap();
+        let green = FleetRoute {
+            fleet: Arc::new(Fleet { version, instances: Vec::new() }),
+            meters: Arc::new(FleetMeters::new(1)),
+        };
+        let alarms =
+            AlarmPlan { guards: vec![Guard { name: "guard".to_owned(), bound }], ..AlarmPlan::default() };
+        let watched = Arc::new(Watched::new(WatchParts {
+            endpoint,
+            shift,
+            green,
+            alarms: &alarms,
+            bakes: 1,
+            life: 0,
+            bell: Arc::clone(&bell),
+            publisher,
+            timer,
+        }));
+        let roster = Arc::new(Roster::default());
+        roster.add(Arc::clone(&watched));
+        watched.begin_step();
+        watched.set_live(Live::Yes);
+        let evaluator = Evaluator {
+            roster,
+            bell,
+            timer,
+            notice: Arc::default(),
+            heartbeat: Arc::new(Heartbeat::default()),
+        };
+        Self { evaluator, watched, timer }
+    }
+
+    /// Counts answers and says when, ringing as the data plane does.
+    fn serve(&self, count: usize, verdict: Verdict, millis: u64) {
+        let outcome = Outcome {
+            verdict,
+            status: None,
+            first_byte: None,
+            duration: Duration::from_millis(millis),
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        let (watch, shard) = (&self.watched.watch, self.watched.green.meters.shard(0));
+        for _ in 0..count {
+            let now = self.timer.now();
+            shard.dealt(watch.stamp(), now);
+            shard.settled(watch.stamp(), Some(watch), &outcome);
+            if watch.is_against(&outcome) {
+                watch.ring(now);
+            }
+        }
+    }
+}
+
+const ERRORS: GuardBound = GuardBound::ErrorRate { below: 0.01 };
+
+async fn pass(millis: u64) {
+    tokio::time::sleep(Duration::from_millis(millis)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_breach_is_the_first_ring_since_the_look_before() {
+    let bench = Bench::new(ERRORS);
+    assert_eq!(bench.evaluator.round(), Round::Watching);
+    pass(6).await;
+    let rung = bench.timer.now();
+    bench.serve(20, Verdict::Failure(FailureKind::Reset), 1);
+    pass(4).await;
+    bench.evaluator.round();
+    let snap = bench.watched.snapped().unwrap();
+    assert_eq!((snap.breach, snap.decided.since(rung)), (Some(rung), Duration::from_millis(4)));
+    assert!(matches!(snap.cause, Cause::Alarm { .. }));
+    assert_eq!((snap.green_responses, snap.green_in_flight), (20, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_that_tips_a_latency_guard_rings_too() {
+    let bound = GuardBound::Latency { quantile: 0.99, below: Duration::from_millis(250) };
+    let bench = Bench::new(bound);
+    bench.evaluator.round();
+    pass(3).await;
+    let rung = bench.timer.now();
+    bench.serve(20, Verdict::Success, 300);
+    pass(2).await;
+    bench.evaluator.round();
+    let snap = bench.watched.snapped().unwrap();
+    assert_eq!(snap.breach, Some(rung));
+    let Cause::Alarm { evidence, .. } = snap.cause else { panic!("{:?}", snap.cause) };
+    assert!(evidence.starts_with("p99 latency below 250ms: 20 of 20 requests took as long"), "{evidence}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_ring_the_breach_is_as_early_as_it_can_have_been() {
+    let bench = Bench::new(ERRORS);
+    let looked = bench.timer.now();
+    bench.evaluator.round();
+    pass(6).await;
+    bench.serve(20, Verdict::Failure(FailureKind::Reset), 1);
+    // Somebody else's look took the ring.
+    bench.evaluator.bell.answer();
+    pass(4).await;
+    bench.evaluator.round();
+    let snap = bench.watched.snapped().unwrap();
+    assert_eq!((snap.breach, snap.decided.since(looked)), (Some(looked), Duration::from_millis(10)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_decided_once_is_not_decided_again() {
+    let bench = Bench::new(ERRORS);
+    bench.serve(20, Verdict::Failure(FailureKind::Reset), 1);
+    let Standing::Breached(cause) = bench.watched.judge(None) else { panic!("not raised") };
+    let first = bench.watched.snapped().unwrap();
+    pass(50).await;
+    bench.serve(20, Verdict::Failure(FailureKind::Reset), 1);
+    bench.evaluator.round();
+    assert_eq!(bench.watched.snap(Cause::Aborted), Some(first.clone()));
+    assert_eq!(first.cause, cause);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shift_without_a_share_is_not_looked_at() {
+    let bench = Bench::new(ERRORS);
+    bench.watched.set_live(Live::No);
+    assert_eq!(bench.evaluator.round(), Round::Idle);
+    bench.serve(20, Verdict::Failure(FailureKind::Reset), 1);
+    bench.evaluator.round();
+    assert_eq!(bench.watched.snapped(), None);
+}
+
+/// The whole of control as it runs, on real time, with real health checks and the evaluator's own thread.
+#[tokio::test]
+async fn the_evaluators_thread_goes_to_blue_by_itself() {
+    let (blue, green) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let text = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
+    let config = config_of(&[("chat", "v1", &text(&blue), "/")]);
+    let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
+    let parts = Parts {
+        config: &config,
+        journal: Arc::new(Memory::default()),
+        table: Arc::clone(&table),
+        bell: Arc::new(Bell::new()),
+        workers: 1,
+    };
+    let (handle, control) = start::start(parts).unwrap();
+    let mut events = handle.subscribe();
+    let mut spec: PlanSpec = plan(CANARY);
+    spec.green.instances = vec![Address::parse(&text(&green)).unwrap()];
+    let id = handle.start_shift(&chat(), spec, "ann", Execution::Real).await.unwrap().id;
+    while events.recv().await.unwrap().after.as_deref() != Some("baking") {}
+    let route = loop {
+        let route = Arc::clone(table.load().named(&chat()).unwrap());
+        if route.split.green > Share::NONE {
+            break route;
+        }
+        tokio::task::yield_now().await;
+    };
+    let (watch, meters) = (route.watch.clone().unwrap(), route.green.clone().unwrap().meters);
+    let outcome = Outcome {
+        verdict: Verdict::Failure(FailureKind::ServerError),
+        status: Some(500),
+        first_byte: None,
+        duration: Duration::from_millis(1),
+        bytes_in: 0,
+        bytes_out: 0,
+    };
+    for _ in 0..20 {
+        let now = crate::clock::now();
+        meters.shard(0).dealt(watch.stamp(), now);
+        meters.shard(0).settled(watch.stamp(), Some(&watch), &outcome);
+        watch.ring(now);
+    }
+    // This thread is control's own, so nobody but the evaluator's thread can act before it yields.
+    #[expect(clippy::disallowed_methods, reason = "a test on real time needs a bound of its own")]
+    let began = Instant::now();
+    while table.load().named(&chat()).unwrap().split.green > Share::NONE {
+        assert!(began.elapsed() < Duration::from_secs(10), "the evaluator did not act");
+        std::thread::yield_now();
+    }
+    while events.recv().await.unwrap().after.as_deref() != Some("rolled_back") {}
+    let view = handle.shift(&id).await.unwrap();
+    assert!(view.decision.is_some() && view.moments.breach_at <= view.moments.decided_at, "{view:#?}");
+    control.stop().await;
+    assert!(handle.endpoints().await.is_err(), "control has ended");
+}
