@@ -164,47 +164,33 @@ impl Fault {
 
     /// What is wrong with a document, key by key.
     fn problems(&self) -> Vec<wire::KeyProblem> {
-        match self {
-            Self::Control(ControlError::Problems(Problems { source: _, problems })) => {
-                problems.iter().map(key_problem).collect()
-            }
-            Self::Syntax(error) | Self::Shape(error) => vec![wire::KeyProblem {
-                key: String::new(),
-                line: Some(error.line()),
-                message: error.to_string(),
-            }],
-            Self::Control(_)
-            | Self::NoRoute { .. }
-            | Self::Method { .. }
-            | Self::Name(_)
-            | Self::Query(_)
-            | Self::Actor(_)
-            | Self::ForeignHost { .. }
-            | Self::ForeignOrigin { .. }
-            | Self::MediaType { .. }
-            | Self::BodyTooLarge
-            | Self::BodyUnreadable
-            | Self::NoSource
-            | Self::Overloaded
-            | Self::TooSlow
-            | Self::Panicked
-            | Self::NotReady(_) => Vec::new(),
+        if let Self::Control(ControlError::Problems(Problems { source: _, problems })) = self {
+            problems.iter().map(key_problem).collect()
+        } else if let Self::Syntax(error) | Self::Shape(error) = self {
+            let (key, message) = (String::new(), error.to_string());
+            vec![wire::KeyProblem { key, line: Some(error.line()), message }]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn running_shift(&self) -> Option<String> {
+        if let Self::Control(ControlError::ShiftRunning { endpoint: _, running }) = self {
+            Some(running.to_string())
+        } else {
+            None
         }
     }
 
     /// The document.
     pub(super) fn document(&self) -> wire::Problem {
         let Row { status, kind, title } = self.row();
-        let running_shift = match self {
-            Self::Control(ControlError::ShiftRunning { running, .. }) => Some(running.to_string()),
-            _ => None,
-        };
         wire::Problem {
             kind: kind.to_owned(),
             title: title.to_owned(),
             status: status.as_u16(),
             detail: self.detail(),
-            running_shift,
+            running_shift: self.running_shift(),
             problems: self.problems(),
         }
     }

@@ -37,18 +37,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
 /// A shift at `now`. In the answer to a dry run it has no id, since there is no such shift.
 pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
     let explanation = explain::explain(&view, now);
-    let cause = match &view.state {
-        State::RollingBack { cause, drain_by: _ } | State::RolledBack { cause } => {
-            Some(self::cause(&view, cause))
-        }
-        State::Preparing { .. }
-        | State::Baking { .. }
-        | State::Holding { .. }
-        | State::Paused { .. }
-        | State::TerminationWait { .. }
-        | State::Retiring { .. }
-        | State::Promoted => None,
-    };
+    let cause = cause_of(&view);
     let ShiftView {
         id,
         endpoint,
@@ -191,6 +180,21 @@ fn step(step: &Step) -> wire::Step {
             Approval::Required => true,
             Approval::NotNeeded => false,
         },
+    }
+}
+
+fn cause_of(view: &ShiftView) -> Option<wire::Cause> {
+    match &view.state {
+        State::RollingBack { cause, drain_by: _ } | State::RolledBack { cause } => {
+            Some(self::cause(view, cause))
+        }
+        State::Preparing { .. }
+        | State::Baking { .. }
+        | State::Holding { .. }
+        | State::Paused { .. }
+        | State::TerminationWait { .. }
+        | State::Retiring { .. }
+        | State::Promoted => None,
     }
 }
 

@@ -67,7 +67,9 @@ fn misfit(root: &Value, schema: &Value, value: &Value, at: &str) -> Option<Strin
     };
     let allowed: Vec<&str> = match &schema["type"] {
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
-        one => one.as_str().into_iter().collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+            schema["type"].as_str().into_iter().collect()
+        }
     };
     if !(allowed.contains(&kind) || kind == "integer" && allowed.contains(&"number")) {
         return Some(format!("{at}: {kind}, not {allowed:?}"));
