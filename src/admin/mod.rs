@@ -1,8 +1,8 @@
 //! The admin port: native API, events, metrics, health.
 //!
-//! A request passes the [`layers`], its handler takes it apart with the [`extract`]ors, asks control, and turns the view that it
-//! gets into a representation ([`wire`]) by [`represent`]; whatever goes wrong on the way becomes a problem document by the one table in
-//! [`problem`]. Paths are in [`routes`], and described in `openapi.json`.
+//! A request passes the `layers`, its handler takes it apart with the extractors of `extract`, asks control, and turns the view that it
+//! gets into a representation ([`wire`]) by `represent`; whatever goes wrong on the way becomes a problem document by the one table in
+//! `problem`. Paths are in `routes`, and described in `openapi.json`.
 
 mod access;
 mod endpoints;

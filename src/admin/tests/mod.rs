@@ -1,6 +1,9 @@
 //! Tests that are longer than their subject: `explain` has every sentence of an explanation word for word, `openapi` holds the
-//! description against routes and wire types.
+//! description against routes, documents and wire types, `api` asks a whole port over a real control (`world`), `port` a bound one.
 
+mod api;
 mod explain;
 mod fixture;
 mod openapi;
+mod port;
+mod world;

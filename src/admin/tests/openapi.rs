@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     super::{operate::OPENAPI, problem::Fault, represent, wire},
     fixture,
+    world::World,
 };
 use crate::{
     config::{EndpointSpec, PlanSpec, known_keys, known_plan_keys},
@@ -22,7 +23,7 @@ use crate::{
     weight::Share,
 };
 
-pub(super) fn description() -> Value {
+fn description() -> Value {
     serde_json::from_str(OPENAPI).unwrap()
 }
 
@@ -101,7 +102,7 @@ fn object_misfit(root: &Value, schema: &Value, map: &Map<String, Value>, at: &st
 }
 
 #[track_caller]
-fn fits(name: &str, value: &impl Serialize) {
+pub(super) fn fits(name: &str, value: &impl Serialize) {
     let root = description();
     let value = serde_json::to_value(value).unwrap();
     assert_eq!(misfit(&root, &root["components"]["schemas"][name], &value, name), None);
@@ -313,4 +314,29 @@ fn every_component_is_referred_to_and_every_reference_leads_somewhere() {
         );
     }
     assert_eq!(referred, defined);
+}
+
+#[tokio::test]
+async fn every_route_is_described_and_every_description_is_a_route() {
+    let routed: BTreeSet<&str> = include_str!("../routes.rs")
+        .split(".route(\"")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap())
+        .collect();
+    let root = description();
+    let described: BTreeSet<&str> = root["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(described, routed);
+
+    let world = World::new();
+    for (path, item) in root["paths"].as_object().unwrap() {
+        let path = path.replace("{name}", "chat").replace("{id}", "none");
+        let refused = world.bare(http::Method::TRACE, &path).await;
+        assert_eq!(refused.status, 405, "{path}");
+        let allowed = refused.headers["allow"].to_str().unwrap();
+        let allowed: BTreeSet<String> =
+            allowed.split(',').filter(|method| *method != "HEAD").map(str::to_lowercase).collect();
+        let methods = item.as_object().unwrap().keys().filter(|key| *key != "parameters").cloned().collect();
+        assert_eq!(allowed, methods, "{path}");
+    }
+    world.end().await;
 }
