@@ -65,7 +65,7 @@ fn of_steps(view: &ShiftView, step: usize) -> String {
 fn preparing(view: &ShiftView, now: WallTime) -> String {
     let first = view.plan.shift.steps().first().map_or(view.share, |step| step.share);
     let deadline = view.next.at.map_or_else(String::new, |at| {
-        format!(" If that takes more than another {}, the shift rolls back.", span(until(at, now)))
+        format!(" If that takes more than another {}, the shift rolls back.", until(at, now))
     });
     format!(
         "Preparing: {} must be ready before it gets its first {first}, and gets nothing yet.{deadline}",
@@ -142,7 +142,7 @@ fn ways_out(view: &ShiftView, step: usize, reason: PauseReason) -> String {
 }
 
 fn termination_wait(view: &ShiftView, now: WallTime) -> String {
-    let left = view.next.at.map_or_else(String::new, |at| format!(" for another {}", span(until(at, now))));
+    let left = view.next.at.map_or_else(String::new, |at| format!(" for another {}", until(at, now)));
     format!(
         "{} has all requests and has passed its last bake; {} is kept warm{left}.",
         capitalised(&green(view)),
@@ -169,14 +169,15 @@ fn draining(view: &ShiftView, now: WallTime) -> String {
 }
 
 fn at_the_latest(view: &ShiftView, now: WallTime) -> String {
-    view.next.at.map_or_else(String::new, |at| format!(", at the latest in {}", span(until(at, now))))
+    view.next.at.map_or_else(String::new, |at| format!(", at the latest in {}", until(at, now)))
 }
 
 fn promoted(view: &ShiftView) -> String {
     let steps = count(view.plan.shift.steps().len() as u64, "step");
-    let took = view.moments.ended_at.map_or_else(String::new, |ended| {
-        format!(", {} after the start", span(until(ended, view.started_at)))
-    });
+    let took = view
+        .moments
+        .ended_at
+        .map_or_else(String::new, |ended| format!(", {} after the start", until(ended, view.started_at)));
     format!("Promoted: {} went through {steps} and is the fleet in service{took}.", green(view))
 }
 
@@ -272,11 +273,11 @@ fn timing(view: &ShiftView) -> String {
         None => {}
     }
     match (view.green_responses_to_decision, view.green_in_flight_at_decision) {
-        (Some(responses), Some(in_flight)) => parts.push(format!(
-            "by then green had settled {} and had {} in flight",
-            count(responses, "request"),
-            grouped(in_flight)
-        )),
+        (Some(responses), Some(in_flight)) => {
+            let in_flight = if in_flight == 0 { "nothing".to_owned() } else { grouped(in_flight) };
+            let settled = count(responses, "request");
+            parts.push(format!("by then green had settled {settled} and had {in_flight} in flight"));
+        }
         (Some(responses), None) => {
             parts.push(format!("by then green had settled {}", count(responses, "request")));
         }
@@ -359,7 +360,7 @@ fn counted(evidence: &AlarmEvidence) -> String {
 fn next(next: &Next, now: WallTime) -> String {
     let Next { what, at } = next;
     match at {
-        Some(at) if *at > now => format!("Next, in {}: {}.", span(until(*at, now)), unended(what)),
+        Some(at) if *at > now => format!("Next, in {}: {}.", until(*at, now), unended(what)),
         Some(_) => format!("Next, due now: {}.", unended(what)),
         None => format!("Next: {}.", unended(what)),
     }
@@ -376,11 +377,13 @@ fn settled(traffic: &Traffic) -> u64 {
     traffic.succeeded + traffic.client_errors + traffic.failed
 }
 
-/// Seconds and more in whole seconds: a countdown that showed milliseconds would be out of date when it is read.
-fn until(later: WallTime, earlier: WallTime) -> Duration {
-    let millis = later.as_millis().saturating_sub(earlier.as_millis());
-    let exact = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    if exact >= Duration::from_secs(1) { Duration::from_secs(exact.as_secs()) } else { exact }
+/// In whole seconds: a countdown that showed milliseconds would be out of date when it is read.
+fn until(later: WallTime, earlier: WallTime) -> String {
+    let millis = u64::try_from(later.as_millis().saturating_sub(earlier.as_millis())).unwrap_or(0);
+    match millis / 1_000 {
+        0 => "less than 1 s".to_owned(),
+        seconds => span(Duration::from_secs(seconds)),
+    }
 }
 
 /// A reason from elsewhere, without the full stop that it may end in.

@@ -120,7 +120,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
         match Query::<T>::try_from_uri(&parts.uri) {
             Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(rejection) => Err(Fault::Query(rejection.body_text())),
+            // The rejection's cause names the key; its own text only says that there is a cause.
+            Err(rejection) => Err(Fault::Query(
+                std::error::Error::source(&rejection)
+                    .map_or_else(|| rejection.body_text(), ToString::to_string),
+            )),
         }
     }
 }

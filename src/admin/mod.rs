@@ -12,6 +12,7 @@ mod extract;
 mod feed;
 mod health;
 mod layers;
+mod observe;
 mod operate;
 mod page;
 mod problem;

@@ -13,6 +13,7 @@ use tokio::{
 use tower::ServiceExt;
 
 use super::{
+    observe::observe,
     routes,
     state::{Admin, Port, stopped},
 };
@@ -41,9 +42,15 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
     let port = Arc::new(Port::new(admin, bound, shutdown.clone()));
     let router = routes::router(port.clone());
     let mut connections = JoinSet::new();
+    let events = port.handle.subscribe();
     tokio::select! {
-        () = accept(&listener, &router, &shutdown, &mut connections) => {}
-        () = port.telemetry.follow(shutdown.clone()) => {}
+        () = stopped(shutdown.clone()) => {}
+        () = async {
+            tokio::join!(
+                accept(&listener, &router, &shutdown, &mut connections),
+                observe(&port, events),
+            );
+        } => {}
     }
     drop(listener);
     let drained = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} });

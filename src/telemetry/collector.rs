@@ -1,12 +1,8 @@
 //! Writes down the meters when somebody scrapes.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use super::{
     buckets::Buckets,
@@ -23,10 +19,6 @@ use crate::{
     route::{EndpointRoute, RouteTable},
     time::WallTime,
 };
-
-/// How often the meters are looked at between scrapes. What a fleet counts between the last look and its going is attributed a look
-/// late; a fleet that comes and goes between two looks leaves no trace. A shift needs longer than a second to make green ready.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The collector behind `GET /metrics`.
 #[derive(Debug)]
@@ -54,18 +46,10 @@ impl Telemetry {
         Self { table, workers, started: clock::wall(), totals: Mutex::default() }
     }
 
-    /// Keeps the totals up to date between scrapes, until `shutdown` turns true. Without it, shifts that are shorter than the interval
-    /// between scrapes would leave no trace.
-    pub async fn follow(&self, mut shutdown: watch::Receiver<bool>) {
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => self.totals().follow(&self.table.load()),
-                // An error means that the sender is gone, and with it whoever could want more.
-                _ = shutdown.wait_for(|stop| *stop) => return,
-            }
-        }
+    /// Counts what the meters have gained. A fleet's meters are followed from the first look that finds them in the table, until the last
+    /// request has let go of them; so there must be a look while each fleet is in the table, however short that is.
+    pub fn look(&self) {
+        self.totals().follow(&self.table.load());
     }
 
     /// All metrics now, in the format of [`super::CONTENT_TYPE`]. `shifts` are the running ones; without them (control did not answer in

@@ -1,9 +1,8 @@
 //! A scrape says what the meters say, in text that Prometheus accepts.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 
 use super::{
     ShiftFigures, Telemetry,
@@ -179,22 +178,16 @@ fn the_text_keeps_prometheus_rules() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn between_scrapes_the_meters_are_looked_at_every_second() {
+#[test]
+fn a_fleet_that_a_look_has_seen_is_counted_to_its_last_request() {
     let mut fixture = Fixture::with_green();
     let (telemetry, table) = telemetry(&fixture);
-    let (stop, stopped) = watch::channel(false);
-    let script = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        fixture.settle(Side::Green, 4, &good(2));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        fixture.drop_green();
-        table.store(Arc::new(fixture.table()));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        stop.send_replace(true);
-    };
-    tokio::join!(telemetry.follow(stopped), script);
+    telemetry.look();
+    fixture.settle(Side::Green, 4, &good(2));
+    let running = fixture.drop_green();
+    table.store(Arc::new(fixture.table()));
+    Fixture::settle_on(&running, 1, &good(2));
     let text = telemetry.render(None);
     let name = "snapback_requests_total{endpoint=\"chat\",fleet=\"green\",outcome=\"success\"}";
-    assert_eq!(series(&text)[name], 4.0);
+    assert_eq!(series(&text)[name], 5.0);
 }

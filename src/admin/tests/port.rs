@@ -1,14 +1,20 @@
 //! The bound port: connections, event streams and the end.
 
+use axum::body::Body;
 use http::Method;
+use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
+use tower::ServiceExt;
 
-use super::{super::serve, world::World};
+use super::{
+    super::serve,
+    world::{World, request},
+};
 
 type Messages = Lines<BufReader<TcpStream>>;
 
@@ -73,9 +79,14 @@ async fn a_stream_of_one_endpoint_has_no_events_of_others() {
         let declared = world.json(Method::PUT, &format!("/v1/endpoints/{name}"), &document).await;
         assert_eq!(declared.status, 201, "{}", declared.text());
     }
-    // The stream ends, and its body with it, once the port does.
+    let stream = request(Method::GET, "/v1/events?after=0&endpoint=b", Body::empty());
+    let answer = world.router.clone().oneshot(stream).await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let mut body = answer.into_body();
+    let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    let first = std::str::from_utf8(&first).unwrap();
+    assert!(first.contains("\"endpoint\":\"b\""), "{first}");
     world.stop.send_replace(true);
-    let stream = world.get("/v1/events?after=0&endpoint=b").await;
-    assert_eq!(stream.headers["content-type"], "text/event-stream");
+    while body.frame().await.is_some() {}
     world.end().await;
 }
