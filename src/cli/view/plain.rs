@@ -65,5 +65,9 @@ fn nearest(alarms: &[wire::Alarm]) -> Option<String> {
         return Some(format!("alarm {} raised", alarm.name));
     }
     let alarm = alarms.iter().max_by(|a, b| a.nearness.total_cmp(&b.nearness))?;
+    // Less than this would be said as nothing.
+    if alarm.nearness < 0.005 {
+        return None;
+    }
     Some(format!("nearest alarm {} at {:.0}%", alarm.name, alarm.nearness * 100.0))
 }
