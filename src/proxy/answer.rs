@@ -29,7 +29,7 @@ pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<Res
         FailureSide::Upstream => "upstream",
         FailureSide::Internal => "internal",
     };
-    // The table's texts need no escaping, which a test checks.
+    // The table's texts hold nothing that JSON escapes; a client's text never comes here.
     let document = format!(
         "{{\"type\":\"urn:snapback:{name}\",\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\",\"side\":\"{side}\"}}\n",
         status.as_u16()
@@ -53,107 +53,77 @@ pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<Res
     response
 }
 
+#[rustfmt::skip]
 fn row(failure: &Failure) -> Row {
-    let (status, name, title, detail) = match failure {
-        Failure::BadRequest(defect) => {
-            (StatusCode::BAD_REQUEST, "bad-request", "The request is not valid HTTP", *defect)
+    let row = |status, name, title, detail| Row { status, name, title, detail };
+    match failure {
+        Failure::BadRequest(defect) => row(StatusCode::BAD_REQUEST, "bad-request",
+            "The request is not valid HTTP", defect),
+        Failure::Connect => row(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed",
+            "The method is not allowed", "CONNECT asks for a tunnel, and this proxy makes none."),
+        Failure::UnknownCoding => row(StatusCode::NOT_IMPLEMENTED, "unknown-transfer-coding",
+            "The transfer coding is unknown", "A request body may be chunked; other transfer codings are not understood."),
+        Failure::LongTarget => row(StatusCode::URI_TOO_LONG, "target-too-long",
+            "The request target is too long", "A path with its query may have 16 KiB."),
+        Failure::LargeBody => row(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large",
+            "The request body is too large", "The body is larger than this endpoint accepts."),
+        Failure::BrokenBody => row(StatusCode::BAD_REQUEST, "broken-body",
+            "The request body could not be read", "The body's framing is malformed, or it ended before its end."),
+        Failure::StalledBody => row(StatusCode::REQUEST_TIMEOUT, "request-timeout",
+            "The request did not arrive in time", "The body stopped flowing for longer than this endpoint waits."),
+        Failure::NoMatch => row(StatusCode::NOT_FOUND, "no-match",
+            "No endpoint takes this request", "No endpoint's match fits the request's host, path and headers."),
+        Failure::NoInstance => row(StatusCode::SERVICE_UNAVAILABLE, "no-instance",
+            "No model server can take this request", "Every instance of the fleet fails its health checks."),
+        Failure::Unresolved | Failure::ConnectFailed(_) => row(StatusCode::BAD_GATEWAY, "connect-failed",
+            "The model server could not be reached", "No connection could be made."),
+        Failure::ConnectTimeout => row(StatusCode::GATEWAY_TIMEOUT, "connect-timeout",
+            "The model server could not be reached in time", "The connection was not made within this endpoint's connect timeout."),
+        Failure::Reset(_) => row(StatusCode::BAD_GATEWAY, "upstream-reset",
+            "The model server did not answer", "The connection ended before a response. The request may have been executed."),
+        Failure::BadResponse(_) => row(StatusCode::BAD_GATEWAY, "bad-response",
+            "The model server's answer is not valid", "The answer was not HTTP, or not an answer to this request."),
+        Failure::HeadTimeout => row(StatusCode::GATEWAY_TIMEOUT, "head-timeout",
+            "The model server did not answer in time", "No response came within this endpoint's head timeout. The request may have been executed."),
+        Failure::IdleTimeout => row(StatusCode::GATEWAY_TIMEOUT, "idle-timeout",
+            "The model server stopped", "Nothing flowed for longer than this endpoint waits. The request may have been executed."),
+        Failure::Truncated(_) => row(StatusCode::BAD_GATEWAY, "truncated",
+            "The model server's answer was cut short", "The answer ended before its end. The request has been executed."),
+        Failure::Internal(_) => row(StatusCode::INTERNAL_SERVER_ERROR, "internal",
+            "The proxy failed", "The request could not be handled. Nothing was sent to a model server."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_is_a_problem_document_that_names_its_side() {
+        let failures = [
+            Failure::BadRequest("It has no Host."),
+            Failure::Connect,
+            Failure::UnknownCoding,
+            Failure::LongTarget,
+            Failure::LargeBody,
+            Failure::BrokenBody,
+            Failure::StalledBody,
+            Failure::NoMatch,
+            Failure::NoInstance,
+            Failure::Unresolved,
+            Failure::ConnectFailed(std::io::Error::other("secret")),
+            Failure::ConnectTimeout,
+            Failure::BadResponse("secret"),
+            Failure::HeadTimeout,
+            Failure::IdleTimeout,
+        ];
+        for failure in failures {
+            let response = problem(&failure, Connection::Closed);
+            let ResponseBody::Own(body) = response.body() else { panic!("an answer has a body") };
+            let document: serde_json::Value = serde_json::from_slice(body).unwrap();
+            assert_eq!(document["status"], response.status().as_u16(), "{failure}");
+            assert!(failure.to_string().starts_with(document["side"].as_str().unwrap()), "{failure}");
+            assert!(!document.to_string().contains("secret"), "{failure}");
         }
-        Failure::Connect => (
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            "The method is not allowed",
-            "CONNECT asks for a tunnel, and this proxy makes none.",
-        ),
-        Failure::UnknownCoding => (
-            StatusCode::NOT_IMPLEMENTED,
-            "unknown-transfer-coding",
-            "The transfer coding is unknown",
-            "A request body may be chunked; other transfer codings are not understood.",
-        ),
-        Failure::LongTarget => (
-            StatusCode::URI_TOO_LONG,
-            "target-too-long",
-            "The request target is too long",
-            "A path with its query may have 16 KiB.",
-        ),
-        Failure::LargeBody => (
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body-too-large",
-            "The request body is too large",
-            "The body is larger than this endpoint accepts.",
-        ),
-        Failure::BrokenBody => (
-            StatusCode::BAD_REQUEST,
-            "broken-body",
-            "The request body could not be read",
-            "The body's framing is malformed, or it ended before its end.",
-        ),
-        Failure::StalledBody => (
-            StatusCode::REQUEST_TIMEOUT,
-            "request-timeout",
-            "The request did not arrive in time",
-            "The body stopped flowing for longer than this endpoint waits.",
-        ),
-        Failure::NoMatch => (
-            StatusCode::NOT_FOUND,
-            "no-match",
-            "No endpoint takes this request",
-            "No endpoint's match fits the request's host, path and headers.",
-        ),
-        Failure::NoInstance => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no-instance",
-            "No model server can take this request",
-            "Every instance of the fleet fails its health checks.",
-        ),
-        Failure::Unresolved | Failure::ConnectFailed(_) => (
-            StatusCode::BAD_GATEWAY,
-            "connect-failed",
-            "The model server could not be reached",
-            "No connection could be made.",
-        ),
-        Failure::ConnectTimeout => (
-            StatusCode::GATEWAY_TIMEOUT,
-            "connect-timeout",
-            "The model server could not be reached in time",
-            "The connection was not made within this endpoint's connect timeout.",
-        ),
-        Failure::Reset(_) => (
-            StatusCode::BAD_GATEWAY,
-            "upstream-reset",
-            "The model server did not answer",
-            "The connection ended before a response. The request may have been executed.",
-        ),
-        Failure::BadResponse(_) => (
-            StatusCode::BAD_GATEWAY,
-            "bad-response",
-            "The model server's answer is not valid",
-            "The answer was not HTTP, or not an answer to this request.",
-        ),
-        Failure::HeadTimeout => (
-            StatusCode::GATEWAY_TIMEOUT,
-            "head-timeout",
-            "The model server did not answer in time",
-            "No response came within this endpoint's head timeout. The request may have been executed.",
-        ),
-        Failure::IdleTimeout => (
-            StatusCode::GATEWAY_TIMEOUT,
-            "idle-timeout",
-            "The model server stopped",
-            "Nothing flowed for longer than this endpoint waits. The request may have been executed.",
-        ),
-        Failure::Truncated(_) => (
-            StatusCode::BAD_GATEWAY,
-            "truncated",
-            "The model server's answer was cut short",
-            "The answer ended before its end. The request has been executed.",
-        ),
-        Failure::Internal(_) => (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
-            "The proxy failed",
-            "The request could not be handled. Nothing was sent to a model server.",
-        ),
-    };
-    Row { status, name, title, detail }
+    }
 }

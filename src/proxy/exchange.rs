@@ -99,13 +99,11 @@ impl Exchange {
 
     /// Ends the exchange with a failure.
     pub(super) fn settle_failed(mut self, failure: &Failure) {
-        self.stop_request();
         self.verdict = failure.verdict();
     }
 
     /// Ends the exchange with the verdict that its status deserves, and says when it ended.
     pub(super) fn settle_complete(mut self, end: End) -> Moment {
-        self.stop_request();
         let now = match (end, self.answered) {
             (End::WithHead, Some(Answered { at, .. })) => at,
             (End::Now, _) | (End::WithHead, None) => clock::now(),
@@ -115,12 +113,6 @@ impl Exchange {
             self.verdict = Verdict::of_status(status);
         }
         now
-    }
-
-    fn stop_request(&self) {
-        if let Some(body) = &self.request_body {
-            body.stop();
-        }
     }
 
     fn shard(&self) -> &Shard {

@@ -1,10 +1,15 @@
 //! Handling a request: one function whose lines are its life.
 
-use std::{error::Error, rc::Rc};
+use std::{
+    error::Error,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use http::{
     HeaderMap, Request, Response, Version,
-    header::{CONTENT_LENGTH, HOST},
+    header::{CONTENT_LENGTH, EXPECT, HOST},
     request,
 };
 use hyper::{body::Incoming, client::conn::TrySendError};
@@ -19,7 +24,7 @@ use super::{
     headers::{self, Connection, HasBody},
     pool::{Lease, Upstream},
     pulse::{Late, unless_late},
-    upload::{Progress, RequestBody, Upload, UploadError},
+    upload::{self, Progress, RequestBody, Upload, UploadError},
 };
 use crate::route::{Limits, RequestKey};
 
@@ -42,12 +47,17 @@ pub(super) async fn handle(client: &Rc<Client>, request: Request<Incoming>) -> R
 
 /// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
 async fn forward(client: &Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
-    let (mut head, incoming) = request.into_parts();
+    let (mut head, mut incoming) = request.into_parts();
     gate::admit(&mut head, client)?;
-    let dealt = client.worker.deal(&key(&head)).ok_or(Failure::NoMatch)?;
+    let Some(dealt) = client.worker.deal(&key(&head)) else {
+        if !head.headers.contains_key(EXPECT) {
+            now(|context| upload::discard(client, &mut incoming, context)).await;
+        }
+        return Err(Failure::NoMatch);
+    };
     let limits = dealt.0.route.limits;
     check_length(&head.headers, &limits)?;
-    let body = RequestBody::new(client, limits, incoming);
+    let body = RequestBody::new(client, limits, &head.headers, incoming);
     let version = head.version;
     let mut exchange = Exchange::begin(&client.worker, dealt, body);
     let side = exchange.side();
@@ -65,6 +75,9 @@ async fn forward(client: &Rc<Client>, request: Request<Incoming>) -> Result<Resp
         }
         Err(failure) => {
             tracing::debug!(error = &failure as &dyn Error, %side, "a request failed");
+            if let Some(body) = exchange.request_body() {
+                now(|context| body.discard(context)).await;
+            }
             exchange.settle_failed(&failure);
             answer(client, &failure)
         }
@@ -73,6 +86,15 @@ async fn forward(client: &Rc<Client>, request: Request<Incoming>) -> Result<Resp
         headers::expose_fleet(response.headers_mut(), side);
     }
     Ok(response)
+}
+
+/// Does something that needs a task's context and does not wait.
+async fn now(mut work: impl FnMut(&mut Context<'_>)) {
+    poll_fn(|context| {
+        work(context);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// What the request is matched by. The gate has made sure that there is at most one host.
@@ -200,10 +222,12 @@ fn deliver(
 }
 
 fn answer(client: &Client, failure: &Failure) -> Response<ResponseBody> {
-    let connection = match failure {
-        // Where the head was not understood, nobody knows where the next one begins.
-        Failure::BadRequest(_) | Failure::UnknownCoding => Connection::Closed,
-        _ => after_response(client),
+    // Where the head was not understood, nobody knows where the next one begins.
+    let connection = if matches!(failure, Failure::BadRequest(_) | Failure::UnknownCoding) {
+        client.linger_at_close();
+        Connection::Closed
+    } else {
+        after_response(client)
     };
     let response = answer::problem(failure, connection);
     client.end_exchange();

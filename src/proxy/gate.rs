@@ -26,7 +26,7 @@ pub(super) fn admit(head: &mut request::Parts, client: &Client) -> Result<(), Fa
     if head.headers.contains_key(TRANSFER_ENCODING) {
         check_coding(&head.headers)?;
         if client.with_raw_head(declares_length) {
-            return Err(Failure::BadRequest("it has both a Content-Length and a Transfer-Encoding"));
+            return Err(Failure::BadRequest("It has both a Content-Length and a Transfer-Encoding."));
         }
     }
     Ok(())
@@ -37,10 +37,10 @@ fn check_host(head: &request::Parts) -> Result<(), Failure> {
     let mut hosts = head.headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_authority(host.as_bytes()) => Ok(()),
-        (Some(_), None) => Err(Failure::BadRequest("its Host is not a host with an optional port")),
+        (Some(_), None) => Err(Failure::BadRequest("Its Host is not a host with an optional port.")),
         (None, _) if head.version == Version::HTTP_10 => Ok(()),
-        (None, _) => Err(Failure::BadRequest("it has no Host")),
-        (Some(_), Some(_)) => Err(Failure::BadRequest("it has more than one Host")),
+        (None, _) => Err(Failure::BadRequest("It has no Host.")),
+        (Some(_), Some(_)) => Err(Failure::BadRequest("It has more than one Host.")),
     }
 }
 
@@ -54,20 +54,20 @@ fn bring_to_origin_form(head: &mut request::Parts) -> Result<(), Failure> {
         return match head.uri.path().as_bytes() {
             [b'/', ..] => Ok(()),
             b"*" if head.method == Method::OPTIONS => Ok(()),
-            _ => Err(Failure::BadRequest("its target is neither a path nor an absolute URI")),
+            _ => Err(Failure::BadRequest("Its target is neither a path nor an absolute URI.")),
         };
     }
     let uri = std::mem::take(&mut head.uri).into_parts();
     let (Some("http" | "https"), Some(authority)) =
         (uri.scheme.as_ref().map(|scheme| scheme.as_str()), uri.authority)
     else {
-        return Err(Failure::BadRequest("its target is neither a path nor an http or https URI"));
+        return Err(Failure::BadRequest("Its target is neither a path nor an http or https URI."));
     };
     if !is_authority(authority.as_str().as_bytes()) {
-        return Err(Failure::BadRequest("its target's authority is not a host with an optional port"));
+        return Err(Failure::BadRequest("Its target's authority is not a host with an optional port."));
     }
     let host = HeaderValue::from_str(authority.as_str())
-        .map_err(|_| Failure::BadRequest("its target's authority is not a host with an optional port"))?;
+        .map_err(|_| Failure::BadRequest("Its target's authority is not a host with an optional port."))?;
     head.headers.insert(HOST, host);
     head.uri = Uri::from(uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")));
     Ok(())
@@ -102,7 +102,7 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Failure> {
     match (codings.next(), codings.next()) {
         (Some(coding), None) if is_chunked(coding) => Ok(()),
         (Some(coding), None) if is_token(coding.as_bytes()) => Err(Failure::UnknownCoding),
-        _ => Err(Failure::BadRequest("its Transfer-Encoding is not exactly \"chunked\"")),
+        _ => Err(Failure::BadRequest("Its Transfer-Encoding is not exactly chunked.")),
     }
 }
 

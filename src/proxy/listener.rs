@@ -80,18 +80,23 @@ fn new_socket(address: SocketAddr) -> io::Result<Socket> {
 }
 
 fn explain(cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is in use; stop the process that has it (`ss -ltnp` names it) or choose another port"
-                .into()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, others do not".into()
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "no interface of this machine has the address; 0.0.0.0 or [::] takes all of them".into()
-        }
-        _ => cause.to_string(),
+    let known = [
+        (
+            io::ErrorKind::AddrInUse,
+            "the port is in use; stop the process that has it (`ss -ltnp` names it) or choose another port",
+        ),
+        (
+            io::ErrorKind::PermissionDenied,
+            "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, others do not",
+        ),
+        (
+            io::ErrorKind::AddrNotAvailable,
+            "no interface of this machine has the address; 0.0.0.0 or [::] takes all of them",
+        ),
+    ];
+    match known.iter().find(|(kind, _)| *kind == cause.kind()) {
+        Some((_, advice)) => (*advice).to_owned(),
+        None => cause.to_string(),
     }
 }
 

@@ -35,6 +35,9 @@ mod settings;
 mod upload;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use listener::{BindError, Listeners};
 pub use plane::DataPlane;
 pub use settings::Settings;

@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    task::AbortHandle,
 };
 
 use super::{error::Failure, upload::Upload};
@@ -50,6 +51,14 @@ struct Connection {
     sender: SendRequest<Upload>,
     /// Whether a byte has come since the request was sent.
     heard: Rc<Cell<bool>>,
+    task: AbortHandle,
+}
+
+/// The connection's task would go on as long as the instance takes no more of a request, so it is ended, not left.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 /// A connection in the hands of a request. Dropped, it is closed; [`Lease::release`] keeps it for the next request.
@@ -87,18 +96,22 @@ impl Upstream {
             Err(_) => return Err(Failure::ConnectTimeout),
         };
         let heard = Rc::new(Cell::new(false));
-        let socket = UpstreamSocket { stream, heard: Rc::clone(&heard), writes: Writes::Sent };
+        let socket = UpstreamSocket { stream, heard: Rc::clone(&heard), writes: Writes::Flow };
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER_BYTES)
             .handshake(TokioIo::new(socket))
             .await
             .map_err(Failure::Internal)?;
-        tokio::task::spawn_local(async move {
+        let task = tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %address, "an upstream connection ended");
             }
         });
-        Ok(Lease { upstream: Rc::clone(self), connection: Connection { sender, heard }, is_reused: false })
+        Ok(Lease {
+            upstream: Rc::clone(self),
+            connection: Connection { sender, heard, task: task.abort_handle() },
+            is_reused: false,
+        })
     }
 
     /// Closes what has been idle for too long and forgets what the instance has closed.
@@ -143,32 +156,34 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 /// The socket of an upstream connection.
 ///
 /// An instance may answer early, such as with 413, and close while the request is still being written. The write then fails
-/// although the answer is there to be read. So a failed write is not reported: the reading side decides how it went.
+/// although the answer is there to be read. So a failed write is not reported: it stays pending, and what the reading
+/// side finds, an answer or the end, decides how the request went.
 struct UpstreamSocket {
     stream: TcpStream,
     heard: Rc<Cell<bool>>,
     writes: Writes,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Writes {
-    Sent,
-    /// The instance reads no more; the rest of the request goes nowhere.
-    Discarded,
+    Flow,
+    /// The instance reads no more.
+    Refused,
 }
 
 impl UpstreamSocket {
-    fn settle_write(&mut self, written: io::Result<usize>, length: usize) -> io::Result<usize> {
+    fn settle(&mut self, written: io::Result<usize>) -> Poll<io::Result<usize>> {
         match written {
-            Err(error) if is_closed_by_peer(&error) => {
-                self.writes = Writes::Discarded;
-                Ok(length)
+            Err(error) if is_refusal(&error) => {
+                self.writes = Writes::Refused;
+                Poll::Pending
             }
-            Ok(_) | Err(_) => written,
+            Ok(_) | Err(_) => Poll::Ready(written),
         }
     }
 }
 
-fn is_closed_by_peer(error: &io::Error) -> bool {
+fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
@@ -193,11 +208,11 @@ impl AsyncWrite for UpstreamSocket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Writes::Discarded = self.writes {
-            return Poll::Ready(Ok(bytes.len()));
+        if self.writes == Writes::Refused {
+            return Poll::Pending;
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
-        Poll::Ready(self.settle_write(written, bytes.len()))
+        self.settle(written)
     }
 
     fn poll_write_vectored(
@@ -205,12 +220,11 @@ impl AsyncWrite for UpstreamSocket {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = || slices.iter().map(|slice| slice.len()).sum();
-        if let Writes::Discarded = self.writes {
-            return Poll::Ready(Ok(length()));
+        if self.writes == Writes::Refused {
+            return Poll::Pending;
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
-        Poll::Ready(self.settle_write(written, length()))
+        self.settle(written)
     }
 
     fn is_write_vectored(&self) -> bool {

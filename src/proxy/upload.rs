@@ -7,29 +7,41 @@ use std::{
     cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
+use http::{HeaderMap, header::EXPECT};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::client::Client;
 use crate::route::Limits;
 
+/// What is left of a request body that nobody wants is read if it is no more than this and has come already, so that the
+/// connection can be kept. More is cheaper to get rid of by closing.
+const DISCARD_BYTES: usize = 64 * 1024;
+
 /// The body of one request.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     client: Rc<Client>,
     limits: Limits,
+    asks_first: AsksFirst,
     incoming: RefCell<Incoming>,
     kept: RefCell<Kept>,
     passed_bytes: Cell<u64>,
     progress: Cell<Progress>,
     /// How long the instance may be silent after the last byte.
     limit_after: Cell<Duration>,
-    waiting: RefCell<Option<Waker>>,
+}
+
+/// Whether the client waits for `100 Continue`, which hyper sends as soon as the body is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum AsksFirst {
+    Yes,
+    No,
 }
 
 /// The frames that went by.
@@ -65,9 +77,6 @@ pub(super) enum UploadError {
     /// The client's framing is malformed, or the client went away.
     #[error("the request body could not be read")]
     Broken,
-    /// The response ended first.
-    #[error("the response ended before the request")]
-    Unwanted,
 }
 
 /// One try's view of the body. Without a body, nothing.
@@ -79,17 +88,22 @@ pub(super) struct Upload {
 
 impl RequestBody {
     /// The client's body, or `None` when the request has none.
-    pub(super) fn new(client: &Rc<Client>, limits: Limits, incoming: Incoming) -> Option<Rc<Self>> {
+    pub(super) fn new(
+        client: &Rc<Client>,
+        limits: Limits,
+        headers: &HeaderMap,
+        incoming: Incoming,
+    ) -> Option<Rc<Self>> {
         (!incoming.is_end_stream()).then(|| {
             Rc::new(Self {
                 client: Rc::clone(client),
                 limits,
+                asks_first: if headers.contains_key(EXPECT) { AsksFirst::Yes } else { AsksFirst::No },
                 incoming: RefCell::new(incoming),
                 kept: RefCell::new(Kept::All { frames: Vec::new(), bytes: 0 }),
                 passed_bytes: Cell::new(0),
                 progress: Cell::new(Progress::InstanceIsDue),
                 limit_after: Cell::new(limits.head_timeout),
-                waiting: RefCell::default(),
             })
         })
     }
@@ -114,16 +128,10 @@ impl RequestBody {
         self.limit_after.set(self.limits.idle_timeout);
     }
 
-    /// The response has ended: a body that is still under way is of no use to anyone.
-    pub(super) fn stop(&self) {
-        match self.progress.get() {
-            Progress::InstanceIsDue | Progress::ClientIsDue => {
-                self.progress.set(Progress::Stopped(UploadError::Unwanted));
-                if let Some(waiting) = self.waiting.take() {
-                    waiting.wake();
-                }
-            }
-            Progress::Complete | Progress::Stopped(_) => {}
+    /// Reads what has come of a body that goes nowhere, so that the client's connection can be kept if that is all of it.
+    pub(super) fn discard(&self, context: &mut Context<'_>) {
+        if self.asks_first == AsksFirst::No {
+            discard(&self.client, &mut self.incoming.borrow_mut(), context);
         }
     }
 
@@ -144,7 +152,6 @@ impl RequestBody {
         loop {
             let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
                 self.progress.set(Progress::ClientIsDue);
-                self.waiting.replace(Some(context.waker().clone()));
                 return Poll::Pending;
             };
             match frame {
@@ -201,6 +208,21 @@ impl RequestBody {
     fn fail(&self, error: UploadError) -> UploadError {
         self.progress.set(Progress::Stopped(error));
         error
+    }
+}
+
+/// Reads what has come of a body that goes nowhere, without waiting for more.
+pub(super) fn discard(client: &Client, incoming: &mut Incoming, context: &mut Context<'_>) {
+    let mut total = 0;
+    while total <= DISCARD_BYTES && !incoming.is_end_stream() {
+        match Pin::new(&mut *incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => total += frame.data_ref().map_or(0, Bytes::len),
+            Poll::Ready(None) => return client.mark_request_read(),
+            Poll::Ready(Some(Err(_))) | Poll::Pending => return,
+        }
+    }
+    if incoming.is_end_stream() {
+        client.mark_request_read();
     }
 }
 

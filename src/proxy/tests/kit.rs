@@ -1,0 +1,476 @@
+//! A plane, origins and clients. All ports are chosen by the system; all waits end after [`PATIENCE`].
+
+use std::{
+    collections::HashMap,
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+use crate::{
+    fleet::{Address, Fleet, Instance},
+    meter::{Bell, FleetMeters, Reading, WatchPoint, WorkerMeters},
+    name::{EndpointName, Version},
+    proxy::{DataPlane, Listeners, Settings},
+    route::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RouteTable, Split},
+    weight::Share,
+};
+
+/// Longer than anything that works takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running plane with one endpoint that takes everything.
+pub(super) struct Rig {
+    pub(super) address: SocketAddr,
+    pub(super) table: Arc<ArcSwap<RouteTable>>,
+    pub(super) workers: Arc<[WorkerMeters]>,
+    pub(super) route: EndpointRoute,
+    stop: watch::Sender<bool>,
+    plane: Option<DataPlane>,
+}
+
+/// What a rig is made with.
+pub(super) struct Setup {
+    pub(super) blue: Vec<SocketAddr>,
+    pub(super) green: Vec<SocketAddr>,
+    pub(super) green_share: &'static str,
+    pub(super) limits: Limits,
+    pub(super) settings: Settings,
+    pub(super) rule: MatchRule,
+    pub(super) workers: usize,
+}
+
+impl Setup {
+    pub(super) fn new(blue: &[SocketAddr]) -> Self {
+        Self {
+            blue: blue.to_vec(),
+            green: Vec::new(),
+            green_share: "0%",
+            limits: Limits { idle_timeout: PATIENCE, head_timeout: PATIENCE, ..Limits::default() },
+            settings: Settings {
+                expose_fleet: false,
+                head_timeout: PATIENCE,
+                keep_alive_timeout: PATIENCE,
+                upstream_idle_timeout: PATIENCE,
+                head_limit_bytes: 16 * 1024,
+                connections_per_worker: 1_000,
+                drain_timeout: PATIENCE,
+            },
+            rule: MatchRule::default(),
+            workers: 1,
+        }
+    }
+
+    pub(super) fn start(self) -> Rig {
+        let listeners = Listeners::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], self.workers).unwrap();
+        let address = listeners.addresses()[0];
+        let green = (!self.green.is_empty()).then(|| fleet("green", &self.green, self.workers));
+        let share = Share::parse(self.green_share).unwrap();
+        let route = EndpointRoute {
+            slot: EndpointSlot(0),
+            name: EndpointName::parse("test").unwrap(),
+            rule: self.rule,
+            limits: self.limits,
+            split: Split { green: share, epoch: 1 },
+            blue: fleet("blue", &self.blue, self.workers),
+            watch: green.is_some().then(|| Arc::new(WatchPoint::new(&[], Arc::new(Bell::new())))),
+            green,
+        };
+        let table = RouteTable::new(Generation(1), vec![Arc::new(route.clone())]);
+        let table = Arc::new(ArcSwap::from_pointee(table));
+        let workers: Arc<[WorkerMeters]> = (0..self.workers).map(|_| WorkerMeters::default()).collect();
+        let (stop, stopped) = watch::channel(false);
+        let plane =
+            DataPlane::start(listeners, self.settings, Arc::clone(&table), Arc::clone(&workers), stopped);
+        Rig { address, table, workers, route, stop, plane: Some(plane.unwrap()) }
+    }
+}
+
+fn fleet(version: &str, addresses: &[SocketAddr], workers: usize) -> FleetRoute {
+    let instance = |address: &SocketAddr| {
+        Arc::new(Instance::new(Address::parse(&address.to_string()).unwrap(), workers))
+    };
+    FleetRoute {
+        fleet: Arc::new(Fleet {
+            version: Version::parse(version).unwrap(),
+            instances: addresses.iter().map(instance).collect(),
+        }),
+        meters: Arc::new(FleetMeters::new(workers)),
+    }
+}
+
+impl Rig {
+    /// A plane in front of one origin, with everything at its default.
+    pub(super) fn before(origin: &Origin) -> Self {
+        Setup::new(&[origin.address]).start()
+    }
+
+    pub(super) fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// Blue's meters.
+    pub(super) fn blue(&self) -> Reading {
+        self.route.blue.meters.read()
+    }
+
+    /// Green's meters.
+    pub(super) fn green(&self) -> Reading {
+        self.route.green.as_ref().unwrap().meters.read()
+    }
+
+    /// Blue's meters, once they have come to what is expected.
+    pub(super) fn blue_when(&self, fits: impl Fn(&Reading) -> bool) -> Reading {
+        eventually(|| Some(self.blue()).filter(|reading| fits(reading)))
+    }
+
+    pub(super) fn begin_drain(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until the plane has drained.
+    pub(super) fn join(&mut self) {
+        self.plane.take().unwrap().join();
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+/// Looks again and again until there is something to see.
+pub(super) fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+    let rounds = PATIENCE.as_millis() / 2;
+    for _ in 0..rounds {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    panic!("what the test waits for did not happen");
+}
+
+/// A model server: a strict parser that remembers what it got, and answers as it is told.
+pub(super) struct Origin {
+    pub(super) address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) line: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+    /// Which of the origin's connections it came on, from 1.
+    pub(super) connection: usize,
+}
+
+/// What an origin does with a connection after a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Then {
+    Keep,
+    Close,
+}
+
+impl Origin {
+    /// An origin that calls `answer` with every whole request.
+    pub(super) fn new(answer: impl Fn(&Seen, &mut TcpStream) -> Then + Send + Sync + 'static) -> Self {
+        Self::raw(move |stream, seen, connection| {
+            let mut reader = MessageReader::new(stream.try_clone().unwrap());
+            while let Some(mut request) = reader.request() {
+                request.connection = connection;
+                seen.lock().unwrap().push(request.clone());
+                if answer(&request, stream) == Then::Close {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// An origin that answers every request with this text.
+    pub(super) fn saying(response: &'static str) -> Self {
+        Self::new(move |_, stream| {
+            let sent = stream.write_all(response.as_bytes());
+            if sent.is_ok() { Then::Keep } else { Then::Close }
+        })
+    }
+
+    /// An origin that does with a connection what it likes.
+    pub(super) fn raw(
+        serve: impl Fn(&mut TcpStream, &Mutex<Vec<Seen>>, usize) + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let serve = Arc::new(serve);
+        let (list, count) = (Arc::clone(&seen), Arc::clone(&connections));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+                let (serve, list) = (Arc::clone(&serve), Arc::clone(&list));
+                std::thread::spawn(move || {
+                    serve(&mut stream, &list, number);
+                    let _closed = stream.shutdown(Shutdown::Both).is_ok();
+                });
+            }
+        });
+        Self { address, seen, connections }
+    }
+
+    /// The requests that arrived, in order.
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// How many connections were made.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Seen {
+    /// The values of a header.
+    pub(super) fn header(&self, name: &str) -> Vec<&str> {
+        let fits = self.headers.iter().filter(|(key, _)| key == name);
+        fits.map(|(_, value)| value.as_str()).collect()
+    }
+}
+
+/// An address that nothing listens on.
+pub(super) fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A client that writes what it is told and reads strictly.
+pub(super) struct Client {
+    pub(super) stream: TcpStream,
+    reader: MessageReader,
+}
+
+/// A response as it arrived.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HashMap<String, String>,
+    pub(super) body: Vec<u8>,
+    /// Whether the body came to the end that its framing promised.
+    pub(super) is_whole: bool,
+}
+
+impl Answer {
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+}
+
+impl Client {
+    pub(super) fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let reader = MessageReader::new(stream.try_clone().unwrap());
+        Self { stream, reader }
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+        self
+    }
+
+    pub(super) fn answer(&mut self) -> Answer {
+        self.reader.response("GET").expect("an answer before the end of the connection")
+    }
+
+    pub(super) fn answer_to_head(&mut self) -> Answer {
+        self.reader.response("HEAD").expect("an answer before the end of the connection")
+    }
+
+    /// The answer, or `None` when the connection ends without one.
+    pub(super) fn answer_if_any(&mut self) -> Option<Answer> {
+        self.reader.response("GET")
+    }
+
+    pub(super) fn get(&mut self, path: &str) -> Answer {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).answer()
+    }
+
+    pub(super) fn post(&mut self, path: &str, body: &str) -> Answer {
+        let length = body.len();
+        self.send(format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n{body}"))
+            .answer()
+    }
+
+    /// Reads exactly this from what has not been read yet.
+    pub(super) fn expect(&mut self, text: &str) {
+        let found = self.reader.take(text.len()).expect("more before the end of the connection");
+        assert_eq!(String::from_utf8_lossy(&found), text);
+    }
+
+    /// The head of a response whose body the test reads itself.
+    pub(super) fn head(&mut self) -> String {
+        self.reader.head().expect("a head before the end of the connection")
+    }
+
+    /// Whether the connection ends, by close or reset, with nothing more on it.
+    pub(super) fn is_closed(&mut self) -> bool {
+        self.reader.line().is_none()
+    }
+}
+
+/// Reads HTTP/1 messages, refusing whatever is not exactly right.
+pub(super) struct MessageReader {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl MessageReader {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// More bytes into the buffer; `false` at the end of the connection.
+    fn fill(&mut self) -> bool {
+        let mut chunk = [0; 64 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => false,
+            Ok(length) => {
+                self.buffer.extend_from_slice(&chunk[..length]);
+                true
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!("nothing came for too long; so far: {:?}", String::from_utf8_lossy(&self.buffer))
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+        while self.buffer.len() < length {
+            if !self.fill() {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..length).collect())
+    }
+
+    fn rest(&mut self) -> Vec<u8> {
+        while self.fill() {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    pub(super) fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                let line = self.take(end + 2)?;
+                return Some(String::from_utf8(line[..end].to_vec()).unwrap());
+            }
+            if !self.fill() {
+                return None;
+            }
+        }
+    }
+
+    pub(super) fn head(&mut self) -> Option<String> {
+        let mut head = String::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Some(head);
+            }
+            head.push_str(&line);
+            head.push('\n');
+        }
+    }
+
+    /// The body that these headers promise, and whether it came whole.
+    fn body(&mut self, headers: &[(String, String)], without: Until) -> (Vec<u8>, bool) {
+        let values = |name: &str| -> Vec<&String> {
+            headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+        };
+        let (lengths, codings) = (values("content-length"), values("transfer-encoding"));
+        match (&lengths[..], &codings[..]) {
+            ([], []) if without == Until::Close => (self.rest(), true),
+            ([], []) => (Vec::new(), true),
+            ([length], []) => {
+                let length = length.parse().expect("a Content-Length that is a number");
+                match self.take(length) {
+                    Some(body) => (body, true),
+                    None => (std::mem::take(&mut self.buffer), false),
+                }
+            }
+            ([], [coding]) if *coding == "chunked" => self.chunks(),
+            other => panic!("a message framed in more than one way: {other:?}"),
+        }
+    }
+
+    fn chunks(&mut self) -> (Vec<u8>, bool) {
+        let mut body = Vec::new();
+        loop {
+            let Some(size) = self.line() else { return (body, false) };
+            let size = usize::from_str_radix(&size, 16).expect("a chunk size and no extension");
+            let Some(chunk) = self.take(size + 2) else {
+                body.append(&mut self.buffer);
+                return (body, false);
+            };
+            assert!(chunk.ends_with(b"\r\n"), "a chunk ends with a line end");
+            if size == 0 {
+                return (body, true);
+            }
+            body.extend_from_slice(&chunk[..size]);
+        }
+    }
+
+    pub(super) fn request(&mut self) -> Option<Seen> {
+        let (line, headers) = split(&self.head()?);
+        let (body, is_whole) = self.body(&headers, Until::Head);
+        is_whole.then_some(Seen { line, headers, body, connection: 0 })
+    }
+
+    fn response(&mut self, method: &str) -> Option<Answer> {
+        let (line, headers) = split(&self.head()?);
+        let status: u16 = line.split(' ').nth(1).unwrap().parse().unwrap();
+        let (body, is_whole) = if method == "HEAD" || matches!(status, 100..=199 | 204 | 304) {
+            (Vec::new(), true)
+        } else {
+            self.body(&headers, Until::Close)
+        };
+        Some(Answer { status, headers: headers.into_iter().collect(), body, is_whole })
+    }
+}
+
+/// Where a body without a length ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Head,
+    Close,
+}
+
+fn split(head: &str) -> (String, Vec<(String, String)>) {
+    let mut lines = head.lines();
+    let first = lines.next().unwrap().to_owned();
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ").or_else(|| line.split_once(':')).expect("name: value");
+        assert_eq!(name.trim(), name, "no space around a header's name");
+        (name.to_ascii_lowercase(), value.to_owned())
+    };
+    (first, lines.map(header).collect())
+}

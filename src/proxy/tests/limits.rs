@@ -1,0 +1,202 @@
+//! Sizes and times.
+
+use std::{io::Write, sync::mpsc, time::Duration};
+
+use super::kit::{MessageReader, Origin, Rig, Setup, Then, eventually};
+use crate::meter::FailureKind;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const SHORT: Duration = Duration::from_millis(120);
+
+/// An origin that reads the request and then does nothing until the connection ends.
+fn silent_after(words: &'static str) -> Origin {
+    Origin::raw(move |stream, _, _| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        if reader.request().is_some() {
+            stream.write_all(words.as_bytes()).unwrap();
+            while reader.line().is_some() {}
+        }
+    })
+}
+
+#[test]
+fn a_body_that_says_it_is_too_large_is_refused_unread() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.body_limit_bytes = 10;
+    let rig = setup.start();
+    let mut client = rig.client();
+    assert_eq!(client.post("/", "0123456789").status, 200);
+    let answer = client.post("/", "0123456789a");
+    assert_eq!((answer.status, answer.header("connection")), (413, Some("close")));
+    assert!(client.is_closed());
+    assert_eq!((rig.blue().dealt, origin.seen().len(), rig.workers[0].rejected.get()), (1, 1, 1));
+}
+
+#[test]
+fn a_body_that_turns_out_too_large_is_cut_off_and_counts_for_nobody() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.body_limit_bytes = 10;
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send(
+        "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\nb\r\n0123456789a\r\n0\r\n\r\n",
+    );
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().contains("body-too-large")), (413, true));
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!((reading.client_gone, reading.failed(), origin.seen().len()), (1, 0, 0));
+    assert_eq!(client.get("/").status, 200, "its end had come too, so the connection is kept");
+}
+
+#[test]
+fn heads_and_targets_have_a_limit() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.head_limit_bytes = 32 * 1024;
+    let rig = setup.start();
+    let long = "x".repeat(17 * 1024);
+    assert_eq!(rig.client().get(&format!("/{long}")).status, 414);
+    let answer =
+        rig.client().send(format!("GET / HTTP/1.1\r\nhost: test\r\na: {long}\r\nb: {long}\r\n\r\n")).answer();
+    assert_eq!(answer.status, 431);
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn an_instance_that_does_not_answer_in_time_fails() {
+    let origin = silent_after("");
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.head_timeout = SHORT;
+    let rig = setup.start();
+    let mut client = rig.client();
+    for body in ["", "with a body"] {
+        let answer = client.post("/", body);
+        assert_eq!((answer.status, answer.text().contains("head-timeout")), (504, true));
+    }
+    let reading = rig.blue_when(|reading| reading.settled() == 2);
+    assert_eq!(reading.failures[FailureKind::HeadTimeout.index()], 2);
+}
+
+#[test]
+fn an_answer_that_stops_flowing_is_cut_and_fails() {
+    let origin = silent_after("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n");
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.idle_timeout = SHORT;
+    let rig = setup.start();
+    let answer = rig.client().get("/");
+    assert_eq!((answer.text(), answer.is_whole), ("x", false));
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!(reading.failures[FailureKind::IdleTimeout.index()], 1);
+}
+
+#[test]
+fn a_request_that_stops_flowing_is_the_fault_of_who_is_due() {
+    let origin = Origin::raw(|stream, _, _| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        let head = reader.head().unwrap();
+        // A POST to /deaf is never read on; the other one is, and its client says no more.
+        while !head.contains("/deaf") && reader.line().is_some() {}
+        std::thread::park_timeout(Duration::from_secs(2));
+    });
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.idle_timeout = SHORT;
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nabc");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().contains("\"downstream\"")), (408, true));
+    assert_eq!(rig.blue_when(|reading| reading.settled() == 1).client_gone, 1);
+
+    let mut client = rig.client();
+    client.send("POST /deaf HTTP/1.1\r\nhost: test\r\ncontent-length: 50000000\r\n\r\n");
+    let mut sender = client.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || sender.write_all(&vec![0; 50_000_000]).is_ok());
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().contains("idle-timeout")), (504, true));
+    let reading = rig.blue_when(|reading| reading.settled() == 2);
+    assert_eq!(reading.failures[FailureKind::IdleTimeout.index()], 1);
+    drop(client);
+    drop(sending.join());
+}
+
+#[test]
+fn a_client_that_does_not_take_its_answer_is_cut_and_counts_for_nobody() {
+    let origin = Origin::new(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 50000000\r\n\r\n").unwrap();
+        drop(stream.write_all(&vec![0; 50_000_000]));
+        Then::Close
+    });
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.idle_timeout = SHORT;
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!((reading.client_gone, reading.failed()), (1, 0));
+}
+
+#[test]
+fn a_client_that_is_silent_within_a_head_or_between_requests_is_closed() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.keep_alive_timeout = SHORT;
+    assert!(setup.start().client().is_closed(), "idle from the start");
+
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.keep_alive_timeout = SHORT;
+    let rig = setup.start();
+    let mut client = rig.client();
+    assert_eq!(client.get("/").text(), "ok");
+    assert!(client.is_closed(), "idle after a request");
+
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.head_timeout = SHORT;
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nhost");
+    assert!(client.is_closed(), "half a head");
+    eventually(|| (rig.workers[0].connections.get() == 0).then_some(()));
+}
+
+#[test]
+fn an_idle_upstream_connection_is_closed_after_its_time() {
+    let (end, ended) = mpsc::channel();
+    let origin = Origin::raw(move |stream, _, _| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        while reader.request().is_some() {
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+        end.send(()).unwrap();
+    });
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.upstream_idle_timeout = SHORT;
+    let rig = setup.start();
+    let mut client = rig.client();
+    assert_eq!(client.get("/").text(), "ok");
+    ended.recv().unwrap();
+    assert_eq!(client.get("/").text(), "ok");
+    assert_eq!(rig.workers[0].upstream_connects.get(), 2);
+}
+
+#[test]
+fn a_full_worker_refuses_connections_and_takes_new_ones_when_others_end() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.connections_per_worker = 2;
+    let rig = setup.start();
+    let (mut first, mut second) = (rig.client(), rig.client());
+    assert_eq!((first.get("/").status, second.get("/").status), (200, 200));
+    assert!(rig.client().is_closed());
+    assert_eq!(rig.workers[0].refused.get(), 1);
+    drop(first);
+    eventually(|| (rig.workers[0].connections.get() == 1).then_some(()));
+    assert_eq!(rig.client().get("/").status, 200);
+}
+
+#[test]
+fn a_rig_with_default_limits_serves() {
+    let origin = Origin::saying(OK);
+    assert_eq!(Rig::before(&origin).client().get("/").status, 200);
+}

@@ -1,0 +1,15 @@
+//! The data plane on real sockets: a plane in this process, model servers that misbehave on purpose, raw clients.
+//!
+//! - `kit`: the rig, the origin and the client that all of them use
+//! - `forwarding`: what passes, and how it is changed on its way
+//! - `framing`: requests and responses that could be read in two ways
+//! - `faults`: instances that fail, clients that leave, and who is counted for it
+//! - `limits`: sizes and times
+//! - `lifetime`: many connections, table swaps, drain
+
+mod faults;
+mod forwarding;
+mod framing;
+mod kit;
+mod lifetime;
+mod limits;
