@@ -201,12 +201,11 @@ fn bind_admin(config: &AdminConfig) -> Result<TcpListener, StartError> {
     });
     listener.map_err(|error| StartError::AdminBind {
         address: config.listen,
-        reason: match error.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "the address is in use: end the process that has it, or set another one in [admin] listen"
-                    .to_owned()
-            }
-            _ => error.to_string(),
+        reason: if error.kind() == std::io::ErrorKind::AddrInUse {
+            "the address is in use: end the process that has it, or set another one in [admin] listen"
+                .to_owned()
+        } else {
+            error.to_string()
         },
     })
 }
