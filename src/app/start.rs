@@ -30,6 +30,7 @@ pub struct Running {
     drain: watch::Sender<bool>,
     control: ControlThread,
     handle: Handle,
+    table: Arc<ArcSwap<RouteTable>>,
 }
 
 /// Why nothing was started.
@@ -99,8 +100,8 @@ pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartEr
         listener: admin_listener,
         draining: draining.clone(),
     })?;
-    let data_plane = DataPlane::start(listeners, settings, table, meters, draining)?;
-    Ok(Running { data_addresses, admin_address, data_plane, drain, control, handle })
+    let data_plane = DataPlane::start(listeners, settings, Arc::clone(&table), meters, draining)?;
+    Ok(Running { data_addresses, admin_address, data_plane, drain, control, handle, table })
 }
 
 impl Running {
@@ -117,6 +118,11 @@ impl Running {
     /// Control.
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// The table that the workers read. Control alone stores into it, except in a bench that measures what a swap costs.
+    pub fn table(&self) -> &Arc<ArcSwap<RouteTable>> {
+        &self.table
     }
 
     /// Drains and ends: no new connections, running requests finish within the drain timeout, then the admin port goes, then control. Blocks.
