@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long the last picture of a shift stays before the story goes on.
-const LAST_PICTURE: Duration = Duration::from_millis(2500);
+const LAST_PICTURE: Duration = Duration::from_secs(4);
 
 /// Which of the two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,9 +1,6 @@
 //! What the story came to: whether it really happened, and the figures.
 
-use std::{
-    fmt::{self, Write as _},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
@@ -12,6 +9,10 @@ use super::{
     story::Played,
 };
 use crate::{admin::wire, time::WallTime};
+
+/// The moments of a shift are computed from a monotonic clock, those of clients are read from the wall clock, and both are cut to
+/// milliseconds: what is this much later may be the same moment.
+const ROUNDING_MS: i64 = 2;
 
 /// The report; `--json` prints it as it is.
 #[derive(Clone, Debug, Serialize)]
@@ -114,7 +115,9 @@ impl<'a> Failures<'a> {
             let place = match (begun, over) {
                 (None, _) => &mut sorted.before,
                 (Some(begun), _) if failure.sent_at < begun => &mut sorted.before,
-                (Some(_), Some(over)) if failure.sent_at > over => &mut sorted.after,
+                (Some(_), Some(over)) if failure.sent_at.as_millis() > over.as_millis() + ROUNDING_MS => {
+                    &mut sorted.after
+                }
                 (Some(_), Some(_) | None) => &mut sorted.during,
             };
             place.push(failure);
@@ -252,12 +255,22 @@ fn time_of_day(moment: &str) -> &str {
     moment.split_once('T').map_or(moment, |(_, time)| time.trim_end_matches('Z'))
 }
 
+/// In paragraphs that fit a terminal, two columns in.
 fn indented(text: &str) -> String {
-    text.lines().fold(String::new(), |mut all, line| {
-        let separator = if all.is_empty() { "" } else { "\n" };
-        write!(all, "{separator}  {line}").expect("a String takes everything");
-        all
-    })
+    const COLUMNS: usize = 98;
+    let mut lines: Vec<String> = Vec::new();
+    for paragraph in text.lines() {
+        let mut line = String::new();
+        for word in paragraph.split_whitespace() {
+            if !line.is_empty() && line.len() + 1 + word.len() > COLUMNS {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push_str(if line.is_empty() { "  " } else { " " });
+            line.push_str(word);
+        }
+        lines.push(line);
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn the_story_happened_when_v2_is_promoted_v3_rolled_back_by_an_alarm_and_only_v3
     let report = Report::of(&played(
         Some(shift("promoted", None)),
         Some(shift("rolled_back", Some("errors"))),
-        &[100, 400, 502],
+        &[100, 400, 504],
     ));
     assert!(report.happened(), "{:?}", report.missing);
     assert_eq!(report.broke_at.as_deref(), Some("2026-01-31T12:00:00.105Z"));
@@ -61,7 +61,7 @@ fn a_failure_before_v3_or_after_the_last_request_to_it_spoils_the_story() {
         Report::of(&played(Some(good), Some(bad), sent_ms)).missing
     };
     assert!(outcome(&[-1])[0].contains("before v3's shift began"));
-    assert!(outcome(&[503])[0].contains("after the snapback"));
+    assert!(outcome(&[505])[0].contains("after the snapback"));
 }
 
 #[test]

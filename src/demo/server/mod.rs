@@ -109,3 +109,6 @@ async fn serve(socket: TcpStream, service: Arc<Service>, mut stopped: watch::Rec
         tracing::debug!(%error, "a connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;
