@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target = running.data_addresses()[0];
     let swapper = Swapper::new(running.table(), green)?;
 
+    swapper.swap(0);
     load(target, 1)?;
     let (mut still, mut swapped) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
@@ -129,18 +130,21 @@ impl Swapper {
     }
 
     fn swap_until(&self, stop: &AtomicBool) -> u64 {
-        let (mut swaps, mut epoch) = (0, 1 << 32);
-        let share = Share::parse("10%").expect("ten percent is a share");
+        let mut swaps = 0;
         while !stop.load(Relaxed) {
-            epoch += 1;
-            let mut route = self.route.clone();
-            route.split = Split { green: share, epoch };
-            let generation = Generation(self.table.load().generation().0 + 1);
-            self.table.store(Arc::new(RouteTable::new(generation, vec![Arc::new(route)])));
             swaps += 1;
+            self.swap(swaps);
             thread::sleep(SWAP_EVERY);
         }
         swaps
+    }
+
+    fn swap(&self, number: u64) {
+        let mut route = self.route.clone();
+        let green = Share::parse("10%").expect("ten percent is a share");
+        route.split = Split { green, epoch: (1 << 32) + number };
+        let generation = Generation(self.table.load().generation().0 + 1);
+        self.table.store(Arc::new(RouteTable::new(generation, vec![Arc::new(route)])));
     }
 }
 
