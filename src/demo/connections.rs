@@ -5,10 +5,7 @@ use std::{net::SocketAddr, sync::Mutex, time::Duration};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header::HOST};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::{
-    body::Incoming,
-    client::conn::{TrySendError, http1},
-};
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
@@ -81,7 +78,10 @@ impl Connections {
             None => request,
             Some(mut sender) => match sender.try_send_request(request).await {
                 Ok(response) => return Ok((sender, response)),
-                Err(mut error) => unsent(&mut error).ok_or_else(|| error.into_error())?,
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => unsent,
+                    None => return Err(error.into_error().into()),
+                },
             },
         };
         let mut sender = self.connect().await?;
@@ -103,10 +103,6 @@ impl Connections {
         tokio::spawn(connection);
         Ok(sender)
     }
-}
-
-fn unsent(error: &mut TrySendError<Request<Full<Bytes>>>) -> Option<Request<Full<Bytes>>> {
-    error.take_message()
 }
 
 async fn collect(body: Incoming) -> Result<Bytes, Broken> {

@@ -37,8 +37,8 @@ const SLOTS: usize = 256;
 /// Connections at one time; more wait in the listener's queue.
 const CONNECTIONS: usize = 1024;
 
-/// How long an idle connection is kept, and how long a request's head may take. Longer than any proxy's own idle limit, so that a
-/// connection closes on the proxy's side: a demo is no place to meet the keep-alive race.
+/// How long an idle connection is kept, and how long a request's head may take. Longer than the proxy keeps its own end, so that it is
+/// the proxy that closes: a demo is no place to meet the keep-alive race.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// After the stop signal, how long running answers may finish.
