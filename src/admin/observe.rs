@@ -3,29 +3,73 @@
 //! A scrape every fifteen seconds would miss a shift that lasts one: its green comes and goes between two scrapes, and its failures with
 //! it. So there is a look at every event of control, among them each change of a shift's state, and one a second besides.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::state::Port;
-use crate::store::Event;
+use crate::{control::ShiftView, name::ShiftId, shift::State, store::Event, telemetry::ShiftEnd};
 
 /// How often there is a look without an event. Each reads some thousand counters for each fleet, tens of microseconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Looks until it is dropped, or control has ended.
-pub(super) async fn observe(port: &Port, mut events: broadcast::Receiver<Event>) {
+pub(super) async fn observe(port: &Arc<Port>, mut events: broadcast::Receiver<Event>) {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            _ = ticks.tick() => port.telemetry.look(),
             event = events.recv() => match event {
-                // What was missed led to what the table shows now.
-                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Ok(event) => {
+                    port.telemetry.look();
+                    if let Some(id) = ended(event) {
+                        // On its own, because the next look must not wait for control's answer.
+                        tokio::spawn(count(Arc::clone(port), id));
+                    }
+                }
+                // What was missed led to what the table shows now; of shifts that ended meanwhile, the counts lack.
+                Err(RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "events were missed: metrics may lack ends of shifts");
+                    port.telemetry.look();
+                }
                 Err(RecvError::Closed) => return,
             },
         }
-        port.telemetry.look();
+    }
+}
+
+/// The shift whose end this event tells.
+fn ended(event: Event) -> Option<ShiftId> {
+    let over = matches!(event.after.as_deref(), Some("promoted" | "rolled_back"));
+    event.shift.filter(|_| over && event.kind == "shift.state")
+}
+
+async fn count(port: Arc<Port>, id: ShiftId) {
+    match port.handle.shift(&id).await {
+        Ok(view) => {
+            if let Some(end) = end(&view) {
+                port.telemetry.count_shift(&view.endpoint, &end);
+            }
+        }
+        Err(error) => tracing::warn!(%error, shift = %id, "the end of a shift is not in the metrics"),
+    }
+}
+
+fn end(view: &ShiftView) -> Option<ShiftEnd> {
+    match &view.state {
+        State::Promoted => Some(ShiftEnd::Promoted),
+        State::RolledBack { cause } => Some(ShiftEnd::RolledBack {
+            cause: cause.clone(),
+            decision: view.decision,
+            last_green_dispatch: view.publish_to_last_green_dispatch,
+        }),
+        State::Preparing { .. }
+        | State::Baking { .. }
+        | State::Holding { .. }
+        | State::Paused { .. }
+        | State::TerminationWait { .. }
+        | State::Retiring { .. }
+        | State::RollingBack { .. } => None,
     }
 }

@@ -3,8 +3,6 @@
 //! Units are base units and end the name; counters end in `_total` (<https://prometheus.io/docs/practices/naming/>). `fleet` is `blue`
 //! or `green`; `endpoint`, `instance` and `alarm` are names that operators gave.
 
-use super::exposition::{Family, Kind};
-
 /// The value of `state` for an endpoint without a running shift.
 pub(super) const NO_SHIFT: &str = "none";
 
@@ -15,108 +13,146 @@ pub(super) const SHIFT_STATES: [&str; 8] =
 /// The values of `status_class`, at the index that the meters use.
 pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// The values of `result` in [`SHIFTS`].
+pub(super) const PROMOTED: &str = "promoted";
+pub(super) const ROLLED_BACK: &str = "rolled_back";
+
+/// The values of `cause` in [`SHIFTS`] of shifts that rolled back.
+pub(super) const ROLLBACK_CAUSES: [&str; 9] = [
+    "alarm",
+    "failure_budget",
+    "aborted",
+    "execution_timeout",
+    "green_not_ready",
+    "green_gone",
+    "no_data",
+    "restart",
+    "evaluator_stalled",
+];
+
+/// The value of `cause` in [`SHIFTS`] of those that did not.
+pub(super) const NO_CAUSE: &str = "none";
+
 const FLEET: [&str; 2] = ["endpoint", "fleet"];
 
-const fn counter<const LABELS: usize>(
+/// One metric: its name, what it means, and which labels its series have.
+#[derive(Debug)]
+pub(super) struct Family<const LABELS: usize> {
+    /// With its unit, and `_total` for a counter.
+    pub(super) name: &'static str,
+    /// Each from a closed set: nothing that a client sends becomes a label.
+    pub(super) labels: [&'static str; LABELS],
+    /// A sentence without a full stop.
+    pub(super) help: &'static str,
+}
+
+const fn family<const LABELS: usize>(
     name: &'static str,
     labels: [&'static str; LABELS],
     help: &'static str,
 ) -> Family<LABELS> {
-    Family { name, kind: Kind::Counter, help, labels }
+    Family { name, labels, help }
 }
 
-const fn gauge<const LABELS: usize>(
-    name: &'static str,
-    labels: [&'static str; LABELS],
-    help: &'static str,
-) -> Family<LABELS> {
-    Family { name, kind: Kind::Gauge, help, labels }
-}
-
-const fn histogram(name: &'static str, help: &'static str) -> Family<2> {
-    Family { name, kind: Kind::Histogram, help, labels: FLEET }
-}
-
-pub(super) const REQUESTS: Family<3> = counter(
+pub(super) const REQUESTS: Family<3> = family(
     "snapback_requests_total",
     ["endpoint", "fleet", "outcome"],
     "Requests that ended, by what they came to; a client that went away counts for nobody",
 );
-pub(super) const FAILURES: Family<3> = counter(
+pub(super) const FAILURES: Family<3> = family(
     "snapback_failures_total",
     ["endpoint", "fleet", "kind"],
     "Requests that the fleet failed, by how it failed",
 );
-pub(super) const RESPONSES: Family<3> = counter(
+pub(super) const RESPONSES: Family<3> = family(
     "snapback_responses_total",
     ["endpoint", "fleet", "status_class"],
     "Responses of model servers, by the hundreds of their status",
 );
-pub(super) const REQUEST_DURATION: Family<2> = histogram(
+pub(super) const REQUEST_DURATION: Family<2> = family(
     "snapback_request_duration_seconds",
+    FLEET,
     "Time from dispatch to the last byte of the response, of requests that got a complete answer",
 );
 pub(super) const FIRST_BYTE: Family<2> =
-    histogram("snapback_first_byte_seconds", "Time from dispatch to the head of the response");
+    family("snapback_first_byte_seconds", FLEET, "Time from dispatch to the head of the response");
 pub(super) const REQUEST_BODY_BYTES: Family<2> =
-    counter("snapback_request_body_bytes_total", FLEET, "Bytes of request bodies passed to model servers");
+    family("snapback_request_body_bytes_total", FLEET, "Bytes of request bodies passed to model servers");
 pub(super) const RESPONSE_BODY_BYTES: Family<2> =
-    counter("snapback_response_body_bytes_total", FLEET, "Bytes of response bodies passed to clients");
-pub(super) const RETRIES: Family<2> = counter(
+    family("snapback_response_body_bytes_total", FLEET, "Bytes of response bodies passed to clients");
+pub(super) const RETRIES: Family<2> = family(
     "snapback_retries_total",
     FLEET,
     "Requests sent again on a fresh connection because a reused one had been closed",
 );
 pub(super) const IN_FLIGHT: Family<2> =
-    gauge("snapback_in_flight", FLEET, "Requests that were dealt to the fleet and have not ended");
+    family("snapback_in_flight", FLEET, "Requests that were dealt to the fleet and have not ended");
 pub(super) const SHARE_TARGET: Family<2> =
-    gauge("snapback_share_target", FLEET, "Share of the requests that the fleet is to get, 0 to 1");
-pub(super) const INSTANCE_HEALTHY: Family<3> = gauge(
+    family("snapback_share_target", FLEET, "Share of the requests that the fleet is to get, 0 to 1");
+pub(super) const INSTANCE_HEALTHY: Family<3> = family(
     "snapback_instance_healthy",
     ["endpoint", "fleet", "instance"],
     "Whether the instance passes its health checks; 0 also before the first check has ended",
 );
 pub(super) const SHIFT_STATE: Family<2> =
-    gauge("snapback_shift_state", ["endpoint", "state"], "1 for the state that the endpoint's shift is in");
-pub(super) const ALARM_EVIDENCE: Family<2> = gauge(
+    family("snapback_shift_state", ["endpoint", "state"], "1 for the state that the endpoint's shift is in");
+pub(super) const ALARM_EVIDENCE: Family<2> = family(
     "snapback_alarm_evidence",
     ["endpoint", "alarm"],
     "Evidence against green in nats: e to this power are the odds against chance",
 );
-pub(super) const ALARM_THRESHOLD: Family<2> =
-    gauge("snapback_alarm_threshold", ["endpoint", "alarm"], "Evidence in nats at which the alarm is raised");
-pub(super) const ALARM_STATE: Family<3> = gauge(
+pub(super) const ALARM_THRESHOLD: Family<2> = family(
+    "snapback_alarm_threshold",
+    ["endpoint", "alarm"],
+    "Evidence in nats at which the alarm is raised",
+);
+pub(super) const ALARM_STATE: Family<3> = family(
     "snapback_alarm_state",
     ["endpoint", "alarm", "state"],
     "1 for the state that the running shift's alarm is in",
 );
+pub(super) const SHIFTS: Family<3> = family(
+    "snapback_shifts_total",
+    ["endpoint", "result", "cause"],
+    "Shifts that ended since the process started, by their result and what made them roll back",
+);
+pub(super) const ROLLBACK_DECISION: Family<1> = family(
+    "snapback_rollback_decision_seconds",
+    ["endpoint"],
+    "Of the last rollback by an alarm: time from the response that tipped it to the decision",
+);
+pub(super) const ROLLBACK_LAST_GREEN_DISPATCH: Family<1> = family(
+    "snapback_rollback_last_green_dispatch_seconds",
+    ["endpoint"],
+    "Of the last rollback: time from publishing the blue-only table to the last request dealt to green",
+);
 pub(super) const TABLE_GENERATION: Family<0> =
-    gauge("snapback_table_generation", [], "Number of the route table that the data plane serves by");
+    family("snapback_table_generation", [], "Number of the route table that the data plane serves by");
 pub(super) const CONNECTIONS: Family<1> =
-    gauge("snapback_connections", ["worker"], "Client connections that the worker holds");
+    family("snapback_connections", ["worker"], "Client connections that the worker holds");
 pub(super) const CONNECTIONS_ACCEPTED: Family<0> =
-    counter("snapback_connections_accepted_total", [], "Client connections accepted");
-pub(super) const CONNECTIONS_HANDED_OVER: Family<0> = counter(
+    family("snapback_connections_accepted_total", [], "Client connections accepted");
+pub(super) const CONNECTIONS_HANDED_OVER: Family<0> = family(
     "snapback_connections_handed_over_total",
     [],
     "Client connections that a worker handed to a less loaded one",
 );
-pub(super) const CONNECTIONS_REFUSED: Family<0> = counter(
+pub(super) const CONNECTIONS_REFUSED: Family<0> = family(
     "snapback_connections_refused_total",
     [],
     "Client connections refused because the worker held as many as it may",
 );
 pub(super) const UNMATCHED_REQUESTS: Family<0> =
-    counter("snapback_unmatched_requests_total", [], "Requests that no endpoint matches");
+    family("snapback_unmatched_requests_total", [], "Requests that no endpoint matches");
 pub(super) const REJECTED_REQUESTS: Family<0> =
-    counter("snapback_rejected_requests_total", [], "Requests that were refused as malformed or too large");
+    family("snapback_rejected_requests_total", [], "Requests that were refused as malformed or too large");
 pub(super) const UPSTREAM_CONNECTIONS: Family<0> =
-    counter("snapback_upstream_connections_total", [], "Connections made to model servers");
+    family("snapback_upstream_connections_total", [], "Connections made to model servers");
 pub(super) const BUILD_INFO: Family<1> =
-    gauge("snapback_build_info", ["version"], "Always 1; the label says which version runs");
+    family("snapback_build_info", ["version"], "Always 1; the label says which version runs");
 /// The name that every Prometheus client library uses.
 pub(super) const PROCESS_START_TIME: Family<0> =
-    gauge("process_start_time_seconds", [], "When the process started, in seconds since the Unix epoch");
+    family("process_start_time_seconds", [], "When the process started, in seconds since the Unix epoch");
 
 #[cfg(test)]
 mod tests {
@@ -142,5 +178,23 @@ mod tests {
         ];
         let names: Vec<&str> = states.iter().map(State::as_str).collect();
         assert_eq!(names, SHIFT_STATES[1..]);
+    }
+
+    #[test]
+    fn every_cause_of_a_rollback_is_a_label() {
+        let causes = [
+            Cause::Alarm { name: String::new(), evidence: String::new() },
+            Cause::FailureBudget { failures: 1 },
+            Cause::Aborted,
+            Cause::ExecutionTimeout,
+            Cause::GreenNotReady { reason: String::new() },
+            Cause::GreenGone,
+            Cause::NoData,
+            Cause::Restart,
+            Cause::EvaluatorStalled,
+        ];
+        assert_eq!(causes.each_ref().map(Cause::as_str), ROLLBACK_CAUSES);
+        assert_eq!(State::Promoted.as_str(), PROMOTED);
+        assert_eq!(State::RolledBack { cause: Cause::Aborted }.as_str(), ROLLED_BACK);
     }
 }

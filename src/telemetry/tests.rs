@@ -1,11 +1,11 @@
 //! A scrape says what the meters say, in text that Prometheus accepts.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
 use super::{
-    ShiftFigures, Telemetry,
+    ShiftEnd, ShiftFigures, Telemetry,
     fixture::{Fixture, bad, good},
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     meter::{FailureKind, WorkerMeters},
     name::EndpointName,
     route::RouteTable,
+    shift::Cause,
 };
 
 type Shared = Arc<ArcSwap<RouteTable>>;
@@ -55,7 +56,7 @@ fn scrape() -> String {
 
 /// Series and their values.
 fn series(text: &str) -> BTreeMap<&str, f64> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
     lines
         .map(|line| line.rsplit_once(' ').unwrap())
         .map(|(name, value)| (name, value.parse().unwrap()))
@@ -148,7 +149,7 @@ fn the_text_keeps_prometheus_rules() {
     let text = scrape();
     assert!(text.ends_with('\n'));
     let (mut families, mut current) = (BTreeMap::new(), String::new());
-    let mut lines = text.lines();
+    let mut lines = text.lines().filter(|line| !line.is_empty());
     while let Some(line) = lines.next() {
         if let Some(help) = line.strip_prefix("# HELP ") {
             let (name, help) = help.split_once(' ').unwrap();
@@ -190,4 +191,41 @@ fn a_fleet_that_a_look_has_seen_is_counted_to_its_last_request() {
     let text = telemetry.render(None);
     let name = "snapback_requests_total{endpoint=\"chat\",fleet=\"green\",outcome=\"success\"}";
     assert_eq!(series(&text)[name], 5.0);
+}
+
+#[test]
+fn ended_shifts_are_counted_by_their_cause_from_zero_on_and_the_last_rollback_is_shown() {
+    let (telemetry, _table) = telemetry(&Fixture::with_green());
+    let name = |result, cause| {
+        format!("snapback_shifts_total{{endpoint=\"chat\",result=\"{result}\",cause=\"{cause}\"}}")
+    };
+    let before = telemetry.render(None);
+    assert_eq!(series(&before)[name("rolled_back", "no_data").as_str()], 0.0);
+    assert!(!before.contains("snapback_rollback_decision_seconds"));
+
+    let rolled_back =
+        |cause, decision| ShiftEnd::RolledBack { cause, decision, last_green_dispatch: Some(Duration::ZERO) };
+    let by_alarm = Cause::Alarm { name: "p99".to_owned(), evidence: String::new() };
+    let chat = figures().endpoint;
+    telemetry.count_shift(&chat, &ShiftEnd::Promoted);
+    telemetry.count_shift(&chat, &rolled_back(by_alarm.clone(), Some(Duration::from_millis(9))));
+    telemetry.count_shift(&chat, &rolled_back(by_alarm, Some(Duration::from_millis(12))));
+    telemetry.count_shift(&chat, &rolled_back(Cause::Aborted, None));
+    let after = telemetry.render(None);
+    let series = series(&after);
+    assert_eq!(series[name("promoted", "none").as_str()], 1.0);
+    assert_eq!(series[name("rolled_back", "alarm").as_str()], 2.0);
+    assert_eq!(series[name("rolled_back", "aborted").as_str()], 1.0);
+    assert_eq!(series["snapback_rollback_decision_seconds{endpoint=\"chat\"}"], 0.012);
+    assert_eq!(series["snapback_rollback_last_green_dispatch_seconds{endpoint=\"chat\"}"], 0.0);
+}
+
+#[test]
+fn series_of_an_endpoint_that_is_gone_do_not_stay() {
+    let (telemetry, table) = telemetry(&Fixture::with_green());
+    telemetry.count_shift(&figures().endpoint, &ShiftEnd::Promoted);
+    assert!(telemetry.render(Some(&[figures()])).contains("endpoint=\"chat\""));
+    table.store(Arc::new(RouteTable::default()));
+    let text = telemetry.render(Some(&[]));
+    assert!(!text.contains("endpoint=") && text.contains("snapback_table_generation"), "{text}");
 }
