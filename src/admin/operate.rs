@@ -12,7 +12,6 @@ use super::{
     wire,
 };
 use crate::{
-    config,
     control::{ControlError, Handle},
     telemetry::{CONTENT_TYPE, ShiftFigures},
 };
@@ -31,9 +30,7 @@ pub(super) async fn reload(
 ) -> Result<Json<wire::Reload>, Fault> {
     let actor = actor.or(None)?;
     let path = port.source.clone().ok_or(Fault::NoSource)?;
-    let loaded =
-        tokio::task::spawn_blocking(move || config::load(&path)).await.map_err(|_| Fault::Panicked)?;
-    let changes = port.handle.apply(&loaded?, &actor, change.execution()).await?;
+    let changes = port.handle.reload(path, &actor, change.execution()).await?;
     Ok(Json(wire::Reload { changes }))
 }
 

@@ -102,14 +102,7 @@ impl Signals {
 
 /// A bad file changes nothing.
 async fn reload(handle: &Handle, source: &Path) {
-    let config = match config::load(source) {
-        Ok(config) => config,
-        Err(problems) => {
-            tracing::error!(%problems, "the configuration file is refused; serving goes on as before");
-            return;
-        }
-    };
-    match handle.apply(&config, "SIGHUP", Execution::Real).await {
+    match handle.reload(source.to_owned(), "SIGHUP", Execution::Real).await {
         Ok(changes) => tracing::info!(?changes, "the configuration file is applied"),
         Err(error) => tracing::error!(%error, "the configuration file is refused; serving goes on as before"),
     }

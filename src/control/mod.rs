@@ -4,7 +4,7 @@
 //! - `task` is the one writer of what control knows; `ask` answers people, `begin` accepts shifts, `driver` feeds the engine and carries its
 //!   effects out, `ledger` makes things durable.
 //! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
-//! - `prober` and `probe` check instances.
+//! - `prober` and `probe` check instances. `reload` reads the configuration file again.
 //! - `view`, `report`, `traffic` and `words` say how things are.
 
 mod ask;
@@ -19,6 +19,7 @@ mod probe;
 mod prober;
 mod publisher;
 mod recovery;
+mod reload;
 mod report;
 mod run;
 mod start;

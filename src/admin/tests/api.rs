@@ -146,6 +146,11 @@ async fn a_reload_applies_a_good_file_and_refuses_a_bad_one() {
     std::fs::write(&world.config_file, format!("{more}blu = 1\n")).unwrap();
     let refused = world.bare(Method::POST, "/v1/reload").await.problem(422);
     assert!(refused["problems"][0]["line"].is_u64(), "{refused}");
+    world.bare(Method::POST, "/v1/reload?dry_run=true").await.problem(422);
+    let events = world.handle.events_after(0).await.unwrap();
+    let noted: Vec<_> = events.iter().filter(|event| event.kind == "config.refused").collect();
+    assert_eq!(noted.len(), 1, "a dry run is not an event: {events:?}");
+    assert!(noted[0].actor == "ben" && noted[0].cause.contains("blu"), "{noted:?}");
     assert_eq!(world.get("/v1/endpoints/more").await.status, 200);
     world.end().await;
 }
