@@ -216,7 +216,7 @@ fn cause(view: &ShiftView, cause: &Cause) -> wire::Cause {
 fn alarm(view: AlarmView) -> wire::Alarm {
     let AlarmView { evidence, nearness } = view;
     let odds = explain::odds_text(&evidence);
-    let permitted_rate = rounded(evidence.bound.permitted());
+    let permitted_rate = evidence.bound.permitted();
     // How much data is missing is said in the explanation, where it matters.
     let AlarmEvidence { name, bound, state, requests, failures, ln_e, threshold, missing: _ } = evidence;
     let (metric, quantile, bound) = match bound {
@@ -242,11 +242,6 @@ fn alarm(view: AlarmView) -> wire::Alarm {
         nearness,
         odds,
     }
-}
-
-/// Without the last digits, where 1 - 0.99 differs from 0.01.
-fn rounded(fraction: f64) -> f64 {
-    (fraction * 1e12).round() / 1e12
 }
 
 fn transition(transition: Transition) -> wire::Transition {

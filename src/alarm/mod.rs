@@ -82,7 +82,9 @@ impl GuardBound {
     pub fn permitted(&self) -> f64 {
         match self {
             Self::ErrorRate { below } => *below,
-            Self::Latency { quantile, .. } => 1.0 - quantile,
+            // In a double 1 - 0.99 is 0.010000000000000009; rounded to the decimals that a double of this size can tell apart, it is 0.01
+            // again, which is what was asked for and what people are shown.
+            Self::Latency { quantile, .. } => ((1.0 - quantile) * 1e15).round().max(1.0) / 1e15,
         }
     }
 }

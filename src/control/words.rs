@@ -69,7 +69,7 @@ pub(super) fn next(state: &State, plan: &ShiftPlan) -> (String, Option<Moment>) 
             (format!("waits for approval (resume) before {}", after(*step)), None)
         }
         State::Paused { step, remaining, reason: PauseReason::Operator } => {
-            let rest = format_duration(*remaining);
+            let rest = format_duration(rounded(*remaining));
             (format!("waits for resume; then {rest} of the bake is left before {}", after(*step)), None)
         }
         State::TerminationWait { ends } => ("blue goes".to_owned(), Some(*ends)),
@@ -105,7 +105,7 @@ pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (
         (_, Input::GreenGone) => "every instance of green fails its health checks".to_owned(),
         (_, Input::Drained(side)) => format!("{side} has nothing in flight any more"),
         (_, Input::Restarted { downtime }) => {
-            format!("the process started again after {}", format_duration(whole_millis(*downtime)))
+            format!("the process started again after {}", format_duration(rounded(*downtime)))
         }
         (_, Input::Command(command, _)) => command.as_str().to_owned(),
         (_, Input::Wake(_)) => after_wake(before, after),
@@ -156,6 +156,27 @@ fn actor_of(input: &Input, after: &State) -> &'static str {
     }
 }
 
-fn whole_millis(span: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+/// A measured time as people read it: to the second, or to the millisecond below one.
+fn rounded(span: Duration) -> Duration {
+    let unit = if span < Duration::from_secs(1) { Duration::from_millis(1) } else { Duration::from_secs(1) };
+    let units = (span + unit / 2).as_nanos() / unit.as_nanos();
+    unit.saturating_mul(u32::try_from(units).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measured_times_are_told_to_the_second_and_short_ones_to_the_millisecond() {
+        for (nanos, text) in [
+            (15_014_516_217, "15s"),
+            (59_600_000_000, "1m"),
+            (1_499_999_999, "1s"),
+            (412_600_000, "413ms"),
+            (400_000, "0s"),
+        ] {
+            assert_eq!(format_duration(rounded(Duration::from_nanos(nanos))), text);
+        }
+    }
 }

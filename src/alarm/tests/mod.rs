@@ -6,7 +6,9 @@ mod properties;
 mod simulation;
 mod vectors;
 
-use super::{GuardTest, Purse, Tally};
+use std::time::Duration;
+
+use super::{GuardBound, GuardTest, Purse, Tally};
 
 /// A guard with a purse of its own, where requests settle within one batch unless said otherwise.
 #[derive(Clone, Debug)]
@@ -69,4 +71,13 @@ impl Trial {
 
 fn assert_near(found: f64, expected: f64, what: impl std::fmt::Display) {
     assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{what}: {found} is not {expected}");
+}
+
+#[test]
+fn what_a_quantile_permits_is_exact() {
+    let below = Duration::from_millis(250);
+    for (quantile, permitted) in [(0.5, 0.5), (0.9, 0.1), (0.99, 0.01), (0.999, 0.001), (0.9999, 0.0001)] {
+        assert_eq!(GuardBound::Latency { quantile, below }.permitted(), permitted);
+    }
+    assert!(GuardBound::Latency { quantile: 1.0_f64.next_down(), below }.permitted() > 0.0);
 }
