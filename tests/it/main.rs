@@ -6,6 +6,9 @@
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
 //! - `ending.rs`: SIGTERM, SIGHUP.
 
+#![expect(clippy::unwrap_used, reason = "what a test's helper cannot do fails the test")]
+#![expect(clippy::disallowed_methods, reason = "a process is watched from outside by the machine's own clock")]
+
 mod bench;
 mod crashing;
 mod ending;
