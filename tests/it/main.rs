@@ -7,7 +7,10 @@
 //! - `ending.rs`: SIGTERM, SIGHUP.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper cannot do fails the test")]
-#![expect(clippy::disallowed_methods, reason = "a process is watched from outside by the machine's own clock")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a process is watched from outside by the machine's own clock"
+)]
 
 mod bench;
 mod crashing;
