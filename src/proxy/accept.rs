@@ -108,7 +108,7 @@ fn admit(
         tracing::debug!(%error, %peer, "a client left at once");
         return;
     }
-    tokio::task::spawn_local(connection::serve(Admitted::new(worker, peer), stream, peer));
+    tokio::task::spawn_local(connection::serve(Admitted::new(worker, stream, peer), peer));
 }
 
 /// Gives the connection to another worker, or back.

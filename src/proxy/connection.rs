@@ -9,30 +9,30 @@ use std::{
     task::Poll,
 };
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-
 use super::{
     client::{ClientSocket, Order},
     forward,
     worker::Admitted,
 };
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 
 /// The smallest read buffer that hyper takes, and the least that makes a big request body move in few system calls.
 const LEAST_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves a client until its connection ends.
-pub(super) async fn serve(admitted: Admitted, stream: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(admitted: Admitted, peer: SocketAddr) {
     let client = &admitted.client;
-    let socket = TokioIo::new(ClientSocket::new(stream, Rc::clone(client)));
+    let socket = TokioIo::new(ClientSocket::new(Rc::clone(client)));
     let service = service_fn(|request| {
         let client = Rc::clone(client);
         async move { Ok::<_, Infallible>(forward::handle(&client, request).await) }
     });
     let head_limit = client.worker.settings.head_limit_bytes;
-    // hyper's own head timeout would arm a timer for each request; the pulse stands in for it.
+    // hyper's own head timeout would arm a timer for each request; the pulse stands in for it. Its look-out for clients that
+    // leave would take a buffer for each request; `Client::is_gone` stands in for that.
     let connection = http1::Builder::new()
+        .half_close(true)
         .header_read_timeout(None)
         .max_header_size(head_limit)
         .max_buf_size(head_limit.max(LEAST_BUFFER_BYTES))
@@ -50,6 +50,9 @@ pub(super) async fn serve(admitted: Admitted, stream: TcpStream, peer: SocketAdd
             is_told = true;
             connection.as_mut().graceful_shutdown();
             poll = connection.as_mut().poll(context);
+        }
+        if poll.is_pending() && client.is_gone(context) {
+            return Poll::Ready(Ok(()));
         }
         // Whoever could do better than closing has seen by now that the connection is late, and started a new wait.
         if poll.is_pending() && client.pulse.is_late() {

@@ -97,15 +97,13 @@ async fn now(mut work: impl FnMut(&mut Context<'_>)) {
     .await;
 }
 
-/// What the request is matched by. The gate has made sure that there is at most one host.
+/// What the request is matched by. The gate has made sure that there is at most one host, and that it is one.
 fn key(head: &request::Parts) -> RequestKey<'_> {
-    let authority = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = head.headers.get(HOST).and_then(|host| str::from_utf8(host.as_bytes()).ok());
     let host = authority.map(|authority| {
-        let end = match authority.find(']') {
-            Some(bracket) => bracket + 1,
-            None => authority.find(':').unwrap_or(authority.len()),
-        };
-        authority.get(..end).unwrap_or(authority)
+        // A bracketed address has colons of its own.
+        let port = authority.rfind(':').filter(|colon| authority.rfind(']').is_none_or(|end| end < *colon));
+        port.and_then(|port| authority.get(..port)).unwrap_or(authority)
     });
     RequestKey { host, path: head.uri.path(), headers: &head.headers }
 }
@@ -134,7 +132,13 @@ async fn reach(
     let body = exchange.request_body();
     let has_body = if body.is_some() { HasBody::Yes } else { HasBody::No };
     let instance = upstream.instance.address().as_str();
-    headers::to_upstream(&mut head, &client.forwarded_for, has_body, instance, &mut *client.worker.rng());
+    headers::to_upstream(
+        &mut head,
+        &client.forwarded_for,
+        has_body,
+        instance,
+        &mut client.worker.request_ids(),
+    );
 
     let idle_timeout = client.worker.settings.upstream_idle_timeout;
     let mut lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {

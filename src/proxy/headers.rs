@@ -5,23 +5,27 @@
 //! be able to remove its own address. What the proxy states about a client replaces what the client states.
 //! `x-snapback-` is the proxy's own and never passes.
 
+use bytes::BytesMut;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
     request, response,
 };
-use rand::Rng;
+use rand::{Rng, rngs::StdRng};
 
 use crate::fleet::Side;
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
-const FORWARDED_HOST: &str = "x-forwarded-host";
-const REQUEST_ID: &str = "x-request-id";
-const OWN_PREFIX: &str = "x-snapback-";
+// Names as values, since a text would be checked, hashed and copied for each request.
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Says which fleet answered, where the config asks for it.
-const FLEET: &str = "x-snapback-fleet";
+static FLEET: HeaderName = HeaderName::from_static("x-snapback-fleet");
+
+/// Every header with this prefix is the proxy's own.
+const OWN_PREFIX: &str = "x-snapback-";
 
 /// Headers that end here. Framing is written anew by the other side's encoder, `Expect` is answered by the proxy, and
 /// `Forwarded` would be a second voice beside the `X-Forwarded-` headers.
@@ -49,10 +53,10 @@ const PROTECTED: [&str; 9] = [
     "authorization",
     "cookie",
     "set-cookie",
-    FORWARDED_FOR,
-    FORWARDED_PROTO,
-    FORWARDED_HOST,
-    REQUEST_ID,
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-request-id",
 ];
 
 /// Whether a request comes with a body.
@@ -75,25 +79,25 @@ pub(super) fn to_upstream(
     forwarded_for: &HeaderValue,
     has_body: HasBody,
     instance: &str,
-    rng: &mut impl Rng,
+    ids: &mut RequestIds,
 ) {
     let headers = &mut head.headers;
     strip(headers);
     match headers.get(HOST).cloned() {
         Some(host) => {
-            headers.insert(FORWARDED_HOST, host);
+            headers.insert(&FORWARDED_HOST, host);
         }
         None => {
-            headers.remove(FORWARDED_HOST);
+            headers.remove(&FORWARDED_HOST);
             if let Ok(instance) = HeaderValue::from_str(instance) {
                 headers.insert(HOST, instance);
             }
         }
     }
-    headers.insert(FORWARDED_FOR, forwarded_for.clone());
-    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
-    if !headers.contains_key(REQUEST_ID) {
-        headers.insert(REQUEST_ID, new_request_id(rng));
+    headers.insert(&FORWARDED_FOR, forwarded_for.clone());
+    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if !headers.contains_key(&REQUEST_ID) {
+        headers.insert(&REQUEST_ID, ids.next());
     }
     // A body of unknown length is chunked, said here: hyper would drop the body of a GET that does not say so.
     if has_body == HasBody::Yes && !headers.contains_key(CONTENT_LENGTH) {
@@ -114,14 +118,14 @@ pub(super) fn to_downstream(head: &mut response::Parts, connection: Connection) 
 
 /// Says which fleet the request was dealt to.
 pub(super) fn expose_fleet(headers: &mut HeaderMap, side: Side) {
-    headers.insert(FLEET, HeaderValue::from_static(side.as_str()));
+    headers.insert(&FLEET, HeaderValue::from_static(side.as_str()));
 }
 
 fn strip(headers: &mut HeaderMap) {
     let mut found: u16 = 0;
     let mut others = Vec::new();
     for name in headers.keys() {
-        match SINGLE_HOP.iter().position(|single| *single == name.as_str()) {
+        match place(name.as_str()) {
             Some(place) => found |= 1 << place,
             None if is_own(name.as_str()) => others.push(name.clone()),
             None => {}
@@ -130,14 +134,35 @@ fn strip(headers: &mut HeaderMap) {
     if found & CONNECTION_BIT != 0 {
         others.extend(headers.get_all(CONNECTION).iter().flat_map(named));
     }
-    for (place, name) in SINGLE_HOP.iter().enumerate() {
-        if found & (1 << place) != 0 {
+    while found != 0 {
+        let place = found.trailing_zeros();
+        found &= found - 1;
+        if let Some(name) = usize::try_from(place).ok().and_then(|place| SINGLE_HOP.get(place)) {
             headers.remove(*name);
         }
     }
     for name in others {
         headers.remove(name);
     }
+}
+
+/// Where [`SINGLE_HOP`] has a name. Length and first letter leave one candidate, so that most names are never compared.
+fn place(name: &str) -> Option<usize> {
+    let place = match (name.len(), name.as_bytes().first()?) {
+        (10, b'c') => 0,
+        (10, b'k') => 1,
+        (16, b'p') => 2,
+        (2, b't') => 3,
+        (7, b't') => 4,
+        (17, b't') => 5,
+        (7, b'u') => 6,
+        (19, b'p') => 7,
+        (18, b'p') => 8,
+        (6, b'e') => 9,
+        (9, b'f') => 10,
+        _ => return None,
+    };
+    (SINGLE_HOP.get(place) == Some(&name)).then_some(place)
 }
 
 /// The headers that a `Connection` line takes with it.
@@ -162,22 +187,44 @@ fn is_own(name: &str) -> bool {
     }
 }
 
-/// 128 random bits in hexadecimal digits, as nginx and W3C trace ids have them.
-fn new_request_id(rng: &mut impl Rng) -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0; 32];
-    let bits = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-    for (place, byte) in (0..).zip(&mut text) {
-        let digit = bits >> (4 * place) & 0xf;
-        *byte = usize::try_from(digit).ok().and_then(|digit| DIGITS.get(digit)).copied().unwrap_or(b'0');
+/// A worker's source of request ids: 128 random bits in hexadecimal digits, as nginx and W3C trace ids have them.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    rng: StdRng,
+    /// Ids are cut from one piece of memory after the other: one allocation for many.
+    memory: BytesMut,
+}
+
+/// Digits of an id.
+const ID_LENGTH: usize = 32;
+
+/// Ids that share a piece of memory. One long-lived request keeps at most this many alive.
+const IDS_PER_PIECE: usize = 64;
+
+impl RequestIds {
+    pub(super) fn new(rng: StdRng) -> Self {
+        Self { rng, memory: BytesMut::new() }
     }
-    HeaderValue::from_bytes(&text).expect("hexadecimal digits are visible ASCII")
+
+    fn next(&mut self) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        if self.memory.capacity() < ID_LENGTH {
+            self.memory.reserve(ID_LENGTH * IDS_PER_PIECE);
+        }
+        let bits = u128::from(self.rng.next_u64()) << 64 | u128::from(self.rng.next_u64());
+        for byte in bits.to_be_bytes() {
+            let digit = |half: u8| DIGITS.get(usize::from(half)).copied().unwrap_or(b'0');
+            self.memory.extend_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        let id = self.memory.split().freeze();
+        HeaderValue::from_maybe_shared(id).expect("hexadecimal digits are visible ASCII")
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use http::Request;
-    use rand::{SeedableRng, rngs::StdRng};
+    use rand::SeedableRng;
 
     use super::*;
 
@@ -189,7 +236,13 @@ mod tests {
         }
         let (mut head, ()) = request.into_parts();
         let address = HeaderValue::from_static("192.0.2.7");
-        to_upstream(&mut head, &address, has_body, "instance:1", &mut StdRng::seed_from_u64(1));
+        to_upstream(
+            &mut head,
+            &address,
+            has_body,
+            "instance:1",
+            &mut RequestIds::new(StdRng::seed_from_u64(1)),
+        );
         head.headers
     }
 
@@ -243,17 +296,25 @@ mod tests {
             ],
             HasBody::No,
         );
-        assert_eq!(headers.get_all(FORWARDED_FOR).iter().collect::<Vec<_>>(), ["192.0.2.7"]);
-        assert_eq!(headers[FORWARDED_HOST], "a:80");
-        assert_eq!(headers[FORWARDED_PROTO], "http");
+        assert_eq!(headers.get_all(&FORWARDED_FOR).iter().collect::<Vec<_>>(), ["192.0.2.7"]);
+        assert_eq!(headers[&FORWARDED_HOST], "a:80");
+        assert_eq!(headers[&FORWARDED_PROTO], "http");
         assert_eq!(headers["api_key"], "kept");
         assert_eq!(headers.len(), 6, "{headers:?}");
     }
 
     #[test]
+    fn every_single_hop_header_is_found_at_its_place() {
+        for (expected, name) in SINGLE_HOP.iter().enumerate() {
+            assert_eq!(place(name), Some(expected), "{name}");
+        }
+        assert_eq!((place("connectiom"), place("host")), (None, None));
+    }
+
+    #[test]
     fn a_request_id_is_passed_or_made() {
-        assert_eq!(forwarded(&[("x-request-id", "mine")], HasBody::No)[REQUEST_ID], "mine");
-        let made = forwarded(&[], HasBody::No)[REQUEST_ID].to_str().unwrap().to_owned();
+        assert_eq!(forwarded(&[("x-request-id", "mine")], HasBody::No)[&REQUEST_ID], "mine");
+        let made = forwarded(&[], HasBody::No)[&REQUEST_ID].to_str().unwrap().to_owned();
         assert_eq!((made.len(), made.bytes().all(|byte| byte.is_ascii_hexdigit())), (32, true), "{made}");
     }
 

@@ -25,6 +25,7 @@ mod error;
 mod exchange;
 mod forward;
 mod gate;
+mod gather;
 mod headers;
 mod lane;
 mod listener;

@@ -22,7 +22,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{error::Failure, upload::Upload};
+use super::{error::Failure, gather, upload::Upload};
 use crate::{fleet::Instance, time::Moment};
 
 /// Idle connections that a worker keeps for an instance. More would be of use only to a worker with more requests in flight
@@ -223,7 +223,7 @@ impl AsyncWrite for UpstreamSocket {
         if self.writes == Writes::Refused {
             return Poll::Pending;
         }
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
+        let written = ready!(gather::poll_write(&mut self.stream, context, slices));
         self.settle(written)
     }
 

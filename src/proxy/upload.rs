@@ -47,10 +47,8 @@ enum AsksFirst {
 /// The frames that went by.
 #[derive(Debug)]
 enum Kept {
-    All {
-        frames: Vec<Bytes>,
-        bytes: usize,
-    },
+    /// Most bodies come in one frame, for which no list need be made.
+    All { first: Option<Bytes>, others: Vec<Bytes>, bytes: usize },
     /// More than the limit, or no second try is possible any more.
     No,
 }
@@ -100,7 +98,7 @@ impl RequestBody {
                 limits,
                 asks_first: if headers.contains_key(EXPECT) { AsksFirst::Yes } else { AsksFirst::No },
                 incoming: RefCell::new(incoming),
-                kept: RefCell::new(Kept::All { frames: Vec::new(), bytes: 0 }),
+                kept: RefCell::new(Kept::All { first: None, others: Vec::new(), bytes: 0 }),
                 passed_bytes: Cell::new(0),
                 progress: Cell::new(Progress::InstanceIsDue),
                 limit_after: Cell::new(limits.head_timeout),
@@ -137,7 +135,10 @@ impl RequestBody {
 
     fn kept_frame(&self, index: usize) -> Option<Bytes> {
         match &*self.kept.borrow() {
-            Kept::All { frames, .. } => frames.get(index).cloned(),
+            Kept::All { first, others, .. } => match index.checked_sub(1) {
+                None => first.clone(),
+                Some(index) => others.get(index).cloned(),
+            },
             Kept::No => None,
         }
     }
@@ -189,12 +190,14 @@ impl RequestBody {
 
     fn keep(&self, frame: &Bytes) {
         let mut kept = self.kept.borrow_mut();
-        if let Kept::All { frames, bytes } = &mut *kept {
+        if let Kept::All { first, others, bytes } = &mut *kept {
             *bytes = bytes.saturating_add(frame.len());
             if *bytes > self.limits.replay_limit_bytes {
                 *kept = Kept::No;
+            } else if first.is_none() {
+                *first = Some(frame.clone());
             } else {
-                frames.push(frame.clone());
+                others.push(frame.clone());
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{Notify, mpsc, watch},
     time::MissedTickBehavior,
 };
@@ -20,6 +20,7 @@ use super::{
     Settings,
     accept::{self, Handed},
     client::{Client, Order, Stage},
+    headers::RequestIds,
     lane::{Lanes, RouteView},
     pulse::SWEEP,
 };
@@ -39,6 +40,7 @@ pub(super) struct Worker {
     lanes: RefCell<Lanes>,
     followed: Cell<Generation>,
     rng: RefCell<StdRng>,
+    request_ids: RefCell<RequestIds>,
     clients: RefCell<Vec<Rc<Client>>>,
     emptied: Notify,
 }
@@ -63,6 +65,7 @@ impl Worker {
             lanes: RefCell::default(),
             followed: Cell::default(),
             rng: RefCell::new(StdRng::from_rng(&mut rand::rng())),
+            request_ids: RefCell::new(RequestIds::new(StdRng::from_rng(&mut rand::rng()))),
             clients: RefCell::default(),
             emptied: Notify::new(),
         })
@@ -76,6 +79,11 @@ impl Worker {
     /// This worker's randomness. To be held for no longer than an expression.
     pub(super) fn rng(&self) -> RefMut<'_, StdRng> {
         self.rng.borrow_mut()
+    }
+
+    /// This worker's request ids. To be held for no longer than an expression.
+    pub(super) fn request_ids(&self) -> RefMut<'_, RequestIds> {
+        self.request_ids.borrow_mut()
     }
 
     /// Finds a request's endpoint in the table of this moment and deals a fleet; `None` when no endpoint takes it.
@@ -130,8 +138,8 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Admitted {
-    pub(super) fn new(worker: &Rc<Worker>, peer: SocketAddr) -> Self {
-        let client = Rc::new(Client::new(Rc::clone(worker), peer));
+    pub(super) fn new(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> Self {
+        let client = Rc::new(Client::new(Rc::clone(worker), stream, peer));
         let mut clients = worker.clients.borrow_mut();
         client.place.set(clients.len());
         clients.push(Rc::clone(&client));
