@@ -16,17 +16,19 @@ use snapback::config::{known_keys, known_plan_keys};
 const LAYERS: &[(&str, &str)] = &[
     ("main", "demo app cli"),
     ("demo", "app cli admin::wire config telemetry clock pure leaves"),
-    ("app", "admin control proxy store provider telemetry config clock pure leaves"),
+    ("app", "admin control proxy store provider telemetry tls config net clock pure leaves"),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
-    ("cli", "admin::wire config clock leaves"),
-    ("admin", "control store telemetry config clock pure leaves"),
+    ("cli", "admin::wire tls config net clock leaves fleet"),
+    ("admin", "control store telemetry tls config net clock pure leaves"),
     // Control and the proxy share what `app` gives to both, and never import each other.
-    ("control", "store provider telemetry config clock pure leaves"),
-    ("proxy", "telemetry clock pure leaves"),
+    ("control", "store provider telemetry tls config net clock pure leaves"),
+    ("proxy", "telemetry tls net clock pure leaves"),
     ("store", "config clock pure leaves"),
     ("provider", "clock pure leaves"),
     ("telemetry", "config clock pure leaves"),
-    ("config", "pure leaves"),
+    ("tls", "config net pure leaves"),
+    ("config", "net pure leaves"),
+    ("net", "fleet leaves"),
     ("clock", "time"),
     // The engine is told what the alarms say in its own words, so that it can be tested without a statistic.
     ("shift", "fleet leaves"),

@@ -6,7 +6,7 @@ use axum::Router;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
@@ -16,6 +16,10 @@ use super::{
     observe::observe,
     routes,
     state::{Admin, Port, stopped},
+};
+use crate::{
+    net::{Plain, Stream},
+    tls,
 };
 
 /// How many connections are open at a time; more wait in the kernel's queue. Twice the requests and streams that are served at a time,
@@ -40,14 +44,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receiver<bool>) {
     let bound = listener.local_addr().expect("a bound listener has an address");
     let port = Arc::new(Port::new(admin, bound, shutdown.clone()));
-    let router = routes::router(port.clone());
+    let service = Service { router: routes::router(port.clone()), tls: port.tls.clone() };
     let mut connections = JoinSet::new();
     let events = port.handle.subscribe();
     tokio::select! {
         () = stopped(shutdown.clone()) => {}
         () = async {
             tokio::join!(
-                accept(&listener, &router, &shutdown, &mut connections),
+                accept(&listener, &service, &shutdown, &mut connections),
                 observe(&port, events),
             );
         } => {}
@@ -59,10 +63,17 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
     }
 }
 
+/// What a connection is served with.
+#[derive(Clone)]
+struct Service {
+    router: Router,
+    tls: Option<Arc<tls::Server>>,
+}
+
 /// Never returns; dropped when the port is to end.
 async fn accept(
     listener: &TcpListener,
-    router: &Router,
+    service: &Service,
     shutdown: &watch::Receiver<bool>,
     connections: &mut JoinSet<()>,
 ) {
@@ -71,7 +82,7 @@ async fn accept(
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, _)) => {
-                connections.spawn(connection(stream, router.clone(), shutdown.clone(), place));
+                connections.spawn(connection(Plain::Tcp(stream), service.clone(), shutdown.clone(), place));
             }
             Err(error) => {
                 tracing::warn!(%error, "the admin port cannot accept a connection");
@@ -83,11 +94,13 @@ async fn accept(
 }
 
 async fn connection(
-    stream: TcpStream,
-    router: Router,
+    stream: Plain,
+    service: Service,
     shutdown: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 ) {
+    let Service { router, tls } = service;
+    let Some(stream) = secure(stream, tls).await else { return };
     let service = service_fn(move |request: http::Request<Incoming>| router.clone().oneshot(request));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -103,5 +116,21 @@ async fn connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection to the admin port broke");
+    }
+}
+
+/// Shakes hands, if the port has TLS; `None` when that fails, which is the caller's matter alone.
+async fn secure(stream: Plain, tls: Option<Arc<tls::Server>>) -> Option<Stream> {
+    let Some(server) = tls else { return Some(Stream::Plain(stream)) };
+    match tokio::time::timeout(tls::HANDSHAKE_TIMEOUT, server.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Stream::Tls(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake with the admin port failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!("a TLS handshake with the admin port took too long");
+            None
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::{Semaphore, watch};
 
 use super::access::Access;
-use crate::{control::Handle, telemetry::Telemetry};
+use crate::{control::Handle, telemetry::Telemetry, tls};
 
 /// How many event streams are open at a time. Each costs a connection and a place in control's channel; dashboards and terminals
 /// on one proxy are a few.
@@ -24,6 +24,8 @@ pub struct Admin {
     pub allow_remote: bool,
     /// True once the data plane takes no new connections: `/readyz` says so, so that balancers look elsewhere.
     pub draining: watch::Receiver<bool>,
+    /// TLS, if callers connect with it.
+    pub tls: Option<Arc<tls::Server>>,
 }
 
 /// The same, once the port is bound.
@@ -36,20 +38,27 @@ pub(super) struct Port {
     pub(super) draining: watch::Receiver<bool>,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) tls: Option<Arc<tls::Server>>,
 }
 
 impl Port {
     /// For a port bound to this address, which ends when `shutdown` turns true.
     pub(super) fn new(admin: Admin, bound: SocketAddr, shutdown: watch::Receiver<bool>) -> Self {
-        let Admin { handle, telemetry, source, allow_remote, draining } = admin;
+        let Admin { handle, telemetry, source, allow_remote, draining, tls } = admin;
         Self {
             handle,
             telemetry,
             source,
-            access: if allow_remote { Access::AnyName } else { Access::Named { bound: bound.ip() } },
+            // A browser that was led here under another name is stopped by the name in the certificate.
+            access: if allow_remote || tls.is_some() {
+                Access::AnyName
+            } else {
+                Access::Named { bound: bound.ip() }
+            },
             draining,
             shutdown,
             streams: Arc::new(Semaphore::new(STREAMS)),
+            tls,
         }
     }
 }

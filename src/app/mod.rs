@@ -1,7 +1,9 @@
 //! The one place that builds and wires everything: sockets first, threads last, drained in reverse.
 
+mod limits;
 mod serve;
+mod sockets;
 mod start;
 
 pub use serve::serve;
-pub use start::{Running, StartError, start};
+pub use start::{Running, StartError, start, start_inheriting};

@@ -9,10 +9,11 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Running, start};
+use super::{Running, limits, start_inheriting};
 use crate::{
     config,
     control::{Execution, Handle},
+    net::Inherited,
     telemetry,
 };
 
@@ -31,6 +32,9 @@ pub fn serve(path: &Path) -> ExitCode {
 }
 
 fn try_serve(path: &Path) -> Result<(), Box<dyn Error>> {
+    // First of all, while there is one thread: it takes its variables out of the environment.
+    let inherited =
+        Inherited::take().map_err(|error| format!("cannot take over inherited sockets: {error}"))?;
     let config = config::load(path)?;
     telemetry::start_logging(&config.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -38,7 +42,8 @@ fn try_serve(path: &Path) -> Result<(), Box<dyn Error>> {
         let _inside = runtime.enter();
         Signals::new()?
     };
-    let running = start(config, Some(path.to_owned()))?;
+    limits::raise_open_files(&config.data);
+    let running = start_inheriting(config, Some(path.to_owned()), inherited)?;
     announce(&running)?;
     runtime.block_on(signals.until_told_to_end(running.handle(), path.to_owned()));
     tracing::info!("draining: no new connections, running requests may finish");
@@ -58,10 +63,11 @@ fn try_serve(path: &Path) -> Result<(), Box<dyn Error>> {
 /// The lines that scripts and people read.
 fn announce(running: &Running) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    for address in running.data_addresses() {
-        writeln!(out, "data: http://{address}")?;
+    let scheme = |is_secure| if is_secure { "https" } else { "http" };
+    for listen in running.listens() {
+        writeln!(out, "data: {}://{}", scheme(listen.tls.is_some()), listen.address)?;
     }
-    writeln!(out, "admin: http://{}", running.admin_address())?;
+    writeln!(out, "admin: {}://{}", scheme(running.is_admin_secure()), running.admin_address())?;
     out.flush()
 }
 

@@ -5,32 +5,52 @@ use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::sockets::{Sockets, internet_addresses};
 use crate::{
-    admin,
-    config::{AdminConfig, Config, DataConfig},
+    admin, clock,
+    config::{Config, DataConfig, StateConfig},
     control::{self, Handle},
     meter::{Bell, WorkerMeters},
-    proxy::{BindError, DataPlane, Listeners, Settings},
+    net::{Inherited, ListenAddress},
+    proxy::{BindError, DataPlane, Listen, Settings},
     route::RouteTable,
     store::{Journal, SqliteJournal, StoreError},
     telemetry::Telemetry,
+    tls::{Keychain, Server, TlsError},
 };
+
+/// From one try to open the journal to the next, while the process before is still letting it go.
+const TAKEOVER_LOOK: Duration = Duration::from_millis(10);
 
 /// A proxy that serves. Dropping it without [`Running::stop`] leaves its threads running until the process ends.
 #[derive(Debug)]
 pub struct Running {
     data_addresses: Vec<SocketAddr>,
+    listens: Vec<Listen>,
     admin_address: SocketAddr,
+    admin_tls: Option<Arc<Server>>,
+    succession: Succession,
     data_plane: DataPlane,
     drain: watch::Sender<bool>,
     control: ControlThread,
     handle: Handle,
     table: Arc<ArcSwap<RouteTable>>,
+}
+
+/// Whether another process goes on with the same sockets when this one stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Succession {
+    /// Nobody does: what is accepted here is the last, and the admin port tells balancers and scrapers of the drain to its end.
+    Last,
+    /// Whoever passed the sockets on keeps them, and the next process waits for the journal. So control stops first, and traffic goes
+    /// on by the last table until the workers have stopped.
+    Expected,
 }
 
 /// Why nothing was started.
@@ -47,6 +67,20 @@ pub enum StartError {
         /// What the system said, and what would help.
         reason: String,
     },
+    /// A socket was passed to this process that it has no use for.
+    #[error(
+        "the inherited socket {name:?} on {address} is none that the configuration knows: name it data, data-tls (with data.tls) or \
+         admin (FileDescriptorName= in systemd), or configure its address"
+    )]
+    Inherited {
+        /// What it is called.
+        name: String,
+        /// Where it listens.
+        address: ListenAddress,
+    },
+    /// A certificate or a key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The journal cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -73,6 +107,8 @@ struct ControlParts {
     table: Arc<ArcSwap<RouteTable>>,
     meters: Arc<[WorkerMeters]>,
     listener: TcpListener,
+    admin_tls: Option<Arc<Server>>,
+    keychain: Arc<Keychain>,
     draining: watch::Receiver<bool>,
 }
 
@@ -80,15 +116,26 @@ struct ControlParts {
 ///
 /// When this returns, the journal has been recovered and both ports answer. On an error nothing is left running.
 pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartError> {
-    let listeners = Listeners::bind(&config.data.listen, config.data.workers)?;
-    let admin_listener = bind_admin(&config.admin)?;
-    let admin_address = admin_listener.local_addr()?;
-    let data_addresses = listeners.addresses().to_vec();
-    let journal = Arc::new(SqliteJournal::open(&config.state.path)?);
+    start_inheriting(config, source, Vec::new())
+}
+
+/// The same with sockets that another process may still be serving. That process holds the journal until it is told to stop, so
+/// this one waits for it, as long as the configuration says; what connects meanwhile is served there or waits in the sockets.
+pub fn start_inheriting(
+    config: Config,
+    source: Option<PathBuf>,
+    inherited: Vec<Inherited>,
+) -> Result<Running, StartError> {
+    let succession = if inherited.is_empty() { Succession::Last } else { Succession::Expected };
+    let keychain = Arc::new(Keychain::default());
+    let Sockets { listeners, admin, admin_tls } = Sockets::open(&config, &keychain, inherited)?;
+    let admin_address = admin.local_addr()?;
+    let (data_addresses, listens) = (internet_addresses(&listeners), listeners.bound().to_vec());
+    let journal = Arc::new(open_journal(&config.state, succession)?);
 
     let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
     let meters: Arc<[WorkerMeters]> = (0..config.data.workers).map(|_| WorkerMeters::default()).collect();
-    let settings = settings(&config.data);
+    let settings = settings(&config.data, &keychain);
     let (drain, draining) = watch::channel(false);
 
     let (control, handle) = ControlThread::start(ControlParts {
@@ -97,17 +144,59 @@ pub fn start(config: Config, source: Option<PathBuf>) -> Result<Running, StartEr
         journal,
         table: table.clone(),
         meters: meters.clone(),
-        listener: admin_listener,
+        listener: admin,
+        admin_tls: admin_tls.clone(),
+        keychain,
         draining: draining.clone(),
     })?;
     let data_plane = DataPlane::start(listeners, settings, Arc::clone(&table), meters, draining)?;
-    Ok(Running { data_addresses, admin_address, data_plane, drain, control, handle, table })
+    Ok(Running {
+        data_addresses,
+        listens,
+        admin_address,
+        admin_tls,
+        succession,
+        data_plane,
+        drain,
+        control,
+        handle,
+        table,
+    })
+}
+
+fn open_journal(state: &StateConfig, succession: Succession) -> Result<SqliteJournal, StoreError> {
+    let deadline = clock::now().after(state.takeover_timeout);
+    let mut is_told = false;
+    loop {
+        match SqliteJournal::open(&state.path) {
+            Err(StoreError::InUse { .. })
+                if succession == Succession::Expected && clock::now() < deadline =>
+            {
+                if !is_told {
+                    tracing::info!("waiting for the process before to let the journal go");
+                }
+                is_told = true;
+                std::thread::sleep(TAKEOVER_LOOK);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 impl Running {
-    /// Where clients connect, with real ports.
+    /// Where clients connect over the network, with real ports.
     pub fn data_addresses(&self) -> &[SocketAddr] {
         &self.data_addresses
+    }
+
+    /// Where clients connect, Unix-domain sockets too, and how.
+    pub fn listens(&self) -> &[Listen] {
+        &self.listens
+    }
+
+    /// Whether operators connect with TLS.
+    pub fn is_admin_secure(&self) -> bool {
+        self.admin_tls.is_some()
     }
 
     /// Where operators connect, with its real port.
@@ -126,10 +215,25 @@ impl Running {
     }
 
     /// Drains and ends: no new connections, running requests finish within the drain timeout, then the admin port goes, then control. Blocks.
+    ///
+    /// With inherited sockets control and the journal go first, so that the next process can serve before this one stops to.
     pub fn stop(self) {
-        self.drain.send_replace(true);
-        self.data_plane.join();
-        self.control.stop();
+        let Self { succession, data_plane, drain, control, handle, .. } = self;
+        drop(handle);
+        let drain = || {
+            drain.send_replace(true);
+            data_plane.join();
+        };
+        match succession {
+            Succession::Last => {
+                drain();
+                control.stop();
+            }
+            Succession::Expected => {
+                control.stop();
+                drain();
+            }
+        }
     }
 }
 
@@ -173,11 +277,18 @@ fn control_thread(
         Err(error) => return tell(Err(error.into())),
     };
     runtime.block_on(async {
-        let ControlParts { config, source, journal, table, meters, listener, draining } = parts;
+        let ControlParts { config, source, journal, table, meters, listener, admin_tls, keychain, draining } =
+            parts;
         let bell = Arc::new(Bell::new());
         let workers = config.data.workers;
-        let begun =
-            control::start(control::Parts { config: &config, journal, table: table.clone(), bell, workers });
+        let begun = control::start(control::Parts {
+            config: &config,
+            journal,
+            table: table.clone(),
+            bell,
+            workers,
+            keychain,
+        });
         let (handle, control) = match begun {
             Ok(begun) => begun,
             Err(error) => return tell(Err(error.into())),
@@ -189,6 +300,7 @@ fn control_thread(
             source,
             allow_remote: config.admin.allow_remote,
             draining,
+            tls: admin_tls,
         };
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
@@ -200,23 +312,7 @@ fn control_thread(
     });
 }
 
-fn bind_admin(config: &AdminConfig) -> Result<TcpListener, StartError> {
-    let listener = TcpListener::bind(config.listen).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    listener.map_err(|error| StartError::AdminBind {
-        address: config.listen,
-        reason: if error.kind() == std::io::ErrorKind::AddrInUse {
-            "the address is in use: end the process that has it, or set another one in [admin] listen"
-                .to_owned()
-        } else {
-            error.to_string()
-        },
-    })
-}
-
-fn settings(data: &DataConfig) -> Settings {
+fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
     let DataConfig {
         listen: _,
         workers: _,
@@ -227,6 +323,9 @@ fn settings(data: &DataConfig) -> Settings {
         head_limit_bytes,
         connections_per_worker,
         drain_timeout,
+        tls: _,
+        proxy_protocol,
+        ref trusted_proxies,
     } = *data;
     Settings {
         expose_fleet,
@@ -236,5 +335,8 @@ fn settings(data: &DataConfig) -> Settings {
         head_limit_bytes,
         connections_per_worker,
         drain_timeout,
+        proxy_protocol,
+        trusted_proxies: trusted_proxies.clone(),
+        keychain: Arc::clone(keychain),
     }
 }

@@ -1,6 +1,9 @@
 //! What a changed file would need a restart for.
 
-use super::{AdminConfig, Config, DataConfig, LogConfig, LogFormat, StateConfig, units::format_size};
+use super::{
+    AdminConfig, ClientAuth, Config, DataConfig, DataTls, LogConfig, LogFormat, ServerTls, StateConfig,
+    units::format_size,
+};
 use crate::time::format_duration;
 
 impl Config {
@@ -29,9 +32,12 @@ impl Config {
             head_limit_bytes,
             connections_per_worker,
             drain_timeout,
+            tls,
+            proxy_protocol,
+            trusted_proxies,
         } = data;
-        let AdminConfig { listen: admin_listen, allow_remote } = admin;
-        let StateConfig { path } = state;
+        let AdminConfig { listen: admin_listen, allow_remote, tls: admin_tls } = admin;
+        let StateConfig { path, takeover_timeout } = state;
         let LogConfig { level, format } = log;
         let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
         let head_limit = format_size(u64::try_from(*head_limit_bytes).unwrap_or(u64::MAX));
@@ -50,11 +56,33 @@ impl Config {
             ("data.head_limit", format!("{head_limit:?}")),
             ("data.connections_per_worker", connections_per_worker.to_string()),
             ("data.drain_timeout", span(drain_timeout)),
+            ("data.proxy_protocol", format!("{:?}", proxy_protocol.as_str())),
+            ("data.trusted_proxies", trusted_proxies.to_string()),
+            ("data.tls", data_tls(tls.as_ref())),
+            ("admin.tls", admin_tls.as_ref().map_or("nothing".to_owned(), |tls| server_tls(&tls.0))),
             ("admin.listen", format!("{:?}", admin_listen.to_string())),
             ("admin.allow_remote", allow_remote.to_string()),
             ("state.path", format!("{:?}", path.display().to_string())),
+            ("state.takeover_timeout", span(takeover_timeout)),
             ("log.level", format!("{level:?}")),
             ("log.format", format!("{format:?}")),
         ]
     }
+}
+
+fn data_tls(tls: Option<&DataTls>) -> String {
+    let Some(DataTls { listen, server }) = tls else { return "nothing".to_owned() };
+    let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+    format!("listen = {listen:?}, {}", server_tls(server))
+}
+
+fn server_tls(tls: &ServerTls) -> String {
+    let ServerTls { certificates, client_ca, client_auth } = tls;
+    let client_auth = match client_auth {
+        ClientAuth::None => "none",
+        ClientAuth::Optional => "optional",
+        ClientAuth::Required => "required",
+    };
+    let certificates: Vec<_> = certificates.iter().map(|files| (&files.cert, &files.key)).collect();
+    format!("certificates = {certificates:?}, client_ca = {client_ca:?}, client_auth = {client_auth:?}")
 }

@@ -1,6 +1,6 @@
 //! Reads endpoints and fleets.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
@@ -8,7 +8,7 @@ use super::{
     EndpointSpec, HealthSpec,
     document::quoted,
     reader::{Table, parsed, whole},
-    shape,
+    shape, tls,
     units::{positive_duration, size},
 };
 use crate::{
@@ -53,14 +53,16 @@ pub(super) fn read_named(table: &Table<'_>, name: EndpointName) -> Option<Endpoi
 fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSpec> {
     let rule = read_rule(&table.section("match", &shape::MATCH));
     let example = "{ version = \"v1\", instances = [\"127.0.0.1:9001\"] }";
-    let blue = table.required_table("blue", example, &shape::BLUE).and_then(|blue| read_fleet(&blue));
+    let blue = table
+        .required_table("blue", example, &shape::BLUE)
+        .and_then(|blue| read_fleet(&blue, &shape::BLUE_TLS));
     let health = read_health(&table.section("health", &shape::HEALTH));
     let limits = read_limits(&table.section("limits", &shape::LIMITS));
     Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits })
 }
 
 /// Blue's or green's fleet.
-pub(super) fn read_fleet(table: &Table<'_>) -> Option<FleetSpec> {
+pub(super) fn read_fleet(table: &Table<'_>, tls_shape: &'static shape::Shape) -> Option<FleetSpec> {
     let version = table.required("version", "\"v1\"", parsed(Version::parse));
     let example = "[\"127.0.0.1:9001\"]";
     table.demand("instances", example);
@@ -85,10 +87,9 @@ pub(super) fn read_fleet(table: &Table<'_>) -> Option<FleetSpec> {
             first_places.insert(&instance.value, &instance.place.key);
         }
     }
-    Some(FleetSpec {
-        version: version?,
-        instances: instances.into_iter().map(|instance| instance.value).collect(),
-    })
+    let instances: Vec<_> = instances.into_iter().map(|instance| instance.value).collect();
+    let tls = table.table("tls", tls_shape).map(|tls| Arc::new(tls::read_upstream(&tls, &instances)));
+    Some(FleetSpec { version: version?, instances, tls })
 }
 
 fn read_rule(table: &Table<'_>) -> MatchRule {
@@ -118,6 +119,22 @@ fn header_value(text: &str) -> Result<HeaderValue, String> {
             quoted(text)
         )
     })
+}
+
+/// A host name or an IP address, without port.
+pub(super) fn host_name(text: &str, example: &str) -> Result<String, String> {
+    let fits = match host_pattern(text) {
+        Ok(HostPattern::Exact(name)) => !name.starts_with('['),
+        Ok(HostPattern::Suffix(_)) | Err(_) => text.parse::<std::net::IpAddr>().is_ok(),
+    };
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{} is not a host name: write it without scheme and port, such as {example:?}",
+            quoted(text)
+        ))
+    }
 }
 
 fn host_pattern(text: &str) -> Result<HostPattern, String> {

@@ -3,14 +3,20 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use super::{
-    AdminConfig, Config, DataConfig, EndpointSpec, LogConfig, LogFormat, StateConfig,
+    AdminConfig, Config, DataConfig, DataTls, EndpointSpec, LogConfig, LogFormat, StateConfig,
     document::{Value, quoted},
     endpoint,
     reader::{Placed, Table, boolean, parsed, text, whole, word},
-    shape,
+    shape, tls,
     units::{duration, positive_duration, size},
 };
+use crate::net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy};
 
+const PROXY_PROTOCOL: [(&str, ProxyProtocol); 2] =
+    [("off", ProxyProtocol::Off), ("required", ProxyProtocol::Required)];
+
+/// Each new connection looks through them.
+const MAX_TRUSTED: usize = 100;
 /// More workers than any machine has cores for.
 const MAX_WORKERS: usize = 1024;
 /// hyper's smallest read buffer: a smaller limit cannot be kept.
@@ -23,27 +29,36 @@ const MAX_CONNECTIONS: usize = 1_000_000;
 pub(super) fn read(root: &Table<'_>) -> Option<Config> {
     let (data_table, admin_table) =
         (root.section("data", &shape::DATA), root.section("admin", &shape::ADMIN));
-    let listens = read_listens(&data_table);
+    let data_tls = data_table.table("tls", &shape::DATA_TLS);
+    let tls_listens = data_tls.as_ref().map(tls::read_listens).unwrap_or_default();
+    let mut listens = read_listens(&data_table, &tls_listens);
+    let plain = listens.len();
+    listens.extend(tls_listens);
     let admin = read_admin(&admin_table);
     check_listens(root, &listens, &admin_table, &admin);
-    let data = read_data(&data_table, listens.into_iter().map(|listen| listen.value).collect());
+    let mut listens: Vec<_> = listens.into_iter().map(|listen| listen.value).collect();
+    let secure = listens.split_off(plain);
+    let data_tls = data_tls.map(|table| DataTls { listen: secure, server: tls::read_data(&table) });
+    let data = DataConfig { tls: data_tls, ..read_data(&data_table, listens) };
     let state = read_state(&root.section("state", &shape::STATE));
     let log = read_log(&root.section("log", &shape::LOG));
     Some(Config { data, admin, state, log, endpoints: read_endpoints(root)? })
 }
 
-fn read_listens(table: &Table<'_>) -> Vec<Placed<SocketAddr>> {
-    let listens = table.list("listen", "[\"0.0.0.0:8080\"]", listen_address).unwrap_or_else(|| {
-        let value = SocketAddr::from(([0, 0, 0, 0], 8080));
-        vec![Placed { value, place: table.place_of("listen") }]
-    });
-    if listens.is_empty() {
+/// The addresses of `data.listen`; an empty list is for a proxy that speaks TLS alone.
+fn read_listens(table: &Table<'_>, tls_listens: &[Placed<ListenAddress>]) -> Vec<Placed<ListenAddress>> {
+    let listens =
+        table.list("listen", "[\"0.0.0.0:8080\"]", parsed(ListenAddress::parse)).unwrap_or_else(|| {
+            let value = ListenAddress::Internet(SocketAddr::from(([0, 0, 0, 0], 8080)));
+            vec![Placed { value, place: table.place_of("listen") }]
+        });
+    if listens.is_empty() && tls_listens.is_empty() {
         table.problem("listen", "has no address; write for instance listen = [\"0.0.0.0:8080\"]");
     }
     listens
 }
 
-fn read_data(table: &Table<'_>, listen: Vec<SocketAddr>) -> DataConfig {
+fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
     let seconds =
         |key, default| table.optional(key, positive_duration).unwrap_or(Duration::from_secs(default));
     let workers = table.optional("workers", whole(0..=MAX_WORKERS)).filter(|workers| *workers > 0);
@@ -51,6 +66,9 @@ fn read_data(table: &Table<'_>, listen: Vec<SocketAddr>) -> DataConfig {
     let connections = table.optional("connections_per_worker", whole(1..=MAX_CONNECTIONS));
     DataConfig {
         listen,
+        tls: None,
+        proxy_protocol: table.optional("proxy_protocol", word(&PROXY_PROTOCOL)).unwrap_or(ProxyProtocol::Off),
+        trusted_proxies: read_trusted(table),
         workers: workers.unwrap_or_else(cores),
         expose_fleet: table.optional("expose_fleet", boolean).unwrap_or(false),
         head_timeout: seconds("head_timeout", 10),
@@ -70,33 +88,40 @@ fn cores() -> usize {
 fn read_admin(table: &Table<'_>) -> AdminConfig {
     let listen = table.optional("listen", listen_address);
     let allow_remote = table.optional("allow_remote", boolean).unwrap_or(false);
-    if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback() && !allow_remote) {
+    let tls = table.table("tls", &shape::ADMIN_TLS).map(|tls| tls::read_admin(&tls));
+    let asks_who = tls.as_ref().is_some_and(|tls| tls.0.client_ca.is_some());
+    if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback() && !allow_remote && !asks_who) {
         table.problem(
             "listen",
             format!(
                 "{listen} can be reached from other machines, and the admin port has no authentication: whoever reaches it \
-                 commands every shift. Listen on 127.0.0.1, or write allow_remote = true where a firewall or a container's network \
-                 guards the port"
+                 commands every shift. Listen on 127.0.0.1, ask for client certificates (admin.tls with client_ca), or write \
+                 allow_remote = true where a firewall or a container's network guards the port"
             ),
         );
     }
-    AdminConfig { listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))), allow_remote }
+    AdminConfig {
+        listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
+        allow_remote,
+        tls,
+    }
 }
 
 /// Of two sockets on one address the second could not be bound.
 fn check_listens(
     root: &Table<'_>,
-    listens: &[Placed<SocketAddr>],
+    listens: &[Placed<ListenAddress>],
     admin_table: &Table<'_>,
     admin: &AdminConfig,
 ) {
+    let admin_listen = ListenAddress::Internet(admin.listen);
     for (index, listen) in listens.iter().enumerate() {
-        if let Some(first) = listens.iter().take(index).find(|first| overlap(first.value, listen.value)) {
+        if let Some(first) = listens.iter().take(index).find(|first| first.value.overlaps(&listen.value)) {
             let message =
                 format!("{} is taken by {}, which is {}", listen.value, first.place.key, first.value);
             root.report().add(&listen.place, message);
         }
-        if overlap(listen.value, admin.listen) {
+        if listen.value.overlaps(&admin_listen) {
             let taken =
                 format!("{} is taken by {}, which is {}", admin.listen, listen.place.key, listen.value);
             if admin_table.has("listen") {
@@ -110,12 +135,14 @@ fn check_listens(
     }
 }
 
-fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let (left, right) = (one.ip(), other.ip());
-    let any = |one: std::net::IpAddr, other: std::net::IpAddr| {
-        one.is_unspecified() && one.is_ipv4() == other.is_ipv4()
-    };
-    one.port() != 0 && one.port() == other.port() && (left == right || any(left, right) || any(right, left))
+fn read_trusted(table: &Table<'_>) -> TrustedProxies {
+    let listed = table.list("trusted_proxies", "[\"10.0.0.0/8\"]", parsed(TrustedProxy::parse));
+    let listed: Vec<_> = listed.unwrap_or_default().into_iter().map(|proxy| proxy.value).collect();
+    if listed.len() > MAX_TRUSTED {
+        let count = listed.len();
+        table.problem("trusted_proxies", format!("{count} are more than the {MAX_TRUSTED} there can be"));
+    }
+    TrustedProxies::new(listed)
 }
 
 fn listen_address(value: &Value) -> Result<SocketAddr, String> {
@@ -134,7 +161,11 @@ fn read_state(table: &Table<'_>) -> StateConfig {
         path => Ok(path.into()),
     };
     let path = table.optional("path", parsed(path));
-    StateConfig { path: path.unwrap_or_else(|| "snapback.db".into()) }
+    let takeover_timeout = table.optional("takeover_timeout", positive_duration);
+    StateConfig {
+        path: path.unwrap_or_else(|| "snapback.db".into()),
+        takeover_timeout: takeover_timeout.unwrap_or(Duration::from_secs(30)),
+    }
 }
 
 fn read_log(table: &Table<'_>) -> LogConfig {

@@ -13,6 +13,7 @@ mod problems;
 mod reader;
 mod render;
 mod shape;
+mod tls;
 mod units;
 
 #[cfg(test)]
@@ -30,8 +31,9 @@ use reader::Table;
 
 use crate::{
     alarm::AlarmPlan,
-    fleet::FleetSpec,
+    fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
+    net::{ListenAddress, ProxyProtocol, TrustedProxies},
     route::{Limits, MatchRule},
     shift::ShiftPlan,
 };
@@ -57,8 +59,14 @@ pub struct Config {
 /// `[data]`: the proxy port.
 #[derive(Clone, PartialEq, Debug)]
 pub struct DataConfig {
-    /// Where clients connect.
-    pub listen: Vec<SocketAddr>,
+    /// Where clients connect; with TLS if `tls` says no addresses of its own.
+    pub listen: Vec<ListenAddress>,
+    /// TLS towards clients.
+    pub tls: Option<DataTls>,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
+    /// The peers whose `forwarded` and `x-forwarded-` headers are believed.
+    pub trusted_proxies: TrustedProxies,
     /// Worker threads, at least 1 (0 in the file: one per core).
     pub workers: usize,
     /// Whether responses carry `x-snapback-fleet`.
@@ -84,6 +92,43 @@ pub struct AdminConfig {
     pub listen: SocketAddr,
     /// Whether `listen` may be an address that other machines reach. There is no authentication, so it is off unless written.
     pub allow_remote: bool,
+    /// TLS towards operators.
+    pub tls: Option<AdminTls>,
+}
+
+/// `[data.tls]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DataTls {
+    /// The addresses that speak TLS, beside the plain ones of `data.listen`; without any, those of `data.listen` do.
+    pub listen: Vec<ListenAddress>,
+    /// What is shown to clients and asked of them.
+    pub server: ServerTls,
+}
+
+/// `[admin.tls]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdminTls(pub ServerTls);
+
+/// The server's side of TLS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerTls {
+    /// At least one. A client gets the first that holds the name it asks for, else the first of all.
+    pub certificates: Vec<CertificateFiles>,
+    /// The authorities that sign clients' certificates.
+    pub client_ca: Option<PathBuf>,
+    /// Whether clients must show one.
+    pub client_auth: ClientAuth,
+}
+
+/// Whether clients must show a certificate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ClientAuth {
+    /// They are not asked.
+    None,
+    /// They may come without; a bad one is refused.
+    Optional,
+    /// They must.
+    Required,
 }
 
 /// `[state]`: the journal.
@@ -91,6 +136,8 @@ pub struct AdminConfig {
 pub struct StateConfig {
     /// The database file, relative to the working directory.
     pub path: PathBuf,
+    /// How long a start with inherited sockets waits for the process before it to let the file go.
+    pub takeover_timeout: Duration,
 }
 
 /// `[log]`

@@ -1,6 +1,8 @@
 //! Writes endpoints and plans as JSON, in the shape that the readers take. Every key is written, defaults too, so that what was
 //! in force can be read off a journal written by another version.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     alarm::{AlarmPlan, Guard, GuardBound},
-    fleet::FleetSpec,
+    fleet::{CertificateFiles, FleetSpec, UpstreamTls},
     route::{HostPattern, Limits, MatchRule},
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, StrategyKind},
     time::format_duration,
@@ -55,9 +57,32 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
 }
 
 fn fleet(spec: &FleetSpec) -> Value {
-    let FleetSpec { version, instances } = spec;
+    let FleetSpec { version, instances, tls } = spec;
     let instances: Vec<&str> = instances.iter().map(|address| address.as_str()).collect();
-    json!({ "version": version.as_str(), "instances": instances })
+    let mut document = Map::new();
+    document.insert("version".to_owned(), version.as_str().into());
+    document.insert("instances".to_owned(), instances.into());
+    if let Some(tls) = tls {
+        document.insert("tls".to_owned(), upstream_tls(tls));
+    }
+    Value::Object(document)
+}
+
+fn upstream_tls(tls: &UpstreamTls) -> Value {
+    let UpstreamTls { ca, server_name, identity } = tls;
+    let path = |path: &Path| Value::from(path.to_string_lossy().into_owned());
+    let mut document = Map::new();
+    if let Some(ca) = ca {
+        document.insert("ca".to_owned(), path(ca));
+    }
+    if let Some(server_name) = server_name {
+        document.insert("server_name".to_owned(), server_name.as_str().into());
+    }
+    if let Some(CertificateFiles { cert, key }) = identity {
+        document.insert("cert".to_owned(), path(cert));
+        document.insert("key".to_owned(), path(key));
+    }
+    Value::Object(document)
 }
 
 fn match_rule(rule: &MatchRule) -> Value {

@@ -34,17 +34,22 @@ shapes! { CONFIG:
     ROOT "" ["data" "admin" "state" "log" "endpoint"]
     DATA "data" [
         "listen" "workers" "expose_fleet" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
-        "connections_per_worker" "drain_timeout"
+        "connections_per_worker" "drain_timeout" "tls" "proxy_protocol" "trusted_proxies"
     ]
-    ADMIN "admin" ["listen" "allow_remote"]
-    STATE "state" ["path"]
+    DATA_TLS "data.tls" ["listen" "certificates" "client_ca" "client_auth"]
+    DATA_CERTIFICATES "data.tls.certificates" ["cert" "key"]
+    ADMIN "admin" ["listen" "allow_remote" "tls"]
+    ADMIN_TLS "admin.tls" ["certificates" "client_ca"]
+    ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
+    STATE "state" ["path" "takeover_timeout"]
     LOG "log" ["level" "format"]
     ENDPOINT "endpoint" ["name" "match" "blue" "health" "limits"]
     MATCH "endpoint.match" ["path_prefix" "host" "header"] => refused [
         "model": "matching by model is not available in this version: match by path_prefix, host or header"
     ]
     HEADER "endpoint.match.header" ["name" "value"]
-    BLUE "endpoint.blue" ["version" "instances"]
+    BLUE "endpoint.blue" ["version" "instances" "tls"]
+    BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
     LIMITS "endpoint.limits" ["connect_timeout" "head_timeout" "idle_timeout" "body_limit" "replay_limit"]
 }
@@ -58,7 +63,8 @@ shapes! { PLAN:
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
         "false_alarm" "max_failures" "guard"
     ] => refused ["regression": GUARDS_ONLY, "threshold": GUARDS_ONLY]
-    GREEN "green" ["version" "instances"]
+    GREEN "green" ["version" "instances" "tls"]
+    GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
     ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake"] => refused [
         "batch": ROLLING_ONLY, "rollback_batch": ROLLING_ONLY
     ]

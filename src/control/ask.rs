@@ -72,8 +72,10 @@ pub(super) enum Ask {
         execution: Execution,
         reply: Reply<Vec<String>>,
     },
-    Refused {
-        problems: String,
+    /// Remembers something that changed nothing here.
+    Note {
+        kind: &'static str,
+        cause: String,
         actor: String,
         reply: Reply<()>,
     },
@@ -114,8 +116,8 @@ impl Task {
             Ask::Apply { config, actor, execution, reply } => {
                 respond(reply, self.apply(&config, &actor, execution).await);
             }
-            Ask::Refused { problems, actor, reply } => {
-                let draft = self.draft("config.refused", None, &actor, problems);
+            Ask::Note { kind, cause, actor, reply } => {
+                let draft = self.draft(kind, None, &actor, cause);
                 respond(reply, self.commit(Vec::new(), &[draft]).await.map_err(ControlError::from));
             }
         }

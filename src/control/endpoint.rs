@@ -173,11 +173,11 @@ async fn retire(provider: StaticProvider, fleet: Arc<Fleet>) {
     }
 }
 
-/// A fleet of another specification that keeps the instances with the same addresses, and the instances that it does not keep.
+/// A fleet of another specification that keeps the instances with the same addresses and TLS, and the instances that it does not keep.
 fn remade(old: &Fleet, spec: &FleetSpec, links: &Links) -> (Arc<Fleet>, Fleet) {
     let fresh = links.provider.fleet(spec);
-    let in_old =
-        |instance: &Arc<Instance>| old.instances.iter().find(|old| old.address() == instance.address());
+    let is_same = |old: &Instance, new: &Instance| old.address() == new.address() && old.tls() == new.tls();
+    let in_old = |instance: &Arc<Instance>| old.instances.iter().find(|old| is_same(old, instance));
     let kept = |instance: &Arc<Instance>| Arc::clone(in_old(instance).unwrap_or(instance));
     let instances: Vec<_> = fresh.instances.iter().map(kept).collect();
     let gone = old.instances.iter().filter(|old| !instances.iter().any(|new| Arc::ptr_eq(new, old)));

@@ -15,6 +15,7 @@ use crate::{
     name::{EndpointName, ShiftId},
     shift::{Command, Refusal},
     store::{Event, Journal, StoreError},
+    tls::{Keychain, Which},
 };
 
 /// How many questions may wait. Whoever asks when as many wait already waits for a place.
@@ -34,6 +35,7 @@ pub struct Handle {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) ready: watch::Receiver<Result<(), String>>,
+    pub(super) keychain: Arc<Keychain>,
 }
 
 /// A command to a shift, with who and why.
@@ -179,21 +181,34 @@ impl Handle {
     }
 
     /// Applies a checked configuration file: its endpoints, as far as no running shift stands against it. Other sections cannot change while
-    /// the process runs. Says in a line each what changed, what was left as it is and why, and which other keys differ.
+    /// the process runs. Certificates are read again in any case. Says in a line each what changed, what was left as it is and why, and which other keys differ.
     pub async fn apply(
         &self,
         config: &Config,
         actor: &str,
         execution: Execution,
     ) -> Result<Vec<String>, ControlError> {
-        let (config, actor) = (Box::new(config.clone()), actor.to_owned());
-        self.ask(|reply| Ask::Apply { config, actor, execution, reply }).await
+        let (config, by) = (Box::new(config.clone()), actor.to_owned());
+        let mut changes = self.ask(|reply| Ask::Apply { config, actor: by, execution, reply }).await?;
+        if execution == Execution::Real {
+            changes.extend(self.refresh_certificates(Which::All, actor).await);
+        }
+        Ok(changes)
     }
 
     /// Remembers in the stream of events (`config.refused`) that a configuration file was refused.
     pub async fn note_refused_config(&self, problems: &Problems, actor: &str) -> Result<(), ControlError> {
-        let (problems, actor) = (problems.to_string(), actor.to_owned());
-        self.ask(|reply| Ask::Refused { problems, actor, reply }).await
+        self.note("config.refused", problems.to_string(), actor).await
+    }
+
+    pub(super) async fn note(
+        &self,
+        kind: &'static str,
+        cause: String,
+        actor: &str,
+    ) -> Result<(), ControlError> {
+        let actor = actor.to_owned();
+        self.ask(|reply| Ask::Note { kind, cause, actor, reply }).await
     }
 
     /// Journalled events with an id above `after`, at most 1,000.

@@ -9,6 +9,7 @@
 
 mod ask;
 mod begin;
+mod certificates;
 mod declare;
 mod driver;
 mod endpoint;

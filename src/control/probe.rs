@@ -1,7 +1,7 @@
 //! One health check of one instance.
 //!
 //! A check makes a connection of its own: it asks whether a new request could be served, and a kept connection would hide a full
-//! accept queue or a changed name.
+//! accept queue or a changed name. Of an instance with TLS the handshake is a part of it.
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
@@ -10,12 +10,17 @@ use futures_util::future::BoxFuture;
 use http::{Request, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::{
     config::HealthSpec,
     fleet::{Address, Instance},
+    net::{Plain, Stream},
+    tls::Connector,
 };
+
+/// What is offered to instances in TLS handshakes.
+const PROTOCOLS: &[&str] = &["http/1.1"];
 
 /// How instances are checked: [`Network`], or what a test puts in its place.
 pub(super) trait Check: Send + Sync + fmt::Debug {
@@ -32,14 +37,29 @@ pub(super) struct Network;
 pub(super) struct Target {
     pub(super) instance: Arc<Instance>,
     pub(super) spec: HealthSpec,
+    tls: Option<Arc<Connector>>,
     /// A name server that does not answer keeps a thread of the resolver busy for longer than a check lasts, so a look-up outlives its
     /// check and the next check waits for the same one.
     lookup: Option<JoinHandle<Result<Vec<SocketAddr>, String>>>,
 }
 
 impl Target {
-    pub(super) fn new(instance: Arc<Instance>, spec: HealthSpec) -> Self {
-        Self { instance, spec, lookup: None }
+    pub(super) fn new(instance: Arc<Instance>, spec: HealthSpec, tls: Option<Arc<Connector>>) -> Self {
+        Self { instance, spec, tls, lookup: None }
+    }
+
+    /// A connection as a request would have it.
+    async fn open(&mut self) -> Result<Stream, String> {
+        let plain = match self.instance.address().unix_path() {
+            Some(path) => Plain::connect_unix(path).await.map_err(no_connection)?,
+            None => {
+                let addresses = self.resolve().await?;
+                connect(&self.instance, &addresses).await?
+            }
+        };
+        let Some(tls) = &self.tls else { return Ok(Stream::Plain(plain)) };
+        let shaken = tls.connect(plain, self.instance.address().host(), PROTOCOLS).await;
+        shaken.map(Stream::Tls).map_err(|error| format!("no TLS: {error}"))
     }
 
     /// Where the instance's address leads now.
@@ -58,8 +78,7 @@ impl Target {
 impl Check for Network {
     fn check<'a>(&'a self, target: &'a mut Target) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
-            let addresses = target.resolve().await?;
-            let stream = connect(&target.instance, &addresses).await?;
+            let stream = target.open().await?;
             match &target.spec.path {
                 Some(path) => get(stream, path, target.instance.address()).await,
                 None => Ok(()),
@@ -75,21 +94,25 @@ async fn look_up(address: Address) -> Result<Vec<SocketAddr>, String> {
 }
 
 /// Connects to the first address that takes the connection, and sends the data plane there too.
-async fn connect(instance: &Instance, addresses: &[SocketAddr]) -> Result<TcpStream, String> {
+async fn connect(instance: &Instance, addresses: &[SocketAddr]) -> Result<Plain, String> {
     let mut reason = String::new();
     for address in addresses {
-        match TcpStream::connect(address).await {
+        match Plain::connect(*address).await {
             Ok(stream) => {
                 instance.set_socket_address(*address);
                 return Ok(stream);
             }
-            Err(error) => reason = format!("no connection: {error}"),
+            Err(error) => reason = no_connection(error),
         }
     }
     Err(reason)
 }
 
-async fn get(stream: TcpStream, path: &str, address: &Address) -> Result<(), String> {
+fn no_connection(error: std::io::Error) -> String {
+    format!("no connection: {error}")
+}
+
+async fn get(stream: Stream, path: &str, address: &Address) -> Result<(), String> {
     let request = Request::get(path)
         .header(header::HOST, address.as_str())
         .header(header::USER_AGENT, concat!("snapback-probe/", env!("CARGO_PKG_VERSION")))

@@ -13,6 +13,7 @@ use crate::{
     config::HealthSpec,
     fleet::{Fleet, Health, Instance},
     name::EndpointName,
+    tls::Keychain,
 };
 
 /// Starts checks.
@@ -20,6 +21,7 @@ use crate::{
 pub(super) struct Prober {
     pub(super) check: Arc<dyn Check>,
     pub(super) notes: mpsc::Sender<Note>,
+    pub(super) keychain: Arc<Keychain>,
 }
 
 /// A fleet's checks. They end when this is dropped.
@@ -47,7 +49,8 @@ impl Prober {
     /// Checks every instance of a fleet from now on, the first time at once.
     pub(super) fn watch(&self, endpoint: &EndpointName, fleet: &Fleet, spec: &HealthSpec) -> Probes {
         let start = |instance: &Arc<Instance>| {
-            let target = Target::new(Arc::clone(instance), spec.clone());
+            let tls = instance.tls().map(|spec| self.keychain.connector(spec));
+            let target = Target::new(Arc::clone(instance), spec.clone(), tls);
             tokio::spawn(self.clone().run(endpoint.clone(), target))
         };
         Probes(fleet.instances.iter().map(start).collect())

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Handle,
+    Handle, certificates,
     endpoint::Links,
     evaluator::{Evaluator, EvaluatorThread, Heartbeat},
     handle::WAITING,
@@ -29,6 +29,7 @@ use crate::{
     provider::StaticProvider,
     route::RouteTable,
     store::{Journal, StoreError},
+    tls::Keychain,
 };
 
 /// How many notes of checks, drains and the provider may wait for the control task; their senders wait for a place.
@@ -47,6 +48,8 @@ pub struct Parts<'a> {
     pub bell: Arc<Bell>,
     /// How many workers the data plane has.
     pub workers: usize,
+    /// Makes connections to instances with TLS, and reads certificates again.
+    pub keychain: Arc<Keychain>,
 }
 
 /// Why control cannot start. Nothing runs.
@@ -69,6 +72,7 @@ pub struct Control {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
     watchdog: Aborting,
+    certificates: Aborting,
     evaluator: EvaluatorThread,
 }
 
@@ -76,12 +80,13 @@ impl Control {
     /// Ends the tasks and the evaluator, after the commit under way, if any. Running shifts stay in the journal as they are, and go on
     /// at the next start. Traffic goes on by the last table, so this is called once the data plane has drained.
     pub async fn stop(self) {
-        let Self { stop, task, watchdog, evaluator } = self;
+        let Self { stop, task, watchdog, certificates, evaluator } = self;
         stop.send_replace(true);
         if task.await.is_err() {
             tracing::error!("the control task had panicked");
         }
         drop(watchdog);
+        drop(certificates);
         if tokio::task::spawn_blocking(|| evaluator.stop()).await.is_err() {
             tracing::error!("the evaluator's thread could not be waited for");
         }
@@ -101,6 +106,7 @@ pub fn start(parts: Parts<'_>) -> Result<(Handle, Control), StartError> {
         stop: pieces.stop,
         task: tokio::spawn(pieces.task.run(pieces.inbox)),
         watchdog: Aborting(tokio::spawn(pieces.watchdog.run())),
+        certificates: Aborting(tokio::spawn(certificates::watch(pieces.handle.clone()))),
         evaluator,
     };
     Ok((pieces.handle, control))
@@ -119,7 +125,7 @@ pub(super) struct Pieces {
 
 /// Recovers, and publishes the first table.
 pub(super) fn assemble(parts: Parts<'_>, check: Arc<dyn Check>) -> Result<Pieces, StartError> {
-    let Parts { config, journal, table, bell, workers } = parts;
+    let Parts { config, journal, table, bell, workers, keychain } = parts;
     let timer = Timer::new();
     let (ask_sender, asks) = mpsc::channel(WAITING);
     let (note_sender, notes) = mpsc::channel(NOTES_WAITING);
@@ -136,7 +142,7 @@ pub(super) fn assemble(parts: Parts<'_>, check: Arc<dyn Check>) -> Result<Pieces
             publisher: Arc::new(Publisher::new(table, timer)),
             roster: Arc::clone(&roster),
             bell: Arc::clone(&bell),
-            prober: Prober { check, notes: note_sender.clone() },
+            prober: Prober { check, notes: note_sender.clone(), keychain: Arc::clone(&keychain) },
             provider: StaticProvider { workers },
             timer,
             notes: note_sender,
@@ -148,7 +154,7 @@ pub(super) fn assemble(parts: Parts<'_>, check: Arc<dyn Check>) -> Result<Pieces
     };
     task.recover(loaded, config)?;
     Ok(Pieces {
-        handle: Handle { asks: ask_sender, journal, events, ready },
+        handle: Handle { asks: ask_sender, journal, events, ready, keychain },
         task,
         inbox: Inbox { asks, notes, notice: Arc::clone(&notice), stop: stopped },
         evaluator: Evaluator {

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::SocketAddr,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -11,14 +12,22 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-/// Where an instance listens: `10.0.0.1:8000`, `[::1]:8000` or `host:8000`.
+use super::UpstreamTls;
+
+/// What the address of a Unix-domain socket begins with.
+const UNIX: &str = "unix:";
+
+/// Linux keeps the path of a Unix-domain socket in 108 bytes, the last of them zero (unix(7)).
+const LONGEST_PATH_BYTES: usize = 107;
+
+/// Where an instance listens: `10.0.0.1:8000`, `[::1]:8000`, `host:8000` or `unix:/run/model.sock`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address(Arc<str>);
 
 /// Why a text is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not an instance address: write host:port, such as \"127.0.0.1:9001\" or \"model-a:8000\", without a scheme"
+    "{0:?} is not an instance address: write host:port, such as \"127.0.0.1:9001\" or \"model-a:8000\", without a scheme, or \"unix:\" and a path"
 )]
 pub struct AddressError(String);
 
@@ -39,6 +48,7 @@ pub enum Health {
 /// while it moves, which a balancer can bear, but no write ever contends.
 pub struct Instance {
     address: Address,
+    tls: Option<Arc<UpstreamTls>>,
     resolved: ArcSwapOption<SocketAddr>,
     health: AtomicU8,
     in_flight: Box<[Cell]>,
@@ -56,6 +66,11 @@ impl Address {
         if text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0) {
             return Ok(Self(text.into()));
         }
+        if let Some(path) = text.strip_prefix(UNIX) {
+            let is_path = path.starts_with('/') && !path.ends_with('/') && !path.contains('\0');
+            let fits = is_path && path.len() <= LONGEST_PATH_BYTES;
+            return if fits { Ok(Self(text.into())) } else { Err(error()) };
+        }
         let (host, port) = text.rsplit_once(':').ok_or_else(error)?;
         let host_fits = (1..=253).contains(&host.len())
             && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
@@ -68,6 +83,20 @@ impl Address {
     /// The text as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The path of a Unix-domain socket, when the text holds one.
+    pub fn unix_path(&self) -> Option<&Path> {
+        self.0.strip_prefix(UNIX).map(Path::new)
+    }
+
+    /// The host, without port and without an IPv6 address's brackets; `None` for a Unix-domain socket.
+    pub fn host(&self) -> Option<&str> {
+        if self.unix_path().is_some() {
+            return None;
+        }
+        let (host, _) = self.0.rsplit_once(':')?;
+        Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
     }
 
     /// The socket address, when the text holds one rather than a host name.
@@ -100,14 +129,25 @@ impl Health {
 }
 
 impl Instance {
-    /// An instance with no request in flight and unknown health, counted by this many workers.
+    /// An instance with no request in flight and unknown health, counted by this many workers, without TLS.
     pub fn new(address: Address, workers: usize) -> Self {
         Self {
+            tls: None,
             resolved: ArcSwapOption::from(address.literal().map(Arc::new)),
             address,
             health: AtomicU8::new(0),
             in_flight: (0..workers.max(1)).map(|_| Cell::default()).collect(),
         }
+    }
+
+    /// The same instance, connections to which are secured like this.
+    pub fn secured(self, tls: Option<Arc<UpstreamTls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// How connections to it are secured; without it they are plain.
+    pub fn tls(&self) -> Option<&Arc<UpstreamTls>> {
+        self.tls.as_ref()
     }
 
     /// Where it listens, as configured.
@@ -180,12 +220,23 @@ mod tests {
 
     #[test]
     fn an_address_needs_a_host_and_a_port_and_no_scheme() {
-        for good in ["127.0.0.1:9001", "[::1]:80", "model-a:8000", "a.b.c:1"] {
+        for good in ["127.0.0.1:9001", "[::1]:80", "model-a:8000", "a.b.c:1", "unix:/run/a.sock"] {
             assert!(Address::parse(good).is_ok(), "{good}");
         }
-        for bad in
-            ["", "127.0.0.1", "http://a:1", "a:0", "a:70000", "a:", ":80", "999.1.1.1:80", "a b:1", "a:+1"]
-        {
+        for bad in [
+            "",
+            "127.0.0.1",
+            "http://a:1",
+            "a:0",
+            "a:70000",
+            "a:",
+            ":80",
+            "999.1.1.1:80",
+            "a b:1",
+            "a:+1",
+            "unix:a",
+            "unix:/a/",
+        ] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
     }

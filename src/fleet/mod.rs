@@ -3,8 +3,10 @@
 //! Pure: no sockets. The provider makes fleets, the prober sets health, the data plane counts in-flight requests.
 
 mod instance;
+mod tls;
 
 pub use instance::{Address, AddressError, Health, Instance};
+pub use tls::{CertificateFiles, UpstreamTls};
 
 use std::{fmt, sync::Arc};
 
@@ -42,6 +44,8 @@ pub struct FleetSpec {
     pub version: Version,
     /// Its instances' addresses, at least one, none twice (checked by `config`).
     pub instances: Vec<Address>,
+    /// How connections to the instances are secured; without it they are plain.
+    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 /// The interchangeable instances of one model version, live.

@@ -14,6 +14,10 @@ pub struct WorkerMeters {
     pub handed_over: Gauge,
     /// Connections refused because the worker holds as many as it may.
     pub refused: Gauge,
+    /// Connections that ended in their TLS handshake, or took too long over it.
+    pub handshakes_failed: Gauge,
+    /// Connections that did not begin with the PROXY protocol header that they must begin with.
+    pub proxy_headers_refused: Gauge,
     /// Requests that no endpoint matches.
     pub unmatched: Gauge,
     /// Requests that the proxy refused as malformed or too large.

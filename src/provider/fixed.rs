@@ -16,7 +16,9 @@ impl StaticProvider {
     /// The fleet of these addresses, at once: the instances are there already, so nothing can fail, and a start can recover its fleets
     /// before it serves.
     pub fn fleet(&self, spec: &FleetSpec) -> Arc<Fleet> {
-        let instance = |address: &Address| Arc::new(Instance::new(address.clone(), self.workers));
+        let instance = |address: &Address| {
+            Arc::new(Instance::new(address.clone(), self.workers).secured(spec.tls.clone()))
+        };
         Arc::new(Fleet {
             version: spec.version.clone(),
             instances: spec.instances.iter().map(instance).collect(),

@@ -4,23 +4,20 @@
 //! an unlucky worker would stay overloaded; one that clearly holds more than another gives a new connection away
 //! before its first byte is read.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpStream},
-    rc::Rc,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-};
+use tokio::sync::{mpsc, watch};
 
 use super::{
     connection,
+    greeting::Accepted,
+    listener::{AtStop, Listener},
     worker::{Admitted, Worker},
+};
+use crate::{
+    net::{Acceptor, Parked, Peer, Plain},
+    tls,
 };
 
 /// Connections on their way to a worker that has not taken them yet. When it is full, the giver keeps what it accepts.
@@ -30,27 +27,40 @@ pub(super) const HANDOVER_QUEUE: usize = 64;
 /// requests need in order to end and give some back.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection on its way to another worker.
-pub(super) type Handed = (TcpStream, SocketAddr);
+/// A connection on its way to another worker, before its first byte was read.
+#[derive(Debug)]
+pub(super) struct Handed {
+    stream: Parked,
+    peer: Peer,
+    tls: Option<Arc<tls::Server>>,
+}
 
-/// Accepts until the stop signal, then takes what the kernel has already accepted and closes the socket.
+/// Accepts until the stop signal, then takes what nobody else will and closes the socket.
 pub(super) async fn accept(
     worker: Rc<Worker>,
-    listener: TcpListener,
+    listener: Listener,
     others: Arc<[mpsc::Sender<Handed>]>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let Listener { listening, tls, at_stop } = listener;
+    let acceptor = match Acceptor::new(listening) {
+        Ok(acceptor) => acceptor,
+        Err(error) => {
+            tracing::error!(%error, worker = worker.number, "a worker cannot serve one of its sockets");
+            return;
+        }
+    };
     let mut is_exhausted = false;
     loop {
         let accepted = tokio::select! {
             biased;
             _ = shutdown.wait_for(|stop| *stop) => break,
-            accepted = listener.accept() => accepted,
+            accepted = acceptor.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
                 is_exhausted = false;
-                admit(&worker, stream, peer, Some(&others));
+                admit(&worker, Accepted { stream, peer, tls: tls.clone() }, Some(&others));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -62,16 +72,19 @@ pub(super) async fn accept(
             }
         }
     }
-    while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-        admit(&worker, stream, peer, None);
+    if at_stop == AtStop::Leave {
+        return;
+    }
+    while let Some(Ok((stream, peer))) = acceptor.accept().now_or_never() {
+        admit(&worker, Accepted { stream, peer, tls: tls.clone() }, None);
     }
 }
 
 /// Serves connections that other workers hand over.
 pub(super) async fn receive(worker: Rc<Worker>, mut handed: mpsc::Receiver<Handed>) {
-    while let Some((stream, peer)) = handed.recv().await {
-        match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => admit(&worker, stream, peer, None),
+    while let Some(Handed { stream, peer, tls }) = handed.recv().await {
+        match Plain::unpark(stream) {
+            Ok(stream) => admit(&worker, Accepted { stream, peer, tls }, None),
             Err(error) => tracing::warn!(%error, "could not take over a connection"),
         }
     }
@@ -85,18 +98,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn admit(
-    worker: &Rc<Worker>,
-    stream: tokio::net::TcpStream,
-    peer: SocketAddr,
-    others: Option<&Arc<[mpsc::Sender<Handed>]>>,
-) {
-    let stream = match others.and_then(|others| Some((others, worker.less_loaded()?))) {
-        Some((others, receiver)) => match hand_over(worker, stream, peer, others.get(receiver)) {
-            Some(stream) => stream,
+fn admit(worker: &Rc<Worker>, accepted: Accepted, others: Option<&Arc<[mpsc::Sender<Handed>]>>) {
+    let accepted = match others.and_then(|others| Some((others, worker.less_loaded()?))) {
+        Some((others, receiver)) => match hand_over(worker, accepted, others.get(receiver)) {
+            Some(accepted) => accepted,
             None => return,
         },
-        None => stream,
+        None => accepted,
     };
     worker.meters().accepted.up();
     if worker.is_full() {
@@ -104,25 +112,25 @@ fn admit(
         return;
     }
     // An answer's last part must not wait for the acknowledgement of the one before.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, %peer, "a client left at once");
+    if let Err(error) = accepted.stream.set_nodelay() {
+        tracing::debug!(%error, peer = %accepted.peer, "a client left at once");
         return;
     }
-    tokio::task::spawn_local(connection::serve(Admitted::new(worker, stream, peer), peer));
+    tokio::task::spawn_local(connection::serve(Admitted::new(worker), accepted));
 }
 
 /// Gives the connection to another worker, or back.
 fn hand_over(
     worker: &Worker,
-    stream: tokio::net::TcpStream,
-    peer: SocketAddr,
+    accepted: Accepted,
     receiver: Option<&mpsc::Sender<Handed>>,
-) -> Option<tokio::net::TcpStream> {
-    let Some(receiver) = receiver else { return Some(stream) };
-    let Ok(permit) = receiver.try_reserve() else { return Some(stream) };
-    match stream.into_std() {
+) -> Option<Accepted> {
+    let Some(receiver) = receiver else { return Some(accepted) };
+    let Ok(permit) = receiver.try_reserve() else { return Some(accepted) };
+    let Accepted { stream, peer, tls } = accepted;
+    match stream.park() {
         Ok(stream) => {
-            permit.send((stream, peer));
+            permit.send(Handed { stream, peer, tls });
             worker.meters().handed_over.up();
         }
         Err(error) => tracing::warn!(%error, "could not hand a connection over"),

@@ -1,22 +1,18 @@
 //! One client connection: what its request is allowed to wait for, and the socket that keeps track of it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use http::HeaderValue;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{gather, pulse::Pulse, worker::Worker};
+use super::{forwarded::Downstream, gather, pulse::Pulse, worker::Worker};
+use crate::net::{Ahead, Stream};
 
 /// After an answer that came before the whole request was read, how long the rest is read and thrown away. Closing at once
 /// would reset the connection and could destroy the answer before the client has read it (RFC 9112 section 9.6). Two
@@ -30,11 +26,11 @@ const KEPT_HEAD_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) worker: Rc<Worker>,
-    /// The client's address, for `x-forwarded-for`.
-    pub(super) forwarded_for: HeaderValue,
+    /// Who it is, once its greeting has said so.
+    downstream: OnceCell<Downstream>,
     pub(super) pulse: Pulse,
-    /// Until the socket is dropped.
-    stream: RefCell<Option<TcpStream>>,
+    /// From the end of the greeting until the socket is dropped.
+    stream: RefCell<Option<Stream>>,
     /// Whether the client has sent more than the current request.
     has_sent_more: Cell<bool>,
     stage: Cell<Stage>,
@@ -84,12 +80,11 @@ enum AtClose {
 }
 
 impl Client {
-    pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> Self {
-        let address = peer.ip().to_canonical().to_string();
+    pub(super) fn new(worker: Rc<Worker>) -> Self {
         let client = Self {
-            forwarded_for: HeaderValue::try_from(address).expect("an IP address is visible ASCII"),
+            downstream: OnceCell::new(),
             pulse: Pulse::default(),
-            stream: RefCell::new(Some(stream)),
+            stream: RefCell::default(),
             has_sent_more: Cell::new(false),
             stage: Cell::new(Stage::Fresh),
             order: Cell::new(Order::Serve),
@@ -101,6 +96,17 @@ impl Client {
         };
         client.pulse.expect_within(client.worker.settings.keep_alive_timeout);
         client
+    }
+
+    /// Its greeting is over.
+    pub(super) fn introduce(&self, downstream: Downstream, stream: Stream) {
+        self.downstream.get_or_init(|| downstream);
+        self.stream.replace(Some(stream));
+    }
+
+    /// Who it is.
+    pub(super) fn downstream(&self) -> &Downstream {
+        self.downstream.get().expect("a greeting ends before the first request is read")
     }
 
     pub(super) fn stage(&self) -> Stage {
@@ -172,25 +178,19 @@ impl Client {
         if self.stage.get() != Stage::Exchange || !self.has_read_request.get() || self.has_sent_more.get() {
             return false;
         }
-        let stream = self.stream.borrow();
-        let Some(stream) = &*stream else { return true };
-        if stream.poll_read_ready(context).is_pending() {
-            return false;
-        }
-        match stream.poll_peek(context, &mut ReadBuf::new(&mut [0])) {
+        let mut stream = self.stream.borrow_mut();
+        let Some(stream) = &mut *stream else { return true };
+        match stream.poll_ahead(context) {
             Poll::Pending => false,
-            Poll::Ready(Ok(1..)) => {
+            Poll::Ready(Ahead::Bytes) => {
                 self.has_sent_more.set(true);
                 false
             }
-            Poll::Ready(Ok(0) | Err(_)) => true,
+            Poll::Ready(Ahead::End) => true,
         }
     }
 
-    fn with_stream<T>(
-        &self,
-        work: impl FnOnce(&mut TcpStream) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
+    fn with_stream<T>(&self, work: impl FnOnce(&mut Stream) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &mut *self.stream.borrow_mut() {
             Some(stream) => work(stream),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
@@ -276,8 +276,8 @@ impl AsyncWrite for ClientSocket {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.client.with_stream(|stream| Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

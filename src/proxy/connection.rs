@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    net::SocketAddr,
     pin::pin,
     rc::Rc,
     task::Poll,
@@ -12,6 +11,7 @@ use std::{
 use super::{
     client::{ClientSocket, Order},
     forward,
+    greeting::{self, Accepted, Protocol},
     worker::Admitted,
 };
 use hyper::{server::conn::http1, service::service_fn};
@@ -21,8 +21,15 @@ use hyper_util::rt::TokioIo;
 const LEAST_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Serves a client until its connection ends.
-pub(super) async fn serve(admitted: Admitted, peer: SocketAddr) {
+pub(super) async fn serve(admitted: Admitted, accepted: Accepted) {
     let client = &admitted.client;
+    let peer = accepted.peer;
+    let Some(protocol) = greeting::greet(client, accepted).await else { return };
+    match protocol {
+        Protocol::Unsaid | Protocol::Http1 => {}
+        // It is agreed on only if it was offered, which `PROTOCOLS` does not.
+        Protocol::Http2 => return,
+    }
     let socket = TokioIo::new(ClientSocket::new(Rc::clone(client)));
     let service = service_fn(|request| {
         let client = Rc::clone(client);

@@ -134,7 +134,7 @@ async fn reach(
     let instance = upstream.instance.address().as_str();
     headers::to_upstream(
         &mut head,
-        &client.forwarded_for,
+        client.downstream(),
         has_body,
         instance,
         &mut client.worker.request_ids(),

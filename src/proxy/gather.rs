@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::{io::AsyncWrite, net::TcpStream};
+use tokio::io::AsyncWrite;
 
 /// Up to this, copying is cheaper. From some 16 KiB on the copy would cost more than `writev` does.
 const GATHER_BYTES: usize = 8 * 1024;
@@ -22,7 +22,7 @@ thread_local! {
 
 /// Writes these buffers, or a part of them, by the cheaper system call.
 pub(super) fn poll_write(
-    stream: &mut TcpStream,
+    stream: &mut (impl AsyncWrite + Unpin),
     context: &mut Context<'_>,
     slices: &[IoSlice<'_>],
 ) -> Poll<io::Result<usize>> {

@@ -8,17 +8,15 @@
 use bytes::BytesMut;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
-    header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TRANSFER_ENCODING},
     request, response,
 };
 use rand::{Rng, rngs::StdRng};
 
+use super::forwarded::Downstream;
 use crate::fleet::Side;
 
 // Names as values, since a text would be checked, hashed and copied for each request.
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Says which fleet answered, where the config asks for it.
@@ -28,7 +26,7 @@ static FLEET: HeaderName = HeaderName::from_static("x-snapback-fleet");
 const OWN_PREFIX: &str = "x-snapback-";
 
 /// Headers that end here. Framing is written anew by the other side's encoder, `Expect` is answered by the proxy, and
-/// `Forwarded` would be a second voice beside the `X-Forwarded-` headers.
+/// `Forwarded` would be a second voice beside the `X-Forwarded-` headers, unless a trusted proxy began it.
 const SINGLE_HOP: [&str; 11] = [
     "connection",
     "keep-alive",
@@ -76,26 +74,23 @@ pub(super) enum Connection {
 /// Edits a request's head for the instance. `instance` names the host when the client, speaking HTTP/1.0, did not.
 pub(super) fn to_upstream(
     head: &mut request::Parts,
-    forwarded_for: &HeaderValue,
+    downstream: &Downstream,
     has_body: HasBody,
     instance: &str,
     ids: &mut RequestIds,
 ) {
     let headers = &mut head.headers;
+    let continued = downstream.continued(headers);
     strip(headers);
-    match headers.get(HOST).cloned() {
-        Some(host) => {
-            headers.insert(&FORWARDED_HOST, host);
-        }
-        None => {
-            headers.remove(&FORWARDED_HOST);
-            if let Ok(instance) = HeaderValue::from_str(instance) {
-                headers.insert(HOST, instance);
-            }
-        }
+    downstream.state(headers);
+    if let Some(line) = continued {
+        headers.insert(FORWARDED, line);
     }
-    headers.insert(&FORWARDED_FOR, forwarded_for.clone());
-    headers.insert(&FORWARDED_PROTO, HeaderValue::from_static("http"));
+    if !headers.contains_key(HOST)
+        && let Ok(instance) = HeaderValue::from_str(instance)
+    {
+        headers.insert(HOST, instance);
+    }
     if !headers.contains_key(&REQUEST_ID) {
         headers.insert(&REQUEST_ID, ids.next());
     }
@@ -226,7 +221,8 @@ mod tests {
     use http::Request;
     use rand::SeedableRng;
 
-    use super::*;
+    use super::{super::forwarded::Scheme, *};
+    use crate::net::{Peer, TrustedProxies};
 
     fn forwarded(lines: &[(&str, &str)], has_body: HasBody) -> HeaderMap {
         let mut request = Request::new(());
@@ -235,14 +231,10 @@ mod tests {
             request.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
         }
         let (mut head, ()) = request.into_parts();
-        let address = HeaderValue::from_static("192.0.2.7");
-        to_upstream(
-            &mut head,
-            &address,
-            has_body,
-            "instance:1",
-            &mut RequestIds::new(StdRng::seed_from_u64(1)),
-        );
+        let peer = Peer::Internet(([192, 0, 2, 7], 1).into());
+        let downstream = Downstream::new(peer, Scheme::Http, &TrustedProxies::default());
+        let mut ids = RequestIds::new(StdRng::seed_from_u64(1));
+        to_upstream(&mut head, &downstream, has_body, "instance:1", &mut ids);
         head.headers
     }
 
@@ -296,9 +288,9 @@ mod tests {
             ],
             HasBody::No,
         );
-        assert_eq!(headers.get_all(&FORWARDED_FOR).iter().collect::<Vec<_>>(), ["192.0.2.7"]);
-        assert_eq!(headers[&FORWARDED_HOST], "a:80");
-        assert_eq!(headers[&FORWARDED_PROTO], "http");
+        assert_eq!(headers.get_all("x-forwarded-for").iter().collect::<Vec<_>>(), ["192.0.2.7"]);
+        assert_eq!(headers["x-forwarded-host"], "a:80");
+        assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["api_key"], "kept");
         assert_eq!(headers.len(), 6, "{headers:?}");
     }

@@ -12,6 +12,7 @@ use super::pool::Upstream;
 use crate::{
     fleet::{Instance, Side},
     route::{self, Deck, EndpointRoute, FleetRoute, RouteTable},
+    tls::Keychain,
 };
 
 /// An endpoint at a moment, for one worker. A request keeps it to its end.
@@ -35,6 +36,7 @@ pub(super) struct Lanes {
     lanes: Vec<Option<Lane>>,
     /// By the instance's address in memory, which stays its own for as long as the upstream holds it.
     upstreams: HashMap<*const Instance, Rc<Upstream>>,
+    keychain: Arc<Keychain>,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,10 @@ impl RouteView {
 }
 
 impl Lanes {
+    pub(super) fn new(keychain: Arc<Keychain>) -> Self {
+        Self { keychain, ..Self::default() }
+    }
+
     /// Deals a fleet of this endpoint.
     pub(super) fn deal(&mut self, route: &Arc<EndpointRoute>, rng: &mut impl Rng) -> (Rc<RouteView>, Side) {
         let lane = self.lane(route);
@@ -80,12 +86,14 @@ impl Lanes {
         if self.lanes.len() <= slot {
             self.lanes.resize_with(slot + 1, || None);
         }
-        let Self { lanes, upstreams } = self;
+        let Self { lanes, upstreams, keychain } = self;
         let place = lanes.get_mut(slot).expect("the lanes were just made long enough");
         match place {
             Some(lane) if Arc::ptr_eq(&lane.view.route, route) => {}
-            Some(lane) => lane.view = Rc::new(view(route, upstreams)),
-            None => *place = Some(Lane { view: Rc::new(view(route, upstreams)), deck: Deck::default() }),
+            Some(lane) => lane.view = Rc::new(view(route, upstreams, keychain)),
+            None => {
+                *place = Some(Lane { view: Rc::new(view(route, upstreams, keychain)), deck: Deck::default() })
+            }
         }
         place.as_mut().expect("the lane was just filled")
     }
@@ -111,11 +119,15 @@ impl Lanes {
     }
 }
 
-fn view(route: &Arc<EndpointRoute>, known: &mut HashMap<*const Instance, Rc<Upstream>>) -> RouteView {
+fn view(
+    route: &Arc<EndpointRoute>,
+    known: &mut HashMap<*const Instance, Rc<Upstream>>,
+    keychain: &Keychain,
+) -> RouteView {
     let mut fleet_view = |fleet: &FleetRoute| {
         let upstream = |instance: &Arc<Instance>| {
             let known = known.entry(Arc::as_ptr(instance));
-            Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance))))
+            Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
         };
         FleetView { upstreams: fleet.fleet.instances.iter().map(upstream).collect() }
     };

@@ -24,8 +24,10 @@ mod connection;
 mod error;
 mod exchange;
 mod forward;
+mod forwarded;
 mod gate;
 mod gather;
+mod greeting;
 mod headers;
 mod lane;
 mod listener;
@@ -39,6 +41,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use listener::{BindError, Listeners};
+pub use greeting::PROTOCOLS;
+pub use listener::{BindError, Listen, Listeners};
 pub use plane::DataPlane;
 pub use settings::Settings;

@@ -6,7 +6,6 @@
 use std::{
     cell::{Cell, RefCell},
     io,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -18,16 +17,23 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     task::AbortHandle,
 };
 
 use super::{error::Failure, gather, upload::Upload};
-use crate::{fleet::Instance, time::Moment};
+use crate::{
+    fleet::Instance,
+    net::{Plain, Stream},
+    time::Moment,
+    tls::{Connector, Keychain},
+};
 
 /// Idle connections that a worker keeps for an instance. More would be of use only to a worker with more requests in flight
 /// on one instance than this, and those it opens again within a round trip.
 const IDLE_CONNECTIONS: usize = 256;
+
+/// What is offered to instances in TLS handshakes.
+const PROTOCOLS: [&str; 1] = ["http/1.1"];
 
 /// hyper's read and write buffers on an upstream connection: large enough that a big body moves in few system calls, small
 /// enough that thousands of streams fit in memory. A response head must fit too.
@@ -37,6 +43,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) instance: Arc<Instance>,
+    tls: Option<Arc<Connector>>,
     idle: RefCell<Vec<Idle>>,
 }
 
@@ -70,8 +77,9 @@ pub(super) struct Lease {
 }
 
 impl Upstream {
-    pub(super) fn new(instance: Arc<Instance>) -> Rc<Self> {
-        Rc::new(Self { instance, idle: RefCell::default() })
+    pub(super) fn new(instance: Arc<Instance>, keychain: &Keychain) -> Rc<Self> {
+        let tls = instance.tls().map(|spec| keychain.connector(spec));
+        Rc::new(Self { instance, tls, idle: RefCell::default() })
     }
 
     /// The idle connection that was used last, unless it is too old or closed.
@@ -90,11 +98,11 @@ impl Upstream {
 
     /// Makes a connection.
     pub(super) async fn connect(self: &Rc<Self>, timeout: Duration) -> Result<Lease, Failure> {
-        let address = self.instance.socket_address().ok_or(Failure::Unresolved)?;
-        let stream = match tokio::time::timeout(timeout, open(address)).await {
-            Ok(opened) => opened.map_err(Failure::ConnectFailed)?,
+        let stream = match tokio::time::timeout(timeout, self.open()).await {
+            Ok(opened) => opened?,
             Err(_) => return Err(Failure::ConnectTimeout),
         };
+        let address = self.instance.address().clone();
         let heard = Rc::new(Cell::new(false));
         let socket = UpstreamSocket { stream, heard: Rc::clone(&heard), writes: Writes::Flow };
         let (sender, connection) = http1::Builder::new()
@@ -112,6 +120,22 @@ impl Upstream {
             connection: Connection { sender, heard, task: task.abort_handle() },
             is_reused: false,
         })
+    }
+
+    async fn open(&self) -> Result<Stream, Failure> {
+        let address = self.instance.address();
+        let opened = match address.unix_path() {
+            Some(path) => Plain::connect_unix(path).await,
+            None => Plain::connect(self.instance.socket_address().ok_or(Failure::Unresolved)?).await,
+        };
+        let plain = opened.map_err(Failure::ConnectFailed)?;
+        match &self.tls {
+            None => Ok(Stream::Plain(plain)),
+            Some(tls) => {
+                let shaken = tls.connect(plain, address.host(), &PROTOCOLS).await;
+                shaken.map(Stream::Tls).map_err(Failure::ConnectFailed)
+            }
+        }
     }
 
     /// Closes what has been idle for too long and forgets what the instance has closed.
@@ -147,19 +171,13 @@ impl Lease {
     }
 }
 
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
 /// The socket of an upstream connection.
 ///
 /// An instance may answer early, such as with 413, and close while the request is still being written. The write then fails
 /// although the answer is there to be read. So a failed write is not reported: it stays pending, and what the reading
 /// side finds, an answer or the end, decides how the request went.
 struct UpstreamSocket {
-    stream: TcpStream,
+    stream: Stream,
     heard: Rc<Cell<bool>>,
     writes: Writes,
 }
@@ -172,7 +190,7 @@ enum Writes {
 }
 
 impl UpstreamSocket {
-    fn settle(&mut self, written: io::Result<usize>) -> Poll<io::Result<usize>> {
+    fn settle<T>(&mut self, written: io::Result<T>) -> Poll<io::Result<T>> {
         match written {
             Err(error) if is_refusal(&error) => {
                 self.writes = Writes::Refused;
@@ -231,8 +249,13 @@ impl AsyncWrite for UpstreamSocket {
         self.stream.is_write_vectored()
     }
 
+    /// TLS writes what it holds back when it is flushed, so a flush can find out too that the instance reads no more.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        if self.writes == Writes::Refused {
+            return Poll::Pending;
+        }
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
+        self.settle(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

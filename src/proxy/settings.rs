@@ -1,9 +1,14 @@
 //! What the data plane needs from the configuration.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    net::{ProxyProtocol, TrustedProxies},
+    tls::Keychain,
+};
 
 /// What the data plane needs from the configuration.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Whether responses carry `x-snapback-fleet`.
     pub expose_fleet: bool,
@@ -19,4 +24,10 @@ pub struct Settings {
     pub connections_per_worker: usize,
     /// After the stop signal, how long running requests may finish.
     pub drain_timeout: Duration,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: ProxyProtocol,
+    /// The peers whose `forwarded` and `x-forwarded-` headers are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// Makes connections to instances with TLS.
+    pub keychain: Arc<Keychain>,
 }

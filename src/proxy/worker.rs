@@ -3,7 +3,6 @@
 use std::{
     cell::{Cell, RefCell, RefMut},
     io,
-    net::{self, SocketAddr},
     rc::Rc,
     sync::Arc,
 };
@@ -11,7 +10,6 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::{Notify, mpsc, watch},
     time::MissedTickBehavior,
 };
@@ -22,6 +20,7 @@ use super::{
     client::{Client, Order, Stage},
     headers::RequestIds,
     lane::{Lanes, RouteView},
+    listener::Listener,
     pulse::SWEEP,
 };
 use crate::{
@@ -59,15 +58,15 @@ impl Worker {
     ) -> Rc<Self> {
         Rc::new(Self {
             number,
-            settings,
             all_meters,
             table: RefCell::new(Cache::new(table)),
-            lanes: RefCell::default(),
+            lanes: RefCell::new(Lanes::new(Arc::clone(&settings.keychain))),
             followed: Cell::default(),
             rng: RefCell::new(StdRng::from_rng(&mut rand::rng())),
             request_ids: RefCell::new(RequestIds::new(StdRng::from_rng(&mut rand::rng()))),
             clients: RefCell::default(),
             emptied: Notify::new(),
+            settings,
         })
     }
 
@@ -138,8 +137,8 @@ impl std::fmt::Debug for Worker {
 }
 
 impl Admitted {
-    pub(super) fn new(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr) -> Self {
-        let client = Rc::new(Client::new(Rc::clone(worker), stream, peer));
+    pub(super) fn new(worker: &Rc<Worker>) -> Self {
+        let client = Rc::new(Client::new(Rc::clone(worker)));
         let mut clients = worker.clients.borrow_mut();
         client.place.set(clients.len());
         clients.push(Rc::clone(&client));
@@ -167,16 +166,15 @@ impl Drop for Admitted {
 /// Serves these sockets until the stop signal, then drains. Must run in a `LocalSet`, which ends what is left when it is dropped.
 pub(super) async fn run(
     worker: Rc<Worker>,
-    sockets: Vec<net::TcpListener>,
+    listeners: Vec<Listener>,
     others: Arc<[mpsc::Sender<Handed>]>,
     handed: mpsc::Receiver<Handed>,
     mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let sweeping = tokio::task::spawn_local(sweep_for_ever(Rc::clone(&worker)));
     let receiving = tokio::task::spawn_local(accept::receive(Rc::clone(&worker), handed));
-    let mut accepting = Vec::with_capacity(sockets.len());
-    for socket in sockets {
-        let listener = TcpListener::from_std(socket)?;
+    let mut accepting = Vec::with_capacity(listeners.len());
+    for listener in listeners {
         let accept = accept::accept(Rc::clone(&worker), listener, Arc::clone(&others), shutdown.clone());
         accepting.push(tokio::task::spawn_local(accept));
     }

@@ -2,13 +2,13 @@
 //!
 //! Conversions destructure in full. Durations are written as seconds and nanoseconds, exactly (S6).
 
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Moments, Origin};
 use crate::{
-    fleet::{Address, FleetSpec},
+    fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
     name::Version,
     shift::{Cause, PauseReason, Snapshot, State},
     time::{Moment, WallTime},
@@ -19,6 +19,23 @@ use crate::{
 pub(super) struct FleetForm {
     version: String,
     instances: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tls: Option<TlsForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsForm {
+    ca: Option<PathBuf>,
+    server_name: Option<String>,
+    identity: Option<CertificateForm>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CertificateForm {
+    cert: PathBuf,
+    key: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,22 +97,40 @@ pub(super) struct MomentsForm {
 
 impl From<&FleetSpec> for FleetForm {
     fn from(spec: &FleetSpec) -> Self {
-        let FleetSpec { version, instances } = spec;
+        let FleetSpec { version, instances, tls } = spec;
         Self {
+            tls: tls.as_deref().map(Into::into),
             version: version.as_str().to_owned(),
             instances: instances.iter().map(|address| address.as_str().to_owned()).collect(),
         }
     }
 }
 
+impl From<&UpstreamTls> for TlsForm {
+    fn from(tls: &UpstreamTls) -> Self {
+        let UpstreamTls { ca, server_name, identity } = tls.clone();
+        let identity = identity.map(|CertificateFiles { cert, key }| CertificateForm { cert, key });
+        Self { ca, server_name, identity }
+    }
+}
+
+impl From<TlsForm> for UpstreamTls {
+    fn from(form: TlsForm) -> Self {
+        let TlsForm { ca, server_name, identity } = form;
+        let identity = identity.map(|CertificateForm { cert, key }| CertificateFiles { cert, key });
+        Self { ca, server_name, identity }
+    }
+}
+
 impl FleetForm {
     /// Checks the names and addresses again: a file may have been edited.
     pub(super) fn into_spec(self) -> Result<FleetSpec, String> {
-        let Self { version, instances } = self;
+        let Self { version, instances, tls } = self;
         let instances: Result<Vec<Address>, _> = instances.iter().map(|text| Address::parse(text)).collect();
         Ok(FleetSpec {
             version: Version::parse(&version).map_err(|error| error.to_string())?,
             instances: instances.map_err(|error| error.to_string())?,
+            tls: tls.map(|tls| Arc::new(tls.into())),
         })
     }
 }

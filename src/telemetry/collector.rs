@@ -168,6 +168,8 @@ fn write_workers(text: &Exposition, workers: &[WorkerMeters]) {
     sum(&names::CONNECTIONS_ACCEPTED, |worker| &worker.accepted);
     sum(&names::CONNECTIONS_HANDED_OVER, |worker| &worker.handed_over);
     sum(&names::CONNECTIONS_REFUSED, |worker| &worker.refused);
+    sum(&names::HANDSHAKES_FAILED, |worker| &worker.handshakes_failed);
+    sum(&names::PROXY_HEADERS_REFUSED, |worker| &worker.proxy_headers_refused);
     sum(&names::UNMATCHED_REQUESTS, |worker| &worker.unmatched);
     sum(&names::REJECTED_REQUESTS, |worker| &worker.rejected);
     sum(&names::UPSTREAM_CONNECTIONS, |worker| &worker.upstream_connects);

@@ -142,6 +142,16 @@ pub(super) const CONNECTIONS_REFUSED: Family<0> = family(
     [],
     "Client connections refused because the worker held as many as it may",
 );
+pub(super) const HANDSHAKES_FAILED: Family<0> = family(
+    "snapback_tls_handshakes_failed_total",
+    [],
+    "Client connections that ended in their TLS handshake",
+);
+pub(super) const PROXY_HEADERS_REFUSED: Family<0> = family(
+    "snapback_proxy_headers_refused_total",
+    [],
+    "Client connections that did not begin with a PROXY protocol header",
+);
 pub(super) const UNMATCHED_REQUESTS: Family<0> =
     family("snapback_unmatched_requests_total", [], "Requests that no endpoint matches");
 pub(super) const REJECTED_REQUESTS: Family<0> =

@@ -73,6 +73,7 @@ impl World {
         let config = config::parse(&text, "snapback.toml").unwrap();
         let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         let parts = control::Parts {
+            keychain: Arc::default(),
             config: &config,
             journal: Arc::new(SqliteJournal::open(&journal_file).unwrap()),
             table: table.clone(),
@@ -87,6 +88,7 @@ impl World {
             source: Some(config_file.clone()),
             allow_remote: false,
             draining,
+            tls: None,
         };
         let rest = Self {
             router: Router::new(),

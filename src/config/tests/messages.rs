@@ -87,7 +87,7 @@ fn a_listen_address_is_an_ip_address_and_a_port() {
     assert_eq!(
         config_problems("[data]\nlisten = [\n  \"localhost:80\",\n  5,\n]\n"),
         [
-            r#"c.toml:3: data.listen[0]: "localhost:80" is not a listen address: write an IP address and a port, such as "127.0.0.1:8080" or "[::]:8080""#,
+            r#"c.toml:3: data.listen[0]: "localhost:80" is not a listen address: write an IP address and a port, such as "127.0.0.1:8080" or "[::]:8080", or "unix:" and an absolute path of at most 107 bytes, such as "unix:/run/snapback.sock""#,
             "c.toml:4: data.listen[1]: expected a text in quotes, not the number 5",
         ]
     );
@@ -122,11 +122,15 @@ fn an_admin_port_that_others_can_reach_needs_consent() {
         config_problems("[admin]\nlisten = \"0.0.0.0:9090\"\n"),
         [
             "c.toml:2: admin.listen: 0.0.0.0:9090 can be reached from other machines, and the admin port has no authentication: \
-          whoever reaches it commands every shift. Listen on 127.0.0.1, or write allow_remote = true where a firewall or a \
-          container's network guards the port"
+          whoever reaches it commands every shift. Listen on 127.0.0.1, ask for client certificates (admin.tls with client_ca), or write \
+          allow_remote = true where a firewall or a container's network guards the port"
         ]
     );
     assert!(parse("[admin]\nlisten = \"0.0.0.0:9090\"\nallow_remote = true\n", "c.toml").is_ok());
+    let tls =
+        "[admin]\nlisten = \"0.0.0.0:9090\"\n[admin.tls]\ncertificates = [{ cert = \"c\", key = \"k\" }]\n";
+    assert_eq!(config_problems(tls).len(), 1);
+    assert!(parse(&format!("{tls}client_ca = \"ca\"\n"), "c.toml").is_ok());
 }
 
 #[test]
@@ -147,11 +151,72 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
 }
 
 #[test]
+fn tls_needs_certificates_with_keys_and_client_auth_its_authorities() {
+    assert_eq!(
+        config_problems("[data.tls]\nclient_auth = \"required\"\n"),
+        [
+            "c.toml:1: data.tls.client_ca: is missing: client_auth needs the authorities that sign clients' certificates",
+            r#"c.toml:1: data.tls.certificates: is missing; write certificates = [{ cert = "cert.pem", key = "key.pem" }]"#,
+        ]
+    );
+    let text = "[data]\nlisten = []\n[data.tls]\nlisten = [\"0.0.0.0:443\"]\nclient_auth = \"none\"\nclient_ca = \"ca\"\n\
+                certificates = [{ cert = \"c\" }]\n";
+    assert_eq!(
+        config_problems(text),
+        [
+            r#"c.toml:5: data.tls.client_auth: is "none", so client_ca has no use: leave one of them out"#,
+            r#"c.toml:7: data.tls.certificates[0].key: is missing; write key = "key.pem""#,
+        ]
+    );
+    let text =
+        "[data]\nlisten = [\"0.0.0.0:443\"]\n[data.tls]\nlisten = [\"127.0.0.1:443\"]\ncertificates = []\n";
+    assert_eq!(
+        config_problems(text),
+        [
+            "c.toml:4: data.tls.listen[0]: 127.0.0.1:443 is taken by data.listen[0], which is 0.0.0.0:443",
+            "c.toml:5: data.tls.certificates: has no certificate: a TLS server needs at least one",
+        ]
+    );
+}
+
+#[test]
+fn a_fleets_tls_needs_both_of_a_pair_and_a_name_to_look_for() {
+    let text = "[[endpoint]]\nname = \"x\"\n[endpoint.blue]\nversion = \"v1\"\ninstances = [\"unix:/run/a\"]\n\
+                tls = { cert = \"c\" }\n";
+    assert_eq!(
+        config_problems(text),
+        [
+            r#"c.toml:6: endpoint[0].blue.tls.server_name: is missing: unix:/run/a has no host that a certificate could name; write for instance server_name = "model.internal""#,
+            "c.toml:6: endpoint[0].blue.tls.key: is missing: cert needs its private key",
+        ]
+    );
+    let text = text.replace("cert = \"c\"", "server_name = \"http://a\", key = \"k\"");
+    assert_eq!(
+        config_problems(&text),
+        [
+            r#"c.toml:6: endpoint[0].blue.tls.server_name: "http://a" is not a host name: write it without scheme and port, such as "model.internal""#,
+            "c.toml:6: endpoint[0].blue.tls.cert: is missing: key needs its certificate",
+        ]
+    );
+}
+
+#[test]
+fn a_trusted_proxy_is_a_network() {
+    assert_eq!(
+        config_problems("[data]\ntrusted_proxies = [\"10.1.0.0/8\"]\nproxy_protocol = \"on\"\n"),
+        [
+            r#"c.toml:2: data.trusted_proxies[0]: "10.1.0.0/8" is not a network: write an address and its prefix, such as "10.0.0.0/8" or "fd00::/8", one address, or "unix" for all that connect through a Unix-domain socket"#,
+            r#"c.toml:3: data.proxy_protocol: expected one of "off", "required", not "on""#,
+        ]
+    );
+}
+
+#[test]
 fn a_table_is_wanted_where_one_belongs() {
     assert_eq!(
         config_problems("admin = 5\nendpoint = {}\n"),
         [
-            "c.toml:1: admin: expected a table with the keys listen, allow_remote, not the number 5",
+            "c.toml:1: admin: expected a table with the keys listen, allow_remote, tls, not the number 5",
             "c.toml:2: endpoint: expected [[table]] sections or a list of tables, not a table",
         ]
     );
@@ -183,7 +248,7 @@ blue = { version = "v1", instances = ["a:1", "b:1", "a:1"] }
             r#"c.toml:4: endpoint[1].blue.version: "" is not a version: use 1 to 128 letters, digits or any of . _ - : / @ +"#,
             r#"c.toml:4: endpoint[1].blue.instances: a fleet has at least one instance; write for instance ["127.0.0.1:9001"]"#,
             r#"c.toml:7: endpoint[2].blue.version: is missing; write version = "v1""#,
-            r#"c.toml:10: endpoint[2].blue.instances[1]: "http://b:1" is not an instance address: write host:port, such as "127.0.0.1:9001" or "model-a:8000", without a scheme"#,
+            r#"c.toml:10: endpoint[2].blue.instances[1]: "http://b:1" is not an instance address: write host:port, such as "127.0.0.1:9001" or "model-a:8000", without a scheme, or "unix:" and a path"#,
             "c.toml:14: endpoint[3].blue.instances[2]: a:1 is in the fleet already, as endpoint[3].blue.instances[0]",
         ]
     );

@@ -1,6 +1,6 @@
 //! What is written reads back to an equal value.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use proptest::{option, prelude::*, sample::select};
@@ -11,7 +11,7 @@ use crate::{
         EndpointSpec, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile, format_size,
         units,
     },
-    fleet::{Address, FleetSpec},
+    fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
     name::{EndpointName, Version},
     route::{HostPattern, Limits, MatchRule},
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
@@ -19,9 +19,28 @@ use crate::{
 };
 
 prop_compose! {
-    fn fleet()(version in "[a-zA-Z0-9._:/@+-]{1,128}", ports in prop::collection::btree_set(1_u16.., 1..5)) -> FleetSpec {
+    fn upstream_tls()(
+        ca in option::of("/?[a-zA-Z0-9 ./_-]{1,30}"),
+        server_name in option::of("[a-z0-9-]{1,9}(\\.[a-z]{1,9}){0,3}|127\\.0\\.0\\.1|::1"),
+        identity in option::of(("[a-z./]{1,30}", "[a-z./]{1,30}")),
+    ) -> UpstreamTls {
+        let identity = identity.map(|(cert, key)| CertificateFiles { cert: cert.into(), key: key.into() });
+        UpstreamTls { ca: ca.map(Into::into), server_name, identity }
+    }
+}
+
+prop_compose! {
+    fn fleet()(
+        version in "[a-zA-Z0-9._:/@+-]{1,128}",
+        ports in prop::collection::btree_set(1_u16.., 1..5),
+        tls in option::of(upstream_tls()),
+    ) -> FleetSpec {
         let address = |port| Address::parse(&format!("model-a:{port}")).unwrap();
-        FleetSpec { version: Version::parse(&version).unwrap(), instances: ports.into_iter().map(address).collect() }
+        FleetSpec {
+            version: Version::parse(&version).unwrap(),
+            instances: ports.into_iter().map(address).collect(),
+            tls: tls.map(Arc::new),
+        }
     }
 }
 

@@ -58,7 +58,7 @@ fn watch(address: &str, spec: &HealthSpec) -> (Arc<Instance>, mpsc::Receiver<Not
     let instance = Arc::new(Instance::new(Address::parse(address).unwrap(), 1));
     let fleet = Fleet { version: Version::parse("v1").unwrap(), instances: vec![Arc::clone(&instance)] };
     let (notes, received) = mpsc::channel(10);
-    let prober = Prober { check: Arc::new(Network), notes };
+    let prober = Prober { check: Arc::new(Network), notes, keychain: Arc::default() };
     let probes = prober.watch(&EndpointName::parse("chat").unwrap(), &fleet, spec);
     (instance, received, probes)
 }

@@ -179,6 +179,7 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
     let config = config_of(&[("chat", "v1", &text(&blue), "/")]);
     let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
     let parts = Parts {
+        keychain: Arc::default(),
         config: &config,
         journal: Arc::new(Memory::default()),
         table: Arc::clone(&table),

@@ -230,6 +230,7 @@ impl World {
         *journal.table.lock().unwrap() = Some(Arc::clone(&table));
         let checks = Arc::new(Scripted::default());
         let parts = Parts {
+            keychain: Arc::default(),
             config,
             journal: Arc::<Memory>::clone(&journal),
             table: Arc::clone(&table),

@@ -18,8 +18,10 @@ use crate::{
     fleet::{Address, Fleet, Instance},
     meter::{Bell, FleetMeters, Reading, WatchPoint, WorkerMeters},
     name::{EndpointName, Version},
-    proxy::{DataPlane, Listeners, Settings},
+    net::{ProxyProtocol, TrustedProxies},
+    proxy::{DataPlane, Listen, Listeners, Settings},
     route::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RouteTable, Split},
+    tls,
     weight::Share,
 };
 
@@ -45,6 +47,7 @@ pub(super) struct Setup {
     pub(super) settings: Settings,
     pub(super) rule: MatchRule,
     pub(super) workers: usize,
+    pub(super) tls: Option<Arc<tls::Server>>,
 }
 
 impl Setup {
@@ -62,15 +65,20 @@ impl Setup {
                 head_limit_bytes: 16 * 1024,
                 connections_per_worker: 1_000,
                 drain_timeout: PATIENCE,
+                proxy_protocol: ProxyProtocol::Off,
+                trusted_proxies: TrustedProxies::default(),
+                keychain: Arc::default(),
             },
             rule: MatchRule::default(),
             workers: 1,
+            tls: None,
         }
     }
 
     pub(super) fn start(self) -> Rig {
-        let listeners = Listeners::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], self.workers).unwrap();
-        let address = listeners.addresses()[0];
+        let listen = Listen { address: SocketAddr::from(([127, 0, 0, 1], 0)).into(), tls: self.tls };
+        let listeners = Listeners::bind(&[listen], self.workers).unwrap();
+        let address = listeners.bound()[0].address.internet().unwrap();
         let green = (!self.green.is_empty()).then(|| fleet("green", &self.green, self.workers));
         let share = Share::parse(self.green_share).unwrap();
         let route = EndpointRoute {

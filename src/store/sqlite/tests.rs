@@ -1,6 +1,6 @@
 //! What the journal keeps, what it refuses, and what is left after the worst.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::{EndpointSpec, PlanSpec},
-    fleet::{Address, FleetSpec},
+    fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
     name::Version,
     shift::{Cause, PauseReason, Snapshot, State},
     store::{EndpointRecord, Moments, Origin},
@@ -67,7 +67,12 @@ fn fleet(version: &str) -> FleetSpec {
     let address = |text| Address::parse(text).unwrap();
     FleetSpec {
         version: Version::parse(version).unwrap(),
-        instances: vec![address("127.0.0.1:9001"), address("model-a:8000")],
+        instances: vec![address("127.0.0.1:9001"), address("model-a:8000"), address("unix:/run/model.sock")],
+        tls: Some(Arc::new(UpstreamTls {
+            ca: Some("ca.pem".into()),
+            server_name: Some("model".to_owned()),
+            identity: Some(CertificateFiles { cert: "cert.pem".into(), key: "key.pem".into() }),
+        })),
     }
 }
 
