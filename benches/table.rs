@@ -10,7 +10,8 @@ use snapback::{
     meter::FleetMeters,
     name::{EndpointName, Version},
     route::{
-        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RequestKey, RouteTable, Split,
+        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RequestKey, RescuePolicy,
+        RouteTable, Split,
     },
 };
 
@@ -50,6 +51,8 @@ fn table(endpoints: u32) -> RouteTable {
             name: EndpointName::parse(&name).expect("a name"),
             rule: MatchRule { path_prefix: Some(format!("/{name}/")), ..MatchRule::default() },
             limits: Limits::default(),
+            rescue: RescuePolicy::default(),
+            sticky: None,
             split: Split::default(),
             blue: FleetRoute {
                 fleet: Arc::new(Fleet {

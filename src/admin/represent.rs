@@ -139,8 +139,19 @@ fn instance(view: InstanceView) -> wire::Instance {
 }
 
 fn traffic(counts: Traffic) -> wire::Traffic {
-    let Traffic { requests, succeeded, client_errors, failed, failures, client_gone, retried, in_flight } =
-        counts;
+    let Traffic {
+        requests,
+        succeeded,
+        client_errors,
+        failed,
+        failures,
+        client_gone,
+        retried,
+        rescued,
+        rescue_failed,
+        not_rescued,
+        in_flight,
+    } = counts;
     wire::Traffic {
         requests,
         succeeded,
@@ -152,6 +163,9 @@ fn traffic(counts: Traffic) -> wire::Traffic {
             .collect(),
         client_gone,
         retried,
+        rescued,
+        rescue_failed,
+        not_rescued,
         in_flight,
     }
 }

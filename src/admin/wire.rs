@@ -70,8 +70,17 @@ pub struct Traffic {
     pub failures: serde_json::Map<String, serde_json::Value>,
     /// Clients that went away.
     pub client_gone: u64,
-    /// Requests sent again because a reused connection had gone.
+    /// Requests sent again within the fleet.
     pub retried: u64,
+    /// Failures that went to blue before the client saw anything.
+    #[serde(default)]
+    pub rescued: u64,
+    /// Of these, those that failed there too.
+    #[serde(default)]
+    pub rescue_failed: u64,
+    /// Failures that were too large, or too many, to go to blue.
+    #[serde(default)]
+    pub not_rescued: u64,
     /// Not settled yet.
     pub in_flight: u64,
 }

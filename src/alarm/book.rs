@@ -144,7 +144,7 @@ impl AlarmBook {
         if let Some(evidence) = &self.breach {
             return Standing::Breached(evidence.clone());
         }
-        let failures = self.last.failed();
+        let failures = self.last.failed_for_clients();
         if let Some(max_failures) = self.max_failures
             && failures >= max_failures
         {

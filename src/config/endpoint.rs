@@ -8,7 +8,7 @@ use super::{
     EndpointSpec, HealthSpec,
     document::quoted,
     reader::{Table, parsed, whole},
-    shape, tls,
+    rescue, shape, tls,
     units::{positive_duration, size},
 };
 use crate::{
@@ -58,7 +58,9 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
         .and_then(|blue| read_fleet(&blue, &shape::BLUE_TLS));
     let health = read_health(&table.section("health", &shape::HEALTH));
     let limits = read_limits(&table.section("limits", &shape::LIMITS));
-    Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits })
+    let rescue = rescue::read(&table.section("rescue", &shape::RESCUE));
+    let sticky = table.table("sticky", &shape::STICKY).and_then(|sticky| rescue::read_sticky(&sticky));
+    Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits, rescue, sticky })
 }
 
 /// Blue's or green's fleet.
@@ -105,7 +107,7 @@ fn read_rule(table: &Table<'_>) -> MatchRule {
     }
 }
 
-fn header_name(text: &str) -> Result<HeaderName, String> {
+pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
     HeaderName::from_bytes(text.as_bytes())
         .map_err(|_| format!("{} is not a header name: write a name such as \"x-model\"", quoted(text)))
 }

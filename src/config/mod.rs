@@ -12,6 +12,7 @@ mod plan;
 mod problems;
 mod reader;
 mod render;
+mod rescue;
 mod shape;
 mod tls;
 mod units;
@@ -34,7 +35,7 @@ use crate::{
     fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    route::{Limits, MatchRule},
+    route::{Limits, MatchRule, RescuePolicy, Sticky},
     shift::ShiftPlan,
 };
 
@@ -171,6 +172,10 @@ pub struct EndpointSpec {
     pub health: HealthSpec,
     /// Bounds on requests.
     pub limits: Limits,
+    /// When requests may be sent a second time.
+    pub rescue: RescuePolicy,
+    /// What keeps a session on its fleet during a shift.
+    pub sticky: Option<Sticky>,
 }
 
 /// `[endpoint.health]`

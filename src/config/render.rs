@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{
-    EndpointSpec, HealthSpec, PlanSpec,
+    EndpointSpec, HealthSpec, PlanSpec, rescue,
     units::{format_fraction, format_quantile, format_size},
 };
 use crate::{
@@ -18,14 +18,19 @@ use crate::{
 };
 
 pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
-    let EndpointSpec { name, rule, blue, health, limits } = spec;
-    json!({
+    let EndpointSpec { name, rule, blue, health, limits, rescue, sticky } = spec;
+    let mut document = json!({
         "name": name.as_str(),
         "match": match_rule(rule),
         "blue": fleet(blue),
         "health": health_spec(health),
         "limits": request_limits(limits),
-    })
+        "rescue": rescue::render(rescue),
+    });
+    if let (Some(sticky), Some(document)) = (sticky, document.as_object_mut()) {
+        document.insert("sticky".to_owned(), rescue::render_sticky(sticky));
+    }
+    document
 }
 
 pub(super) fn plan(spec: &PlanSpec) -> Value {

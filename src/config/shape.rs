@@ -43,7 +43,7 @@ shapes! { CONFIG:
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
     STATE "state" ["path" "takeover_timeout"]
     LOG "log" ["level" "format"]
-    ENDPOINT "endpoint" ["name" "match" "blue" "health" "limits"]
+    ENDPOINT "endpoint" ["name" "match" "blue" "health" "limits" "rescue" "sticky"]
     MATCH "endpoint.match" ["path_prefix" "host" "header"] => refused [
         "model": "matching by model is not available in this version: match by path_prefix, host or header"
     ]
@@ -52,10 +52,12 @@ shapes! { CONFIG:
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
     LIMITS "endpoint.limits" ["connect_timeout" "head_timeout" "idle_timeout" "body_limit" "replay_limit"]
+    RESCUE "endpoint.rescue" ["on" "statuses" "until" "retry" "budget"]
+    STICKY "endpoint.sticky" ["header" "cookie"]
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "blue" "health" "limits"]
+    ENDPOINT_BODY "" ["name" "match" "blue" "health" "limits" "rescue" "sticky"]
 }
 
 shapes! { PLAN:

@@ -96,6 +96,8 @@ impl Endpoint {
             name: self.record.declared.name.clone(),
             rule: self.record.declared.rule.clone(),
             limits: self.record.declared.limits,
+            rescue: self.record.declared.rescue,
+            sticky: self.record.declared.sticky.clone(),
             blue: self.blue.route.clone(),
         }
     }

@@ -17,7 +17,10 @@ use super::timer::Timer;
 use crate::{
     meter::WatchPoint,
     name::{EndpointName, ShiftId},
-    route::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RouteTable, Split},
+    route::{
+        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy, RouteTable,
+        Split, Sticky,
+    },
     time::Moment,
     weight::Share,
 };
@@ -67,6 +70,8 @@ pub(super) struct Declared {
     pub(super) name: EndpointName,
     pub(super) rule: MatchRule,
     pub(super) limits: Limits,
+    pub(super) rescue: RescuePolicy,
+    pub(super) sticky: Option<Sticky>,
     pub(super) blue: FleetRoute,
 }
 
@@ -202,7 +207,7 @@ impl Publisher {
 
 impl Routes {
     fn put(&mut self, declared: Declared) {
-        let Declared { slot, name, rule, limits, blue } = declared;
+        let Declared { slot, name, rule, limits, rescue, sticky, blue } = declared;
         let fresh = self.next_split(Share::NONE);
         let route = self.routes.entry(name.clone()).or_insert_with(|| {
             Arc::new(EndpointRoute {
@@ -210,6 +215,8 @@ impl Routes {
                 name,
                 rule: rule.clone(),
                 limits,
+                rescue,
+                sticky: sticky.clone(),
                 split: fresh,
                 blue: blue.clone(),
                 green: None,
@@ -219,6 +226,8 @@ impl Routes {
         let route = Arc::make_mut(route);
         route.rule = rule;
         route.limits = limits;
+        route.rescue = rescue;
+        route.sticky = sticky;
         route.blue = blue;
     }
 
@@ -297,6 +306,8 @@ mod tests {
                 name: self.chat.clone(),
                 rule: MatchRule::default(),
                 limits: Limits::default(),
+                rescue: RescuePolicy::default(),
+                sticky: None,
                 blue: fleet(version),
             }))]);
         }

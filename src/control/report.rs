@@ -188,6 +188,9 @@ struct TrafficForm {
     failures: Vec<(String, u64)>,
     client_gone: u64,
     retried: u64,
+    rescued: u64,
+    rescue_failed: u64,
+    not_rescued: u64,
     in_flight: u64,
 }
 
@@ -346,6 +349,9 @@ impl TrafficForm {
             failures,
             client_gone,
             retried,
+            rescued,
+            rescue_failed,
+            not_rescued,
             in_flight,
         } = traffic;
         Self {
@@ -355,6 +361,9 @@ impl TrafficForm {
             failures: failures.iter().map(|(kind, count)| (kind.as_str().to_owned(), *count)).collect(),
             client_gone: *client_gone,
             retried: *retried,
+            rescued: *rescued,
+            rescue_failed: *rescue_failed,
+            not_rescued: *not_rescued,
             in_flight: *in_flight,
         }
     }
@@ -370,6 +379,9 @@ impl TrafficForm {
             failures: failures.collect(),
             client_gone: self.client_gone,
             retried: self.retried,
+            rescued: self.rescued,
+            rescue_failed: self.rescue_failed,
+            not_rescued: self.not_rescued,
             in_flight: self.in_flight,
         }
     }

@@ -91,6 +91,9 @@ pub(super) fn traffic_since(reading: &Reading, baseline: &Reading) -> Traffic {
         failures: failures.filter(|(_, count)| *count > 0).collect(),
         client_gone: reading.client_gone.saturating_sub(baseline.client_gone),
         retried: reading.retried.saturating_sub(baseline.retried),
+        rescued: reading.rescued().saturating_sub(baseline.rescued()),
+        rescue_failed: reading.rescue_failed().saturating_sub(baseline.rescue_failed()),
+        not_rescued: reading.not_rescued().saturating_sub(baseline.not_rescued()),
         in_flight: reading.dealt.saturating_sub(reading.settled()),
     }
 }
@@ -104,6 +107,9 @@ impl Traffic {
         self.failed += earlier.failed;
         self.client_gone += earlier.client_gone;
         self.retried += earlier.retried;
+        self.rescued += earlier.rescued;
+        self.rescue_failed += earlier.rescue_failed;
+        self.not_rescued += earlier.not_rescued;
         for (kind, count) in &earlier.failures {
             match self.failures.iter_mut().find(|(known, _)| known == kind) {
                 Some((_, sum)) => *sum += count,

@@ -75,8 +75,14 @@ pub struct Traffic {
     pub failures: Vec<(FailureKind, u64)>,
     /// Clients that went away.
     pub client_gone: u64,
-    /// Requests sent twice because a reused connection had gone.
+    /// Requests sent again within the fleet.
     pub retried: u64,
+    /// Failures that went to blue before the client saw anything.
+    pub rescued: u64,
+    /// Of these, those that failed there too.
+    pub rescue_failed: u64,
+    /// Failures that were too large, or too many, to go to blue.
+    pub not_rescued: u64,
     /// Not settled yet.
     pub in_flight: u64,
 }

@@ -53,6 +53,41 @@ pub enum FailureKind {
     Truncated,
     /// The answer was not HTTP, or not what was asked for.
     BadResponse,
+    /// The failure was inside an answer that began as a success.
+    InBand,
+}
+
+/// What came of the wish to give a failure of green to blue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Rescue {
+    /// It was sent to blue, before the client saw anything of green's failure.
+    Tried,
+    /// It was sent to blue, which failed too.
+    Failed,
+    /// Its body was too large to be kept for a second try.
+    BodyTooLarge,
+    /// As many second tries as the endpoint allows had been made.
+    OverBudget,
+}
+
+impl Rescue {
+    /// Every kind, in the order of [`Rescue::index`].
+    pub const ALL: [Self; 4] = [Self::Tried, Self::Failed, Self::BodyTooLarge, Self::OverBudget];
+
+    /// The place in [`Rescue::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// The name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tried => "tried",
+            Self::Failed => "failed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::OverBudget => "over_budget",
+        }
+    }
 }
 
 impl Verdict {
@@ -82,7 +117,7 @@ impl Verdict {
 
 impl FailureKind {
     /// Every kind, in the order of [`FailureKind::index`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ServerError,
         Self::Overload,
         Self::NoInstance,
@@ -92,6 +127,7 @@ impl FailureKind {
         Self::IdleTimeout,
         Self::Truncated,
         Self::BadResponse,
+        Self::InBand,
     ];
 
     /// The place in [`FailureKind::ALL`].
@@ -111,6 +147,7 @@ impl FailureKind {
             Self::IdleTimeout => "idle_timeout",
             Self::Truncated => "truncated",
             Self::BadResponse => "bad_response",
+            Self::InBand => "in_band",
         }
     }
 }
@@ -130,7 +167,10 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_failure_stands_at_its_index() {
+    fn every_kind_of_failure_and_of_rescue_stands_at_its_index() {
+        for (place, kind) in Rescue::ALL.iter().enumerate() {
+            assert_eq!(kind.index(), place);
+        }
         for (place, kind) in FailureKind::ALL.iter().enumerate() {
             assert_eq!(kind.index(), place);
         }

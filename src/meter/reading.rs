@@ -1,6 +1,6 @@
 //! Sums over the shards of a fleet's meters, as plain numbers.
 
-use super::{FailureKind, MAX_BOUNDS, Stamp};
+use super::{FailureKind, MAX_BOUNDS, Rescue, Stamp};
 
 /// How many stamps are told apart at a time. A guard needs the current one and the one before; two more keep a worker that
 /// still sees the old stamp from counting into the new one's slot.
@@ -43,8 +43,10 @@ pub struct Reading {
     pub bytes_in: u64,
     /// Response body bytes passed downstream.
     pub bytes_out: u64,
-    /// Failed requests on a reused connection that were sent again on a fresh one, not counted as outcomes.
+    /// Requests sent again within the fleet, on a fresh connection or to another instance, not counted as outcomes.
     pub retried: u64,
+    /// What came of failures that were to be rescued, by [`Rescue::index`].
+    pub rescues: [u64; Rescue::ALL.len()],
     /// The latest moment, in nanoseconds, at which a request was dealt; zero for never.
     pub last_dispatch_nanos: u64,
 }
@@ -82,6 +84,26 @@ impl Reading {
     /// Failures of all kinds.
     pub fn failed(&self) -> u64 {
         self.failures.iter().sum()
+    }
+
+    /// Failures that went to blue before the client saw anything.
+    pub fn rescued(&self) -> u64 {
+        self.rescues[Rescue::Tried.index()]
+    }
+
+    /// Of these, those that failed there too.
+    pub fn rescue_failed(&self) -> u64 {
+        self.rescues[Rescue::Failed.index()]
+    }
+
+    /// Failures that would have gone to blue, had their bodies been smaller or the budget larger.
+    pub fn not_rescued(&self) -> u64 {
+        self.rescues[Rescue::BodyTooLarge.index()] + self.rescues[Rescue::OverBudget.index()]
+    }
+
+    /// Failures that reached clients: all of them but the rescued ones, which count only when blue failed too.
+    pub fn failed_for_clients(&self) -> u64 {
+        (self.failed() + self.rescue_failed()).saturating_sub(self.rescued())
     }
 
     /// Requests that ended, in whatever way.

@@ -1,9 +1,12 @@
 //! One worker's counters for one fleet.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use super::{
-    CohortReading, FailureKind, Histogram, MAX_BOUNDS, Outcome, Reading, Stamp, Verdict, WatchPoint,
+    CohortReading, FailureKind, Histogram, MAX_BOUNDS, Outcome, Reading, Rescue, Stamp, Verdict, WatchPoint,
     reading::SLOTS,
 };
 use crate::time::Moment;
@@ -19,6 +22,15 @@ impl Count {
 
     fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+
+    /// Whoever sees this sees what was counted before it.
+    fn add_last(&self, amount: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(amount), Release);
+    }
+
+    fn get_first(&self) -> u64 {
+        self.0.load(Acquire)
     }
 }
 
@@ -46,6 +58,7 @@ pub struct Shard {
     bytes_in: Count,
     bytes_out: Count,
     retried: Count,
+    rescues: [Count; Rescue::ALL.len()],
     last_dispatch_nanos: Count,
     latency: Histogram,
     first_byte: Histogram,
@@ -59,9 +72,15 @@ impl Shard {
         self.last_dispatch_nanos.0.store(now.as_nanos(), Relaxed);
     }
 
-    /// A request is sent again on a fresh connection, since the reused one turned out to be closed.
+    /// A request is sent again within the fleet.
     pub fn retried(&self) {
         self.retried.add(1);
+    }
+
+    /// What came of a failure that was to be rescued. That one was sent to blue is said before its failure is counted
+    /// ([`Shard::settled`]), so that no reader takes it for one that reached a client.
+    pub fn rescue(&self, rescue: Rescue) {
+        self.rescues[rescue.index()].add(1);
     }
 
     /// A request dealt with `stamp` came to its end. `watch` is the shift's that the request was dealt under, if any.
@@ -82,7 +101,7 @@ impl Shard {
             Verdict::Success => self.succeeded.add(1),
             Verdict::ClientError => self.client_errors.add(1),
             Verdict::ClientGone => self.client_gone.add(1),
-            Verdict::Failure(kind) => self.failures[kind.index()].add(1),
+            Verdict::Failure(kind) => self.failures[kind.index()].add_last(1),
         }
         if let Some(status) = outcome.status
             && let Some(count) = self.statuses.get(usize::from(status / 100).wrapping_sub(1))
@@ -113,6 +132,9 @@ impl Shard {
     /// Adds this shard to a sum. Ends are read before beginnings, so that no request seems to end before it began.
     pub(super) fn add_to(&self, sum: &mut Reading) {
         for (total, count) in sum.failures.iter_mut().zip(&self.failures) {
+            *total += count.get_first();
+        }
+        for (total, count) in sum.rescues.iter_mut().zip(&self.rescues) {
             *total += count.get();
         }
         for (total, count) in sum.statuses.iter_mut().zip(&self.statuses) {
@@ -215,6 +237,23 @@ mod tests {
         let reading = meters.read();
         assert_eq!((reading.cohort(old).failed, reading.cohort(old).settled, reading.failed()), (0, 1, 1));
         assert_eq!(reading.open_before(current), 0);
+    }
+
+    #[test]
+    fn a_rescued_failure_is_the_fleets_and_reaches_a_client_only_when_blue_fails_too() {
+        let meters = FleetMeters::new(1);
+        for rescue in [Rescue::Tried, Rescue::Tried, Rescue::OverBudget] {
+            meters.shard(0).rescue(rescue);
+            meters.shard(0).settled(
+                Stamp::default(),
+                None,
+                &outcome(Verdict::Failure(FailureKind::Reset), 1),
+            );
+        }
+        let reading = meters.read();
+        assert_eq!((reading.failed(), reading.failed_for_clients(), reading.not_rescued()), (3, 1, 1));
+        meters.shard(0).rescue(Rescue::Failed);
+        assert_eq!((meters.read().failed_for_clients(), meters.read().rescued()), (2, 2));
     }
 
     #[test]

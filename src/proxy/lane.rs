@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
+use http::HeaderMap;
 use rand::Rng;
 
 use super::pool::Upstream;
@@ -74,10 +75,18 @@ impl Lanes {
         Self { keychain, ..Self::default() }
     }
 
-    /// Deals a fleet of this endpoint.
-    pub(super) fn deal(&mut self, route: &Arc<EndpointRoute>, rng: &mut impl Rng) -> (Rc<RouteView>, Side) {
+    /// Deals a fleet of this endpoint: by the session's key where the endpoint has such and the request too, else from the deck.
+    pub(super) fn deal(
+        &mut self,
+        route: &Arc<EndpointRoute>,
+        headers: &HeaderMap,
+        rng: &mut impl Rng,
+    ) -> (Rc<RouteView>, Side) {
         let lane = self.lane(route);
-        let side = lane.deck.deal(route.split, rng);
+        let side = match route.session_side(headers) {
+            Some(side) => side,
+            None => lane.deck.deal(route.split, rng),
+        };
         (Rc::clone(&lane.view), side)
     }
 

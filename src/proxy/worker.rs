@@ -89,7 +89,7 @@ impl Worker {
     pub(super) fn deal(&self, key: &RequestKey<'_>) -> Option<(Rc<RouteView>, Side)> {
         let mut table = self.table.borrow_mut();
         let route = table.load().find(key)?;
-        Some(self.lanes.borrow_mut().deal(route, &mut *self.rng()))
+        Some(self.lanes.borrow_mut().deal(route, key.headers, &mut *self.rng()))
     }
 
     /// Whether it holds as many connections as it may.

@@ -6,9 +6,13 @@
 mod balance;
 mod deck;
 mod matching;
+mod rescue;
+mod sticky;
 mod table;
 
 pub use balance::pick;
 pub use deck::Deck;
 pub use matching::{HostPattern, MatchRule, RequestKey};
+pub use rescue::{Replayed, RescuePolicy, RescueUntil, Statuses};
+pub use sticky::{Sticky, sticky_side};
 pub use table::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, RouteTable, Split};

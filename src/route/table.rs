@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{MatchRule, RequestKey};
+use http::HeaderMap;
+
+use super::{MatchRule, RequestKey, RescuePolicy, Sticky, sticky_side};
 use crate::{
     fleet::{Fleet, Side},
     meter::{FleetMeters, WatchPoint},
@@ -37,6 +39,10 @@ pub struct EndpointRoute {
     pub rule: MatchRule,
     /// Bounds on its requests.
     pub limits: Limits,
+    /// When its requests may be sent a second time.
+    pub rescue: RescuePolicy,
+    /// Where its requests carry the key of their session, if sessions are to stay on a fleet.
+    pub sticky: Option<Sticky>,
     /// Green's share.
     pub split: Split,
     /// The fleet in service.
@@ -111,6 +117,14 @@ impl RouteTable {
 }
 
 impl EndpointRoute {
+    /// The fleet that the session of a request belongs to; `None` when the request is to be dealt. Outside of a shift there is one
+    /// fleet, and no key is looked for.
+    pub fn session_side(&self, headers: &HeaderMap) -> Option<Side> {
+        let green = self.green.as_ref()?;
+        let key = self.sticky.as_ref()?.key(headers)?;
+        Some(sticky_side(key, green.fleet.version.as_str(), self.split.green))
+    }
+
     /// A fleet of this endpoint.
     pub fn fleet(&self, side: Side) -> Option<&FleetRoute> {
         match side {

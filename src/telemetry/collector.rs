@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock,
     fleet::{Health, Side},
-    meter::{FailureKind, Gauge, WorkerMeters},
+    meter::{FailureKind, Gauge, Rescue, WorkerMeters},
     name::EndpointName,
     route::{EndpointRoute, RouteTable},
     time::WallTime,
@@ -88,6 +88,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
     let requests = text.counters(&names::REQUESTS);
     let failures = text.counters(&names::FAILURES);
     let responses = text.counters(&names::RESPONSES);
+    let rescues = text.counters(&names::RESCUES);
     for (endpoint, side, sums) in totals.iter() {
         let outcomes = [
             ("success", sums.succeeded),
@@ -101,11 +102,14 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
         for (kind, count) in FailureKind::ALL.into_iter().zip(sums.failures) {
             failures([endpoint, side.as_str(), kind.as_str()], count);
         }
+        for (result, count) in Rescue::ALL.into_iter().zip(sums.rescues) {
+            rescues([endpoint, side.as_str(), result.as_str()], count);
+        }
         for (class, count) in STATUS_CLASSES.into_iter().zip(sums.statuses) {
             responses([endpoint, side.as_str(), class], count);
         }
     }
-    drop((requests, failures, responses));
+    drop((requests, failures, responses, rescues));
     write_histograms(text, &names::REQUEST_DURATION, totals, |sums| &sums.latency);
     write_histograms(text, &names::FIRST_BYTE, totals, |sums| &sums.first_byte);
     write_counts(text, &names::REQUEST_BODY_BYTES, totals, |sums| sums.bytes_in);

@@ -6,7 +6,10 @@ use crate::{
     fleet::{Address, Fleet, Health, Instance, Side},
     meter::{FailureKind, FleetMeters, Outcome, Stamp, Verdict},
     name::{EndpointName, Version},
-    route::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RouteTable, Split},
+    route::{
+        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy, RouteTable,
+        Split,
+    },
     time::Moment,
     weight::Share,
 };
@@ -53,6 +56,8 @@ impl Fixture {
             name: EndpointName::parse("chat").unwrap(),
             rule: MatchRule::default(),
             limits: Limits::default(),
+            rescue: RescuePolicy::default(),
+            sticky: None,
             split: Split { green: Share::from_basis_points(2_500).unwrap(), epoch: 1 },
             blue: fleet("v1", 9001),
             green: Some(fleet("v2", 9002)),

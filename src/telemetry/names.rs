@@ -83,7 +83,12 @@ pub(super) const RESPONSE_BODY_BYTES: Family<2> =
 pub(super) const RETRIES: Family<2> = family(
     "snapback_retries_total",
     FLEET,
-    "Requests sent again on a fresh connection because a reused one had been closed",
+    "Requests sent again within the fleet, on a fresh connection or to another instance",
+);
+pub(super) const RESCUES: Family<3> = family(
+    "snapback_rescues_total",
+    ["endpoint", "fleet", "result"],
+    "Failures that were to go to the other fleet before the client saw them: tried, of those failed there too, or not tried and why",
 );
 pub(super) const IN_FLIGHT: Family<2> =
     family("snapback_in_flight", FLEET, "Requests that were dealt to the fleet and have not ended");

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::buckets::Buckets;
 use crate::{
     fleet::Side,
-    meter::{FailureKind, FleetMeters, HistogramSnapshot, Reading},
+    meter::{FailureKind, FleetMeters, HistogramSnapshot, Reading, Rescue},
     name::EndpointName,
     route::{FleetRoute, RouteTable},
 };
@@ -32,6 +32,7 @@ pub(super) struct Sums {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) retried: u64,
+    pub(super) rescues: [u64; Rescue::ALL.len()],
     pub(super) latency: Buckets,
     pub(super) first_byte: Buckets,
 }
@@ -120,6 +121,7 @@ impl Sums {
             bytes_in,
             bytes_out,
             retried,
+            rescues,
             latency: _,
             first_byte: _,
         } = self;
@@ -131,6 +133,9 @@ impl Sums {
         grow(bytes_out, now.bytes_out, then.bytes_out);
         grow(retried, now.retried, then.retried);
         for (total, (now, then)) in failures.iter_mut().zip(now.failures.iter().zip(&then.failures)) {
+            grow(total, *now, *then);
+        }
+        for (total, (now, then)) in rescues.iter_mut().zip(now.rescues.iter().zip(&then.rescues)) {
             grow(total, *now, *then);
         }
         for (total, (now, then)) in statuses.iter_mut().zip(now.statuses.iter().zip(&then.statuses)) {

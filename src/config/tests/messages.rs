@@ -304,6 +304,31 @@ idle_timeout = false
 }
 
 #[test]
+fn rescue_and_sticky_say_what_they_take() {
+    let lines = r#"rescue = { on = "always", statuses = [404, 501, 503], until = "token", budget = 20 }
+sticky = { header = "x-session", cookie = "a=b" }
+[[endpoint]]
+name = "other"
+blue = { version = "v1", instances = ["a:1"] }
+match = { path_prefix = "/other" }
+sticky = {}
+"#;
+    assert_eq!(
+        endpoint_problems(lines),
+        [
+            r#"c.toml:4: endpoint[0].rescue.on: expected one of "never", "connect_failures", "before_first_byte", not "always""#,
+            "c.toml:4: endpoint[0].rescue.statuses[0]: expected a whole number from 500 to 599, not the number 404",
+            "c.toml:4: endpoint[0].rescue.statuses[1]: 501 says that a feature is off: blue would answer the same",
+            r#"c.toml:4: endpoint[0].rescue.until: expected one of "head", "first_token", not "token""#,
+            r#"c.toml:4: endpoint[0].rescue.budget: 20 has no unit: write "20%""#,
+            r#"c.toml:5: endpoint[0].sticky.cookie: "a=b" is not the name of a cookie: write a name such as "sid""#,
+            "c.toml:5: endpoint[0].sticky.cookie: a session's key is in a header or in a cookie: leave one of the two out",
+            r#"c.toml:10: endpoint[1].sticky.header: is missing, and so is cookie; write header = "x-session-id" or cookie = "sid""#,
+        ]
+    );
+}
+
+#[test]
 fn a_plans_limits_say_what_they_take() {
     let lines = "false_alarm = \"50%\"\nmax_failures = 0\nno_data = \"wait\"\non_restart = 1\nready_timeout = \"0s\"\n\
                  execution_timeout = \"7m\"\n";
@@ -543,7 +568,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, blue, health, limits, not the number 5"
+        "request body: expected a table with the keys name, match, blue, health, limits, rescue, sticky, not the number 5"
     );
     assert_eq!(
         problems(json!({

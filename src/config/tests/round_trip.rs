@@ -13,7 +13,7 @@ use crate::{
     },
     fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
     name::{EndpointName, Version},
-    route::{HostPattern, Limits, MatchRule},
+    route::{HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil, Statuses, Sticky},
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
 };
@@ -101,6 +101,30 @@ prop_compose! {
     }
 }
 
+fn replayed() -> impl Strategy<Value = Replayed> {
+    prop_oneof![Just(Replayed::Never), Just(Replayed::ConnectFailures), Just(Replayed::BeforeFirstByte)]
+}
+
+prop_compose! {
+    fn rescue()(
+        on in replayed(),
+        statuses in prop::collection::vec(500_u16..=599, 0..6),
+        until in prop_oneof![Just(RescueUntil::Head), Just(RescueUntil::FirstToken)],
+        retry in replayed(),
+        budget in share(0..=10_000),
+    ) -> RescuePolicy {
+        let statuses = Statuses::of(statuses.into_iter().filter(|status| *status != 501));
+        RescuePolicy { on, statuses, until, retry, budget }
+    }
+}
+
+fn sticky() -> impl Strategy<Value = Sticky> {
+    prop_oneof![
+        "x-[a-z]{1,20}".prop_map(|name| Sticky::Header(name.parse().unwrap())),
+        "[a-zA-Z0-9_-]{1,20}".prop_map(Sticky::Cookie),
+    ]
+}
+
 prop_compose! {
     fn endpoint()(
         name in "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?",
@@ -108,8 +132,10 @@ prop_compose! {
         blue in fleet(),
         health in health(),
         limits in limits(),
+        rescue in rescue(),
+        sticky in option::of(sticky()),
     ) -> EndpointSpec {
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits }
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky }
     }
 }
 

@@ -53,6 +53,8 @@ fn the_reference_file_shows_the_defaults() {
     assert!(default.restart_needed(&shown).is_empty(), "{:?}", default.restart_needed(&shown));
     assert_eq!(shown.endpoints[0].health, HealthSpec::default());
     assert_eq!(shown.endpoints[0].limits, crate::route::Limits::default());
+    assert_eq!(shown.endpoints[0].rescue, crate::route::RescuePolicy::default());
+    assert_eq!(shown.endpoints[0].sticky, None);
     assert_eq!(shown.endpoints[0].rule, crate::route::MatchRule::default());
 }
 
@@ -80,7 +82,10 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         };
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
-    let config = parse(&uncommented(&text("snapback.toml")), "snapback.toml").unwrap();
+    // A session's key is in a header or in a cookie; the file shows both.
+    let shown = uncommented(&text("snapback.toml")).replace("\ncookie = ", "\n# cookie = ");
+    let config = parse(&shown, "snapback.toml").unwrap();
+    assert!(config.endpoints[0].sticky.is_some());
     assert!(config.endpoints[0].rule.header.is_some() && config.endpoints[0].health.path.is_some());
     let steps = uncommented(&text("plan.toml"))
         .replace("type = \"canary\"", "type = \"steps\"")

@@ -20,7 +20,10 @@ use crate::{
     name::{EndpointName, Version},
     net::{ProxyProtocol, TrustedProxies},
     proxy::{DataPlane, Listen, Listeners, Settings},
-    route::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RouteTable, Split},
+    route::{
+        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy, RouteTable,
+        Split, Sticky,
+    },
     tls,
     weight::Share,
 };
@@ -44,6 +47,8 @@ pub(super) struct Setup {
     pub(super) green: Vec<SocketAddr>,
     pub(super) green_share: &'static str,
     pub(super) limits: Limits,
+    pub(super) rescue: RescuePolicy,
+    pub(super) sticky: Option<Sticky>,
     pub(super) settings: Settings,
     pub(super) rule: MatchRule,
     pub(super) workers: usize,
@@ -57,6 +62,8 @@ impl Setup {
             green: Vec::new(),
             green_share: "0%",
             limits: Limits { idle_timeout: PATIENCE, head_timeout: PATIENCE, ..Limits::default() },
+            rescue: RescuePolicy::default(),
+            sticky: None,
             settings: Settings {
                 expose_fleet: false,
                 head_timeout: PATIENCE,
@@ -86,6 +93,8 @@ impl Setup {
             name: EndpointName::parse("test").unwrap(),
             rule: self.rule,
             limits: self.limits,
+            rescue: self.rescue,
+            sticky: self.sticky,
             split: Split { green: share, epoch: 1 },
             blue: fleet("blue", &self.blue, self.workers),
             watch: green.is_some().then(|| Arc::new(WatchPoint::new(&[], Arc::new(Bell::new())))),

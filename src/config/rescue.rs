@@ -1,0 +1,98 @@
+//! Reads and writes what an endpoint says about second tries and about sessions.
+
+use http::HeaderName;
+use serde_json::{Value as Json, json};
+
+use super::{
+    document::{Value, quoted},
+    endpoint::header_name,
+    reader::{Table, parsed, whole, word},
+    units::share,
+};
+use crate::route::{Replayed, RescuePolicy, RescueUntil, Statuses, Sticky};
+
+const REPLAYED: [(&str, Replayed); 3] = [
+    (Replayed::Never.as_str(), Replayed::Never),
+    (Replayed::ConnectFailures.as_str(), Replayed::ConnectFailures),
+    (Replayed::BeforeFirstByte.as_str(), Replayed::BeforeFirstByte),
+];
+const UNTIL: [(&str, RescueUntil); 2] = [
+    (RescueUntil::Head.as_str(), RescueUntil::Head),
+    (RescueUntil::FirstToken.as_str(), RescueUntil::FirstToken),
+];
+
+/// Says that a feature is off: green has not failed, and blue would say the same.
+const NOT_IMPLEMENTED: u16 = 501;
+
+pub(super) fn read(table: &Table<'_>) -> RescuePolicy {
+    let default = RescuePolicy::default();
+    let on = table.optional("on", word(&REPLAYED));
+    let statuses = table.list("statuses", "[500, 502, 503, 504]", status);
+    let until = table.optional("until", word(&UNTIL));
+    let retry = table.optional("retry", word(&REPLAYED));
+    RescuePolicy {
+        on: on.unwrap_or(default.on),
+        statuses: statuses
+            .map_or(default.statuses, |listed| Statuses::of(listed.into_iter().map(|status| status.value))),
+        until: until.unwrap_or(default.until),
+        retry: retry.unwrap_or(default.retry),
+        budget: table.optional("budget", share).unwrap_or(default.budget),
+    }
+}
+
+fn status(value: &Value) -> Result<u16, String> {
+    match whole(Statuses::RANGE)(value)? {
+        NOT_IMPLEMENTED => Err("501 says that a feature is off: blue would answer the same".to_owned()),
+        status => Ok(status),
+    }
+}
+
+/// A session's key is in a header or in a cookie, not in both: two keys could lead to two fleets.
+pub(super) fn read_sticky(table: &Table<'_>) -> Option<Sticky> {
+    let header: Option<HeaderName> = table.optional("header", parsed(header_name));
+    let cookie = table.optional("cookie", parsed(cookie_name));
+    match (table.has("header"), table.has("cookie")) {
+        (true, true) => {
+            table
+                .problem("cookie", "a session's key is in a header or in a cookie: leave one of the two out");
+            None
+        }
+        (true, false) => header.map(Sticky::Header),
+        (false, true) => cookie.map(Sticky::Cookie),
+        (false, false) => {
+            table.problem(
+                "header",
+                "is missing, and so is cookie; write header = \"x-session-id\" or cookie = \"sid\"",
+            );
+            None
+        }
+    }
+}
+
+/// A token (RFC 6265 section 4.1.1).
+fn cookie_name(text: &str) -> Result<String, String> {
+    let is_token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
+    if !text.is_empty() && text.len() <= 256 && text.bytes().all(is_token) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{} is not the name of a cookie: write a name such as \"sid\"", quoted(text)))
+    }
+}
+
+pub(super) fn render(policy: &RescuePolicy) -> Json {
+    let RescuePolicy { on, statuses, until, retry, budget } = policy;
+    json!({
+        "on": on.as_str(),
+        "statuses": statuses.iter().collect::<Vec<_>>(),
+        "until": until.as_str(),
+        "retry": retry.as_str(),
+        "budget": budget.to_string(),
+    })
+}
+
+pub(super) fn render_sticky(sticky: &Sticky) -> Json {
+    match sticky {
+        Sticky::Header(name) => json!({ "header": name.as_str() }),
+        Sticky::Cookie(name) => json!({ "cookie": name }),
+    }
+}
