@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("demo", "app cli admin::wire config telemetry clock pure leaves"),
     ("app", "admin control proxy store provider telemetry tls config net clock pure leaves"),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
-    ("cli", "admin::wire tls config net clock leaves fleet"),
+    ("cli", "admin::wire tls config net clock fleet leaves"),
     ("admin", "control store telemetry tls config net clock pure leaves"),
     // Control and the proxy share what `app` gives to both, and never import each other.
     ("control", "store provider telemetry tls config net clock pure leaves"),

@@ -2,18 +2,27 @@
 
 use std::fmt;
 
-/// The address of an admin port: `http://HOST[:PORT]`, or just `HOST:PORT`. The port is 80 when the text has none.
+/// The address of an admin port: `http://HOST[:PORT]`, `https://HOST[:PORT]`, or just `HOST:PORT`, which is http. The port is 80,
+/// or 443 with TLS, when the text has none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AdminUrl {
+    scheme: AdminScheme,
     host: String,
     port: u16,
 }
 
+/// How an admin port is spoken to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AdminScheme {
+    /// `http`
+    Plain,
+    /// `https`
+    Tls,
+}
+
 /// Why a text is not the address of an admin port.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error(
-    "{0:?} is not the address of an admin port: write http://HOST:PORT (for TLS, put a tunnel in between)"
-)]
+#[error("{0:?} is not the address of an admin port: write http://HOST:PORT or https://HOST:PORT")]
 pub struct AdminUrlError(String);
 
 impl AdminUrl {
@@ -22,19 +31,29 @@ impl AdminUrl {
         let error = || AdminUrlError(text.chars().take(80).collect());
         let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let uri: http::Uri = with_scheme.parse().map_err(|_| error())?;
-        let plain = uri.scheme() == Some(&http::uri::Scheme::HTTP) && matches!(uri.path(), "" | "/");
+        let (scheme, default_port) = match uri.scheme_str() {
+            Some("http") => (AdminScheme::Plain, 80),
+            Some("https") => (AdminScheme::Tls, 443),
+            Some(_) | None => return Err(error()),
+        };
+        let has_no_path = matches!(uri.path(), "" | "/");
         let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
         match authority {
-            Some(authority) if plain && uri.query().is_none() && !authority.host().is_empty() => {
+            Some(authority) if has_no_path && uri.query().is_none() && !authority.host().is_empty() => {
                 let digits = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
                 let port = match digits.strip_prefix(':') {
                     Some(digits) => digits.parse().map_err(|_| error())?,
-                    None => 80,
+                    None => default_port,
                 };
-                Ok(Self { host: authority.host().to_owned(), port })
+                Ok(Self { scheme, host: authority.host().to_owned(), port })
             }
             _ => Err(error()),
         }
+    }
+
+    /// How it is spoken to.
+    pub fn scheme(&self) -> AdminScheme {
+        self.scheme
     }
 
     /// Host and port in the form of a `Host` header: an IPv6 address keeps its brackets.
@@ -51,7 +70,11 @@ impl AdminUrl {
 
 impl fmt::Display for AdminUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}", self.host, self.port)
+        let scheme = match self.scheme {
+            AdminScheme::Plain => "http",
+            AdminScheme::Tls => "https",
+        };
+        write!(f, "{scheme}://{}:{}", self.host, self.port)
     }
 }
 
@@ -65,6 +88,7 @@ mod tests {
             ("http://127.0.0.1:9090", "http://127.0.0.1:9090", "127.0.0.1", 9090),
             ("http://proxy.internal/", "http://proxy.internal:80", "proxy.internal", 80),
             ("localhost:9", "http://localhost:9", "localhost", 9),
+            ("https://proxy.internal", "https://proxy.internal:443", "proxy.internal", 443),
             ("http://[::1]:9090", "http://[::1]:9090", "::1", 9090),
         ] {
             let url = AdminUrl::parse(text).unwrap();
@@ -77,7 +101,7 @@ mod tests {
         for bad in [
             "",
             "http://",
-            "https://a",
+            "https://",
             "ftp://a",
             "http://a/b",
             "http://u:p@a",

@@ -167,6 +167,29 @@ pub struct Connection {
         value_parser = AdminUrl::parse
     )]
     pub admin: AdminUrl,
+    /// For https: trust the authorities in this PEM file, and no others.
+    #[arg(long, global = true, help_heading = "Connection", env = "SNAPBACK_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// For https: the certificate that says who you are, where the admin port asks for one.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Connection",
+        env = "SNAPBACK_CERT",
+        value_name = "FILE",
+        requires = "key"
+    )]
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Connection",
+        env = "SNAPBACK_KEY",
+        value_name = "FILE",
+        requires = "cert"
+    )]
+    pub key: Option<PathBuf>,
     /// `table` for people, `json` for programs: the API's document, unchanged.
     #[arg(
         long,
@@ -380,6 +403,7 @@ mod tests {
             "snapback shift start chat plan.toml --wait --timeout 1h30m",
             "snapback shift status chat-1 --wait --timeout 30s --admin http://[::1]:9",
             "snapback shift watch chat",
+            "snapback shift watch chat --admin https://proxy --ca ca.pem --cert me.pem --key me.key",
             "snapback shift pause chat",
             "snapback shift resume chat --reason checked",
             "snapback shift promote chat",
@@ -402,6 +426,7 @@ mod tests {
             ("snapback shift start chat plan.toml --dry-run --wait", "cannot be used with"),
             ("snapback endpoint show -a", "unexpected argument"),
             ("snapback endpoint list --admin ftp://x", "http://HOST:PORT"),
+            ("snapback endpoint list --admin https://x --cert me.pem", "--key"),
             ("snapback check", "--config"),
         ] {
             let error = parse(line).unwrap_err();

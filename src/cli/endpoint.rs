@@ -14,7 +14,7 @@ use crate::admin::wire;
 
 /// Answers a question about endpoints.
 pub(super) async fn endpoint(args: EndpointArgs, output: &mut Output) -> Result<(), CliError> {
-    let client = Client::new(args.connection.admin);
+    let client = Client::new(&args.connection);
     let path = match &args.command {
         EndpointCommand::List => "/v1/endpoints".to_owned(),
         EndpointCommand::Show { name } => format!("/v1/endpoints/{name}"),

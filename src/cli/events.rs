@@ -26,7 +26,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Prints events until they are through, or with `--follow` for good.
 pub(super) async fn events(args: EventsArgs, output: &mut Output) -> Result<(), CliError> {
-    let client = Client::new(args.connection.admin.clone());
+    let client = Client::new(&args.connection);
     let follow = args.follow;
     let mut printer = Printer { after: args.after, args, output };
     let mut retry = Retry::new();

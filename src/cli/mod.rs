@@ -21,7 +21,7 @@ mod sse;
 pub mod view;
 mod watch;
 
-pub use admin_url::{AdminUrl, AdminUrlError};
+pub use admin_url::{AdminScheme, AdminUrl, AdminUrlError};
 pub use args::{Args, ClientCommand, Command};
 pub use screen::Screen;
 

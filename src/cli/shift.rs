@@ -18,7 +18,7 @@ use crate::{
 
 /// Carries out a command about a shift.
 pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, CliError> {
-    let client = Client::new(args.connection.admin);
+    let client = Client::new(&args.connection);
     match args.command {
         ShiftCommand::Start { endpoint, plan, dry_run, watch, wait } => {
             let answer = start(&client, &endpoint, &plan, dry_run).await?;

@@ -338,9 +338,8 @@ async fn events_end_when_the_journal_is_through() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_away_is_given_up_after_a_bounded_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = super::client::Client::new(
-        super::AdminUrl::parse(&listener.local_addr().unwrap().to_string()).unwrap(),
-    );
+    let url = super::AdminUrl::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    let client = super::client::Client::with(url, None);
     drop(listener);
     let id = crate::name::ShiftId::parse("chat-7").unwrap();
     let mut output = Output::new(OutputFormat::Table, Box::new(std::io::sink()), Box::new(std::io::sink()));

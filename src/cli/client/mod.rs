@@ -3,7 +3,7 @@
 //! Every request has a connection of its own: a few requests a second to an admin port do not pay for a pool, and a connection
 //! that is never reused cannot be a stale one.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -13,8 +13,16 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::admin_url::AdminUrl;
-use crate::admin::wire;
+use super::{
+    admin_url::{AdminScheme, AdminUrl},
+    args::Connection,
+};
+use crate::{
+    admin::wire,
+    fleet::{CertificateFiles, UpstreamTls},
+    net::{Plain, Stream},
+    tls::{Connector, HANDSHAKE_TIMEOUT},
+};
 
 /// Long enough for a connection across the world, short enough to be told soon that nobody is there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,6 +40,8 @@ const ACTOR_HEADER: &str = "x-snapback-actor";
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     url: AdminUrl,
+    /// There for https.
+    tls: Option<Arc<Connector>>,
     actor: Option<HeaderValue>,
 }
 
@@ -48,6 +58,13 @@ pub(super) enum ClientError {
     /// No connection. Safe to try again.
     #[error("cannot reach the admin port at {url}")]
     Unreachable {
+        url: AdminUrl,
+        #[source]
+        source: io::Error,
+    },
+    /// There is a connection, but not to whom it should be.
+    #[error("cannot make a secure connection to {url}")]
+    Untrusted {
         url: AdminUrl,
         #[source]
         source: io::Error,
@@ -82,10 +99,19 @@ pub(super) enum ClientError {
 
 impl Client {
     /// Connects to nothing yet. Speaks in the name of whoever is logged in: the journal keeps who did what.
-    pub(super) fn new(url: AdminUrl) -> Self {
+    pub(super) fn new(connection: &Connection) -> Self {
+        let tls = match connection.admin.scheme() {
+            AdminScheme::Plain => None,
+            AdminScheme::Tls => Some(Arc::new(Connector::new(Arc::new(trust(connection))))),
+        };
+        Self::with(connection.admin.clone(), tls)
+    }
+
+    /// Speaks TLS if it is given a connector.
+    pub(super) fn with(url: AdminUrl, tls: Option<Arc<Connector>>) -> Self {
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
         let actor = user.and_then(|user| HeaderValue::from_bytes(user.as_bytes()).ok());
-        Self { url, actor }
+        Self { url, tls, actor }
     }
 
     /// `GET path`.
@@ -173,11 +199,20 @@ impl Client {
             Ok(socket) => socket.map_err(unreachable)?,
             Err(_) => return Err(unreachable(io::ErrorKind::TimedOut.into())),
         };
+        let socket = self.secure(Plain::Tcp(socket)).await?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(socket)).await.map_err(|e| self.lost(e))?;
         // Ends by itself once the response's body is read or dropped; its error reaches the caller through the response.
         tokio::spawn(connection);
         sender.send_request(request).await.map_err(|e| self.lost(e))
+    }
+
+    async fn secure(&self, socket: Plain) -> Result<Stream, ClientError> {
+        let Some(tls) = &self.tls else { return Ok(Stream::Plain(socket)) };
+        let (host, _) = self.url.host_and_port();
+        let shaken = timeout(HANDSHAKE_TIMEOUT, tls.connect(socket, Some(host), &["http/1.1"])).await;
+        let shaken = shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        shaken.map(Stream::Tls).map_err(|source| ClientError::Untrusted { url: self.url.clone(), source })
     }
 
     async fn collect(&self, path: &str, response: http::Response<Incoming>) -> Result<Bytes, ClientError> {
@@ -225,7 +260,10 @@ impl ClientError {
         match self {
             Self::Unreachable { .. } | Self::Lost { .. } | Self::Silent { .. } => true,
             Self::Refused(problem) => problem.status == StatusCode::SERVICE_UNAVAILABLE,
-            Self::Stranger { .. } | Self::TooLong { .. } | Self::Unreadable { .. } => false,
+            Self::Untrusted { .. }
+            | Self::Stranger { .. }
+            | Self::TooLong { .. }
+            | Self::Unreadable { .. } => false,
         }
     }
 
@@ -240,6 +278,9 @@ impl ClientError {
             Self::Unreachable { .. } => Some(
                 "start a proxy with `snapback serve -c FILE`, or name its admin port with --admin URL or SNAPBACK_ADMIN",
             ),
+            Self::Untrusted { .. } => Some(
+                "name the authority that signed its certificate with --ca FILE; if it asks for yours, add --cert FILE and --key FILE",
+            ),
             Self::Refused(problem) if problem.running_shift.is_some() => {
                 Some("see it with `snapback shift status ID`, end it with `snapback shift abort ID`")
             }
@@ -250,6 +291,16 @@ impl ClientError {
             | Self::TooLong { .. }
             | Self::Unreadable { .. } => None,
         }
+    }
+}
+
+/// Whom to trust, and what to show. The name is always the one in the URL.
+fn trust(connection: &Connection) -> UpstreamTls {
+    let files = connection.cert.clone().zip(connection.key.clone());
+    UpstreamTls {
+        ca: connection.ca.clone(),
+        server_name: None,
+        identity: files.map(|(cert, key)| CertificateFiles { cert, key }),
     }
 }
 

@@ -20,7 +20,7 @@ async fn parrot(answer: Vec<u8>) -> Client {
             });
         }
     });
-    Client::new(url)
+    Client::with(url, None)
 }
 
 fn response(status: &str, body: &str) -> Vec<u8> {
@@ -67,7 +67,7 @@ async fn an_endless_answer_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_server_is_not_waited_for_for_ever() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = Client::new(AdminUrl::parse(&listener.local_addr().unwrap().to_string()).unwrap());
+    let client = Client::with(AdminUrl::parse(&listener.local_addr().unwrap().to_string()).unwrap(), None);
     let error = client.get("/v1/endpoints").await.unwrap_err();
     assert!(error.to_string().ends_with("did not answer /v1/endpoints within 10s"), "{error}");
 }
