@@ -62,6 +62,8 @@ pub(super) enum Stage {
 pub(super) enum Order {
     /// To go on.
     Serve,
+    /// To close after its next response, or the running one.
+    Finish,
     /// To close when no request is running.
     Drain,
     /// To close now.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    client::{ClientSocket, Order},
+    client::{ClientSocket, Order, Stage},
     forward,
     greeting::{self, Accepted, Protocol},
     worker::Admitted,
@@ -53,7 +53,12 @@ pub(super) async fn serve(admitted: Admitted, accepted: Accepted) {
         }
         // First let it read what has come already: a request that is there is served, even when draining.
         let mut poll = connection.as_mut().poll(context);
-        if poll.is_pending() && client.order() == Order::Drain && !is_told {
+        let is_ending = match client.order() {
+            Order::Finish => client.stage() == Stage::Exchange,
+            Order::Drain => true,
+            Order::Serve | Order::Cut => false,
+        };
+        if poll.is_pending() && is_ending && !is_told {
             is_told = true;
             connection.as_mut().graceful_shutdown();
             poll = connection.as_mut().poll(context);

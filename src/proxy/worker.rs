@@ -5,6 +5,7 @@ use std::{
     io,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, Cache};
@@ -17,7 +18,7 @@ use tokio::{
 use super::{
     Settings,
     accept::{self, Handed},
-    client::{Client, Order, Stage},
+    client::{Client, Order},
     headers::RequestIds,
     lane::{Lanes, RouteView},
     listener::Listener,
@@ -29,6 +30,11 @@ use crate::{
     meter::WorkerMeters,
     route::{Generation, RequestKey, RouteTable},
 };
+
+/// How long a connection without a request is kept when the worker drains. A client that is about to send one would otherwise find
+/// its connection closed under its hands, and may not be able to send it again; now it gets its answer, and `Connection: close`. A
+/// client that is that busy sends within a second; one that is not has all the time to see the close.
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What all connections of a worker share. Used by one thread.
 pub(super) struct Worker {
@@ -123,8 +129,8 @@ impl Worker {
         }
     }
 
-    fn command(&self, order: Order, to: impl Fn(Stage) -> bool) {
-        for client in self.clients.borrow().iter().filter(|client| to(client.stage())) {
+    fn command(&self, order: Order) {
+        for client in &*self.clients.borrow() {
             client.command(order);
         }
     }
@@ -203,19 +209,18 @@ async fn sweep_for_ever(worker: Rc<Worker>) {
 /// Lets running requests end, up to the drain timeout, then cuts what is left.
 async fn drain(worker: &Worker) {
     let finish = async {
-        worker.command(Order::Drain, |stage| stage != Stage::Fresh);
+        let began = clock::now();
         while !worker.clients.borrow().is_empty() {
-            let emptied = tokio::time::timeout(SWEEP, worker.emptied.notified()).await;
-            // Clients that have just connected got one sweep's time to send their request.
-            if emptied.is_err() {
-                worker.command(Order::Drain, |_| true);
-            }
+            // Said again and again, since connections may still come that other workers handed over.
+            let is_early = clock::now().since(began) < LAST_REQUEST;
+            worker.command(if is_early { Order::Finish } else { Order::Drain });
+            let _looked_again = tokio::time::timeout(SWEEP, worker.emptied.notified()).await.is_ok();
         }
     };
     if tokio::time::timeout(worker.settings.drain_timeout, finish).await.is_err() {
         let left = worker.clients.borrow().len();
         tracing::warn!(worker = worker.number, left, "the drain timeout cut running requests");
-        worker.command(Order::Cut, |_| true);
+        worker.command(Order::Cut);
         tokio::task::yield_now().await;
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::CertificateDer;
 
 use crate::fleet::CertificateFiles;
 
@@ -22,6 +23,11 @@ impl Authority {
         let file = folder.join(format!("{name}.pem"));
         std::fs::write(&file, issuer.pem()).unwrap();
         Self { issuer, file }
+    }
+
+    /// Its own certificate.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
     }
 
     /// Signs a new certificate with these names and writes it and its key.

@@ -15,10 +15,10 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::{
-    fleet::{Address, Fleet, Instance},
+    fleet::{Address, Fleet, Instance, UpstreamTls},
     meter::{Bell, FleetMeters, Reading, WatchPoint, WorkerMeters},
     name::{EndpointName, Version},
-    net::{ProxyProtocol, TrustedProxies},
+    net::{ListenAddress, ProxyProtocol, TrustedProxies},
     proxy::{DataPlane, Listen, Listeners, Settings},
     route::{
         EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy, RouteTable,
@@ -43,7 +43,11 @@ pub(super) struct Rig {
 
 /// What a rig is made with.
 pub(super) struct Setup {
+    pub(super) listen: ListenAddress,
     pub(super) blue: Vec<SocketAddr>,
+    /// More instances of blue, which need not be internet addresses.
+    pub(super) blue_addresses: Vec<Address>,
+    pub(super) blue_tls: Option<Arc<UpstreamTls>>,
     pub(super) green: Vec<SocketAddr>,
     pub(super) green_share: &'static str,
     pub(super) limits: Limits,
@@ -58,7 +62,10 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) fn new(blue: &[SocketAddr]) -> Self {
         Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)).into(),
             blue: blue.to_vec(),
+            blue_addresses: Vec::new(),
+            blue_tls: None,
             green: Vec::new(),
             green_share: "0%",
             limits: Limits { idle_timeout: PATIENCE, head_timeout: PATIENCE, ..Limits::default() },
@@ -83,10 +90,13 @@ impl Setup {
     }
 
     pub(super) fn start(self) -> Rig {
-        let listen = Listen { address: SocketAddr::from(([127, 0, 0, 1], 0)).into(), tls: self.tls };
+        let listen = Listen { address: self.listen, tls: self.tls };
         let listeners = Listeners::bind(&[listen], self.workers).unwrap();
-        let address = listeners.bound()[0].address.internet().unwrap();
-        let green = (!self.green.is_empty()).then(|| fleet("green", &self.green, self.workers));
+        let address = listeners.bound()[0].address.internet();
+        let address = address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let green =
+            (!self.green.is_empty()).then(|| fleet("green", &addresses(&self.green), None, self.workers));
+        let blue = [addresses(&self.blue), self.blue_addresses].concat();
         let share = Share::parse(self.green_share).unwrap();
         let route = EndpointRoute {
             slot: EndpointSlot(0),
@@ -96,7 +106,7 @@ impl Setup {
             rescue: self.rescue,
             sticky: self.sticky,
             split: Split { green: share, epoch: 1 },
-            blue: fleet("blue", &self.blue, self.workers),
+            blue: fleet("blue", &blue, self.blue_tls.as_ref(), self.workers),
             watch: green.is_some().then(|| Arc::new(WatchPoint::new(&[], Arc::new(Bell::new())))),
             green,
         };
@@ -110,10 +120,13 @@ impl Setup {
     }
 }
 
-fn fleet(version: &str, addresses: &[SocketAddr], workers: usize) -> FleetRoute {
-    let instance = |address: &SocketAddr| {
-        Arc::new(Instance::new(Address::parse(&address.to_string()).unwrap(), workers))
-    };
+fn addresses(internet: &[SocketAddr]) -> Vec<Address> {
+    internet.iter().map(|address| Address::parse(&address.to_string()).unwrap()).collect()
+}
+
+fn fleet(version: &str, addresses: &[Address], tls: Option<&Arc<UpstreamTls>>, workers: usize) -> FleetRoute {
+    let instance =
+        |address: &Address| Arc::new(Instance::new(address.clone(), workers).secured(tls.cloned()));
     FleetRoute {
         fleet: Arc::new(Fleet {
             version: Version::parse(version).unwrap(),

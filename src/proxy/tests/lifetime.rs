@@ -56,6 +56,21 @@ fn a_drain_lets_a_running_stream_end_closes_idle_clients_and_takes_no_new_ones()
 }
 
 #[test]
+fn a_client_that_sends_its_next_request_into_a_drain_is_answered_with_a_close() {
+    let rig = Setup::new(&[Origin::saying(OK).address]).start();
+    let (mut kept, mut fresh) = (rig.client(), rig.client());
+    assert_eq!(kept.get("/").header("connection"), None);
+    assert_eq!(rig.workers[0].connections.get(), 2);
+    rig.begin_drain();
+    eventually(|| TcpStream::connect(rig.address).is_err().then_some(()));
+    for client in [&mut kept, &mut fresh] {
+        let answer = client.get("/");
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        assert!(client.is_closed());
+    }
+}
+
+#[test]
 fn a_request_that_is_under_way_when_the_drain_begins_is_answered_with_a_close() {
     let (go, gone) = mpsc::channel();
     let gone = std::sync::Mutex::new(gone);

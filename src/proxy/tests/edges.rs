@@ -1,0 +1,204 @@
+//! What connections begin with and what carries them: PROXY protocol headers, TLS, Unix-domain sockets, trusted proxies.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::net::{UnixListener, UnixStream},
+    sync::Arc,
+};
+
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+use tempfile::TempDir;
+
+use super::kit::{Origin, Setup, Then, eventually};
+use crate::{
+    config::{ClientAuth, ServerTls},
+    fleet::{Address, UpstreamTls},
+    net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy},
+    tls::{Keychain, Server, fixture::Authority},
+};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+fn trusting(network: &str) -> TrustedProxies {
+    TrustedProxies::new(vec![TrustedProxy::parse(network).unwrap()])
+}
+
+fn server(authority: &Authority, folder: &TempDir) -> Arc<Server> {
+    let files = authority.sign(folder.path(), "data", &["localhost"]);
+    let spec = ServerTls { certificates: vec![files], client_ca: None, client_auth: ClientAuth::None };
+    Keychain::default().server("data.tls", &spec, crate::proxy::PROTOCOLS).unwrap()
+}
+
+/// A TLS client that trusts this authority.
+fn tls_client(authority: &Authority, stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificate()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+}
+
+#[test]
+fn the_client_that_a_proxy_protocol_header_names_is_the_one_that_instances_are_told_of() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.proxy_protocol = ProxyProtocol::Required;
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n");
+    assert_eq!(client.get("/").text(), "ok");
+    assert_eq!(client.get("/").text(), "ok");
+    let seen = origin.seen();
+    assert!(seen.iter().all(|request| request.header("x-forwarded-for") == ["192.0.2.7"]), "{seen:?}");
+}
+
+#[test]
+fn a_connection_without_its_proxy_protocol_header_is_closed_and_counted() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.proxy_protocol = ProxyProtocol::Required;
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    assert!(client.is_closed());
+    eventually(|| (rig.workers[0].proxy_headers_refused.get() == 1).then_some(()));
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn lists_of_a_trusted_proxy_are_continued() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.trusted_proxies = trusting("127.0.0.0/8");
+    let rig = setup.start();
+    rig.client()
+        .send(
+            "GET / HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 192.0.2.7\r\nforwarded: for=192.0.2.7\r\n\
+         x-forwarded-proto: https\r\n\r\n",
+        )
+        .answer();
+    let seen = origin.seen();
+    assert_eq!(seen[0].header("x-forwarded-for"), ["192.0.2.7, 127.0.0.1"]);
+    assert_eq!(seen[0].header("forwarded"), ["for=192.0.2.7, for=127.0.0.1;host=\"test\";proto=http"]);
+    assert_eq!(seen[0].header("x-forwarded-proto"), ["https"]);
+}
+
+#[test]
+fn a_client_with_tls_is_served_and_instances_are_told() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let origin = Origin::saying(OK);
+    let setup = Setup { tls: Some(server(&authority, &folder)), ..Setup::new(&[origin.address]) };
+    let rig = setup.start();
+    let mut client = tls_client(&authority, TcpStream::connect(rig.address).unwrap());
+    for _ in 0..2 {
+        client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok") {
+            let mut chunk = [0; 512];
+            let length = client.read(&mut chunk).unwrap();
+            answer.extend_from_slice(&chunk[..length]);
+        }
+    }
+    assert_eq!(client.conn.alpn_protocol(), None);
+    let seen = origin.seen();
+    assert!(seen.iter().all(|request| request.header("x-forwarded-proto") == ["https"]), "{seen:?}");
+}
+
+#[test]
+fn a_client_with_tls_that_leaves_while_it_waits_is_noticed() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let origin = Origin::new(|_, stream| {
+        let left = stream.read(&mut [0; 1]);
+        assert!(matches!(left, Ok(0) | Err(_)));
+        Then::Close
+    });
+    let rig = Setup { tls: Some(server(&authority, &folder)), ..Setup::new(&[origin.address]) }.start();
+    let mut client = tls_client(&authority, TcpStream::connect(rig.address).unwrap());
+    client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").unwrap();
+    eventually(|| (origin.seen().len() == 1).then_some(()));
+    client.conn.send_close_notify();
+    client.flush().unwrap();
+    drop(client);
+    rig.blue_when(|reading| reading.client_gone == 1);
+}
+
+#[test]
+fn a_handshake_that_fails_harms_nobody_and_is_counted() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let rig =
+        Setup { tls: Some(server(&authority, &folder)), ..Setup::new(&[Origin::saying(OK).address]) }.start();
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    // The server's alert, and the end.
+    let mut alert = Vec::new();
+    client.stream.read_to_end(&mut alert).ok();
+    eventually(|| (rig.workers[0].handshakes_failed.get() == 1).then_some(()));
+    let stranger = Authority::new(folder.path(), "stranger");
+    assert!(tls_client(&stranger, TcpStream::connect(rig.address).unwrap()).write_all(b"x").is_err());
+    eventually(|| (rig.workers[0].handshakes_failed.get() == 2).then_some(()));
+    eventually(|| (rig.workers[0].connections.get() == 0).then_some(()));
+}
+
+#[test]
+fn a_plane_listens_and_instances_are_reached_through_unix_domain_sockets() {
+    let folder = TempDir::new().unwrap();
+    let (model, data) = (folder.path().join("model.sock"), folder.path().join("data.sock"));
+    let listener = UnixListener::bind(&model).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0; 1];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            assert!(String::from_utf8(head).unwrap().contains("x-forwarded-for: unknown\r\n"));
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+    });
+    let mut setup = Setup::new(&[]);
+    setup.blue_addresses = vec![Address::parse(&format!("unix:{}", model.display())).unwrap()];
+    setup.listen = ListenAddress::Unix(data.clone());
+    setup.workers = 2;
+    let _rig = setup.start();
+    for _ in 0..4 {
+        let mut client = UnixStream::connect(&data).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+    }
+}
+
+#[test]
+fn an_instance_with_tls_is_verified_before_it_gets_anything() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let stranger = Authority::new(folder.path(), "stranger");
+    let inner = Origin::saying(OK);
+    // A plane with TLS is the model server of another.
+    let model = Setup { tls: Some(server(&authority, &folder)), ..Setup::new(&[inner.address]) }.start();
+    for (ca, name, status) in [
+        (&authority, Some("localhost"), 200),
+        (&stranger, Some("localhost"), 502),
+        (&authority, Some("other"), 502),
+        (&authority, None, 502),
+    ] {
+        let tls =
+            UpstreamTls { ca: Some(ca.file.clone()), server_name: name.map(str::to_owned), identity: None };
+        let rig = Setup { blue_tls: Some(Arc::new(tls)), ..Setup::new(&[model.address]) }.start();
+        let before = inner.seen().len();
+        assert_eq!(rig.client().get("/").status, status, "{name:?}");
+        assert_eq!(inner.seen().len() - before, usize::from(status == 200), "{name:?}");
+    }
+}
