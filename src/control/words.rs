@@ -74,10 +74,10 @@ pub(super) fn next(state: &State, plan: &ShiftPlan) -> (String, Option<Moment>) 
         }
         State::TerminationWait { ends } => ("blue goes".to_owned(), Some(*ends)),
         State::Retiring { drain_by } => {
-            ("blue goes when it has nothing in flight, at the latest then".to_owned(), Some(*drain_by))
+            ("blue goes when it has nothing in flight, at the latest at its drain deadline".to_owned(), Some(*drain_by))
         }
         State::RollingBack { drain_by, .. } => {
-            ("green goes when it has nothing in flight, at the latest then".to_owned(), Some(*drain_by))
+            ("green goes when it has nothing in flight, at the latest at its drain deadline".to_owned(), Some(*drain_by))
         }
         State::Promoted | State::RolledBack { .. } => ("nothing: the shift is over".to_owned(), None),
     }
