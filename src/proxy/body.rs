@@ -31,7 +31,7 @@ pub(super) enum ResponseBody {
 /// An instance's response body: passes frames on as they come, and ends the exchange at the last one.
 ///
 /// Dropped before its end, which happens when the client goes away, it closes the upstream connection, and the exchange
-/// counts for nobody.
+/// counts for nobody, unless the head has said already that the fleet failed.
 #[derive(Debug)]
 pub(super) struct Stream {
     incoming: Incoming,

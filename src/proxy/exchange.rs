@@ -12,7 +12,8 @@ use crate::{
 
 /// One dealt request. Making it counts the request as dealt and as in flight; dropping it settles it. So every dealt request is
 /// settled exactly once, whatever path it takes: what nobody gave a verdict on is a request whose client went away,
-/// since only that ends a request from outside.
+/// since only that ends a request from outside. A client that leaves a failing answer unread does not clear the fleet: a
+/// status that blames it is the verdict from its head on.
 #[derive(Debug)]
 pub(super) struct Exchange {
     worker: Rc<Worker>,
@@ -90,6 +91,10 @@ impl Exchange {
     /// The response's head came.
     pub(super) fn answered(&mut self, status: u16) {
         self.answered = Some(Answered { status, at: clock::now() });
+        match Verdict::of_status(status) {
+            failure @ Verdict::Failure(_) => self.verdict = failure,
+            Verdict::Success | Verdict::ClientError | Verdict::ClientGone => {}
+        }
     }
 
     /// A part of the response body went downstream.

@@ -214,6 +214,29 @@ fn an_answer_that_comes_before_the_request_ended_is_delivered_and_ends_the_conne
 }
 
 #[test]
+fn a_client_that_leaves_a_failing_answer_unread_does_not_clear_the_fleet() {
+    for (status, failed) in
+        [("500 Broken", 1), ("424 Failed Dependency", 1), ("429 Too Many Requests", 1), ("404 No", 0)]
+    {
+        let origin = Origin::raw(move |stream, _, _| {
+            let mut reader = MessageReader::new(stream.try_clone().unwrap());
+            if reader.request().is_some() {
+                let head = format!("HTTP/1.1 {status}\r\ncontent-length: 100\r\n\r\nbegun");
+                stream.write_all(head.as_bytes()).unwrap();
+                while reader.line().is_some() {}
+            }
+        });
+        let rig = Rig::before(&origin);
+        let mut client = rig.client();
+        client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n").head();
+        client.expect("begun");
+        drop(client);
+        let reading = rig.blue_when(|reading| reading.settled() == 1);
+        assert_eq!((reading.failed(), reading.client_gone), (failed, 1 - failed), "{status}");
+    }
+}
+
+#[test]
 fn a_fleet_that_cannot_be_reached_fails_and_the_draw_is_final() {
     let blue = Origin::saying(OK);
     let mut setup = Setup::new(&[blue.address]);
