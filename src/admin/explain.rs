@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::words::{capitalised, count, grouped, list, odds, percent, percent_of, span};
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, GuardBound},
+    alarm::{AlarmEvidence, AlarmState, GuardBound, Telling},
     control::{Next, ShiftView, Traffic},
     shift::{Cause, PauseReason, State},
     time::WallTime,
@@ -335,7 +335,7 @@ fn guard(evidence: &AlarmEvidence) -> String {
     format!("guard {}", evidence.name)
 }
 
-/// `7 of green's 41 requests failed (17.1%), permitted below 1%`
+/// `28 of green's last 41 requests failed (68.3%), permitted below 1%`
 fn counted(evidence: &AlarmEvidence) -> String {
     let permitted = percent(evidence.bound.permitted());
     let (failed, permitted) = match evidence.bound {
@@ -344,14 +344,18 @@ fn counted(evidence: &AlarmEvidence) -> String {
             (format!("took {} or longer", span(below)), format!("permitted at most {permitted}"))
         }
     };
-    let requests = count(evidence.requests, "request");
-    let happened = match (evidence.failures, evidence.requests) {
+    let (failures, all, last, only) = match evidence.telling() {
+        Telling::All { requests, failures } => (failures, requests, "", "only"),
+        Telling::Last { requests, failures } => (failures, requests, "last ", "last"),
+    };
+    let requests = format!("green's {last}{}", count(all, "request"));
+    let happened = match (failures, all) {
         (_, 0) => return format!("green has had no request yet, {permitted}"),
-        (0, _) => format!("none of green's {requests} {failed}"),
-        (1, 1) => format!("green's only request {failed}"),
-        (failures, all) if failures >= all => format!("all of green's {requests} {failed}"),
+        (0, _) => format!("none of {requests} {failed}"),
+        (1, 1) => format!("green's {only} request {failed}"),
+        (failures, all) if failures >= all => format!("all of {requests} {failed}"),
         (failures, all) => {
-            format!("{} of green's {requests} {failed} ({})", grouped(failures), percent_of(failures, all))
+            format!("{} of {requests} {failed} ({})", grouped(failures), percent_of(failures, all))
         }
     };
     format!("{happened}, {permitted}")

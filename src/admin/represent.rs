@@ -232,7 +232,18 @@ fn alarm(view: AlarmView) -> wire::Alarm {
     let odds = explain::odds_text(&evidence);
     let permitted_rate = evidence.bound.permitted();
     // How much data is missing is said in the explanation, where it matters.
-    let AlarmEvidence { name, bound, state, requests, failures, ln_e, threshold, missing: _ } = evidence;
+    let AlarmEvidence {
+        name,
+        bound,
+        state,
+        requests,
+        failures,
+        recent_requests,
+        recent_failures,
+        ln_e,
+        threshold,
+        missing: _,
+    } = evidence;
     let (metric, quantile, bound) = match bound {
         GuardBound::ErrorRate { below } => ("error_rate", None, format_fraction(below)),
         GuardBound::Latency { quantile, below } => {
@@ -249,6 +260,9 @@ fn alarm(view: AlarmView) -> wire::Alarm {
         requests,
         failures,
         rate: words::ratio(failures, requests),
+        recent_requests,
+        recent_failures,
+        recent_rate: words::ratio(recent_failures, recent_requests),
         permitted_rate,
         // JSON has no infinity.
         ln_e: ln_e.clamp(f64::MIN, f64::MAX),

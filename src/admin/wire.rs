@@ -219,6 +219,12 @@ pub struct Alarm {
     pub failures: u64,
     /// failures / requests.
     pub rate: Option<f64>,
+    /// Green requests since the moment from which they speak most against green: what tipped the alarm. Zero while nothing does.
+    pub recent_requests: u64,
+    /// Of those, failed or too slow.
+    pub recent_failures: u64,
+    /// recent_failures / recent_requests.
+    pub recent_rate: Option<f64>,
     /// The failure rate that the bound permits.
     pub permitted_rate: f64,
     /// Evidence against green in nats.

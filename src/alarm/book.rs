@@ -19,6 +19,7 @@ use super::{
     AlarmEvidence, AlarmPlan, AlarmState, Guard, GuardBound, Standing, Verdicts,
     guard::{GuardTest, Tally, least_failures},
     purse::Purse,
+    recent::Recent,
 };
 use crate::meter::{CohortReading, MAX_BOUNDS, Reading, Stamp};
 
@@ -45,6 +46,7 @@ struct GuardAlarm {
     threshold: f64,
     /// Sums of the tallies over the shift.
     total: Tally,
+    recent: Recent,
     /// Requests of the current step whose end told something, and how many of them the alarm needs.
     judged: u64,
     needed: u64,
@@ -171,6 +173,7 @@ impl GuardAlarm {
             test: GuardTest::new(guard.bound.permitted()),
             threshold,
             total: Tally::default(),
+            recent: Recent::default(),
             judged: 0,
             needed: u64::MAX,
             raised: None,
@@ -186,8 +189,9 @@ impl GuardAlarm {
         let untold =
             self.counted.untold(&progress.current).saturating_add(self.counted.untold(&progress.previous));
         self.judged = self.judged.saturating_add(progress.settled.saturating_sub(untold));
-        self.total.requests += current.requests + previous.requests;
-        self.total.failures += current.failures + previous.failures;
+        let both = current.plus(previous);
+        self.total = self.total.plus(both);
+        self.recent.observe(self.test.increments(), both);
         self.test.observe(current, previous);
         if self.test.reaches(self.threshold, cash) {
             self.raised = Some(AlarmEvidence { state: AlarmState::Alarm, missing: 0, ..self.evidence(cash) });
@@ -210,15 +214,20 @@ impl GuardAlarm {
         reason = "sums of counters, exact below 2^53; a cast of what is below zero gives zero"
     )]
     fn evidence(&self, cash: f64) -> AlarmEvidence {
-        self.raised.clone().unwrap_or_else(|| AlarmEvidence {
-            name: self.guard.name.clone(),
-            bound: self.guard.bound,
-            state: self.state(),
-            requests: self.total.requests as u64,
-            failures: self.total.failures as u64,
-            ln_e: self.test.ln_e(cash),
-            threshold: self.threshold,
-            missing: self.needed.saturating_sub(self.judged),
+        self.raised.clone().unwrap_or_else(|| {
+            let recent = self.recent.tally();
+            AlarmEvidence {
+                name: self.guard.name.clone(),
+                bound: self.guard.bound,
+                state: self.state(),
+                requests: self.total.requests as u64,
+                failures: self.total.failures as u64,
+                recent_requests: recent.requests as u64,
+                recent_failures: recent.failures as u64,
+                ln_e: self.test.ln_e(cash),
+                threshold: self.threshold,
+                missing: self.needed.saturating_sub(self.judged),
+            }
         })
     }
 }

@@ -47,6 +47,11 @@ pub struct AlarmEvidence {
     pub requests: u64,
     /// Of those, known to have failed: errors, or answers that took as long as the bound or longer.
     pub failures: u64,
+    /// The requests of these since the moment from which they speak most against green; zero while nothing does. What tipped an alarm is
+    /// seen here when green was healthy for long before. For people only: the alarm does not come from it.
+    pub recent_requests: u64,
+    /// Of those, failed.
+    pub recent_failures: u64,
     /// The evidence against green in nats: ln E. The odds against chance are e^ln_e to 1. Of a raised alarm, all numbers are those of the
     /// look that raised it.
     pub ln_e: f64,
@@ -54,6 +59,25 @@ pub struct AlarmEvidence {
     pub threshold: f64,
     /// How many more requests of this step must settle before a total outage could have raised it; zero once enough have.
     pub missing: u64,
+}
+
+/// The counts by which an alarm is best explained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Telling {
+    /// Those over the shift.
+    All {
+        /// Green requests in the test.
+        requests: u64,
+        /// Of those, failed.
+        failures: u64,
+    },
+    /// Those since the moment from which they speak most against green.
+    Last {
+        /// Green requests in the test.
+        requests: u64,
+        /// Of those, failed.
+        failures: u64,
+    },
 }
 
 /// What one look at the meters led to.
@@ -82,6 +106,17 @@ impl AlarmEvidence {
         match self.state {
             AlarmState::Alarm => 1.0,
             AlarmState::Ok | AlarmState::InsufficientData => (self.ln_e / self.threshold).clamp(0.0, 1.0),
+        }
+    }
+
+    /// The counts to show: requests and failures. Only while there is evidence against green are they the recent ones, which are chosen to
+    /// look bad and would make a healthy green look ill.
+    pub fn telling(&self) -> Telling {
+        let Self { requests, failures, recent_requests, recent_failures, .. } = *self;
+        if self.ln_e > 0.0 && recent_requests > 0 && recent_requests < requests {
+            Telling::Last { requests: recent_requests, failures: recent_failures }
+        } else {
+            Telling::All { requests, failures }
         }
     }
 }

@@ -26,21 +26,27 @@
 use std::cmp::Ordering;
 
 /// The alternatives of a test. More would cost time and bring less than a nat.
-const CELLS: usize = 12;
+pub(super) const CELLS: usize = 12;
 
 type Cells = [f64; CELLS];
 
 /// One guard's test.
 #[derive(Clone, Debug)]
 pub struct GuardTest {
-    /// ln((1-q)/(1-p0)) of each cell: what a request adds that has not failed.
-    of_request: Cells,
-    /// ln(q/p0) less the above: what its failure adds to that.
-    of_failure: Cells,
+    increments: Increments,
     /// ln of each cell's wealth from bets that may be paid by requests of this stamp and the one before.
     older: Cells,
     /// ln of each cell's wealth from the newest bet, which only requests of the current stamp may pay.
     newest: Cells,
+}
+
+/// What requests add to the logarithms of the cells' wealth.
+#[derive(Clone, Debug)]
+pub(super) struct Increments {
+    /// ln((1-q)/(1-p0)) of each cell: what a request adds that has not failed.
+    of_request: Cells,
+    /// ln(q/p0) less the above: what its failure adds to that.
+    of_failure: Cells,
 }
 
 /// What the requests of one stamp have come to since the last batch.
@@ -55,13 +61,8 @@ pub struct Tally {
 impl GuardTest {
     /// A test of this permitted probability of failure, above 0 and below 1, with nothing put in yet.
     pub fn new(permitted: f64) -> Self {
-        let alternatives = alternatives(permitted);
-        let of_request = alternatives.map(|rate| (-rate).ln_1p() - (-permitted).ln_1p());
-        let mut of_failure = alternatives.map(|rate| (rate / permitted).ln());
-        for (failure, request) in of_failure.iter_mut().zip(of_request) {
-            *failure -= request;
-        }
-        Self { of_request, of_failure, older: [f64::NEG_INFINITY; CELLS], newest: [f64::NEG_INFINITY; CELLS] }
+        let nothing = [f64::NEG_INFINITY; CELLS];
+        Self { increments: Increments::new(permitted), older: nothing, newest: nothing }
     }
 
     /// Puts money on a new bet, in equal parts on every cell. From now on a [`Tally`] is `current` only for requests dealt after this.
@@ -75,13 +76,16 @@ impl GuardTest {
 
     /// Takes in a batch: requests dealt since the newest bet, and those dealt between the bet before and the newest.
     pub fn observe(&mut self, current: Tally, previous: Tally) {
-        let (requests, failures) =
-            (current.requests + previous.requests, current.failures + previous.failures);
+        let both = current.plus(previous);
         for cell in 0..CELLS {
-            let (of_request, of_failure) = (self.of_request[cell], self.of_failure[cell]);
-            self.older[cell] += requests * of_request + failures * of_failure;
-            self.newest[cell] += current.requests * of_request + current.failures * of_failure;
+            self.older[cell] += self.increments.of(cell, both);
+            self.newest[cell] += self.increments.of(cell, current);
         }
+    }
+
+    /// What requests add to the logarithms of the cells' wealth.
+    pub(super) fn increments(&self) -> &Increments {
+        &self.increments
     }
 
     /// The evidence against green: ln of the wealth, `cash` being what was not put in.
@@ -98,6 +102,31 @@ impl GuardTest {
             return false;
         }
         self.ln_e(cash).partial_cmp(&threshold) != Some(Ordering::Less)
+    }
+}
+
+impl Increments {
+    /// For this permitted probability of failure.
+    pub(super) fn new(permitted: f64) -> Self {
+        let alternatives = alternatives(permitted);
+        let of_request = alternatives.map(|rate| (-rate).ln_1p() - (-permitted).ln_1p());
+        let mut of_failure = alternatives.map(|rate| (rate / permitted).ln());
+        for (failure, request) in of_failure.iter_mut().zip(of_request) {
+            *failure -= request;
+        }
+        Self { of_request, of_failure }
+    }
+
+    /// What these requests add to one cell.
+    pub(super) fn of(&self, cell: usize, tally: Tally) -> f64 {
+        tally.requests * self.of_request[cell] + tally.failures * self.of_failure[cell]
+    }
+}
+
+impl Tally {
+    /// Both together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self { requests: self.requests + other.requests, failures: self.failures + other.failures }
     }
 }
 

@@ -1,17 +1,18 @@
 //! Alarms: rules over live traffic, judged by tests that stay valid however often they are looked at.
 //!
 //! Pure: readings of the meters go in, standings and evidence come out. `guard` holds one alarm's statistics, `purse` says when
-//! its money goes in, `book` turns the meters' counters into what they are fed with.
+//! its money goes in, `book` turns the meters' counters into what they are fed with. `recent` finds, for people, what tipped an alarm.
 
 mod book;
 mod evidence;
 mod guard;
 mod purse;
+mod recent;
 #[cfg(test)]
 mod tests;
 
 pub use book::AlarmBook;
-pub use evidence::{AlarmEvidence, AlarmState, Standing, Verdicts};
+pub use evidence::{AlarmEvidence, AlarmState, Standing, Telling, Verdicts};
 pub use guard::{GuardTest, Tally};
 pub use purse::Purse;
 

@@ -158,6 +158,11 @@ struct AlarmForm {
     state: StateForm,
     requests: u64,
     failures: u64,
+    /// Zero in reports of versions that did not know it.
+    #[serde(default)]
+    recent_requests: u64,
+    #[serde(default)]
+    recent_failures: u64,
     /// JSON has no infinity; evidence beyond all numbers is kept as none.
     ln_e: Option<f64>,
     threshold: f64,
@@ -292,7 +297,18 @@ pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
 
 impl AlarmForm {
     fn of(evidence: &AlarmEvidence) -> Self {
-        let AlarmEvidence { name, bound, state, requests, failures, ln_e, threshold, missing } = evidence;
+        let AlarmEvidence {
+            name,
+            bound,
+            state,
+            requests,
+            failures,
+            recent_requests,
+            recent_failures,
+            ln_e,
+            threshold,
+            missing,
+        } = evidence;
         Self {
             name: name.clone(),
             bound: match bound {
@@ -308,6 +324,8 @@ impl AlarmForm {
             },
             requests: *requests,
             failures: *failures,
+            recent_requests: *recent_requests,
+            recent_failures: *recent_failures,
             ln_e: ln_e.is_finite().then_some(*ln_e),
             threshold: *threshold,
             missing: *missing,
@@ -315,7 +333,18 @@ impl AlarmForm {
     }
 
     fn view(self) -> AlarmView {
-        let Self { name, bound, state, requests, failures, ln_e, threshold, missing } = self;
+        let Self {
+            name,
+            bound,
+            state,
+            requests,
+            failures,
+            recent_requests,
+            recent_failures,
+            ln_e,
+            threshold,
+            missing,
+        } = self;
         let evidence = AlarmEvidence {
             name,
             bound: match bound {
@@ -331,6 +360,8 @@ impl AlarmForm {
             },
             requests,
             failures,
+            recent_requests,
+            recent_failures,
             ln_e: ln_e.unwrap_or(f64::INFINITY),
             threshold,
             missing,

@@ -4,26 +4,30 @@ use std::time::Duration;
 
 use super::{run::By, traffic::ratio};
 use crate::{
-    alarm::{AlarmEvidence, GuardBound},
+    alarm::{AlarmEvidence, GuardBound, Telling},
     config::{format_fraction, format_quantile},
     shift::{Cause, Input, PauseReason, ShiftPlan, State},
     time::{Moment, format_duration},
 };
 
-/// Why an alarm is raised: `p99 latency below 250ms: 41 of 612 requests took longer, 6.7% where 1% is permitted`.
+/// Why an alarm is raised: `p99 latency below 250ms: 28 of the last 41 requests took as long or longer, 68.29% where 1% is permitted`.
 pub(super) fn evidence(evidence: &AlarmEvidence) -> String {
-    let AlarmEvidence { bound, requests, failures, .. } = evidence;
-    let rate = format!("{:.2}%", 100.0 * ratio(*failures, *requests));
-    let permitted = format_fraction(bound.permitted());
-    match bound {
+    let (failures, requests, of_which) = match evidence.telling() {
+        Telling::All { requests, failures } => (failures, requests, ""),
+        Telling::Last { requests, failures } => (failures, requests, "the last "),
+    };
+    let of = format!("{failures} of {of_which}{requests} requests");
+    let rate = format!("{:.2}%", 100.0 * ratio(failures, requests));
+    let permitted = format_fraction(evidence.bound.permitted());
+    match evidence.bound {
         GuardBound::ErrorRate { below } => format!(
-            "error rate below {}: {failures} of {requests} requests failed, {rate} where {permitted} is permitted",
-            format_fraction(*below)
+            "error rate below {}: {of} failed, {rate} where {permitted} is permitted",
+            format_fraction(below)
         ),
         GuardBound::Latency { quantile, below } => format!(
-            "{} latency below {}: {failures} of {requests} requests took as long or longer, {rate} where {permitted} is permitted",
-            format_quantile(*quantile),
-            format_duration(*below)
+            "{} latency below {}: {of} took as long or longer, {rate} where {permitted} is permitted",
+            format_quantile(quantile),
+            format_duration(below)
         ),
     }
 }
@@ -166,6 +170,37 @@ fn rounded(span: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alarm::AlarmState;
+
+    #[test]
+    fn evidence_tells_what_tipped_the_alarm_and_all_of_a_green_that_was_never_good() {
+        let mut broken_late = AlarmEvidence {
+            name: "errors".to_owned(),
+            bound: GuardBound::ErrorRate { below: 0.01 },
+            state: AlarmState::Alarm,
+            requests: 6_706,
+            failures: 28,
+            recent_requests: 41,
+            recent_failures: 28,
+            ln_e: 7.0,
+            threshold: 6.9,
+            missing: 0,
+        };
+        assert_eq!(
+            evidence(&broken_late),
+            "error rate below 1%: 28 of the last 41 requests failed, 68.29% where 1% is permitted"
+        );
+        broken_late.bound = GuardBound::Latency { quantile: 0.99, below: Duration::from_millis(250) };
+        assert_eq!(
+            evidence(&broken_late),
+            "p99 latency below 250ms: 28 of the last 41 requests took as long or longer, 68.29% where 1% is permitted"
+        );
+        let never_good = AlarmEvidence { requests: 41, ..broken_late };
+        assert_eq!(
+            evidence(&never_good),
+            "p99 latency below 250ms: 28 of 41 requests took as long or longer, 68.29% where 1% is permitted"
+        );
+    }
 
     #[test]
     fn measured_times_are_told_to_the_second_and_short_ones_to_the_millisecond() {

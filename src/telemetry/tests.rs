@@ -38,6 +38,8 @@ fn figures() -> ShiftFigures {
             state: AlarmState::Ok,
             requests: 100,
             failures: 1,
+            recent_requests: 0,
+            recent_failures: 0,
             ln_e: 1.25,
             threshold: 6.5,
             missing: 0,

@@ -217,6 +217,44 @@ fn a_rollback_by_an_alarm_says_the_evidence_and_how_fast_it_went() {
 }
 
 #[test]
+fn an_alarm_of_a_green_that_broke_late_says_what_tipped_it() {
+    let mut view = rolled_back(Cause::Alarm { name: "error_rate".to_owned(), evidence: String::new() });
+    let broken_late =
+        AlarmEvidence { requests: 6_706, failures: 28, recent_requests: 41, recent_failures: 28, ..raised() };
+    view.alarms = alarms([broken_late.clone()]);
+    says(
+        &view,
+        "Rolled back by guard error_rate: 28 of green's last 41 requests failed (68.3%), permitted below 1%; odds of 12,000 : 1 \
+         against chance, needed 2,000 : 1. Blue (v1) is the fleet in service.",
+    );
+    view.alarms = alarms([AlarmEvidence { recent_requests: 28, bound: p99().bound, ..broken_late.clone() }]);
+    says(
+        &view,
+        "Rolled back by guard error_rate: all of green's last 28 requests took 250 ms or longer, permitted at most 1%; odds of \
+         12,000 : 1 against chance, needed 2,000 : 1. Blue (v1) is the fleet in service.",
+    );
+    view.alarms = alarms([AlarmEvidence { requests: 41, ..broken_late }]);
+    says(
+        &view,
+        "Rolled back by guard error_rate: 28 of green's 41 requests failed (68.3%), permitted below 1%; odds of 12,000 : 1 against \
+         chance, needed 2,000 : 1. Blue (v1) is the fleet in service.",
+    );
+}
+
+#[test]
+fn recent_failures_are_left_out_while_there_is_no_evidence_against_green() {
+    let mut view = view(State::TerminationWait { ends: SOMETIME });
+    view.alarms =
+        alarms([AlarmEvidence { recent_requests: 12, recent_failures: 1, ln_e: -0.2, ..error_rate() }]);
+    view.next.at = None;
+    says(
+        &view,
+        "Green (v2) has all requests and has passed its last bake; blue (v1) is kept warm. Guard error_rate is not raised: 2 of \
+         green's 804 requests failed (0.249%), permitted below 1%; no evidence against green, needed 2,000 : 1.",
+    );
+}
+
+#[test]
 fn rolling_back_says_what_green_still_has_to_finish() {
     let cause =
         Cause::Alarm { name: "p99".to_owned(), evidence: "41 of 612 requests took longer.".to_owned() };

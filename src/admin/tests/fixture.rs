@@ -44,6 +44,8 @@ pub(super) fn error_rate() -> AlarmEvidence {
         state: AlarmState::Ok,
         requests: 804,
         failures: 2,
+        recent_requests: 0,
+        recent_failures: 0,
         ln_e: 1.23,
         threshold: f64::ln(2_000.0),
         missing: 0,

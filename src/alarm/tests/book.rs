@@ -305,3 +305,27 @@ fn failures_that_come_late_raise_no_false_alarm() {
     }
     assert!(alarms <= 2, "{alarms} of 40");
 }
+
+#[test]
+fn evidence_tells_what_tipped_the_alarm_apart_from_the_whole_shift() {
+    let mut rig = Rig::new(&plan(vec![errors(0.01)]), 1);
+    for _ in 0..66 {
+        rig.pass(101, OK, 1);
+        rig.look();
+    }
+    let broken = loop {
+        rig.pass(2, FAILED, 1);
+        rig.pass(1, OK, 1);
+        if let Standing::Breached(evidence) = rig.look().standing {
+            break evidence;
+        }
+    };
+    assert_eq!(
+        (broken.requests, broken.failures, broken.recent_requests, broken.recent_failures),
+        (6_675, 6, 9, 6)
+    );
+    assert_eq!(broken.telling(), Telling::Last { requests: 9, failures: 6 });
+    rig.pass(50, OK, 1);
+    rig.look();
+    assert_eq!(rig.book.evidence(), [broken], "a raised alarm keeps the numbers that raised it");
+}

@@ -166,11 +166,12 @@ impl Canvas<'_> {
             name = left(&alarm.name, longest.min(16)) + "  " + &name;
         }
         let name_columns = self.alarm_columns().saturating_sub(2);
-        let seen = alarm.rate.map_or_else(|| "-".to_owned(), percent);
-        let mut figures = right(&seen, 8) + &right(&percent(alarm.permitted_rate), 9);
+        let (rate, failures, requests) = seen(alarm);
+        let rate = rate.map_or_else(|| "-".to_owned(), percent);
+        let mut figures = right(&rate, 8) + &right(&percent(alarm.permitted_rate), 9);
         if self.is_wide() {
-            figures += &right(&count(alarm.failures), 10);
-            figures += &right(&count(alarm.requests), 10);
+            figures += &right(&count(failures), 10);
+            figures += &right(&count(requests), 10);
         }
         let (fill, filled) = bar(alarm.nearness, self.gauge_columns());
         let empty = "·".repeat(self.gauge_columns().saturating_sub(filled));
@@ -183,6 +184,16 @@ impl Canvas<'_> {
             Span::raw(format!("{:>4.0}%", alarm.nearness * 100.0)),
             Span::raw(right(&odds(alarm.ln_e), 12)),
         ])
+    }
+}
+
+/// What an alarm saw: rate, failures, requests. With evidence against green, since it began to speak against green, as the explanation says
+/// it; totals hide a green that was healthy for long and then broke.
+fn seen(alarm: &wire::Alarm) -> (Option<f64>, u64, u64) {
+    if alarm.ln_e > 0.0 && alarm.recent_requests > 0 {
+        (alarm.recent_rate, alarm.recent_failures, alarm.recent_requests)
+    } else {
+        (alarm.rate, alarm.failures, alarm.requests)
     }
 }
 

@@ -19,14 +19,7 @@ pub(in crate::cli) fn baking() -> wire::Shift {
         "breach_at": null, "decided_at": null, "published_at": null, "last_green_dispatch_at": null,
         "drained_at": null, "ended_at": null, "decision_ms": null, "publish_to_last_green_dispatch_ms": null,
         "green_responses_to_decision": null, "green_in_flight_at_decision": null,
-        "alarms": [
-            {"name": "errors", "kind": "guard", "metric": "error_rate", "quantile": null, "bound": "1%", "state": "ok",
-             "requests": 8004, "failures": 18, "rate": 0.00225, "permitted_rate": 0.01, "ln_e": 0.3, "threshold": 7.6,
-             "nearness": 0.04, "odds": "odds of 1 : 1 against chance"},
-            {"name": "slow", "kind": "guard", "metric": "latency", "quantile": "p99", "bound": "250ms", "state": "ok",
-             "requests": 8004, "failures": 95, "rate": 0.01187, "permitted_rate": 0.01, "ln_e": 5.3, "threshold": 7.6,
-             "nearness": 0.7, "odds": "odds of 200 : 1 against chance"},
-        ],
+        "alarms": alarms(),
         "fleets": {
             "blue": {"traffic": traffic(24012, 3, 12), "recent": recent(180.2, 0.0, Some(12.3), Some(48.2), Some(4.1))},
             "green": {"traffic": traffic(8004, 18, 4), "recent": recent(60.1, 0.0022, Some(13.0), Some(212.4), Some(4.3))},
@@ -41,6 +34,17 @@ pub(in crate::cli) fn baking() -> wire::Shift {
         "explanation": "Step 2 of 4 is baking.",
     }))
     .unwrap()
+}
+
+fn alarms() -> serde_json::Value {
+    json!([
+        {"name": "errors", "kind": "guard", "metric": "error_rate", "quantile": null, "bound": "1%", "state": "ok",
+         "requests": 8004, "failures": 18, "rate": 0.00225, "recent_requests": 0, "recent_failures": 0, "recent_rate": null,
+         "permitted_rate": 0.01, "ln_e": 0.3, "threshold": 7.6, "nearness": 0.04, "odds": "odds of 1 : 1 against chance"},
+        {"name": "slow", "kind": "guard", "metric": "latency", "quantile": "p99", "bound": "250ms", "state": "ok",
+         "requests": 8004, "failures": 95, "rate": 0.01187, "recent_requests": 0, "recent_failures": 0, "recent_rate": null,
+         "permitted_rate": 0.01, "ln_e": 5.3, "threshold": 7.6, "nearness": 0.7, "odds": "odds of 200 : 1 against chance"},
+    ])
 }
 
 /// The same shift, rolled back by its error guard.
@@ -64,7 +68,8 @@ pub(in crate::cli) fn rolled_back() -> wire::Shift {
     shift.green_in_flight_at_decision = Some(4);
     let errors = &mut shift.alarms[0];
     errors.state = "alarm".into();
-    (errors.requests, errors.failures, errors.rate) = (231, 31, Some(0.134));
+    (errors.requests, errors.failures, errors.rate) = (8_231, 49, Some(0.00595));
+    (errors.recent_requests, errors.recent_failures, errors.recent_rate) = (231, 31, Some(0.134));
     (errors.ln_e, errors.nearness) = (9.2, 1.0);
     errors.odds = "odds of 9,900 : 1 against chance".into();
     shift.next = wire::Next { what: "nothing: the shift is over".into(), at: None };
