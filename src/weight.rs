@@ -40,9 +40,11 @@ impl Share {
         if !digits(whole) || !digits(decimals) || decimals.len() > 2 || whole.len() > 3 {
             return Err(error());
         }
-        let whole: u16 = whole.parse().map_err(|_| error())?;
-        let decimals: u16 = format!("{decimals:0<2}").parse().map_err(|_| error())?;
-        Self::from_basis_points(whole * 100 + decimals).map_err(|_| error())
+        // Three digits and two: 99,999 at most, which a u16 does not hold.
+        let whole: u32 = whole.parse().map_err(|_| error())?;
+        let decimals: u32 = format!("{decimals:0<2}").parse().map_err(|_| error())?;
+        let points = u16::try_from(whole * 100 + decimals).map_err(|_| error())?;
+        Self::from_basis_points(points).map_err(|_| error())
     }
 
     /// Basis points, 0 to 10,000.
@@ -91,7 +93,7 @@ mod tests {
 
     #[test]
     fn more_than_the_whole_less_than_nothing_or_no_percent_sign_is_refused() {
-        for bad in ["", "%", "5", "100.01%", "101%", "-1%", "1.234%", "1.%", "1e1%", "999999%"] {
+        for bad in ["", "%", "5", "100.01%", "101%", "-1%", "1.234%", "1.%", "1e1%", "656%", "999.99%", "999999%"] {
             assert!(Share::parse(bad).is_err(), "{bad}");
         }
     }
