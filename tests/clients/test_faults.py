@@ -1,0 +1,103 @@
+"""What model servers send when something goes wrong: the client gets the same bytes as without the proxy, and the meters know.
+
+Errors inside a 200 are compared by their bytes alone here.
+"""
+
+import http.client
+import json
+
+import pytest
+from workbench import Snapback
+
+SUCCESSES = ["ok", "onechunk", "bytewise", "crlf", "pings", "nosse", "openai-completed"]
+ERRORS_IN_A_200 = """vllm-error vllm-empty vllm-abort sglang-error tgi-error tgi-native llama-old ollama-error anthropic-error
+    openai-failed litellm-error clean-no-done""".split()
+
+
+@pytest.fixture(scope="module")
+def proxy(faults, tmp_path_factory):
+    blue = {"version": "v1", "instances": [faults.address]}
+    endpoint = {"name": "faults", "blue": blue, "limits": {"idle_timeout": "500ms"}}
+    with Snapback(tmp_path_factory.mktemp("faults"), [endpoint]) as proxy:
+        yield proxy
+
+
+def call(address, case):
+    """Status, media type, body as far as it came, and whether it was complete."""
+    connection = http.client.HTTPConnection(address, timeout=20)
+    try:
+        connection.request("POST", f"/{case}/v1/chat/completions", json.dumps({"stream": True}))
+        answer = connection.getresponse()
+        body, complete = b"", True
+        try:
+            while part := answer.read1(65536):
+                body += part
+        except (http.client.IncompleteRead, ConnectionError) as error:
+            body, complete = body + getattr(error, "partial", b""), False
+        return answer.status, answer.getheader("content-type"), body, complete
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("case", SUCCESSES)
+def test_a_good_answer_arrives_as_it_was_sent_and_is_a_success(proxy, faults, case):
+    with proxy.counted("faults") as counts:
+        through = call(proxy.address, case)
+    assert through == call(faults.address, case) and through[3]
+    assert counts == {"requests": 1, "succeeded": 1}
+
+
+@pytest.mark.parametrize("case", ERRORS_IN_A_200)
+def test_an_error_inside_a_200_arrives_as_it_was_sent(proxy, faults, case):
+    through = call(proxy.address, case)
+    assert through == call(faults.address, case) and through[3]
+
+
+@pytest.mark.parametrize("case", ["truncated", "truncated-half", "reset"])
+def test_an_answer_that_is_cut_short_never_looks_complete_and_is_a_failure(proxy, faults, case):
+    with proxy.counted("faults") as counts:
+        through = call(proxy.address, case)
+    assert through == call(faults.address, case) and not through[3]
+    assert counts == {"requests": 1, "failed": 1, "truncated": 1}
+
+
+def test_a_stream_that_stalls_is_ended_by_the_idle_limit_and_is_a_failure(proxy):
+    with proxy.counted("faults") as counts:
+        status, _, body, complete = call(proxy.address, "stall")
+    assert (status, complete) == (200, False)
+    assert body.count(b"data: ") == 3
+    assert counts == {"requests": 1, "failed": 1, "idle_timeout": 1}
+
+
+def test_a_model_that_failed_with_424_is_a_failure_and_a_request_it_refused_with_400_is_the_clients(proxy, faults):
+    for case, status, wanted in [
+        ("tgi-424", 424, {"requests": 1, "failed": 1, "server_error": 1}),
+        ("sglang-400", 400, {"requests": 1, "client_errors": 1}),
+    ]:
+        with proxy.counted("faults") as counts:
+            through = call(proxy.address, case)
+        assert through == call(faults.address, case) and through[0] == status
+        assert counts == wanted
+
+
+def test_a_server_that_closes_without_a_byte_is_a_502_that_says_so(proxy):
+    with proxy.counted("faults") as counts:
+        status, media, body, _ = call(proxy.address, "drop")
+    assert (status, media) == (502, "application/problem+json")
+    problem = json.loads(body)
+    assert (problem["type"], problem["side"]) == ("urn:snapback:upstream-reset", "upstream")
+    assert (counts["requests"], counts["failed"], counts["reset"]) == (1, 1, 1)
+
+
+def test_a_server_that_closes_after_its_answer_costs_no_later_request(proxy, faults):
+    """The keep-alive race, 200 times over one client connection: each request may find its pooled connection just closed."""
+    connection = http.client.HTTPConnection(proxy.address, timeout=20)
+    before = faults.served()
+    with proxy.counted("faults") as counts:
+        for _ in range(200):
+            connection.request("POST", "/late-close", b"{}")
+            answer = connection.getresponse()
+            assert (answer.status, json.loads(answer.read())) == (200, {"ok": True})
+    connection.close()
+    assert (counts["requests"], counts["succeeded"]) == (200, 200)
+    assert faults.served() - before == 200, "no request is executed twice"
