@@ -174,13 +174,18 @@ impl Snapback {
             let Some(Ok(line)) = stdout.next() else {
                 panic!("snapback ended: {:?}", receiver.iter().collect::<Vec<_>>());
             };
-            if let Some(address) = line.strip_prefix(what) {
+            if let Some((_, address)) = line.strip_prefix(what).and_then(|line| line.split_once("://")) {
                 return address.trim().parse().unwrap();
             }
         };
-        let data = address_of("data: http://");
-        let admin = address_of("admin: http://");
+        let data = address_of("data: ");
+        let admin = address_of("admin: ");
         Self { child, data, admin, stderr: receiver }
+    }
+
+    /// A process that was started in another way and has said where it listens.
+    pub(crate) fn of(child: Child, data: SocketAddr, admin: SocketAddr, log: mpsc::Receiver<String>) -> Self {
+        Self { child, data, admin, stderr: log }
     }
 
     pub(crate) fn kill_nine(mut self) {

@@ -5,6 +5,8 @@
 //! - `shifting.rs`: shifts over the admin API, with traffic.
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
 //! - `ending.rs`: SIGTERM, SIGHUP.
+//! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
+//! - `securing.rs`: TLS at every port and to instances, certificates that change.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper cannot do fails the test")]
 #![expect(
@@ -15,5 +17,7 @@
 mod bench;
 mod crashing;
 mod ending;
+mod handing_over;
+mod securing;
 mod shifting;
 mod starting;
