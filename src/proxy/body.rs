@@ -11,7 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
-    client::Client,
+    caller::Caller,
     error::Failure,
     exchange::{End, Exchange},
     pool::Lease,
@@ -37,7 +37,7 @@ pub(super) struct Stream {
     incoming: Incoming,
     /// Until the end.
     open: Option<Open>,
-    client: Rc<Client>,
+    caller: Rc<Caller>,
     has_waited: bool,
     /// The last byte shows the client nothing: only the connection's end does.
     is_close_delimited: bool,
@@ -52,7 +52,7 @@ struct Open {
 impl ResponseBody {
     /// Streams an instance's body, or ends the exchange at once when there is none.
     pub(super) fn stream(
-        client: &Rc<Client>,
+        caller: &Rc<Caller>,
         incoming: Incoming,
         exchange: Exchange,
         lease: Lease,
@@ -61,7 +61,7 @@ impl ResponseBody {
         let mut stream = Stream {
             incoming,
             open: Some(Open { exchange, lease }),
-            client: Rc::clone(client),
+            caller: Rc::clone(caller),
             has_waited: false,
             is_close_delimited,
         };
@@ -79,7 +79,7 @@ impl Stream {
             let frame = match Pin::new(&mut self.incoming).poll_frame(context) {
                 Poll::Ready(frame) => frame,
                 // The client takes what it is given, or this would not be polled: the instance is what is late.
-                Poll::Pending if self.client.pulse.is_late() => {
+                Poll::Pending if self.caller.pulse.is_late() => {
                     return Poll::Ready(Some(Err(self.cut(Failure::IdleTimeout))));
                 }
                 Poll::Pending => {
@@ -104,7 +104,7 @@ impl Stream {
     }
 
     fn pass(&mut self, bytes: Bytes) -> Bytes {
-        self.client.pulse.beat();
+        self.caller.pulse.beat();
         if let Some(open) = &mut self.open {
             open.exchange.passed(bytes.len());
         }
@@ -119,14 +119,14 @@ impl Stream {
         let Some(Open { exchange, lease }) = self.open.take() else { return };
         let now = exchange.settle_complete(if self.has_waited { End::Now } else { End::WithHead });
         lease.release(now);
-        self.client.end_exchange();
+        self.caller.end_exchange();
     }
 
     fn cut(&mut self, failure: Failure) -> Failure {
         if let Some(Open { exchange, lease: _ }) = self.open.take() {
             exchange.settle_failed(&failure);
             if self.is_close_delimited {
-                self.client.reset_at_close();
+                self.caller.client.reset_at_close();
             }
         }
         failure

@@ -1,4 +1,4 @@
-//! One client connection: what its request is allowed to wait for, and the socket that keeps track of it.
+//! One client connection: what it is allowed to wait for, and the socket that keeps track of it.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -11,8 +11,17 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{forwarded::Downstream, gather, pulse::Pulse, worker::Worker};
-use crate::net::{Ahead, Stream};
+use super::{
+    forwarded::Downstream,
+    gather,
+    preface::{Peeked, Spoken},
+    pulse::Pulse,
+    worker::Worker,
+};
+use crate::{
+    net::{Ahead, Stream},
+    time::Moment,
+};
 
 /// After an answer that came before the whole request was read, how long the rest is read and thrown away. Closing at once
 /// would reset the connection and could destroy the answer before the client has read it (RFC 9112 section 9.6). Two
@@ -22,13 +31,13 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A head larger than this gives its memory back after the request.
 const KEPT_HEAD_BYTES: usize = 4096;
 
-/// One client connection. Shared by its task, its socket and its current request, all on the worker's thread.
+/// One client connection. Shared by its task, its socket and its requests, all on the worker's thread.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) worker: Rc<Worker>,
     /// Who it is, once its greeting has said so.
     downstream: OnceCell<Downstream>,
-    pub(super) pulse: Pulse,
+    pub(super) pulse: Rc<Pulse>,
     /// From the end of the greeting until the socket is dropped.
     stream: RefCell<Option<Stream>>,
     /// Whether the client has sent more than the current request.
@@ -36,10 +45,11 @@ pub(super) struct Client {
     stage: Cell<Stage>,
     order: Cell<Order>,
     at_close: Cell<AtClose>,
-    has_read_request: Cell<bool>,
     /// The current request's head as it came, with what was read along with it. hyper drops a Content-Length that stands
     /// beside a Transfer-Encoding, and such requests must be refused, so the head itself is kept until it was looked at.
     raw_head: RefCell<Vec<u8>>,
+    /// The pulses of its HTTP/2 streams.
+    streams: RefCell<Vec<Rc<Pulse>>>,
     /// Where the worker's list has this connection.
     pub(super) place: Cell<usize>,
 }
@@ -55,6 +65,8 @@ pub(super) enum Stage {
     Head,
     /// A request has come and its response has not been sent yet.
     Exchange,
+    /// It speaks HTTP/2: each of its streams keeps its own time.
+    Streams,
 }
 
 /// What the worker wants of a connection.
@@ -85,13 +97,13 @@ impl Client {
     pub(super) fn new(worker: Rc<Worker>) -> Self {
         let client = Self {
             downstream: OnceCell::new(),
-            pulse: Pulse::default(),
+            pulse: Rc::default(),
             stream: RefCell::default(),
             has_sent_more: Cell::new(false),
             stage: Cell::new(Stage::Fresh),
             order: Cell::new(Order::Serve),
             at_close: Cell::new(AtClose::Nothing),
-            has_read_request: Cell::new(true),
+            streams: RefCell::default(),
             raw_head: RefCell::default(),
             place: Cell::new(0),
             worker,
@@ -127,22 +139,10 @@ impl Client {
         }
     }
 
-    /// A head is complete: a request begins. What it may wait for is said when it waits.
-    pub(super) fn begin_exchange(&self, is_read: bool) {
+    /// A request begins.
+    pub(super) fn begin_exchange(&self) {
         self.stage.set(Stage::Exchange);
         self.has_sent_more.set(false);
-        self.has_read_request.set(is_read);
-        self.pulse.expect_within(Duration::MAX);
-    }
-
-    /// The current request's last byte was read.
-    pub(super) fn mark_request_read(&self) {
-        self.has_read_request.set(true);
-    }
-
-    /// Whether the current request was read to its end.
-    pub(super) fn has_read_request(&self) -> bool {
-        self.has_read_request.get()
     }
 
     /// The response's last byte was handed over.
@@ -153,6 +153,37 @@ impl Client {
         head.shrink_to(KEPT_HEAD_BYTES);
         drop(head);
         self.pulse.expect_within(self.worker.settings.keep_alive_timeout);
+    }
+
+    /// It speaks HTTP/2, and has no stream yet.
+    pub(super) fn begin_streams(&self) {
+        self.stage.set(Stage::Streams);
+        self.pulse.expect_within(self.worker.settings.keep_alive_timeout);
+    }
+
+    /// A stream begins. While there are any, the connection itself waits for nothing.
+    pub(super) fn add_stream(&self, pulse: &Rc<Pulse>) {
+        self.streams.borrow_mut().push(Rc::clone(pulse));
+        self.pulse.expect_within(Duration::MAX);
+    }
+
+    /// A stream ended.
+    pub(super) fn remove_stream(&self, pulse: &Rc<Pulse>) {
+        let mut streams = self.streams.borrow_mut();
+        if let Some(place) = streams.iter().position(|other| Rc::ptr_eq(other, pulse)) {
+            streams.swap_remove(place);
+        }
+        if streams.is_empty() {
+            self.pulse.expect_within(self.worker.settings.keep_alive_timeout);
+        }
+    }
+
+    /// Takes note of what happened since the last look.
+    pub(super) fn check(&self, now: Moment) {
+        self.pulse.check(now);
+        for stream in &*self.streams.borrow() {
+            stream.check(now);
+        }
     }
 
     /// Looks at the current request's head as it came. Of a pipelined request, that is one whose head came while another was
@@ -173,11 +204,11 @@ impl Client {
         self.at_close.set(AtClose::Reset);
     }
 
-    /// Whether the client has closed its side while it waits for an answer. hyper would look for that too, but into a fresh
-    /// buffer of 8 KiB for each request; this asks the runtime what it knows, without a system call as long as nothing
-    /// happens.
+    /// Whether the client has closed its side while it waits for an answer to a request that was read. hyper would look for
+    /// that too, but into a fresh buffer of 8 KiB for each request; this asks the runtime what it knows, without a system
+    /// call as long as nothing happens.
     pub(super) fn is_gone(&self, context: &mut Context<'_>) -> bool {
-        if self.stage.get() != Stage::Exchange || !self.has_read_request.get() || self.has_sent_more.get() {
+        if self.stage.get() != Stage::Exchange || self.has_sent_more.get() {
             return false;
         }
         let mut stream = self.stream.borrow_mut();
@@ -199,14 +230,25 @@ impl Client {
         }
     }
 
+    fn begin_head(&self) {
+        self.stage.set(Stage::Head);
+        self.pulse.expect_within(self.worker.settings.head_timeout);
+    }
+
+    /// Something was written. In HTTP/2 that may have been an answer to a ping, which keeps no connection busy.
+    fn wrote(&self) {
+        if self.stage.get() != Stage::Streams {
+            self.pulse.beat();
+        }
+    }
+
     fn heard(&self, bytes: &[u8]) {
         match self.stage.get() {
-            Stage::Exchange => {}
+            Stage::Exchange | Stage::Streams => {}
             Stage::Head => self.raw_head.borrow_mut().extend_from_slice(bytes),
             Stage::Fresh | Stage::Idle if bytes.is_empty() => {}
             Stage::Fresh | Stage::Idle => {
-                self.stage.set(Stage::Head);
-                self.pulse.expect_within(self.worker.settings.head_timeout);
+                self.begin_head();
                 self.raw_head.borrow_mut().extend_from_slice(bytes);
             }
         }
@@ -217,11 +259,23 @@ impl Client {
 #[derive(Debug)]
 pub(super) struct ClientSocket {
     client: Rc<Client>,
+    /// What was read to tell the protocol, until it is read as such.
+    peeked: Peeked,
 }
 
 impl ClientSocket {
     pub(super) fn new(client: Rc<Client>) -> Self {
-        Self { client }
+        Self { client, peeked: Peeked::default() }
+    }
+
+    /// Reads as much as tells which protocol the client speaks, and keeps it to be read again. `None` when it leaves first.
+    pub(super) fn poll_spoken(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Spoken>>> {
+        let Self { client, peeked } = self;
+        let spoken = client.with_stream(|stream| peeked.poll_fill(stream, context));
+        if !peeked.is_empty() && client.stage() == Stage::Fresh {
+            client.begin_head();
+        }
+        spoken
     }
 
     /// Reads what the client still sends and throws it away, until it has closed its side too.
@@ -246,12 +300,17 @@ impl ClientSocket {
 
 impl AsyncRead for ClientSocket {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(self.client.with_stream(|stream| Pin::new(stream).poll_read(context, buffer)))?;
+        let Self { client, peeked } = &mut *self;
+        if peeked.is_empty() {
+            ready!(client.with_stream(|stream| Pin::new(stream).poll_read(context, buffer)))?;
+        } else {
+            peeked.read(buffer);
+        }
         self.client.heard(buffer.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
@@ -260,7 +319,7 @@ impl AsyncRead for ClientSocket {
 impl AsyncWrite for ClientSocket {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.client.with_stream(|stream| Pin::new(stream).poll_write(context, bytes)));
-        self.client.pulse.beat();
+        self.client.wrote();
         Poll::Ready(written)
     }
 
@@ -270,7 +329,7 @@ impl AsyncWrite for ClientSocket {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(self.client.with_stream(|stream| gather::poll_write(stream, context, slices)));
-        self.client.pulse.beat();
+        self.client.wrote();
         Poll::Ready(written)
     }
 

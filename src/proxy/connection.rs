@@ -1,39 +1,77 @@
-//! A client connection's task: HTTP/1 on its socket, until it is closed, late or told to stop.
+//! A client connection's task: HTTP/1 or HTTP/2 on its socket, until it is closed, late or told to stop.
 
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
+    time::Duration,
 };
 
-use super::{
-    client::{ClientSocket, Order, Stage},
-    forward,
-    greeting::{self, Accepted, Protocol},
-    worker::Admitted,
-};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 
+use super::{
+    caller::Caller,
+    client::{Client, ClientSocket, Order, Stage},
+    forward,
+    greeting::{self, Accepted, Protocol},
+    http2,
+    preface::Spoken,
+    worker::Admitted,
+};
+
 /// The smallest read buffer that hyper takes, and the least that makes a big request body move in few system calls.
 const LEAST_BUFFER_BYTES: usize = 64 * 1024;
+
+/// After telling an idle client of HTTP/2 that its connection ends, how long its acknowledgement is waited for. One that sends a
+/// request meanwhile learns that it was not served and may be sent elsewhere.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// Serves a client until its connection ends.
 pub(super) async fn serve(admitted: Admitted, accepted: Accepted) {
     let client = &admitted.client;
     let peer = accepted.peer;
     let Some(protocol) = greeting::greet(client, accepted).await else { return };
-    match protocol {
-        Protocol::Unsaid | Protocol::Http1 => {}
-        // It is agreed on only if it was offered, which `PROTOCOLS` does not.
-        Protocol::Http2 => return,
+    let mut socket = ClientSocket::new(Rc::clone(client));
+    let spoken = match protocol {
+        Protocol::Unsaid => listen(client, &mut socket).await,
+        Protocol::Http1 => Some(Spoken::Http1),
+        Protocol::Http2 => Some(Spoken::Http2),
+    };
+    let ended = match spoken {
+        None => return,
+        Some(Spoken::Http1) => serve_http1(client, socket).await,
+        Some(Spoken::Http2) => http2::serve(client, socket).await,
+    };
+    if let Err(error) = ended {
+        if error.is_parse() {
+            client.worker.meters().rejected.up();
+        }
+        tracing::debug!(%error, %peer, "a client connection ended");
     }
-    let socket = TokioIo::new(ClientSocket::new(Rc::clone(client)));
+}
+
+/// Waits for the first bytes. `None` when the client leaves or is late, or the worker drains.
+async fn listen(client: &Client, socket: &mut ClientSocket) -> Option<Spoken> {
+    poll_fn(|context| {
+        client.pulse.listen(context.waker());
+        let is_over = matches!(client.order(), Order::Drain | Order::Cut) || client.pulse.is_late();
+        match socket.poll_spoken(context) {
+            Poll::Ready(spoken) => Poll::Ready(spoken.ok().flatten()),
+            Poll::Pending if is_over => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+async fn serve_http1(client: &Rc<Client>, socket: ClientSocket) -> hyper::Result<()> {
+    let caller = Caller::connection(client);
     let service = service_fn(|request| {
-        let client = Rc::clone(client);
-        async move { Ok::<_, Infallible>(forward::handle(&client, request).await) }
+        let caller = Rc::clone(&caller);
+        async move { Ok::<_, Infallible>(forward::handle(&caller, request).await) }
     });
     let head_limit = client.worker.settings.head_limit_bytes;
     // hyper's own head timeout would arm a timer for each request; the pulse stands in for it. Its look-out for clients that
@@ -43,27 +81,41 @@ pub(super) async fn serve(admitted: Admitted, accepted: Accepted) {
         .header_read_timeout(None)
         .max_header_size(head_limit)
         .max_buf_size(head_limit.max(LEAST_BUFFER_BYTES))
-        .serve_connection(socket, service);
-    let mut connection = pin!(connection);
+        .serve_connection(TokioIo::new(socket), service);
+    let is_gone = |context: &mut Context<'_>| caller.has_read_request() && client.is_gone(context);
+    attend(client, pin!(connection), http1::Connection::graceful_shutdown, is_gone).await
+}
+
+/// Polls a connection until it ends, is late or is told to. `begin_shutdown` makes it end when no request is running.
+pub(super) async fn attend<C: Future<Output = hyper::Result<()>>>(
+    client: &Client,
+    mut connection: Pin<&mut C>,
+    begin_shutdown: impl Fn(Pin<&mut C>),
+    is_gone: impl Fn(&mut Context<'_>) -> bool,
+) -> hyper::Result<()> {
     let mut is_told = false;
-    let ended = poll_fn(|context| {
+    poll_fn(|context| {
         client.pulse.listen(context.waker());
         if client.order() == Order::Cut {
             return Poll::Ready(Ok(()));
         }
         // First let it read what has come already: a request that is there is served, even when draining.
         let mut poll = connection.as_mut().poll(context);
+        let is_idle = client.stage() == Stage::Streams && client.pulse.is_late();
         let is_ending = match client.order() {
-            Order::Finish => client.stage() == Stage::Exchange,
+            Order::Finish => matches!(client.stage(), Stage::Exchange | Stage::Streams),
             Order::Drain => true,
-            Order::Serve | Order::Cut => false,
+            Order::Serve | Order::Cut => is_idle,
         };
         if poll.is_pending() && is_ending && !is_told {
             is_told = true;
-            connection.as_mut().graceful_shutdown();
+            if is_idle {
+                client.pulse.expect_within(GOODBYE);
+            }
+            begin_shutdown(connection.as_mut());
             poll = connection.as_mut().poll(context);
         }
-        if poll.is_pending() && client.is_gone(context) {
+        if poll.is_pending() && is_gone(context) {
             return Poll::Ready(Ok(()));
         }
         // Whoever could do better than closing has seen by now that the connection is late, and started a new wait.
@@ -72,11 +124,5 @@ pub(super) async fn serve(admitted: Admitted, accepted: Accepted) {
         }
         poll
     })
-    .await;
-    if let Err(error) = ended {
-        if error.is_parse() {
-            client.worker.meters().rejected.up();
-        }
-        tracing::debug!(%error, %peer, "a client connection ended");
-    }
+    .await
 }

@@ -17,11 +17,11 @@ use hyper::{body::Incoming, client::conn::TrySendError};
 use super::{
     answer,
     body::ResponseBody,
-    client::Client,
+    caller::Caller,
     error::Failure,
     exchange::Exchange,
     gate,
-    headers::{self, Connection, HasBody},
+    headers::{self, HasBody},
     pool::{Lease, Upstream},
     pulse::{Late, unless_late},
     upload::{self, Progress, RequestBody, Upload, UploadError},
@@ -29,39 +29,39 @@ use super::{
 use crate::route::{Limits, RequestKey};
 
 /// Answers a request: with an instance's response, or with a problem.
-pub(super) async fn handle(client: &Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
-    client.begin_exchange(hyper::body::Body::is_end_stream(request.body()));
-    match forward(client, request).await {
+pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
+    caller.begin_exchange(hyper::body::Body::is_end_stream(request.body()));
+    match forward(caller, request).await {
         Ok(response) => response,
         Err(refused) => {
-            let meters = client.worker.meters();
+            let meters = caller.worker().meters();
             if let Failure::NoMatch = refused {
                 meters.unmatched.up()
             } else {
                 meters.rejected.up()
             }
-            answer(client, &refused)
+            answer(caller, &refused)
         }
     }
 }
 
 /// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
-async fn forward(client: &Rc<Client>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
+async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
     let (mut head, mut incoming) = request.into_parts();
-    gate::admit(&mut head, client)?;
-    let Some(dealt) = client.worker.deal(&key(&head)) else {
+    gate::admit(&mut head, &caller.client)?;
+    let Some(dealt) = caller.worker().deal(&key(&head)) else {
         if !head.headers.contains_key(EXPECT) {
-            now(|context| upload::discard(client, &mut incoming, context)).await;
+            now(|context| upload::discard(caller, &mut incoming, context)).await;
         }
         return Err(Failure::NoMatch);
     };
     let limits = dealt.0.route.limits;
     check_length(&head.headers, &limits)?;
-    let body = RequestBody::new(client, limits, &head.headers, incoming);
+    let body = RequestBody::new(caller, limits, &head.headers, incoming);
     let version = head.version;
-    let mut exchange = Exchange::begin(&client.worker, dealt, body);
+    let mut exchange = Exchange::begin(caller.worker(), dealt, body);
     let side = exchange.side();
-    let reached = match reach(client, &exchange, head, &limits).await {
+    let reached = match reach(caller, &exchange, head, &limits).await {
         Ok((response, lease)) => {
             exchange.answered(response.status().as_u16());
             gate::check_response(&response).map(|()| (response, lease))
@@ -70,8 +70,8 @@ async fn forward(client: &Rc<Client>, request: Request<Incoming>) -> Result<Resp
     };
     let mut response = match reached {
         Ok((response, lease)) => {
-            client.pulse.expect_within(limits.idle_timeout);
-            deliver(client, exchange, response, lease, version)
+            caller.pulse.expect_within(limits.idle_timeout);
+            deliver(caller, exchange, response, lease, version)
         }
         Err(failure) => {
             tracing::debug!(error = &failure as &dyn Error, %side, "a request failed");
@@ -79,10 +79,10 @@ async fn forward(client: &Rc<Client>, request: Request<Incoming>) -> Result<Resp
                 now(|context| body.discard(context)).await;
             }
             exchange.settle_failed(&failure);
-            answer(client, &failure)
+            answer(caller, &failure)
         }
     };
-    if client.worker.settings.expose_fleet {
+    if caller.worker().settings.expose_fleet {
         headers::expose_fleet(response.headers_mut(), side);
     }
     Ok(response)
@@ -123,7 +123,7 @@ fn check_length(headers: &HeaderMap, limits: &Limits) -> Result<(), Failure> {
 /// way. Then the request is sent once more, on a fresh connection: always when none of it was written, else when no byte
 /// of a response came and the body can be replayed.
 async fn reach(
-    client: &Client,
+    caller: &Caller,
     exchange: &Exchange,
     mut head: request::Parts,
     limits: &Limits,
@@ -134,21 +134,21 @@ async fn reach(
     let instance = upstream.instance.address().as_str();
     headers::to_upstream(
         &mut head,
-        client.downstream(),
+        caller.client.downstream(),
         has_body,
         instance,
-        &mut client.worker.request_ids(),
+        &mut caller.worker().request_ids(),
     );
 
-    let idle_timeout = client.worker.settings.upstream_idle_timeout;
+    let idle_timeout = caller.worker().settings.upstream_idle_timeout;
     let mut lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
         Some(lease) => lease,
-        None => connect(client, upstream, limits).await?,
+        None => connect(caller, upstream, limits).await?,
     };
     let spare = lease.is_reused().then(|| head.clone());
-    client.pulse.expect_within(if body.is_some() { limits.idle_timeout } else { limits.head_timeout });
+    caller.pulse.expect_within(if body.is_some() { limits.idle_timeout } else { limits.head_timeout });
     let request = Request::from_parts(head, Upload::new(body.cloned()));
-    let mut lost = match send(client, &mut lease, request, body).await? {
+    let mut lost = match send(caller, &mut lease, request, body).await? {
         Ok(response) => return Ok((response, lease)),
         Err(lost) => lost,
     };
@@ -164,15 +164,15 @@ async fn reach(
         return Err(explain(lost.into_error(), body));
     }
     exchange.count_retry();
-    lease = connect(client, upstream, limits).await?;
-    match send(client, &mut lease, again, body).await? {
+    lease = connect(caller, upstream, limits).await?;
+    match send(caller, &mut lease, again, body).await? {
         Ok(response) => Ok((response, lease)),
         Err(lost) => Err(explain(lost.into_error(), body)),
     }
 }
 
-async fn connect(client: &Client, upstream: &Rc<Upstream>, limits: &Limits) -> Result<Lease, Failure> {
-    client.worker.meters().upstream_connects.up();
+async fn connect(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -> Result<Lease, Failure> {
+    caller.worker().meters().upstream_connects.up();
     upstream.connect(limits.connect_timeout).await
 }
 
@@ -180,13 +180,13 @@ type Lost = TrySendError<Request<Upload>>;
 
 /// One try. The outer error is final, the inner one is a lost connection.
 async fn send(
-    client: &Client,
+    caller: &Caller,
     lease: &mut Lease,
     request: Request<Upload>,
     body: Option<&Rc<RequestBody>>,
 ) -> Result<Result<Response<Incoming>, Lost>, Failure> {
     let sent = lease.sender().try_send_request(request);
-    match unless_late(&client.pulse, sent).await {
+    match unless_late(&caller.pulse, sent).await {
         Ok(ended) => Ok(ended),
         Err(Late) => Err(match body.map(|body| body.progress()) {
             None | Some(Progress::Complete) => Failure::HeadTimeout,
@@ -208,7 +208,7 @@ fn explain(error: hyper::Error, body: Option<&Rc<RequestBody>>) -> Failure {
 
 /// Passes a response on. Its body ends the exchange.
 fn deliver(
-    client: &Rc<Client>,
+    caller: &Rc<Caller>,
     exchange: Exchange,
     response: Response<Incoming>,
     lease: Lease,
@@ -218,32 +218,21 @@ fn deliver(
         body.mark_answered();
     }
     let (mut head, incoming) = response.into_parts();
-    headers::to_downstream(&mut head, after_response(client));
+    headers::to_downstream(&mut head, caller.after_response());
     // What HTTP/1.0 gets without a length ends where the connection ends.
     let is_close_delimited = version == Version::HTTP_10 && !head.headers.contains_key(CONTENT_LENGTH);
-    let body = ResponseBody::stream(client, incoming, exchange, lease, is_close_delimited);
+    let body = ResponseBody::stream(caller, incoming, exchange, lease, is_close_delimited);
     Response::from_parts(head, body)
 }
 
-fn answer(client: &Client, failure: &Failure) -> Response<ResponseBody> {
+fn answer(caller: &Caller, failure: &Failure) -> Response<ResponseBody> {
     // Where the head was not understood, nobody knows where the next one begins.
     let connection = if matches!(failure, Failure::BadRequest(_) | Failure::UnknownCoding) {
-        client.linger_at_close();
-        Connection::Closed
+        caller.close_after_response()
     } else {
-        after_response(client)
+        caller.after_response()
     };
     let response = answer::problem(failure, connection);
-    client.end_exchange();
+    caller.end_exchange();
     response
-}
-
-/// A request that was answered before it was read to its end leaves bytes on the connection that are no request.
-fn after_response(client: &Client) -> Connection {
-    if client.has_read_request() {
-        Connection::Kept
-    } else {
-        client.linger_at_close();
-        Connection::Closed
-    }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The protocols that are offered in TLS handshakes, the best first.
-pub const PROTOCOLS: &[&str] = &["http/1.1"];
+pub const PROTOCOLS: &[&str] = &["h2", "http/1.1"];
 
 /// A connection before its greeting.
 #[derive(Debug)]

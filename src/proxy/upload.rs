@@ -16,7 +16,7 @@ use http::{HeaderMap, header::EXPECT};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::client::Client;
+use super::caller::Caller;
 use crate::route::Limits;
 
 /// What is left of a request body that nobody wants is read if it is no more than this and has come already, so that the
@@ -26,7 +26,7 @@ const DISCARD_BYTES: usize = 64 * 1024;
 /// The body of one request.
 #[derive(Debug)]
 pub(super) struct RequestBody {
-    client: Rc<Client>,
+    caller: Rc<Caller>,
     limits: Limits,
     asks_first: AsksFirst,
     incoming: RefCell<Incoming>,
@@ -87,14 +87,14 @@ pub(super) struct Upload {
 impl RequestBody {
     /// The client's body, or `None` when the request has none.
     pub(super) fn new(
-        client: &Rc<Client>,
+        caller: &Rc<Caller>,
         limits: Limits,
         headers: &HeaderMap,
         incoming: Incoming,
     ) -> Option<Rc<Self>> {
         (!incoming.is_end_stream()).then(|| {
             Rc::new(Self {
-                client: Rc::clone(client),
+                caller: Rc::clone(caller),
                 limits,
                 asks_first: if headers.contains_key(EXPECT) { AsksFirst::Yes } else { AsksFirst::No },
                 incoming: RefCell::new(incoming),
@@ -129,7 +129,7 @@ impl RequestBody {
     /// Reads what has come of a body that goes nowhere, so that the client's connection can be kept if that is all of it.
     pub(super) fn discard(&self, context: &mut Context<'_>) {
         if self.asks_first == AsksFirst::No {
-            discard(&self.client, &mut self.incoming.borrow_mut(), context);
+            discard(&self.caller, &mut self.incoming.borrow_mut(), context);
         }
     }
 
@@ -183,7 +183,7 @@ impl RequestBody {
             self.complete();
         } else {
             self.progress.set(Progress::InstanceIsDue);
-            self.client.pulse.beat();
+            self.caller.pulse.beat();
         }
         Ok(bytes)
     }
@@ -204,8 +204,8 @@ impl RequestBody {
 
     fn complete(&self) {
         self.progress.set(Progress::Complete);
-        self.client.mark_request_read();
-        self.client.pulse.expect_within(self.limit_after.get());
+        self.caller.mark_request_read();
+        self.caller.pulse.expect_within(self.limit_after.get());
     }
 
     fn fail(&self, error: UploadError) -> UploadError {
@@ -215,17 +215,17 @@ impl RequestBody {
 }
 
 /// Reads what has come of a body that goes nowhere, without waiting for more.
-pub(super) fn discard(client: &Client, incoming: &mut Incoming, context: &mut Context<'_>) {
+pub(super) fn discard(caller: &Caller, incoming: &mut Incoming, context: &mut Context<'_>) {
     let mut total = 0;
     while total <= DISCARD_BYTES && !incoming.is_end_stream() {
         match Pin::new(&mut *incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => total += frame.data_ref().map_or(0, Bytes::len),
-            Poll::Ready(None) => return client.mark_request_read(),
+            Poll::Ready(None) => return caller.mark_request_read(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => return,
         }
     }
     if incoming.is_end_stream() {
-        client.mark_request_read();
+        caller.mark_request_read();
     }
 }
 

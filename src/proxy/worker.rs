@@ -116,7 +116,7 @@ impl Worker {
     fn sweep(&self) {
         let now = clock::now();
         for client in &*self.clients.borrow() {
-            client.pulse.check(now);
+            client.check(now);
         }
         let mut lanes = self.lanes.borrow_mut();
         let mut table = self.table.borrow_mut();

@@ -6,12 +6,15 @@
 //! - `framing`: requests and responses that could be read in two ways
 //! - `faults`: instances that fail, clients that leave, and who is counted for it
 //! - `limits`: sizes and times
+//! - `http2`: the same from clients of HTTP/2, with `raw2` for what a library would not send
 //! - `lifetime`: many connections, table swaps, drain
 
 mod edges;
 mod faults;
 mod forwarding;
 mod framing;
+mod http2;
 mod kit;
 mod lifetime;
 mod limits;
+mod raw2;

@@ -11,6 +11,8 @@ use http::{
     uri::PathAndQuery,
 };
 
+mod downgrade;
+
 use super::{client::Client, error::Failure};
 
 /// Longer request targets are refused. Four times what browsers and load balancers commonly take, half of what hyper does.
@@ -20,6 +22,9 @@ const TARGET_LIMIT_BYTES: usize = 16 * 1024;
 pub(super) fn admit(head: &mut request::Parts, client: &Client) -> Result<(), Failure> {
     if head.method == Method::CONNECT {
         return Err(Failure::Connect);
+    }
+    if head.version == Version::HTTP_2 {
+        return downgrade::admit(head);
     }
     check_host(head)?;
     bring_to_origin_form(head)?;
@@ -46,10 +51,7 @@ fn check_host(head: &request::Parts) -> Result<(), Failure> {
 
 /// Of an absolute target the authority wins over the Host (RFC 9112 section 3.2.2), and only path and query go on.
 fn bring_to_origin_form(head: &mut request::Parts) -> Result<(), Failure> {
-    let length = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
-    if length > TARGET_LIMIT_BYTES {
-        return Err(Failure::LongTarget);
-    }
+    check_target_length(head)?;
     if head.uri.authority().is_none() {
         return match head.uri.path().as_bytes() {
             [b'/', ..] => Ok(()),
@@ -71,6 +73,11 @@ fn bring_to_origin_form(head: &mut request::Parts) -> Result<(), Failure> {
     head.headers.insert(HOST, host);
     head.uri = Uri::from(uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/")));
     Ok(())
+}
+
+fn check_target_length(head: &request::Parts) -> Result<(), Failure> {
+    let length = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    if length > TARGET_LIMIT_BYTES { Err(Failure::LongTarget) } else { Ok(()) }
 }
 
 /// `host` or `host:port`: letters, digits, `-._~%`, or an address in brackets. Stricter than RFC 3986, whose sub-delims no

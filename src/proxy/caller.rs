@@ -1,0 +1,88 @@
+//! Who asked: a client's connection in HTTP/1, which has one request at a time, and one of its streams in HTTP/2.
+
+use std::{cell::Cell, rc::Rc, time::Duration};
+
+use super::{client::Client, headers::Connection, pulse::Pulse, worker::Worker};
+
+/// Whom a request came from. In HTTP/1 it lives as long as its connection, so that a request allocates none.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) client: Rc<Client>,
+    /// What the current request may wait for. In HTTP/1 the connection's own.
+    pub(super) pulse: Rc<Pulse>,
+    kind: Kind,
+    has_read_request: Cell<bool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    /// An HTTP/1 connection: what goes wrong between its requests ends it.
+    Connection,
+    /// An HTTP/2 stream: it ends with its request.
+    Stream,
+}
+
+impl Caller {
+    /// An HTTP/1 connection.
+    pub(super) fn connection(client: &Rc<Client>) -> Rc<Self> {
+        Self::new(client, Rc::clone(&client.pulse), Kind::Connection)
+    }
+
+    /// An HTTP/2 stream.
+    pub(super) fn stream(client: &Rc<Client>) -> Rc<Self> {
+        Self::new(client, Rc::default(), Kind::Stream)
+    }
+
+    fn new(client: &Rc<Client>, pulse: Rc<Pulse>, kind: Kind) -> Rc<Self> {
+        Rc::new(Self { client: Rc::clone(client), pulse, kind, has_read_request: Cell::new(true) })
+    }
+
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.client.worker
+    }
+
+    /// A head is complete: a request begins. What it may wait for is said when it waits.
+    pub(super) fn begin_exchange(&self, is_read: bool) {
+        self.has_read_request.set(is_read);
+        match self.kind {
+            Kind::Connection => self.client.begin_exchange(),
+            Kind::Stream => {}
+        }
+        self.pulse.expect_within(Duration::MAX);
+    }
+
+    /// The current request's last byte was read.
+    pub(super) fn mark_request_read(&self) {
+        self.has_read_request.set(true);
+    }
+
+    /// Whether the current request was read to its end.
+    pub(super) fn has_read_request(&self) -> bool {
+        self.has_read_request.get()
+    }
+
+    /// The response's last byte was handed over.
+    pub(super) fn end_exchange(&self) {
+        match self.kind {
+            Kind::Connection => self.client.end_exchange(),
+            Kind::Stream => {}
+        }
+    }
+
+    /// What becomes of the connection after this response. In HTTP/1 a request that was answered before it was read to its end
+    /// leaves bytes on the connection that are no request.
+    pub(super) fn after_response(&self) -> Connection {
+        if self.has_read_request() { Connection::Kept } else { self.close_after_response() }
+    }
+
+    /// Ends the connection after this response, where nobody knows where the next request begins. A stream's end is its own.
+    pub(super) fn close_after_response(&self) -> Connection {
+        match self.kind {
+            Kind::Connection => {
+                self.client.linger_at_close();
+                Connection::Closed
+            }
+            Kind::Stream => Connection::Kept,
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! HTTP/2 from clients: told from HTTP/1, carried to instances, bounded, and ended.
+
+use std::{io::Write, net::SocketAddr, sync::mpsc, time::Duration};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, client::SendRequest};
+use http::{Method, Request, Response};
+
+use super::{
+    kit::{Client, MessageReader, Origin, Rig, Setup, Then, eventually},
+    raw2::{
+        self, ACK, CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, Raw,
+        SETTINGS, block, frame, get,
+    },
+};
+use crate::meter::FailureKind;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const SHORT: Duration = Duration::from_millis(150);
+
+/// A client's connection, driven by a task of its own.
+async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    sender.ready().await.unwrap()
+}
+
+fn request(method: Method, path: &str) -> Request<()> {
+    Request::builder().method(method).uri(format!("http://test{path}")).body(()).unwrap()
+}
+
+async fn send(sender: &mut SendRequest<Bytes>, request: Request<()>, body: &[u8]) -> Response<RecvStream> {
+    let (response, mut stream) = sender.send_request(request, body.is_empty()).unwrap();
+    if !body.is_empty() {
+        stream.send_data(Bytes::copy_from_slice(body), true).unwrap();
+    }
+    response.await.unwrap()
+}
+
+/// The rest of a body, or why it did not come to its end.
+async fn read(body: &mut RecvStream) -> Result<Vec<u8>, h2::Error> {
+    let mut text = Vec::new();
+    while let Some(bytes) = body.data().await {
+        let bytes = bytes?;
+        body.flow_control().release_capacity(bytes.len()).unwrap();
+        text.extend_from_slice(&bytes);
+    }
+    Ok(text)
+}
+
+#[test]
+fn the_settings_frame_states_every_bound() {
+    let rig = Rig::before(&Origin::saying(OK));
+    let frame = Raw::connect(rig.address).next(SETTINGS).unwrap();
+    let entries = frame.payload.chunks_exact(6).map(|entry| {
+        let [a, b, value @ ..] = entry else { panic!("a setting has six bytes") };
+        (u16::from_be_bytes([*a, *b]), u32::from_be_bytes(value.try_into().unwrap()))
+    });
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_unstable();
+    // RFC 9113 section 6.5.2: table size, streams, window, frame size, header list size.
+    assert_eq!(entries, [(1, 4096), (3, 100), (4, 65_536), (5, 16_384), (6, 16_384)]);
+}
+
+#[tokio::test]
+async fn both_protocols_are_served_on_one_port() {
+    let origin = Origin::new(|seen, stream| {
+        let body = seen.body.len();
+        stream
+            .write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-got: {body}\r\n\r\nok").as_bytes())
+            .unwrap();
+        Then::Keep
+    });
+    let rig = Rig::before(&origin);
+    let mut sender = connect(rig.address).await;
+    let mut response = send(&mut sender, request(Method::POST, "/v1/x?y=1"), b"hello").await;
+    assert_eq!((response.status().as_u16(), &response.headers()["x-got"]), (200, &"5".parse().unwrap()));
+    assert_eq!(read(response.body_mut()).await.unwrap(), b"ok");
+    assert_eq!(rig.client().get("/http1").text(), "ok");
+    let [first, second] = &origin.seen()[..] else { panic!("two requests") };
+    assert_eq!(
+        (first.line.as_str(), second.line.as_str()),
+        ("POST /v1/x?y=1 HTTP/1.1", "GET /http1 HTTP/1.1")
+    );
+    assert_eq!((first.header("host"), first.header("x-forwarded-for")), (vec!["test"], vec!["127.0.0.1"]));
+    assert_eq!(first.header("transfer-encoding"), ["chunked"], "no length was said");
+    assert_eq!(first.connection, second.connection, "the protocol of a client is not that of an instance");
+    let reading = rig.blue_when(|reading| reading.settled() == 2);
+    assert_eq!((reading.dealt, reading.failed()), (2, 0));
+}
+
+#[test]
+fn the_preface_may_come_in_pieces_and_a_request_line_waits_for_nothing() {
+    let rig = Rig::before(&Origin::saying(OK));
+    let mut client = Client::connect(rig.address);
+    for byte in &PREFACE[..20] {
+        client.send([*byte]);
+    }
+    let mut other = Client::connect(rig.address);
+    other.send("P");
+    assert_eq!(other.send("OST / HTTP/1.1\r\nhost: test\r\ncontent-length: 0\r\n\r\n").answer().status, 200);
+    client.send(&PREFACE[20..]).send(frame(SETTINGS, 0, 0, &[]));
+    client.expect("\0\0");
+    let mut almost = Client::connect(rig.address);
+    assert_eq!(
+        almost.send("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n").answer_if_any().map(|answer| answer.status),
+        Some(400)
+    );
+}
+
+#[test]
+fn half_a_preface_is_cut_after_the_head_timeout() {
+    let mut setup = Setup::new(&[Origin::saying(OK).address]);
+    setup.settings.head_timeout = SHORT;
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("PRI * HT");
+    assert!(client.is_closed());
+}
+
+#[tokio::test]
+async fn streams_of_one_connection_do_not_wait_for_one_another() {
+    let (release, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |seen, stream| {
+        if seen.line.starts_with("GET /slow") {
+            wait.lock().unwrap().recv().unwrap();
+        }
+        stream.write_all(OK.as_bytes()).unwrap();
+        Then::Keep
+    });
+    let rig = Rig::before(&origin);
+    let mut sender = connect(rig.address).await;
+    let (slow, _) = sender.send_request(request(Method::GET, "/slow"), true).unwrap();
+    for _ in 0..3 {
+        assert_eq!(send(&mut sender, request(Method::GET, "/"), b"").await.status(), 200);
+    }
+    release.send(()).unwrap();
+    assert_eq!(slow.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn events_pass_one_by_one_and_head_and_empty_answers_have_no_body() {
+    let (next, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |seen, stream| {
+        if seen.line.starts_with("HEAD") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n").unwrap();
+        } else if seen.line.starts_with("DELETE") {
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        } else {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+            for _ in 0..3 {
+                stream.write_all(b"7\r\ndata: x\r\n").unwrap();
+                wait.lock().unwrap().recv().unwrap();
+            }
+            stream.write_all(b"0\r\n\r\n").unwrap();
+        }
+        Then::Keep
+    });
+    let rig = Rig::before(&origin);
+    let mut sender = connect(rig.address).await;
+    let mut events = send(&mut sender, request(Method::GET, "/"), b"").await;
+    for _ in 0..3 {
+        assert_eq!(events.body_mut().data().await.unwrap().unwrap(), "data: x");
+        next.send(()).unwrap();
+    }
+    assert_eq!(read(events.body_mut()).await.unwrap(), b"");
+    let head = send(&mut sender, request(Method::HEAD, "/"), b"").await;
+    assert_eq!((head.headers()["content-length"].as_bytes(), head.body().is_end_stream()), (&b"7"[..], true));
+    let none = send(&mut sender, request(Method::DELETE, "/"), b"").await;
+    assert_eq!((none.status().as_u16(), none.body().is_end_stream()), (204, true));
+    rig.blue_when(|reading| reading.settled() == 3 && reading.failed() == 0);
+}
+
+#[tokio::test]
+async fn a_response_cut_short_is_reset_and_the_connection_serves_on() {
+    let origin = Origin::new(|seen, stream| {
+        let response = if seen.line.starts_with("GET /cut") {
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"
+        } else {
+            OK
+        };
+        stream.write_all(response.as_bytes()).unwrap();
+        if response == OK { Then::Keep } else { Then::Close }
+    });
+    let rig = Rig::before(&origin);
+    let mut sender = connect(rig.address).await;
+    let mut cut = send(&mut sender, request(Method::GET, "/cut"), b"").await;
+    assert_eq!(read(cut.body_mut()).await.unwrap_err().reason(), Some(Reason::INTERNAL_ERROR));
+    assert_eq!(send(&mut sender, request(Method::GET, "/"), b"").await.status(), 200);
+    let reading = rig.blue_when(|reading| reading.settled() == 2);
+    assert_eq!(reading.failures[FailureKind::Truncated.index()], 1);
+}
+
+#[tokio::test]
+async fn a_stream_that_the_client_resets_ends_the_work_and_counts_for_nobody() {
+    let (gone, is_gone) = mpsc::channel();
+    let gone = std::sync::Mutex::new(gone);
+    let origin = Origin::raw(move |stream, _, _| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        reader.request();
+        assert!(reader.line().is_none(), "nothing more but the end");
+        gone.lock().unwrap().send(()).unwrap();
+    });
+    let rig = Rig::before(&origin);
+    let mut sender = connect(rig.address).await;
+    let (response, mut stream) = sender.send_request(request(Method::GET, "/"), true).unwrap();
+    while rig.blue().dealt == 0 {
+        tokio::task::yield_now().await;
+    }
+    stream.send_reset(Reason::CANCEL);
+    assert!(response.await.is_err());
+    tokio::task::yield_now().await;
+    is_gone.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(rig.blue_when(|reading| reading.settled() == 1).client_gone, 1);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_loses_the_stream_and_not_the_connection() {
+    let origin = Origin::new(|_, stream| {
+        let big = vec![b'x'; 4 << 20];
+        let sent =
+            stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", big.len()).as_bytes());
+        if sent.and_then(|()| stream.write_all(&big)).is_ok() { Then::Keep } else { Then::Close }
+    });
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.idle_timeout = Duration::from_millis(600);
+    let rig = setup.start();
+    let mut sender = connect(rig.address).await;
+    let mut stuck = send(&mut sender, request(Method::GET, "/"), b"").await;
+    assert_eq!(rig.blue_when(|reading| reading.settled() == 1).client_gone, 1);
+    let error = read(stuck.body_mut()).await.unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::CANCEL));
+    let mut whole = send(&mut sender, request(Method::GET, "/"), b"").await;
+    assert_eq!(read(whole.body_mut()).await.unwrap().len(), 4 << 20);
+}
+
+#[tokio::test]
+async fn a_request_body_waits_at_the_client_until_the_instance_takes_it() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::raw(move |stream, _, _| {
+        wait.lock().unwrap().recv().unwrap();
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        let request = reader.request().unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-got: {}\r\n\r\n", request.body.len());
+        stream.write_all(answer.as_bytes()).unwrap();
+    });
+    let rig = Rig::before(&origin);
+    let mut sender = connect(rig.address).await;
+    let total: usize = 24 << 20;
+    let mut large = request(Method::POST, "/");
+    large.headers_mut().insert("content-length", total.into());
+    let (response, mut stream) = sender.send_request(large, false).unwrap();
+    let (mut sent, mut is_told) = (0, false);
+    while sent < total {
+        stream.reserve_capacity(1 << 20);
+        let capacity = std::future::poll_fn(|context| stream.poll_capacity(context));
+        match tokio::time::timeout(SHORT, capacity).await {
+            Ok(capacity) => {
+                let length = capacity.unwrap().unwrap().min(total - sent);
+                sent += length;
+                stream.send_data(Bytes::from(vec![0; length]), sent == total).unwrap();
+            }
+            Err(_) => {
+                assert!(sent < 16 << 20, "the proxy took {sent} bytes that nobody wanted");
+                go.send(()).unwrap();
+                is_told = true;
+            }
+        }
+    }
+    assert!(is_told, "the proxy took everything before the instance did");
+    assert_eq!(response.await.unwrap().headers()["x-got"], total.to_string());
+}
+
+#[tokio::test]
+async fn an_answer_before_the_request_was_read_arrives_and_the_connection_serves_on() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.body_limit_bytes = 10;
+    let rig = setup.start();
+    let mut sender = connect(rig.address).await;
+    let mut large = request(Method::POST, "/");
+    large.headers_mut().insert("content-length", "11".parse().unwrap());
+    let (response, mut stream) = sender.send_request(large, false).unwrap();
+    assert_eq!(response.await.unwrap().status(), 413);
+    let reason = std::future::poll_fn(|context| stream.poll_reset(context)).await.unwrap();
+    assert_eq!(reason, Reason::NO_ERROR, "RFC 9113 section 8.1");
+    let response = send(&mut sender, request(Method::GET, "/"), b"").await;
+    assert_eq!((response.status().as_u16(), response.headers().contains_key("connection")), (200, false));
+}
+
+#[tokio::test]
+async fn a_drain_says_goodbye_and_lets_running_streams_end() {
+    let (go, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let origin = Origin::new(move |_, stream| {
+        wait.lock().unwrap().recv().unwrap();
+        stream.write_all(OK.as_bytes()).unwrap();
+        Then::Keep
+    });
+    let mut rig = Rig::before(&origin);
+    let mut raw = Raw::connect(rig.address);
+    assert!(raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/"))));
+    eventually(|| (rig.blue().dealt == 1).then_some(()));
+    rig.begin_drain();
+    let goodbye = raw.next(GOAWAY).unwrap();
+    assert_eq!(&goodbye.payload[4..8], [0; 4], "no error");
+    let ping = raw.next(PING).unwrap();
+    assert!(raw.send(&frame(PING, ACK, 0, &ping.payload)));
+    assert_eq!(&raw.next(GOAWAY).unwrap().payload[..8], [0, 0, 0, 1, 0, 0, 0, 0], "the last stream is known");
+    go.send(()).unwrap();
+    let answer = raw.next(HEADERS).unwrap();
+    assert_eq!(answer.stream, 1);
+    assert_eq!(raw.next(raw2::DATA).unwrap().payload, b"ok");
+    raw.rest();
+    rig.join();
+}
+
+#[test]
+fn an_idle_connection_is_told_before_it_is_closed() {
+    let mut setup = Setup::new(&[Origin::saying(OK).address]);
+    setup.settings.keep_alive_timeout = SHORT;
+    let rig = setup.start();
+    let mut raw = Raw::connect(rig.address);
+    assert!(raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/"))));
+    assert!(raw.next(raw2::DATA).is_some());
+    assert_eq!(&raw.next(GOAWAY).unwrap().payload[4..8], [0; 4], "no error");
+}
+
+#[test]
+fn what_a_downgrade_could_smuggle_never_reaches_an_instance() {
+    let origin = Origin::saying(OK);
+    let rig = Rig::before(&origin);
+    let base = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "test")];
+    let with = |extra: (&'static str, &'static str)| {
+        let mut headers = base.to_vec();
+        match headers.iter_mut().find(|(name, _)| *name == extra.0) {
+            Some(place) => *place = extra,
+            None => headers.push(extra),
+        }
+        block(&headers)
+    };
+    let mut refused = 0;
+    for extra in [
+        (":path", "/ HTTP/1.1\r\nx: y"),
+        (":path", "no-slash"),
+        (":authority", "a@b"),
+        (":authority", "a b"),
+        (":method", "GET / HTTP/1.1"),
+        (":method", "CONNECT"),
+        ("host", "other"),
+        ("transfer-encoding", "chunked"),
+        ("connection", "close"),
+        ("upgrade", "websocket"),
+        ("te", "gzip"),
+        ("x", "a\r\nb: c"),
+        ("x", "a\0"),
+        ("x y", "a"),
+        ("x:y", "a"),
+        ("X", "a"),
+        ("content-length", "5"),
+        (":unknown", "a"),
+    ] {
+        let mut raw = Raw::connect(rig.address);
+        raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &with(extra)));
+        let end = std::iter::from_fn(|| raw.frame())
+            .find(|frame| matches!(frame.kind, HEADERS | RST_STREAM | GOAWAY))
+            .unwrap_or_else(|| panic!("an answer to {extra:?}"));
+        // Static table index 8 is `:status: 200`.
+        assert!(end.kind != HEADERS || end.payload.first() != Some(&0x88), "{extra:?} was answered with 200");
+        refused += 1;
+    }
+    assert_eq!((refused, origin.seen().len(), rig.blue().dealt), (18, 0, 0));
+}
+
+#[test]
+fn rapid_resets_end_their_connection_and_no_other() {
+    let origin = Origin::saying(OK);
+    let rig = Rig::before(&origin);
+    let mut raw = Raw::connect(rig.address);
+    let flood: Vec<u8> = (0..5_000_u32)
+        .flat_map(|number| {
+            let stream = 2 * number + 1;
+            let head = frame(HEADERS, END_HEADERS | END_STREAM, stream, &get("/"));
+            [head, frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])].concat()
+        })
+        .collect();
+    raw.send(&flood);
+    let goodbye = raw.next(GOAWAY).unwrap();
+    assert_eq!(&goodbye.payload[4..8], [0, 0, 0, 11], "enhance your calm");
+    assert_eq!(rig.client().get("/").status, 200);
+    rig.blue_when(|reading| reading.dealt == reading.settled());
+    assert!(origin.seen().len() < 500, "{} requests that nobody waited for", origin.seen().len());
+}
+
+#[test]
+fn a_flood_of_continuations_is_cut() {
+    let rig = Rig::before(&Origin::saying(OK));
+    let mut raw = Raw::connect(rig.address);
+    raw.send(&frame(HEADERS, 0, 1, &get("/")));
+    let piece = frame(CONTINUATION, 0, 1, &block(&[("x-filler", &"x".repeat(100))]).repeat(100));
+    let taken = (0..5_000).take_while(|_| raw.send(&piece)).count();
+    assert!(taken < 5_000, "the proxy took {taken} frames of one head");
+    assert_eq!(rig.client().get("/").status, 200);
+}
