@@ -93,7 +93,9 @@ mod tests {
 
     #[test]
     fn more_than_the_whole_less_than_nothing_or_no_percent_sign_is_refused() {
-        for bad in ["", "%", "5", "100.01%", "101%", "-1%", "1.234%", "1.%", "1e1%", "656%", "999.99%", "999999%"] {
+        for bad in
+            ["", "%", "5", "100.01%", "101%", "-1%", "1.234%", "1.%", "1e1%", "656%", "999.99%", "999999%"]
+        {
             assert!(Share::parse(bad).is_err(), "{bad}");
         }
     }

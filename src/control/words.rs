@@ -77,12 +77,14 @@ pub(super) fn next(state: &State, plan: &ShiftPlan) -> (String, Option<Moment>) 
             (format!("waits for resume; then {rest} of the bake is left before {}", after(*step)), None)
         }
         State::TerminationWait { ends } => ("blue goes".to_owned(), Some(*ends)),
-        State::Retiring { drain_by } => {
-            ("blue goes when it has nothing in flight, at the latest at its drain deadline".to_owned(), Some(*drain_by))
-        }
-        State::RollingBack { drain_by, .. } => {
-            ("green goes when it has nothing in flight, at the latest at its drain deadline".to_owned(), Some(*drain_by))
-        }
+        State::Retiring { drain_by } => (
+            "blue goes when it has nothing in flight, at the latest at its drain deadline".to_owned(),
+            Some(*drain_by),
+        ),
+        State::RollingBack { drain_by, .. } => (
+            "green goes when it has nothing in flight, at the latest at its drain deadline".to_owned(),
+            Some(*drain_by),
+        ),
         State::Promoted | State::RolledBack { .. } => ("nothing: the shift is over".to_owned(), None),
     }
 }

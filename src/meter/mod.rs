@@ -33,6 +33,11 @@ impl FleetMeters {
         Self { shards: (0..workers.max(1)).map(|_| Shard::default()).collect() }
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.shards.len()
+    }
+
     /// The shard of a worker, to be written by that worker alone.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! The response body on its way downstream.
 
 use std::{
+    collections::VecDeque,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -34,6 +35,8 @@ pub(super) enum ResponseBody {
 /// counts for nobody, unless the head has said already that the fleet failed.
 #[derive(Debug)]
 pub(super) struct Stream {
+    /// What was held back, to go before the rest.
+    held: VecDeque<Frame<Bytes>>,
     incoming: Incoming,
     /// Until the end.
     open: Option<Open>,
@@ -53,6 +56,7 @@ impl ResponseBody {
     /// Streams an instance's body, or ends the exchange at once when there is none.
     pub(super) fn stream(
         caller: &Rc<Caller>,
+        held: VecDeque<Frame<Bytes>>,
         incoming: Incoming,
         exchange: Exchange,
         lease: Lease,
@@ -62,10 +66,11 @@ impl ResponseBody {
             incoming,
             open: Some(Open { exchange, lease }),
             caller: Rc::clone(caller),
-            has_waited: false,
+            has_waited: !held.is_empty(),
+            held,
             is_close_delimited,
         };
-        if stream.incoming.is_end_stream() {
+        if stream.is_at_end() {
             stream.complete();
             return Self::Empty;
         }
@@ -76,7 +81,11 @@ impl ResponseBody {
 impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         loop {
-            let frame = match Pin::new(&mut self.incoming).poll_frame(context) {
+            let next = match self.held.pop_front() {
+                Some(frame) => Poll::Ready(Some(Ok(frame))),
+                None => Pin::new(&mut self.incoming).poll_frame(context),
+            };
+            let frame = match next {
                 Poll::Ready(frame) => frame,
                 // The client takes what it is given, or this would not be polled: the instance is what is late.
                 Poll::Pending if self.caller.pulse.is_late() => {
@@ -109,10 +118,25 @@ impl Stream {
             open.exchange.passed(bytes.len());
         }
         // A body of known length ends with its last byte; nobody asks for another frame then.
-        if self.incoming.is_end_stream() {
+        if self.is_at_end() {
             self.complete();
         }
         bytes
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.held.is_empty() && self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.incoming.size_hint();
+        let held: usize = self.held.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        let held = u64::try_from(held).unwrap_or(u64::MAX);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint.set_lower(hint.lower().saturating_add(held));
+        hint
     }
 
     fn complete(&mut self) {
@@ -156,7 +180,7 @@ impl Body for ResponseBody {
         match self {
             Self::Empty => true,
             Self::Own(_) => false,
-            Self::Streamed(stream) => stream.incoming.is_end_stream(),
+            Self::Streamed(stream) => stream.is_at_end(),
         }
     }
 
@@ -164,7 +188,7 @@ impl Body for ResponseBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Own(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Self::Streamed(stream) => stream.incoming.size_hint(),
+            Self::Streamed(stream) => stream.size_hint(),
         }
     }
 }

@@ -74,7 +74,39 @@ pub(super) enum Failure {
     Internal(#[source] hyper::Error),
 }
 
+/// What an instance may have got of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Sent {
+    /// Nothing: it was not executed.
+    Nothing,
+    /// At least a part: it may have been executed.
+    Perhaps,
+}
+
 impl Failure {
+    /// How much of the request the instance may have got when it failed; `None` when it was not the instance that failed.
+    pub(super) fn sent(&self) -> Option<Sent> {
+        match self {
+            Self::BadRequest(_)
+            | Self::Connect
+            | Self::UnknownCoding
+            | Self::LongTarget
+            | Self::LargeBody
+            | Self::BrokenBody
+            | Self::StalledBody
+            | Self::NoMatch
+            | Self::Internal(_) => None,
+            Self::NoInstance | Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => {
+                Some(Sent::Nothing)
+            }
+            Self::Reset(_)
+            | Self::BadResponse(_)
+            | Self::HeadTimeout
+            | Self::IdleTimeout
+            | Self::Truncated(_) => Some(Sent::Perhaps),
+        }
+    }
+
     /// Where it arose.
     pub(super) fn side(&self) -> FailureSide {
         match self {

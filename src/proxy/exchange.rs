@@ -6,7 +6,8 @@ use super::{error::Failure, lane::RouteView, pool::Upstream, upload::RequestBody
 use crate::{
     clock,
     fleet::Side,
-    meter::{Outcome, Shard, Stamp, Verdict},
+    meter::{FailureKind, Outcome, Rescue, Shard, Stamp, Verdict},
+    route::RescuePolicy,
     time::Moment,
 };
 
@@ -19,6 +20,7 @@ pub(super) struct Exchange {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
     side: Side,
+    role: Role,
     stamp: Stamp,
     upstream: Option<Rc<Upstream>>,
     request_body: Option<Rc<RequestBody>>,
@@ -27,6 +29,20 @@ pub(super) struct Exchange {
     bytes_out: u64,
     ended_at: Option<Moment>,
     verdict: Verdict,
+    /// How many connections died under it.
+    deaths: u8,
+    is_blamed_in_band: bool,
+}
+
+/// Which try of a request this is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Role {
+    /// The one that it was dealt for.
+    Dealt,
+    /// The same, moved to another instance of its fleet.
+    Moved,
+    /// Blue's, for a request that green failed. Counts for nobody; that it failed too is said in green's meters.
+    Rescue,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +69,7 @@ impl Exchange {
             worker: Rc::clone(worker),
             view,
             side,
+            role: Role::Dealt,
             stamp,
             upstream,
             request_body,
@@ -61,6 +78,94 @@ impl Exchange {
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
+            deaths: 0,
+            is_blamed_in_band: false,
+        }
+    }
+
+    /// Blue's try of a request that this one, green's, has failed, if an instance can take it and the budget has room. Said in green's
+    /// meters before green's failure is counted there.
+    pub(super) fn rescue(&self) -> Option<Self> {
+        let upstream = self.view.pick(Side::Blue, &mut *self.worker.rng()).map(Rc::clone)?;
+        let now = clock::now();
+        if !self.view.budget.spend(self.policy().budget, now) {
+            self.note(Rescue::OverBudget);
+            return None;
+        }
+        self.note(Rescue::Tried);
+        upstream.instance.begin(self.worker.number);
+        Some(Self {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            side: Side::Blue,
+            role: Role::Rescue,
+            stamp: Stamp::default(),
+            upstream: Some(upstream),
+            request_body: self.request_body.clone(),
+            dispatched_at: now,
+            answered: None,
+            bytes_out: 0,
+            ended_at: None,
+            verdict: Verdict::ClientGone,
+            deaths: self.deaths,
+            is_blamed_in_band: false,
+        })
+    }
+
+    /// Moves the request to another instance of its fleet, if there is one, the budget has room, and this is its first try.
+    pub(super) fn move_elsewhere(&mut self) -> bool {
+        let Some(upstream) = self.upstream.as_ref().filter(|_| self.role == Role::Dealt) else {
+            return false;
+        };
+        let other = self.view.pick_other(self.side, upstream, &mut *self.worker.rng()).map(Rc::clone);
+        let Some(other) = other else { return false };
+        if !self.view.budget.spend(self.policy().budget, clock::now()) {
+            return false;
+        }
+        upstream.instance.end(self.worker.number);
+        other.instance.begin(self.worker.number);
+        self.upstream = Some(other);
+        self.role = Role::Moved;
+        self.answered = None;
+        self.count_retry();
+        true
+    }
+
+    /// What the endpoint says about second tries.
+    pub(super) fn policy(&self) -> &RescuePolicy {
+        &self.view.route.rescue
+    }
+
+    /// Says in the meters what came of a rescue.
+    pub(super) fn note(&self, rescue: Rescue) {
+        self.view.fleet(Side::Green).meters.shard(self.worker.number).rescue(rescue);
+    }
+
+    /// A connection ended under the request.
+    pub(super) fn note_death(&mut self) {
+        self.deaths = self.deaths.saturating_add(1);
+    }
+
+    /// How many did, over all tries.
+    pub(super) fn deaths(&self) -> u8 {
+        self.deaths
+    }
+
+    /// The answer, whatever its status, holds a failure.
+    pub(super) fn blame_in_band(&mut self) {
+        self.is_blamed_in_band = true;
+    }
+
+    /// Whether it does.
+    pub(super) fn is_blamed_in_band(&self) -> bool {
+        self.is_blamed_in_band
+    }
+
+    /// The fleet that answers, as clients are told.
+    pub(super) fn fleet_label(&self) -> &'static str {
+        match self.role {
+            Role::Dealt | Role::Moved => self.side.as_str(),
+            Role::Rescue => "rescued",
         }
     }
 
@@ -115,7 +220,10 @@ impl Exchange {
         };
         self.ended_at = Some(now);
         if let Some(Answered { status, .. }) = self.answered {
-            self.verdict = Verdict::of_status(status);
+            self.verdict = match Verdict::of_status(status) {
+                Verdict::Success if self.is_blamed_in_band => Verdict::Failure(FailureKind::InBand),
+                verdict => verdict,
+            };
         }
         now
     }
@@ -150,7 +258,11 @@ impl Drop for Exchange {
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
         let outcome = self.outcome(ended_at);
         let watch = self.view.route.watch.as_deref();
-        self.shard().settled(self.stamp, watch, &outcome);
+        if self.role != Role::Rescue {
+            self.shard().settled(self.stamp, watch, &outcome);
+        } else if let Verdict::Failure(_) = outcome.verdict {
+            self.note(Rescue::Failed);
+        }
         if let Some(upstream) = &self.upstream {
             upstream.instance.end(self.worker.number);
         }

@@ -1,17 +1,21 @@
 //! Handling a request: one function whose lines are its life.
 
 use std::{
+    collections::VecDeque,
     error::Error,
     future::poll_fn,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use bytes::Bytes;
 use http::{
     HeaderMap, Request, Response, Version,
     header::{CONTENT_LENGTH, EXPECT, HOST},
     request,
 };
+use http_body::Frame;
 use hyper::{body::Incoming, client::conn::TrySendError};
 
 use super::{
@@ -24,6 +28,7 @@ use super::{
     headers::{self, HasBody},
     pool::{Lease, Upstream},
     pulse::{Late, unless_late},
+    rescue::{self, Replay},
     upload::{self, Progress, RequestBody, Upload, UploadError},
 };
 use crate::route::{Limits, RequestKey};
@@ -60,21 +65,19 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     let body = RequestBody::new(caller, limits, &head.headers, incoming);
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
-    let side = exchange.side();
-    let reached = match reach(caller, &exchange, head, &limits).await {
-        Ok((response, lease)) => {
-            exchange.answered(response.status().as_u16());
-            gate::check_response(&response).map(|()| (response, lease))
-        }
-        Err(failure) => Err(failure),
-    };
+    let replay = Replay::prepare(&exchange, &head);
+    let mut reached = attempt(caller, &mut exchange, head, &limits).await;
+    if let Some(replay) = replay {
+        (exchange, reached) = Box::pin(replay.finish(caller, exchange, reached, &limits)).await;
+    }
+    let fleet = exchange.fleet_label();
     let mut response = match reached {
-        Ok((response, lease)) => {
+        Ok(reached) => {
             caller.pulse.expect_within(limits.idle_timeout);
-            deliver(caller, exchange, response, lease, version)
+            deliver(caller, exchange, reached, version)
         }
         Err(failure) => {
-            tracing::debug!(error = &failure as &dyn Error, %side, "a request failed");
+            tracing::debug!(error = &failure as &dyn Error, fleet, "a request failed");
             if let Some(body) = exchange.request_body() {
                 now(|context| body.discard(context)).await;
             }
@@ -83,7 +86,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         }
     };
     if caller.worker().settings.expose_fleet {
-        headers::expose_fleet(response.headers_mut(), side);
+        headers::expose_fleet(response.headers_mut(), fleet);
     }
     Ok(response)
 }
@@ -117,6 +120,28 @@ fn check_length(headers: &HeaderMap, limits: &Limits) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A response, and where it comes from.
+#[derive(Debug)]
+pub(super) struct Reached {
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Lease,
+    /// The beginning of its body, if that was held back.
+    pub(super) held: VecDeque<Frame<Bytes>>,
+}
+
+/// One try of a request.
+pub(super) async fn attempt(
+    caller: &Caller,
+    exchange: &mut Exchange,
+    head: request::Parts,
+    limits: &Limits,
+) -> Result<Reached, Failure> {
+    let (response, lease) = reach(caller, exchange, head, limits).await?;
+    exchange.answered(response.status().as_u16());
+    gate::check_response(&response)?;
+    Ok(Reached { response, lease, held: VecDeque::new() })
+}
+
 /// Sends the request to its instance and waits for the response's head.
 ///
 /// A reused connection may have been closed by the instance at the same moment, which shows only once the request is under
@@ -124,12 +149,19 @@ fn check_length(headers: &HeaderMap, limits: &Limits) -> Result<(), Failure> {
 /// of a response came and the body can be replayed.
 async fn reach(
     caller: &Caller,
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     mut head: request::Parts,
     limits: &Limits,
 ) -> Result<(Response<Incoming>, Lease), Failure> {
+    let idle_timeout = caller.worker().settings.upstream_idle_timeout;
     let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
-    let body = exchange.request_body();
+    let mut lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
+        Some(lease) => lease,
+        None => connect(caller, exchange, limits).await?,
+    };
+    let body = exchange.request_body().cloned();
+    let body = body.as_ref();
+    let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
     let has_body = if body.is_some() { HasBody::Yes } else { HasBody::No };
     let instance = upstream.instance.address().as_str();
     headers::to_upstream(
@@ -140,22 +172,22 @@ async fn reach(
         &mut caller.worker().request_ids(),
     );
 
-    let idle_timeout = caller.worker().settings.upstream_idle_timeout;
-    let mut lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
-        Some(lease) => lease,
-        None => connect(caller, upstream, limits).await?,
-    };
     let spare = lease.is_reused().then(|| head.clone());
-    caller.pulse.expect_within(if body.is_some() { limits.idle_timeout } else { limits.head_timeout });
+    let is_due = body.is_some_and(|body| body.progress() != Progress::Complete);
+    caller.pulse.expect_within(if is_due { limits.idle_timeout } else { limits.head_timeout });
     let request = Request::from_parts(head, Upload::new(body.cloned()));
     let mut lost = match send(caller, &mut lease, request, body).await? {
         Ok(response) => return Ok((response, lease)),
         Err(lost) => lost,
     };
 
-    let again = match (lost.take_message(), spare) {
+    let unsent = lost.take_message();
+    if unsent.is_none() {
+        exchange.note_death();
+    }
+    let again = match (unsent, spare) {
         (Some(unsent), _) => unsent,
-        (None, Some(head)) if !lease.has_heard() && body.is_none_or(|body| body.can_replay()) => {
+        (None, Some(head)) if rescue::may_be_the_race(exchange, &lease) => {
             Request::from_parts(head, Upload::new(body.cloned()))
         }
         (None, _) => return Err(explain(lost.into_error(), body)),
@@ -164,14 +196,31 @@ async fn reach(
         return Err(explain(lost.into_error(), body));
     }
     exchange.count_retry();
-    lease = connect(caller, upstream, limits).await?;
+    lease = connect(caller, exchange, limits).await?;
     match send(caller, &mut lease, again, body).await? {
         Ok(response) => Ok((response, lease)),
-        Err(lost) => Err(explain(lost.into_error(), body)),
+        Err(lost) => {
+            exchange.note_death();
+            Err(explain(lost.into_error(), body))
+        }
     }
 }
 
-async fn connect(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -> Result<Lease, Failure> {
+/// Makes a connection to the request's instance, or to another one if that cannot be reached and may be avoided.
+async fn connect(caller: &Caller, exchange: &mut Exchange, limits: &Limits) -> Result<Lease, Failure> {
+    let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
+    match connect_to(caller, upstream, limits).await {
+        Err(failure) if rescue::connect_elsewhere(exchange, &failure) => {
+            let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
+            connect_to(caller, upstream, limits).await
+        }
+        ended => ended,
+    }
+}
+
+async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -> Result<Lease, Failure> {
+    // Connecting has a timeout of its own, and what was late before is over.
+    caller.pulse.expect_within(Duration::MAX);
     caller.worker().meters().upstream_connects.up();
     upstream.connect(limits.connect_timeout).await
 }
@@ -210,18 +259,18 @@ fn explain(error: hyper::Error, body: Option<&Rc<RequestBody>>) -> Failure {
 fn deliver(
     caller: &Rc<Caller>,
     exchange: Exchange,
-    response: Response<Incoming>,
-    lease: Lease,
+    reached: Reached,
     version: Version,
 ) -> Response<ResponseBody> {
     if let Some(body) = exchange.request_body() {
         body.mark_answered();
     }
+    let Reached { response, lease, held } = reached;
     let (mut head, incoming) = response.into_parts();
     headers::to_downstream(&mut head, caller.after_response());
     // What HTTP/1.0 gets without a length ends where the connection ends.
     let is_close_delimited = version == Version::HTTP_10 && !head.headers.contains_key(CONTENT_LENGTH);
-    let body = ResponseBody::stream(caller, incoming, exchange, lease, is_close_delimited);
+    let body = ResponseBody::stream(caller, held, incoming, exchange, lease, is_close_delimited);
     Response::from_parts(head, body)
 }
 

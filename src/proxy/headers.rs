@@ -14,7 +14,6 @@ use http::{
 use rand::{Rng, rngs::StdRng};
 
 use super::forwarded::Downstream;
-use crate::fleet::Side;
 
 // Names as values, since a text would be checked, hashed and copied for each request.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -111,9 +110,9 @@ pub(super) fn to_downstream(head: &mut response::Parts, connection: Connection) 
     head.version = Version::HTTP_11;
 }
 
-/// Says which fleet the request was dealt to.
-pub(super) fn expose_fleet(headers: &mut HeaderMap, side: Side) {
-    headers.insert(&FLEET, HeaderValue::from_static(side.as_str()));
+/// Says which fleet the request was dealt to, or that it was rescued.
+pub(super) fn expose_fleet(headers: &mut HeaderMap, fleet: &'static str) {
+    headers.insert(&FLEET, HeaderValue::from_static(fleet));
 }
 
 fn strip(headers: &mut HeaderMap) {

@@ -9,7 +9,7 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use http::HeaderMap;
 use rand::Rng;
 
-use super::pool::Upstream;
+use super::{budget::Budget, pool::Upstream};
 use crate::{
     fleet::{Instance, Side},
     route::{self, Deck, EndpointRoute, FleetRoute, RouteTable},
@@ -20,6 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct RouteView {
     pub(super) route: Arc<EndpointRoute>,
+    /// The endpoint's second tries.
+    pub(super) budget: Rc<Budget>,
     blue: FleetView,
     green: Option<FleetView>,
 }
@@ -44,6 +46,7 @@ pub(super) struct Lanes {
 struct Lane {
     view: Rc<RouteView>,
     deck: Deck,
+    budget: Rc<Budget>,
 }
 
 impl RouteView {
@@ -53,6 +56,19 @@ impl RouteView {
             (Side::Green, Some(green)) => green,
             (Side::Green, None) | (Side::Blue, _) => &self.route.blue,
         }
+    }
+
+    /// An instance of a fleet that is not this one; `None` when no other can serve.
+    pub(super) fn pick_other(
+        &self,
+        side: Side,
+        avoid: &Upstream,
+        rng: &mut impl Rng,
+    ) -> Option<&Rc<Upstream>> {
+        let instances = &self.fleet(side).fleet.instances;
+        let picked = route::pick(&self.fleet(side).fleet, Some(&avoid.instance), rng)?;
+        let is_other = !Arc::ptr_eq(picked, &avoid.instance);
+        self.view(side).upstreams.get(instances.element_offset(picked).filter(|_| is_other)?)
     }
 
     /// The less busy of two random instances of a fleet; `None` when none can serve.
@@ -83,6 +99,7 @@ impl Lanes {
         rng: &mut impl Rng,
     ) -> (Rc<RouteView>, Side) {
         let lane = self.lane(route);
+        lane.budget.count();
         let side = match route.session_side(headers) {
             Some(side) => side,
             None => lane.deck.deal(route.split, rng),
@@ -99,9 +116,11 @@ impl Lanes {
         let place = lanes.get_mut(slot).expect("the lanes were just made long enough");
         match place {
             Some(lane) if Arc::ptr_eq(&lane.view.route, route) => {}
-            Some(lane) => lane.view = Rc::new(view(route, upstreams, keychain)),
+            Some(lane) => lane.view = Rc::new(view(route, &lane.budget, upstreams, keychain)),
             None => {
-                *place = Some(Lane { view: Rc::new(view(route, upstreams, keychain)), deck: Deck::default() })
+                let budget = Rc::new(Budget::new(route.blue.meters.workers()));
+                let view = Rc::new(view(route, &budget, upstreams, keychain));
+                *place = Some(Lane { view, deck: Deck::default(), budget });
             }
         }
         place.as_mut().expect("the lane was just filled")
@@ -122,6 +141,11 @@ impl Lanes {
         self.upstreams.retain(|_, upstream| Rc::strong_count(upstream) > 1);
     }
 
+    /// Every endpoint's second tries.
+    pub(super) fn budgets(&self) -> impl Iterator<Item = &Budget> {
+        self.lanes.iter().flatten().map(|lane| &*lane.budget)
+    }
+
     /// The instances that the worker knows.
     pub(super) fn upstreams(&self) -> impl Iterator<Item = &Rc<Upstream>> {
         self.upstreams.values()
@@ -130,6 +154,7 @@ impl Lanes {
 
 fn view(
     route: &Arc<EndpointRoute>,
+    budget: &Rc<Budget>,
     known: &mut HashMap<*const Instance, Rc<Upstream>>,
     keychain: &Keychain,
 ) -> RouteView {
@@ -144,5 +169,6 @@ fn view(
         blue: fleet_view(&route.blue),
         green: route.green.as_ref().map(&mut fleet_view),
         route: Arc::clone(route),
+        budget: Rc::clone(budget),
     }
 }

@@ -9,6 +9,8 @@
 //!    dropping it counts the outcome, so every dealt request is counted once.
 //! 4. `pool` gives a connection to the instance, `upload` streams the request body into it, `body` streams the response
 //!    back and ends the exchange at the last byte.
+//!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
+//!    for it, `hold` keeps back an event stream's beginning until it says something.
 //! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer.
 //!
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it.
@@ -19,10 +21,12 @@
 mod accept;
 mod answer;
 mod body;
+mod budget;
 mod caller;
 mod client;
 mod connection;
 mod error;
+mod event;
 mod exchange;
 mod forward;
 mod forwarded;
@@ -30,6 +34,7 @@ mod gate;
 mod gather;
 mod greeting;
 mod headers;
+mod hold;
 mod http2;
 mod lane;
 mod listener;
@@ -37,7 +42,9 @@ mod plane;
 mod pool;
 mod preface;
 mod pulse;
+mod rescue;
 mod settings;
+mod stateful;
 mod upload;
 mod worker;
 

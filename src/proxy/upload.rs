@@ -120,6 +120,17 @@ impl RequestBody {
         matches!(&*self.kept.borrow(), Kept::All { .. })
     }
 
+    /// Whether these bytes are in what has gone by, as far as it is still there.
+    pub(super) fn holds(&self, needle: &[u8]) -> bool {
+        match &*self.kept.borrow() {
+            Kept::All { first, others, .. } => {
+                let frames: Vec<&[u8]> = first.iter().chain(others).map(|frame| &frame[..]).collect();
+                frames.concat().windows(needle.len()).any(|window| window == needle)
+            }
+            Kept::No => false,
+        }
+    }
+
     /// The response's head has come: no second try is possible any more, so the kept frames are given back.
     pub(super) fn mark_answered(&self) {
         self.kept.replace(Kept::No);

@@ -124,6 +124,9 @@ impl Worker {
         if self.followed.replace(table.generation()) != table.generation() {
             lanes.follow(table);
         }
+        for budget in lanes.budgets() {
+            budget.look(now);
+        }
         for upstream in lanes.upstreams() {
             upstream.sweep(now, self.settings.upstream_idle_timeout);
         }

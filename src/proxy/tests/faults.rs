@@ -9,7 +9,10 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::kit::{Client, MessageReader, Origin, Rig, Seen, Setup, Then, eventually, nobody};
-use crate::meter::{FailureKind, Reading};
+use crate::{
+    meter::{FailureKind, Reading},
+    route::Replayed,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -240,6 +243,7 @@ fn a_client_that_leaves_a_failing_answer_unread_does_not_clear_the_fleet() {
 fn a_fleet_that_cannot_be_reached_fails_and_the_draw_is_final() {
     let blue = Origin::saying(OK);
     let mut setup = Setup::new(&[blue.address]);
+    setup.rescue.on = Replayed::Never;
     setup.green = vec![nobody()];
     setup.green_share = "50%";
     let rig = setup.start();

@@ -161,6 +161,19 @@ impl Rig {
         eventually(|| Some(self.blue()).filter(|reading| fits(reading)))
     }
 
+    /// Green's meters, once they have come to what is expected.
+    pub(super) fn green_when(&self, fits: impl Fn(&Reading) -> bool) -> Reading {
+        eventually(|| Some(self.green()).filter(|reading| fits(reading)))
+    }
+
+    /// Publishes a table that gives green this share.
+    pub(super) fn give(&self, share: &str) {
+        let before = self.table.load().generation().0;
+        let split = Split { green: Share::parse(share).unwrap(), epoch: before + 1 };
+        let route = EndpointRoute { split, ..self.route.clone() };
+        self.table.store(Arc::new(RouteTable::new(Generation(before + 1), vec![Arc::new(route)])));
+    }
+
     pub(super) fn begin_drain(&self) {
         self.stop.send_replace(true);
     }

@@ -7,6 +7,9 @@
 //! - `faults`: instances that fail, clients that leave, and who is counted for it
 //! - `limits`: sizes and times
 //! - `http2`: the same from clients of HTTP/2, with `raw2` for what a library would not send
+//! - `rescue`: what green fails goes to blue, and what blue cannot take to another instance
+//! - `streams`: event streams that are held until they say something
+//! - `sticky`: sessions that stay on their fleet
 //! - `lifetime`: many connections, table swaps, drain
 
 mod edges;
@@ -18,3 +21,6 @@ mod kit;
 mod lifetime;
 mod limits;
 mod raw2;
+mod rescue;
+mod sticky;
+mod streams;

@@ -1,0 +1,199 @@
+//! Second tries: a request that green failed goes to blue before the client sees a byte, and one that blue could not take goes
+//! to another instance of blue.
+//!
+//! A rescue is made after green's failure has been counted, and the evaluator told; what blue makes of it counts for nobody
+//! but the client. A retry inside blue is a part of the same request, which comes to one outcome. Green has no retries: it is on
+//! trial, and a second try would hide what the trial is for.
+//!
+//! Either may execute a request twice. So a stateful request is never replayed, one that changes things only if nothing was sent,
+//! and one whose connection died twice is given up: it may be what kills the servers.
+
+use std::rc::Rc;
+
+use http::request;
+
+use super::{
+    caller::Caller,
+    error::{Failure, Sent},
+    exchange::{End, Exchange},
+    forward::{Reached, attempt},
+    hold::{self, Held},
+    pool::Lease,
+    stateful,
+};
+use crate::{
+    fleet::Side,
+    meter::Rescue,
+    route::{Limits, Replayed, RescueUntil},
+};
+
+/// Deaths of a request's connections after which it is given up.
+const DEATHS: u8 = 2;
+
+/// What a request needs to be sent again: kept only where it may be.
+#[derive(Debug)]
+pub(super) struct Replay {
+    head: request::Parts,
+}
+
+/// What was wrong with a try.
+enum Fault {
+    Failure(Sent),
+    Answer,
+}
+
+impl Replay {
+    /// Keeps what may be needed, if the endpoint wants this fleet's requests to be sent again.
+    pub(super) fn prepare(exchange: &Exchange, head: &request::Parts) -> Option<Self> {
+        let policy = exchange.policy();
+        let is_wanted = match exchange.side() {
+            Side::Green => policy.on != Replayed::Never,
+            // Where only connecting is retried, the head has not been used up (`connect_elsewhere`).
+            Side::Blue => policy.retry == Replayed::BeforeFirstByte,
+        };
+        is_wanted.then(|| Self { head: head.clone() })
+    }
+
+    /// Looks at what a try came to, and makes another one where that is right.
+    pub(super) async fn finish(
+        self,
+        caller: &Rc<Caller>,
+        mut exchange: Exchange,
+        reached: Result<Reached, Failure>,
+        limits: &Limits,
+    ) -> (Exchange, Result<Reached, Failure>) {
+        let reached = match exchange.side() {
+            Side::Green => self.held(caller, &mut exchange, reached).await,
+            Side::Blue => reached,
+        };
+        if !self.is_allowed(&exchange, &reached) {
+            return (exchange, reached);
+        }
+        match exchange.side() {
+            Side::Green => self.rescue(caller, exchange, reached, limits).await,
+            Side::Blue => {
+                if !exchange.move_elsewhere() {
+                    return (exchange, reached);
+                }
+                drop(reached);
+                let reached = attempt(caller, &mut exchange, self.head, limits).await;
+                (exchange, reached)
+            }
+        }
+    }
+
+    /// Waits for the first token of an event stream where the endpoint asks for it.
+    async fn held(
+        &self,
+        caller: &Rc<Caller>,
+        exchange: &mut Exchange,
+        reached: Result<Reached, Failure>,
+    ) -> Result<Reached, Failure> {
+        let wants = exchange.policy().until == RescueUntil::FirstToken
+            && exchange.policy().on == Replayed::BeforeFirstByte;
+        match reached {
+            Ok(mut reached) if wants && hold::is_event_stream(&reached.response) => {
+                match hold::until_first_token(caller, &mut reached).await {
+                    Held::Released => Ok(reached),
+                    Held::InBandFailure => {
+                        exchange.blame_in_band();
+                        Ok(reached)
+                    }
+                    Held::Broken(failure) => Err(failure),
+                }
+            }
+            Ok(_) | Err(_) => reached,
+        }
+    }
+
+    fn is_allowed(&self, exchange: &Exchange, reached: &Result<Reached, Failure>) -> bool {
+        let policy = exchange.policy();
+        let fault = match reached {
+            Err(failure) => failure.sent().map(Fault::Failure),
+            Ok(reached) => {
+                let status = reached.response.status().as_u16();
+                let is_bad = policy.statuses.contains(status) || exchange.is_blamed_in_band();
+                (is_bad && exchange.side() == Side::Green).then_some(Fault::Answer)
+            }
+        };
+        let wanted = match exchange.side() {
+            Side::Green => policy.on,
+            Side::Blue => policy.retry,
+        };
+        let nothing_was_sent = matches!(fault, Some(Fault::Failure(Sent::Nothing)));
+        let fits = match (fault, wanted) {
+            (None, _) | (_, Replayed::Never) => false,
+            (Some(Fault::Failure(Sent::Nothing)), _) => true,
+            (Some(_), Replayed::ConnectFailures) => false,
+            // Only a connection that died says little about the next instance of the same fleet.
+            (Some(_), Replayed::BeforeFirstByte) => {
+                exchange.side() == Side::Green || matches!(reached, Err(Failure::Reset(_)))
+            }
+        };
+        fits && exchange.deaths() < DEATHS
+            && (nothing_was_sent || stateful::may_repeat(&self.head.method))
+            && !stateful::is_stateful(&self.head, exchange.request_body().map(|body| &**body))
+            && can_replay(exchange)
+    }
+
+    /// Counts green's failure, then sends the request to blue.
+    async fn rescue(
+        self,
+        caller: &Rc<Caller>,
+        exchange: Exchange,
+        reached: Result<Reached, Failure>,
+        limits: &Limits,
+    ) -> (Exchange, Result<Reached, Failure>) {
+        let Some(rescue) = exchange.rescue() else { return (exchange, reached) };
+        match reached {
+            Ok(reached) => {
+                drop(reached);
+                exchange.settle_complete(End::Now);
+            }
+            Err(failure) => {
+                tracing::debug!(
+                    error = &failure as &dyn std::error::Error,
+                    "a failure of green goes to blue"
+                );
+                exchange.settle_failed(&failure);
+            }
+        }
+        let mut exchange = rescue;
+        let reached = attempt(caller, &mut exchange, self.head, limits).await;
+        (exchange, reached)
+    }
+}
+
+/// Whether the body can be sent again; if it is too large for that, green's meters say so.
+fn can_replay(exchange: &Exchange) -> bool {
+    match exchange.request_body() {
+        Some(body) if !body.can_replay() => {
+            if exchange.side() == Side::Green {
+                tracing::debug!(
+                    "a failure of green is not rescued: the request body was too large to be kept"
+                );
+                exchange.note(Rescue::BodyTooLarge);
+            }
+            false
+        }
+        Some(_) | None => true,
+    }
+}
+
+/// After a failure to connect, which has executed nothing: moves a request that blue was dealt to another instance.
+pub(super) fn connect_elsewhere(exchange: &mut Exchange, failure: &Failure) -> bool {
+    exchange.side() == Side::Blue
+        && exchange.policy().retry != Replayed::Never
+        && failure.sent() == Some(Sent::Nothing)
+        && exchange.request_body().is_none_or(|body| body.can_replay())
+        && exchange.move_elsewhere()
+}
+
+/// After a reused connection died under a request: whether it is sent once more, on a fresh one. It most likely had been closed
+/// while idle. A request under which another connection had died before, or that is heard or too large to be sent again, is
+/// not.
+pub(super) fn may_be_the_race(exchange: &Exchange, lease: &Lease) -> bool {
+    !lease.has_heard()
+        && exchange.deaths() < DEATHS
+        && exchange.request_body().is_none_or(|body| body.can_replay())
+}

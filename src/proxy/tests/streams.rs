@@ -1,0 +1,167 @@
+//! Event streams of green that are held until they say something.
+
+use std::{
+    io::Write,
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
+
+use super::kit::{Origin, Rig, Setup, Then};
+use crate::{meter::FailureKind, route::RescueUntil};
+
+const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
+const END: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const ERROR: &str = "data: {\"error\":{\"message\":\"engine died\",\"code\":500}}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+fn head(kind: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n")
+}
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+/// An origin whose streams are these chunks.
+fn streaming(kind: &'static str, chunks: Vec<String>) -> Origin {
+    Origin::new(move |_, stream| {
+        stream.write_all(head(kind).as_bytes()).unwrap();
+        for text in &chunks {
+            stream.write_all(chunk(text).as_bytes()).unwrap();
+        }
+        stream.write_all(b"0\r\n\r\n").unwrap();
+        Then::Keep
+    })
+}
+
+fn rig(blue: &Origin, green: &Origin) -> Rig {
+    let mut setup = Setup::new(&[blue.address]);
+    (setup.green, setup.green_share) = (vec![green.address], "100%");
+    setup.rescue.until = RescueUntil::FirstToken;
+    setup.start()
+}
+
+#[test]
+fn a_failure_before_the_first_token_is_rescued_and_counted_as_greens() {
+    let blue = streaming("text/event-stream", [ROLE, TEXT, END, DONE].map(str::to_owned).into());
+    for bad in [vec![ROLE, ERROR, DONE], vec![ERROR, DONE], vec![DONE], vec![ROLE, ROLE, DONE]] {
+        let green = streaming(
+            "text/event-stream; charset=utf-8",
+            bad.iter().map(|text| (*text).to_owned()).collect(),
+        );
+        let rig = rig(&blue, &green);
+        let mut client = rig.client();
+        for _ in 0..2 {
+            let answer = client.post("/v1/chat/completions", "{}");
+            assert_eq!((answer.text(), answer.is_whole), ([ROLE, TEXT, END, DONE].concat().as_str(), true));
+        }
+        let reading = rig.green_when(|reading| reading.settled() == 2);
+        assert_eq!((reading.failures[FailureKind::InBand.index()], reading.rescued()), (2, 2), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_before_the_first_token_is_rescued() {
+    let blue = streaming("text/event-stream", vec![TEXT.to_owned(), DONE.to_owned()]);
+    let green = Origin::new(|_, stream| {
+        stream.write_all((head("text/event-stream") + &chunk(ROLE)).as_bytes()).unwrap();
+        Then::Close
+    });
+    let rig = rig(&blue, &green);
+    assert_eq!(rig.client().post("/", "{}").text(), [TEXT, DONE].concat());
+    let reading = rig.green_when(|reading| reading.settled() == 1);
+    assert_eq!((reading.failures[FailureKind::Truncated.index()], reading.rescued()), (1, 1));
+}
+
+#[test]
+fn a_held_stream_arrives_byte_for_byte() {
+    let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblue");
+    let long = "data: {\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n".repeat(200);
+    let cut: Vec<String> = [ROLE, TEXT, DONE]
+        .concat()
+        .as_bytes()
+        .chunks(7)
+        .map(|part| String::from_utf8(part.to_vec()).unwrap())
+        .collect();
+    let whole = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    for (kind, chunks) in [
+        ("text/event-stream", whole(&[ROLE, TEXT, ERROR, DONE])),
+        ("text/event-stream", cut),
+        ("text/event-stream", whole(&[&long, DONE])),
+        ("text/event-stream", whole(&["bare text that is no event"])),
+        ("text/event-stream", whole(&[": keep-alive\n\n", ERROR])),
+        ("text/event-stream", whole(&[ROLE, "data: {\"choices\":[]}\n\n", DONE])),
+        ("text/event-stream", whole(&[ROLE])),
+        ("text/event-stream", vec![]),
+        ("application/json", whole(&[ERROR])),
+    ] {
+        let green = streaming(kind, chunks.clone());
+        let rig = rig(&blue, &green);
+        let mut client = rig.client();
+        for _ in 0..2 {
+            let answer = client.post("/", "{}");
+            assert_eq!(
+                (answer.text(), answer.is_whole),
+                (chunks.concat().as_str(), true),
+                "{kind} {chunks:?}"
+            );
+        }
+        let reading = rig.green_when(|reading| reading.settled() == 2);
+        assert_eq!((reading.succeeded, reading.rescued()), (2, 0), "{kind} {chunks:?}");
+    }
+}
+
+#[test]
+fn a_held_stream_of_known_length_arrives_whole() {
+    let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblue");
+    let green = Origin::new(|_, stream| {
+        let length = ROLE.len() + TEXT.len();
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all((head + ROLE + TEXT).as_bytes()).unwrap();
+        Then::Keep
+    });
+    let rig = rig(&blue, &green);
+    let mut client = rig.client();
+    for _ in 0..2 {
+        assert_eq!(client.post("/", "{}").text(), [ROLE, TEXT].concat());
+    }
+}
+
+#[test]
+fn the_first_text_is_passed_on_at_once_and_silence_is_held_for_no_longer_than_a_second() {
+    let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblue");
+    for (first, then) in [(ROLE, TEXT), (TEXT, END)] {
+        let (go_on, told) = mpsc::channel();
+        let told = Mutex::new(told);
+        let green = Origin::new(move |_, stream| {
+            stream.write_all((head("text/event-stream") + &chunk(first)).as_bytes()).unwrap();
+            // Only when the client has seen the first event does the second one come.
+            told.lock().unwrap().recv().unwrap();
+            stream.write_all((chunk(then) + "0\r\n\r\n").as_bytes()).unwrap();
+            Then::Keep
+        });
+        let rig = rig(&blue, &green);
+        let mut client = rig.client();
+        client.stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n{}");
+        client.head();
+        client.expect(&chunk(first));
+        go_on.send(()).unwrap();
+        client.expect(&(chunk(then) + "0\r\n\r\n"));
+    }
+}
+
+#[test]
+fn an_in_band_failure_that_the_budget_has_no_room_for_is_delivered_and_counted() {
+    let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblue");
+    let green = streaming("text/event-stream", vec![ROLE.to_owned(), ERROR.to_owned(), DONE.to_owned()]);
+    let mut setup = Setup::new(&[blue.address]);
+    (setup.green, setup.green_share) = (vec![green.address], "100%");
+    (setup.rescue.until, setup.rescue.budget) = (RescueUntil::FirstToken, crate::weight::Share::NONE);
+    let rig = setup.start();
+    assert_eq!(rig.client().post("/", "{}").text(), [ROLE, ERROR, DONE].concat());
+    let reading = rig.green_when(|reading| reading.settled() == 1);
+    assert_eq!((reading.failures[FailureKind::InBand.index()], reading.not_rescued()), (1, 1));
+}
