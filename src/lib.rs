@@ -39,7 +39,8 @@
 //!
 //! - [`app`] is the one place that builds and wires everything; [`demo`] tells a story on top of it.
 //! - Edges: [`proxy`] the data plane; [`control`] decides, watches, remembers and recovers; [`admin`] the admin port; [`cli`] the commands;
-//!   [`provider`] makes fleets; [`store`] the journal; [`telemetry`] metrics and logs; [`config`] files; [`clock`] the clocks.
+//!   [`provider`] makes fleets; [`store`] the journal; [`telemetry`] metrics and logs; [`tls`] certificates and
+//!   handshakes; [`config`] files; [`net`] sockets; [`clock`] the clocks.
 //! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`].
 //! - Leaves: [`name`], [`time`], [`weight`].
 //!

@@ -151,7 +151,7 @@ impl Task {
         if before.is_none_or(|before| before.record != record) {
             let cause = format!("{} serves", record.serving.version);
             let draft = self.draft("endpoint.put", Some(&name), actor, cause);
-            self.commit(vec![Record::Endpoint(record.clone())], &[draft]).await?;
+            self.commit(vec![Record::Endpoint(Box::new(record.clone()))], &[draft]).await?;
             self.install(Changes { put: vec![record], ..Changes::default() });
         }
         Ok(self.endpoint(&name)?.view(&self.links))
@@ -325,7 +325,7 @@ impl Endpoint {
 
 /// The records of a file's changes.
 pub(super) fn change_records(changes: &Changes) -> Vec<Record> {
-    let put = changes.put.iter().cloned().map(Record::Endpoint);
+    let put = changes.put.iter().map(|record| Record::Endpoint(Box::new(record.clone())));
     put.chain(changes.removed.iter().cloned().map(Record::EndpointDeleted)).collect()
 }
 

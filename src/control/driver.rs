@@ -166,7 +166,8 @@ impl Endpoint {
     /// The running shift for the journal; with it the endpoint, from where the shift changes which fleet serves.
     pub(super) fn records(&self, links: &Links) -> Vec<Record> {
         let Some(record) = self.shift_record(links) else { return Vec::new() };
-        let endpoint = (!record.snapshot.state.has_way_back()).then(|| Record::Endpoint(self.record.clone()));
+        let endpoint =
+            (!record.snapshot.state.has_way_back()).then(|| Record::Endpoint(Box::new(self.record.clone())));
         endpoint.into_iter().chain([Record::Shift(Box::new(record))]).collect()
     }
 

@@ -114,7 +114,7 @@ fn no_connection(error: std::io::Error) -> String {
 
 async fn get(stream: Stream, path: &str, address: &Address) -> Result<(), String> {
     let request = Request::get(path)
-        .header(header::HOST, address.as_str())
+        .header(header::HOST, address.authority())
         .header(header::USER_AGENT, concat!("snapback-probe/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())

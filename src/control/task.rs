@@ -262,7 +262,8 @@ impl Task {
             }
         }
         if self.ledger.is_failing() {
-            let records = self.endpoints.values().map(|endpoint| Record::Endpoint(endpoint.record.clone()));
+            let records =
+                self.endpoints.values().map(|endpoint| Record::Endpoint(Box::new(endpoint.record.clone())));
             if self.ledger.commit(records.collect(), &[]).await.is_err() {
                 self.commit_failed();
             }

@@ -99,6 +99,11 @@ impl Address {
         Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
     }
 
+    /// What a request to it names as its host when nothing else does: a Unix-domain socket is on this machine.
+    pub fn authority(&self) -> &str {
+        if self.unix_path().is_some() { "localhost" } else { self.as_str() }
+    }
+
     /// The socket address, when the text holds one rather than a host name.
     pub fn literal(&self) -> Option<SocketAddr> {
         self.0.parse().ok()
@@ -238,6 +243,19 @@ mod tests {
             "unix:/a/",
         ] {
             assert!(Address::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_address_says_what_to_look_for_in_a_certificate_and_what_to_ask_for() {
+        for (text, host, authority) in [
+            ("127.0.0.1:9001", Some("127.0.0.1"), "127.0.0.1:9001"),
+            ("[::1]:80", Some("::1"), "[::1]:80"),
+            ("model-a:8000", Some("model-a"), "model-a:8000"),
+            ("unix:/run/a.sock", None, "localhost"),
+        ] {
+            let address = Address::parse(text).unwrap();
+            assert_eq!((address.host(), address.authority()), (host, authority));
         }
     }
 

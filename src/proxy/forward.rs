@@ -163,7 +163,7 @@ async fn reach(
     let body = body.as_ref();
     let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
     let has_body = if body.is_some() { HasBody::Yes } else { HasBody::No };
-    let instance = upstream.instance.address().as_str();
+    let instance = upstream.instance.address().authority();
     headers::to_upstream(
         &mut head,
         caller.client.downstream(),

@@ -22,8 +22,6 @@ static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(super) struct Downstream {
     /// Its address; `unknown` where it has none (RFC 7239 section 6.2).
     address: HeaderValue,
-    /// The same in the syntax of `forwarded`, which puts IPv6 in brackets and quotes.
-    node: Box<str>,
     scheme: Scheme,
     word: Word,
 }
@@ -36,10 +34,13 @@ pub(super) enum Scheme {
 }
 
 /// What a client's word about the hops before it counts for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 enum Word {
     Nothing,
-    Believed,
+    Believed {
+        /// Its address in the syntax of `forwarded`, which puts IPv6 in brackets and quotes.
+        node: Box<str>,
+    },
 }
 
 impl Downstream {
@@ -49,25 +50,23 @@ impl Downstream {
             Peer::Local => None,
         };
         let text = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
-        let node = match address {
-            Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
-            Some(IpAddr::V4(_)) | None => text.clone(),
+        let word = if trusted.include(&peer) {
+            let node = match address {
+                Some(IpAddr::V6(address)) => format!("\"[{address}]\""),
+                Some(IpAddr::V4(_)) | None => text.clone(),
+            };
+            Word::Believed { node: node.into() }
+        } else {
+            Word::Nothing
         };
-        Self {
-            address: HeaderValue::try_from(text).expect("an IP address is visible ASCII"),
-            node: node.into(),
-            scheme,
-            word: if trusted.include(&peer) { Word::Believed } else { Word::Nothing },
-        }
+        Self { address: HeaderValue::try_from(text).expect("an IP address is visible ASCII"), scheme, word }
     }
 
     /// The line of `forwarded` that goes on, if a trusted proxy began one. To be asked before hop-by-hop headers go, and the host with it.
     pub(super) fn continued(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        if self.word == Word::Nothing {
-            return None;
-        }
+        let Word::Believed { node } = &self.word else { return None };
         let before = joined(headers, &FORWARDED)?;
-        let mut line = [&before, &b", for="[..], self.node.as_bytes()].concat();
+        let mut line = [&before, &b", for="[..], node.as_bytes()].concat();
         if let Some(host) = headers.get(HOST) {
             // The gate has let no quote and no backslash into a host.
             line.extend_from_slice(b";host=\"");
@@ -83,12 +82,11 @@ impl Downstream {
     pub(super) fn state(&self, headers: &mut HeaderMap) {
         let address = match self.word {
             Word::Nothing => self.address.clone(),
-            Word::Believed => self.appended(headers),
+            Word::Believed { .. } => self.appended(headers),
         };
         headers.insert(&FORWARDED_FOR, address);
-        let stands = |headers: &HeaderMap, name: &HeaderName| {
-            self.word == Word::Believed && headers.contains_key(name)
-        };
+        let stands =
+            |headers: &HeaderMap, name: &HeaderName| self.word != Word::Nothing && headers.contains_key(name);
         if !stands(headers, &FORWARDED_PROTO) {
             headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()));
         }

@@ -111,7 +111,7 @@ pub struct Event {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Record {
     /// An endpoint is new or changed.
-    Endpoint(EndpointRecord),
+    Endpoint(Box<EndpointRecord>),
     /// An endpoint is gone; its shifts stay.
     EndpointDeleted(EndpointName),
     /// A shift is new or changed.

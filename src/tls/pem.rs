@@ -15,15 +15,18 @@ use crate::fleet::CertificateFiles;
 pub(super) fn identity(files: &CertificateFiles) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(&files.cert)?;
     let key = private_key(&files.key)?;
-    let identity = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
-        Error::InconsistentKeys(_) => {
+    let identity = CertifiedKey::from_der(chain, key, &provider());
+    identity.map(Arc::new).map_err(|error| {
+        if let Error::InconsistentKeys(_) = error {
             let cert = files.cert.display();
-            TlsError::new(&files.key, format!("it is not the private key of the first certificate in {cert}"))
+            return TlsError::new(
+                &files.key,
+                format!("it is not the private key of the first certificate in {cert}"),
+            );
         }
-        Error::InvalidCertificate(_) => TlsError::new(&files.cert, format!("unusable certificate: {error}")),
-        other => TlsError::new(&files.key, format!("unusable private key: {other}")),
-    })?;
-    Ok(Arc::new(identity))
+        let file = if let Error::InvalidCertificate(_) = error { &files.cert } else { &files.key };
+        TlsError::new(file, format!("it cannot be used: {error}"))
+    })
 }
 
 /// The certificates of a file, in order; at least one.

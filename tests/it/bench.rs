@@ -159,13 +159,14 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
 impl Snapback {
     /// Starts `snapback serve` and waits until it says where it listens.
     pub(crate) fn start(config: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_snapback"))
-            .args(["serve", "-c"])
-            .arg(config)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snapback"));
+        command.args(["serve", "-c"]).arg(config);
+        Self::start_by(command)
+    }
+
+    /// The same by a command of the test's own.
+    pub(crate) fn start_by(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -186,6 +187,11 @@ impl Snapback {
     /// A process that was started in another way and has said where it listens.
     pub(crate) fn of(child: Child, data: SocketAddr, admin: SocketAddr, log: mpsc::Receiver<String>) -> Self {
         Self { child, data, admin, stderr: log }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn kill_nine(mut self) {

@@ -144,6 +144,11 @@ fn certificates_are_chosen_by_name_and_changed_without_dropping_a_connection() {
     let (status, reload) = snapback.admin("POST", "/v1/reload", "");
     assert_eq!(status, 200);
     assert!(reload["changes"].to_string().contains("stay as they were"), "{reload}");
+    let events = run(&["events", "--output", "json", "--admin", &format!("http://{}", snapback.admin)]);
+    let events = String::from_utf8(events.stdout).unwrap();
+    for (kind, count) in [("certificates.reloaded", 1), ("certificates.refused", 2)] {
+        assert!(events.matches(kind).count() >= count, "{events}");
+    }
     let mut still = connect("a.example");
     still.ask().unwrap();
     assert_eq!(still.shown(), &good);

@@ -80,6 +80,42 @@ fn a_second_process_on_the_same_journal_is_refused() {
 }
 
 #[test]
+fn the_limit_on_open_files_is_raised() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    let script = format!("ulimit -S -n 64; exec {:?} \"$@\"", env!("CARGO_BIN_EXE_snapback"));
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script, "sh", "serve", "-c"]).arg(&config);
+    let snapback = Snapback::start_by(command);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", snapback.id())).unwrap();
+    let limits: Vec<&str> = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    assert_eq!(limits[0], limits[1]);
+    assert_ne!(limits[0], "64");
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_named_with_the_reason() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    let cert = folder.path().join("cert.pem");
+    edit(
+        &config,
+        "[data]",
+        &format!("[data]\ntls = {{ certificates = [{{ cert = {cert:?}, key = {cert:?} }}] }}"),
+    );
+    let text = refusal(&config);
+    assert!(text.contains("cert.pem: cannot read the file"), "{text}");
+    std::fs::write(&cert, "nonsense").unwrap();
+    let text = refusal(&config);
+    assert!(text.contains("cert.pem: it holds no certificate"), "{text}");
+}
+
+#[test]
 fn check_tells_every_problem_of_a_file_at_once() {
     let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
     let config = write_config(folder.path(), blue.address);

@@ -101,7 +101,7 @@ impl Journal for Memory {
         for record in records {
             match record.clone() {
                 Record::Endpoint(endpoint) => {
-                    state.endpoints.insert(endpoint.declared.name.clone(), endpoint);
+                    state.endpoints.insert(endpoint.declared.name.clone(), *endpoint);
                 }
                 Record::EndpointDeleted(name) => drop(state.endpoints.remove(&name)),
                 Record::Shift(shift) => {

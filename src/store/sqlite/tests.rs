@@ -172,8 +172,8 @@ fn every_record_reads_back_as_it_was_written() {
     let api = EndpointRecord { origin: Origin::Api, ..endpoint("score") };
     let bare = Event { endpoint: None, shift: None, before: None, after: None, share: None, ..event(2) };
     let records = [
-        Record::Endpoint(api.clone()),
-        Record::Endpoint(endpoint("chat")),
+        Record::Endpoint(Box::new(api.clone())),
+        Record::Endpoint(Box::new(endpoint("chat"))),
         Record::Event(event(1)),
         Record::Event(bare.clone()),
     ];
@@ -205,11 +205,15 @@ fn a_record_written_again_replaces_the_one_before_and_keeps_its_place() {
     let journal = place.open();
     for text in ["s-1", "s-2"] {
         let record = shift(text, State::Holding { step: 0 });
-        journal.commit(&[Record::Shift(Box::new(record)), Record::Endpoint(endpoint("chat"))]).unwrap();
+        journal
+            .commit(&[Record::Shift(Box::new(record)), Record::Endpoint(Box::new(endpoint("chat")))])
+            .unwrap();
     }
     let over = shift("s-1", State::Promoted);
     let moved = EndpointRecord { serving: fleet("v8"), ..endpoint("chat") };
-    journal.commit(&[Record::Shift(Box::new(over.clone())), Record::Endpoint(moved.clone())]).unwrap();
+    journal
+        .commit(&[Record::Shift(Box::new(over.clone())), Record::Endpoint(Box::new(moved.clone()))])
+        .unwrap();
     let shifts = journal.shifts_of(&name("chat"), 10).unwrap();
     assert_eq!(shifts, [shift("s-2", State::Holding { step: 0 }), over]);
     assert_eq!(journal.shifts_of(&name("chat"), 1).unwrap().len(), 1);
@@ -227,7 +231,8 @@ fn a_commit_that_fails_half_way_leaves_nothing() {
     let place = Place::new();
     let journal = place.open();
     journal.commit(&[Record::Event(event(1))]).unwrap();
-    let records = [Record::Endpoint(endpoint("chat")), Record::Event(event(2)), Record::Event(event(1))];
+    let records =
+        [Record::Endpoint(Box::new(endpoint("chat"))), Record::Event(event(2)), Record::Event(event(1))];
     let error = journal.commit(&records).unwrap_err();
     assert!(matches!(error, StoreError::Write { .. }), "{error}");
     let loaded = journal.load().unwrap();
@@ -277,7 +282,9 @@ fn what_was_committed_survives_a_kill_without_closing() {
     let place = Place::new();
     let journal = place.open();
     for number in 1..=3 {
-        journal.commit(&[Record::Event(event(number)), Record::Endpoint(endpoint("chat"))]).unwrap();
+        journal
+            .commit(&[Record::Event(event(number)), Record::Endpoint(Box::new(endpoint("chat")))])
+            .unwrap();
         let found = place.copy(0).open().load().unwrap();
         assert_eq!((found.last_event, found.endpoints.len()), (number, 1));
     }
@@ -428,7 +435,7 @@ fn a_row_that_makes_no_sense_is_named() {
         let place = Place::new();
         let journal = place.open();
         let records = [
-            Record::Endpoint(endpoint("chat")),
+            Record::Endpoint(Box::new(endpoint("chat"))),
             Record::Shift(Box::new(shift("s-1", State::Holding { step: 0 }))),
             Record::Event(event(1)),
         ];
