@@ -1,11 +1,18 @@
 //! Certificates for tests, made on the spot.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::CertificateDer;
 
-use crate::fleet::CertificateFiles;
+use super::{Keychain, Server};
+use crate::{
+    config::{ClientAuth, ServerTls},
+    fleet::CertificateFiles,
+};
 
 /// An authority whose own certificate is in a file.
 pub(crate) struct Authority {
@@ -28,6 +35,21 @@ impl Authority {
     /// Its own certificate.
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         self.issuer.der().clone()
+    }
+
+    /// A server with a new certificate for this name, which asks clients for none.
+    pub(crate) fn server(
+        &self,
+        folder: &Path,
+        name: &str,
+        protocols: &'static [&'static str],
+    ) -> Arc<Server> {
+        let spec = ServerTls {
+            certificates: vec![self.sign(folder, name, &[name])],
+            client_ca: None,
+            client_auth: ClientAuth::None,
+        };
+        Keychain::default().server("data.tls", &spec, protocols).unwrap()
     }
 
     /// Signs a new certificate with these names and writes it and its key.

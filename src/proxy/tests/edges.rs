@@ -12,10 +12,9 @@ use tempfile::TempDir;
 
 use super::kit::{Origin, Setup, Then, eventually};
 use crate::{
-    config::{ClientAuth, ServerTls},
     fleet::{Address, UpstreamTls},
     net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy},
-    tls::{Keychain, Server, fixture::Authority},
+    tls::{Server, fixture::Authority},
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -25,9 +24,7 @@ fn trusting(network: &str) -> TrustedProxies {
 }
 
 fn server(authority: &Authority, folder: &TempDir) -> Arc<Server> {
-    let files = authority.sign(folder.path(), "data", &["localhost"]);
-    let spec = ServerTls { certificates: vec![files], client_ca: None, client_auth: ClientAuth::None };
-    Keychain::default().server("data.tls", &spec, crate::proxy::PROTOCOLS).unwrap()
+    authority.server(folder.path(), "localhost", crate::proxy::PROTOCOLS)
 }
 
 /// A TLS client that trusts this authority.
