@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use criterion::{BatchSize, Criterion};
 use snapback::{
     alarm::{AlarmBook, AlarmPlan, Guard, GuardBound},
-    meter::{Bell, FleetMeters, Outcome, Verdict, WatchPoint},
+    meter::{Bell, FleetMeters, Outcome, Overdue, Verdict, WatchPoint},
     time::Moment,
 };
 
@@ -85,5 +85,6 @@ fn outcome(verdict: Verdict, millis: u64) -> Outcome {
         duration: Duration::from_millis(millis),
         bytes_in: 600,
         bytes_out: 1_024,
+        overdue: Overdue::default(),
     }
 }

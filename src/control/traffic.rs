@@ -135,7 +135,7 @@ pub(super) fn ratio(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{Outcome, Stamp, Verdict};
+    use crate::meter::{Outcome, Overdue, Stamp, Verdict};
 
     fn served(meters: &FleetMeters, verdict: Verdict, millis: u64) {
         let outcome = Outcome {
@@ -145,6 +145,7 @@ mod tests {
             duration: Duration::from_millis(millis),
             bytes_in: 0,
             bytes_out: 0,
+            overdue: Overdue::default(),
         };
         meters.shard(0).dealt(Stamp::default(), Moment::from_nanos(1));
         meters.shard(0).settled(Stamp::default(), None, &outcome);

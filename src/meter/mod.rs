@@ -15,7 +15,7 @@ mod worker;
 
 pub use bell::Bell;
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use outcome::{FailureKind, Outcome, Rescue, Verdict};
+pub use outcome::{FailureKind, Outcome, Overdue, Rescue, Verdict};
 pub use reading::{CohortReading, Reading};
 pub use shard::Shard;
 pub use watch::{MAX_BOUNDS, Stamp, WatchPoint};

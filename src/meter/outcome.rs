@@ -17,7 +17,13 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Bytes of response body passed downstream.
     pub bytes_out: u64,
+    /// The latency bounds that it was counted against while it was open.
+    pub overdue: Overdue,
 }
+
+/// Latency bounds, by their index in [`super::WatchPoint::bounds_nanos`], that a request passed while it was open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overdue(u8);
 
 /// Whom an outcome speaks against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +93,20 @@ impl Rescue {
             Self::BodyTooLarge => "body_too_large",
             Self::OverBudget => "over_budget",
         }
+    }
+}
+
+const _: () = assert!(super::MAX_BOUNDS <= 8, "each bound has a bit");
+
+impl Overdue {
+    /// Adds a bound, below [`super::MAX_BOUNDS`].
+    pub const fn insert(&mut self, bound: usize) {
+        self.0 |= 1 << bound;
+    }
+
+    /// Whether it passed this one.
+    pub const fn contains(self, bound: usize) -> bool {
+        self.0 & (1 << bound) != 0
     }
 }
 

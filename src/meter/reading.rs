@@ -17,7 +17,7 @@ pub struct CohortReading {
     pub failed: u64,
     /// Of those, left undecided by their client.
     pub left: u64,
-    /// For each latency bound, requests that took as long or longer.
+    /// For each latency bound, requests that took as long or longer, those that are still open among them.
     pub exceeded: [u64; MAX_BOUNDS],
     /// For each latency bound, requests that have no latency: failed, or left by the client, before the bound.
     pub excused: [u64; MAX_BOUNDS],

@@ -83,6 +83,14 @@ impl Shard {
         self.rescues[rescue.index()].add(1);
     }
 
+    /// A request dealt with `stamp` is still open and has reached a latency bound of the shift's, of this index below [`MAX_BOUNDS`].
+    /// Told once for each request and bound; [`Outcome::overdue`] says it at the end, so that it is not counted again.
+    pub fn overdue(&self, stamp: Stamp, watch: &WatchPoint, bound: usize) {
+        if stamp.age(watch.stamp()) <= 1 {
+            self.cohorts[stamp.slot()].exceeded[bound].add(1);
+        }
+    }
+
     /// A request dealt with `stamp` came to its end. `watch` is the shift's that the request was dealt under, if any.
     pub fn settled(&self, stamp: Stamp, watch: Option<&WatchPoint>, outcome: &Outcome) {
         self.count_for_everyone(outcome);
@@ -168,6 +176,9 @@ impl Cohort {
             }
         };
         for (index, bound) in bounds_nanos.iter().enumerate().take(MAX_BOUNDS) {
+            if outcome.overdue.contains(index) {
+                continue;
+            }
             if outcome.duration.as_nanos() >= u128::from(*bound) {
                 self.exceeded[index].add(1);
             } else if !has_latency {
@@ -193,7 +204,7 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use super::*;
-    use crate::meter::{Bell, FleetMeters};
+    use crate::meter::{Bell, FleetMeters, Overdue};
 
     fn outcome(verdict: Verdict, millis: u64) -> Outcome {
         Outcome {
@@ -203,6 +214,7 @@ mod tests {
             duration: Duration::from_millis(millis),
             bytes_in: 10,
             bytes_out: 20,
+            overdue: Overdue::default(),
         }
     }
 
@@ -273,5 +285,40 @@ mod tests {
             let cohort = *meters.read().cohort(stamp);
             assert_eq!((cohort.exceeded[0], cohort.excused[0]), (exceeded, excused), "{verdict:?} {millis}");
         }
+    }
+
+    #[test]
+    fn an_overdue_request_counts_at_its_bound_and_not_again_whatever_it_comes_to() {
+        let mut passed = Overdue::default();
+        passed.insert(0);
+        for (verdict, failed, left) in [
+            (Verdict::Success, 0, 0),
+            (Verdict::Failure(FailureKind::HeadTimeout), 1, 0),
+            (Verdict::ClientGone, 0, 1),
+        ] {
+            let (meters, watch) = (FleetMeters::new(1), watch());
+            let stamp = watch.stamp();
+            meters.shard(0).dealt(stamp, Moment::from_nanos(1));
+            meters.shard(0).overdue(stamp, &watch, 0);
+            let open = *meters.read().cohort(stamp);
+            assert_eq!((open.exceeded[0], open.settled, open.failed), (1, 0, 0));
+            let end = Outcome { overdue: passed, ..outcome(verdict, 500) };
+            assert_eq!(watch.is_against(&end), failed == 1, "{verdict:?}");
+            meters.shard(0).settled(stamp, Some(&watch), &end);
+            let cohort = *meters.read().cohort(stamp);
+            assert_eq!((cohort.exceeded[0], cohort.excused[0], cohort.settled), (1, 0, 1), "{verdict:?}");
+            assert_eq!((cohort.failed, cohort.left), (failed, left), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_two_bets_old_is_not_overdue_for_the_guards() {
+        let (meters, watch) = (FleetMeters::new(1), watch());
+        let old = watch.stamp();
+        meters.shard(0).dealt(old, Moment::from_nanos(1));
+        watch.advance();
+        watch.advance();
+        meters.shard(0).overdue(old, &watch, 0);
+        assert_eq!(meters.read().cohort(old).exceeded[0], 0);
     }
 }

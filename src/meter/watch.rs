@@ -61,9 +61,12 @@ impl WatchPoint {
         self.bell.ring(now);
     }
 
-    /// Whether an outcome can tip an alarm, so that the evaluator is to be woken.
+    /// Whether an outcome can tip an alarm, so that the evaluator is to be woken. What was overdue has woken it already.
     pub fn is_against(&self, outcome: &Outcome) -> bool {
-        let slow = || self.bounds_nanos.iter().any(|bound| outcome.duration.as_nanos() >= u128::from(*bound));
+        let is_slow = |(index, bound): (usize, &u64)| {
+            outcome.duration.as_nanos() >= u128::from(*bound) && !outcome.overdue.contains(index)
+        };
+        let slow = || self.bounds_nanos.iter().enumerate().any(is_slow);
         matches!(outcome.verdict, Verdict::Failure(_)) || slow()
     }
 }

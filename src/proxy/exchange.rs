@@ -2,11 +2,14 @@
 
 use std::rc::Rc;
 
-use super::{error::Failure, lane::RouteView, pool::Upstream, upload::RequestBody, worker::Worker};
+use super::{
+    error::Failure, lane::RouteView, overdue::OpenRequest, pool::Upstream, upload::RequestBody,
+    worker::Worker,
+};
 use crate::{
     clock,
     fleet::Side,
-    meter::{FailureKind, Outcome, Rescue, Shard, Stamp, Verdict},
+    meter::{FailureKind, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
     route::RescuePolicy,
     time::Moment,
 };
@@ -22,6 +25,8 @@ pub(super) struct Exchange {
     side: Side,
     role: Role,
     stamp: Stamp,
+    /// Only of a green under latency alarms.
+    open: Option<OpenRequest>,
     upstream: Option<Rc<Upstream>>,
     request_body: Option<Rc<RequestBody>>,
     dispatched_at: Moment,
@@ -61,6 +66,7 @@ impl Exchange {
         let dispatched_at = clock::now();
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
         view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
+        let open = view.open_requests(side).map(|requests| requests.begin(stamp, dispatched_at));
         let upstream = view.pick(side, &mut *worker.rng()).map(Rc::clone);
         if let Some(upstream) = &upstream {
             upstream.instance.begin(worker.number);
@@ -71,6 +77,7 @@ impl Exchange {
             side,
             role: Role::Dealt,
             stamp,
+            open,
             upstream,
             request_body,
             dispatched_at,
@@ -100,6 +107,7 @@ impl Exchange {
             side: Side::Blue,
             role: Role::Rescue,
             stamp: Stamp::default(),
+            open: None,
             upstream: Some(upstream),
             request_body: self.request_body.clone(),
             dispatched_at: now,
@@ -127,6 +135,7 @@ impl Exchange {
         self.upstream = Some(other);
         self.role = Role::Moved;
         self.answered = None;
+        self.verdict = Verdict::ClientGone;
         self.count_retry();
         true
     }
@@ -154,6 +163,7 @@ impl Exchange {
     /// The answer, whatever its status, holds a failure.
     pub(super) fn blame_in_band(&mut self) {
         self.is_blamed_in_band = true;
+        self.heed_failure();
     }
 
     /// Whether it does.
@@ -196,10 +206,7 @@ impl Exchange {
     /// The response's head came.
     pub(super) fn answered(&mut self, status: u16) {
         self.answered = Some(Answered { status, at: clock::now() });
-        match Verdict::of_status(status) {
-            failure @ Verdict::Failure(_) => self.verdict = failure,
-            Verdict::Success | Verdict::ClientError | Verdict::ClientGone => {}
-        }
+        self.heed_failure();
     }
 
     /// A part of the response body went downstream.
@@ -219,20 +226,32 @@ impl Exchange {
             (End::Now, _) | (End::WithHead, None) => clock::now(),
         };
         self.ended_at = Some(now);
-        if let Some(Answered { status, .. }) = self.answered {
-            self.verdict = match Verdict::of_status(status) {
-                Verdict::Success if self.is_blamed_in_band => Verdict::Failure(FailureKind::InBand),
-                verdict => verdict,
-            };
+        if let Some(verdict) = self.verdict_of_answer() {
+            self.verdict = verdict;
         }
         now
+    }
+
+    /// An answer that says that the fleet failed is the verdict at once, whether or not the client stays for the rest.
+    fn heed_failure(&mut self) {
+        if let Some(failure @ Verdict::Failure(_)) = self.verdict_of_answer() {
+            self.verdict = failure;
+        }
+    }
+
+    /// What the answer says of the fleet, once it is complete.
+    fn verdict_of_answer(&self) -> Option<Verdict> {
+        let Answered { status, .. } = self.answered?;
+        let verdict = Verdict::of_status(status);
+        let is_failure_in_band = verdict == Verdict::Success && self.is_blamed_in_band;
+        Some(if is_failure_in_band { Verdict::Failure(FailureKind::InBand) } else { verdict })
     }
 
     fn shard(&self) -> &Shard {
         self.view.fleet(self.side).meters.shard(self.worker.number)
     }
 
-    fn outcome(&self, ended_at: Moment) -> Outcome {
+    fn outcome(&self, ended_at: Moment, overdue: Overdue) -> Outcome {
         Outcome {
             verdict: self.verdict,
             status: self.answered.map(|answered| answered.status),
@@ -240,6 +259,7 @@ impl Exchange {
             duration: ended_at.since(self.dispatched_at),
             bytes_in: self.request_body.as_ref().map_or(0, |body| body.passed_bytes()),
             bytes_out: self.bytes_out,
+            overdue,
         }
     }
 }
@@ -256,7 +276,8 @@ pub(super) enum End {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
-        let outcome = self.outcome(ended_at);
+        let overdue = self.open.take().map_or_else(Overdue::default, OpenRequest::end);
+        let outcome = self.outcome(ended_at, overdue);
         let watch = self.view.route.watch.as_deref();
         if self.role != Role::Rescue {
             self.shard().settled(self.stamp, watch, &outcome);

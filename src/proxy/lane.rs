@@ -9,10 +9,11 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use http::HeaderMap;
 use rand::Rng;
 
-use super::{budget::Budget, pool::Upstream};
+use super::{budget::Budget, overdue::OpenRequests, pool::Upstream};
 use crate::{
     fleet::{Instance, Side},
     route::{self, Deck, EndpointRoute, FleetRoute, RouteTable},
+    time::Moment,
     tls::Keychain,
 };
 
@@ -24,6 +25,8 @@ pub(super) struct RouteView {
     pub(super) budget: Rc<Budget>,
     blue: FleetView,
     green: Option<FleetView>,
+    /// Green's open requests, while a shift has latency alarms.
+    open_requests: Option<Rc<OpenRequests>>,
 }
 
 /// A fleet's instances, in the fleet's own order.
@@ -37,8 +40,16 @@ struct FleetView {
 pub(super) struct Lanes {
     /// By [`EndpointSlot`](crate::route::EndpointSlot).
     lanes: Vec<Option<Lane>>,
+    known: Known,
+}
+
+/// What outlives a route.
+#[derive(Debug, Default)]
+struct Known {
     /// By the instance's address in memory, which stays its own for as long as the upstream holds it.
     upstreams: HashMap<*const Instance, Rc<Upstream>>,
+    /// One for each shift with latency alarms.
+    open_requests: Vec<Rc<OpenRequests>>,
     keychain: Arc<Keychain>,
 }
 
@@ -78,6 +89,14 @@ impl RouteView {
         self.view(side).upstreams.get(instances.element_offset(picked)?)
     }
 
+    /// A side's open requests, where they are watched.
+    pub(super) fn open_requests(&self, side: Side) -> Option<&Rc<OpenRequests>> {
+        match side {
+            Side::Green => self.open_requests.as_ref(),
+            Side::Blue => None,
+        }
+    }
+
     fn view(&self, side: Side) -> &FleetView {
         match (side, &self.green) {
             (Side::Green, Some(green)) => green,
@@ -88,7 +107,7 @@ impl RouteView {
 
 impl Lanes {
     pub(super) fn new(keychain: Arc<Keychain>) -> Self {
-        Self { keychain, ..Self::default() }
+        Self { lanes: Vec::new(), known: Known { keychain, ..Known::default() } }
     }
 
     /// Deals a fleet of this endpoint: by the session's key where the endpoint has such and the request too, else from the deck.
@@ -112,14 +131,14 @@ impl Lanes {
         if self.lanes.len() <= slot {
             self.lanes.resize_with(slot + 1, || None);
         }
-        let Self { lanes, upstreams, keychain } = self;
+        let Self { lanes, known } = self;
         let place = lanes.get_mut(slot).expect("the lanes were just made long enough");
         match place {
             Some(lane) if Arc::ptr_eq(&lane.view.route, route) => {}
-            Some(lane) => lane.view = Rc::new(view(route, &lane.budget, upstreams, keychain)),
+            Some(lane) => lane.view = Rc::new(view(route, &lane.budget, known)),
             None => {
                 let budget = Rc::new(Budget::new(route.blue.meters.workers()));
-                let view = Rc::new(view(route, &budget, upstreams, keychain));
+                let view = Rc::new(view(route, &budget, known));
                 *place = Some(Lane { view, deck: Deck::default(), budget });
             }
         }
@@ -138,7 +157,7 @@ impl Lanes {
             self.lane(route);
         }
         // One count is the map's own.
-        self.upstreams.retain(|_, upstream| Rc::strong_count(upstream) > 1);
+        self.known.upstreams.retain(|_, upstream| Rc::strong_count(upstream) > 1);
     }
 
     /// Every endpoint's second tries.
@@ -148,19 +167,29 @@ impl Lanes {
 
     /// The instances that the worker knows.
     pub(super) fn upstreams(&self) -> impl Iterator<Item = &Rc<Upstream>> {
-        self.upstreams.values()
+        self.known.upstreams.values()
+    }
+
+    /// Whether a shift has latency alarms, so that [`Lanes::look_for_overdue`] has something to see.
+    pub(super) fn has_open_requests(&self) -> bool {
+        !self.known.open_requests.is_empty()
+    }
+
+    /// Counts green's open requests that have passed a latency alarm's bound.
+    pub(super) fn look_for_overdue(&mut self, worker: usize, now: Moment) {
+        // One count is the list's own; the others are those of views, which requests keep to their end.
+        self.known.open_requests.retain(|requests| Rc::strong_count(requests) > 1);
+        for requests in &self.known.open_requests {
+            requests.look(worker, now);
+        }
     }
 }
 
-fn view(
-    route: &Arc<EndpointRoute>,
-    budget: &Rc<Budget>,
-    known: &mut HashMap<*const Instance, Rc<Upstream>>,
-    keychain: &Keychain,
-) -> RouteView {
+fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> RouteView {
+    let Known { upstreams, open_requests, keychain } = known;
     let mut fleet_view = |fleet: &FleetRoute| {
         let upstream = |instance: &Arc<Instance>| {
-            let known = known.entry(Arc::as_ptr(instance));
+            let known = upstreams.entry(Arc::as_ptr(instance));
             Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
         };
         FleetView { upstreams: fleet.fleet.instances.iter().map(upstream).collect() }
@@ -168,6 +197,7 @@ fn view(
     RouteView {
         blue: fleet_view(&route.blue),
         green: route.green.as_ref().map(&mut fleet_view),
+        open_requests: OpenRequests::of(route, open_requests),
         route: Arc::clone(route),
         budget: Rc::clone(budget),
     }

@@ -11,7 +11,8 @@
 //!    back and ends the exchange at the last byte.
 //!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
 //!    for it, `hold` keeps back an event stream's beginning until it says something.
-//! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer.
+//! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer. `overdue`
+//!    counts green's requests against a shift's latency alarms as soon as they are late, while they are still open.
 //!
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it.
 //!
@@ -38,6 +39,7 @@ mod hold;
 mod http2;
 mod lane;
 mod listener;
+mod overdue;
 mod plane;
 mod pool;
 mod preface;

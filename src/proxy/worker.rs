@@ -22,6 +22,7 @@ use super::{
     headers::RequestIds,
     lane::{Lanes, RouteView},
     listener::Listener,
+    overdue,
     pulse::SWEEP,
 };
 use crate::{
@@ -132,6 +133,10 @@ impl Worker {
         }
     }
 
+    fn look_for_overdue(&self) {
+        self.lanes.borrow_mut().look_for_overdue(self.number, clock::now());
+    }
+
     fn command(&self, order: Order) {
         for client in &*self.clients.borrow() {
             client.command(order);
@@ -204,8 +209,11 @@ async fn sweep_for_ever(worker: Rc<Worker>) {
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        worker.sweep();
+        let is_watching = worker.lanes.borrow().has_open_requests();
+        tokio::select! {
+            _ = ticks.tick() => worker.sweep(),
+            () = tokio::time::sleep(overdue::LOOK), if is_watching => worker.look_for_overdue(),
+        }
     }
 }
 

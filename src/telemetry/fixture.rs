@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     fleet::{Address, Fleet, Health, Instance, Side},
-    meter::{FailureKind, FleetMeters, Outcome, Stamp, Verdict},
+    meter::{FailureKind, FleetMeters, Outcome, Overdue, Stamp, Verdict},
     name::{EndpointName, Version},
     route::{
         EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy, RouteTable,
@@ -27,6 +27,7 @@ pub(super) fn good(millis: u64) -> Outcome {
         duration: Duration::from_millis(millis),
         bytes_in: 10,
         bytes_out: 100,
+        overdue: Overdue::default(),
     }
 }
 

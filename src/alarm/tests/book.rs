@@ -4,7 +4,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{super::*, Trial, assert_near};
 use crate::{
-    meter::{Bell, FailureKind, FleetMeters, MAX_BOUNDS, Outcome, Stamp, Verdict, WatchPoint},
+    meter::{Bell, FailureKind, FleetMeters, MAX_BOUNDS, Outcome, Overdue, Stamp, Verdict, WatchPoint},
     time::Moment,
 };
 
@@ -44,6 +44,7 @@ impl Rig {
             duration: Duration::from_millis(millis),
             bytes_in: 0,
             bytes_out: 0,
+            overdue: Overdue::default(),
         };
         self.meters.shard(0).settled(stamp, Some(&self.watch), &outcome);
     }

@@ -21,7 +21,7 @@ use crate::{
         watched::{Live, Roster, WatchParts, Watched},
     },
     fleet::{Address, Fleet},
-    meter::{Bell, FailureKind, FleetMeters, Outcome, Verdict},
+    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Verdict},
     name::{EndpointName, ShiftId, Version},
     route::{FleetRoute, RouteTable},
     shift::{Cause, Standing},
@@ -82,6 +82,7 @@ impl Bench {
             duration: Duration::from_millis(millis),
             bytes_in: 0,
             bytes_out: 0,
+            overdue: Overdue::default(),
         };
         let (watch, shard) = (&self.watched.watch, self.watched.green.meters.shard(0));
         for _ in 0..count {
@@ -207,6 +208,7 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
         duration: Duration::from_millis(1),
         bytes_in: 0,
         bytes_out: 0,
+        overdue: Overdue::default(),
     };
     for _ in 0..20 {
         let now = crate::clock::now();

@@ -21,7 +21,7 @@ use crate::{
         timer::Timer,
     },
     fleet::Side,
-    meter::{Bell, FailureKind, Outcome, Verdict},
+    meter::{Bell, FailureKind, Outcome, Overdue, Verdict},
     name::{EndpointName, ShiftId},
     route::{EndpointRoute, RouteTable},
     shift::{Command, State},
@@ -290,6 +290,7 @@ impl World {
                 duration: Duration::from_millis(5),
                 bytes_in: 0,
                 bytes_out: 0,
+                overdue: Overdue::default(),
             };
             shard.dealt(stamp, now);
             shard.settled(stamp, watch, &outcome);

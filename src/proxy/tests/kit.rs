@@ -56,6 +56,8 @@ pub(super) struct Setup {
     pub(super) settings: Settings,
     pub(super) rule: MatchRule,
     pub(super) workers: usize,
+    /// The bounds of the latency alarms that watch green.
+    pub(super) latency_bounds: Vec<Duration>,
     pub(super) tls: Option<Arc<tls::Server>>,
 }
 
@@ -85,6 +87,7 @@ impl Setup {
             },
             rule: MatchRule::default(),
             workers: 1,
+            latency_bounds: Vec::new(),
             tls: None,
         }
     }
@@ -107,7 +110,9 @@ impl Setup {
             sticky: self.sticky,
             split: Split { green: share, epoch: 1 },
             blue: fleet("blue", &blue, self.blue_tls.as_ref(), self.workers),
-            watch: green.is_some().then(|| Arc::new(WatchPoint::new(&[], Arc::new(Bell::new())))),
+            watch: green
+                .is_some()
+                .then(|| Arc::new(WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new())))),
             green,
         };
         let table = RouteTable::new(Generation(1), vec![Arc::new(route.clone())]);

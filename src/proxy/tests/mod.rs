@@ -10,6 +10,7 @@
 //! - `rescue`: what green fails goes to blue, and what blue cannot take to another instance
 //! - `streams`: event streams that are held until they say something
 //! - `sticky`: sessions that stay on their fleet
+//! - `overdue`: what is late while it is still open
 //! - `lifetime`: many connections, table swaps, drain
 
 mod edges;
@@ -20,6 +21,7 @@ mod http2;
 mod kit;
 mod lifetime;
 mod limits;
+mod overdue;
 mod raw2;
 mod rescue;
 mod sticky;

@@ -1,0 +1,92 @@
+//! What is late while it is still open.
+
+use std::{sync::Arc, time::Duration};
+
+use super::kit::{MessageReader, Origin, Rig, Setup, eventually};
+use crate::{
+    alarm::{AlarmBook, AlarmPlan, AlarmState, Guard, GuardBound, Standing},
+    meter::{CohortReading, Stamp},
+    route::{Generation, RouteTable},
+    weight::Share,
+};
+
+const BOUND: Duration = Duration::from_millis(100);
+
+/// An origin that accepts, reads, and never answers.
+fn silent() -> Origin {
+    Origin::raw(|stream, _, _| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        while reader.line().is_some() {}
+    })
+}
+
+fn rig(green: &Origin, bounds: &[Duration]) -> Rig {
+    let mut setup = Setup::new(&[green.address]);
+    setup.green = vec![green.address];
+    setup.green_share = "100%";
+    setup.latency_bounds = bounds.to_vec();
+    setup.start()
+}
+
+impl Rig {
+    fn stamp(&self) -> Stamp {
+        self.route.watch.as_ref().unwrap().stamp()
+    }
+
+    fn cohort_when(&self, fits: impl Fn(&CohortReading) -> bool) -> CohortReading {
+        eventually(|| Some(*self.green().cohort(self.stamp())).filter(|cohort| fits(cohort)))
+    }
+}
+
+#[test]
+fn a_green_that_accepts_and_never_answers_raises_its_latency_alarm() {
+    let bound = GuardBound::Latency { quantile: 0.99, below: BOUND };
+    let plan = AlarmPlan { guards: vec![Guard { name: "slow".to_owned(), bound }], ..AlarmPlan::default() };
+    let green = silent();
+    let rig = rig(&green, &AlarmBook::bounds(&plan));
+    let mut book = AlarmBook::new(&plan, 1, 0);
+    book.begin_step();
+    if book.look(&rig.green(), rig.stamp()).new_bet {
+        rig.route.watch.as_ref().unwrap().advance();
+    }
+    let _clients: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = rig.client();
+            client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+            client
+        })
+        .collect();
+    rig.cohort_when(|cohort| cohort.exceeded[0] == 4);
+    let reading = rig.green();
+    assert_eq!((reading.dealt, reading.settled()), (4, 0), "no response ever came");
+    let Standing::Breached(evidence) = book.look(&reading, rig.stamp()).standing else {
+        panic!("not raised: {:?}", book.evidence());
+    };
+    assert_eq!((evidence.state, evidence.requests, evidence.failures), (AlarmState::Alarm, 4, 4));
+}
+
+#[test]
+fn an_overdue_request_is_counted_once_for_each_bound_and_not_again_when_its_client_leaves() {
+    let green = silent();
+    let rig = rig(&green, &[BOUND, Duration::from_secs(600)]);
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    rig.cohort_when(|cohort| cohort.exceeded[0] == 1);
+    drop(client);
+    let cohort = rig.cohort_when(|cohort| cohort.settled == 1);
+    assert_eq!((cohort.exceeded[0], cohort.excused[0]), (1, 0));
+    assert_eq!((cohort.exceeded[1], cohort.excused[1], cohort.left), (0, 1, 1));
+}
+
+#[test]
+fn a_request_dealt_under_an_earlier_share_is_seen_too() {
+    let green = silent();
+    let rig = rig(&green, &[BOUND]);
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+    eventually(|| (rig.green().dealt == 1).then_some(()));
+    let mut route = rig.route.clone();
+    route.split.green = Share::parse("50%").unwrap();
+    rig.table.store(Arc::new(RouteTable::new(Generation(2), vec![Arc::new(route)])));
+    rig.cohort_when(|cohort| cohort.exceeded[0] == 1);
+}
