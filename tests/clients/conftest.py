@@ -1,7 +1,19 @@
 """What the tests stand on: processes that one module shares, ended when it is through."""
 
+import os
+
 import pytest
 from workbench import ModelServer, Script, Snapback
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "real_servers: needs servers/requirements.txt, in the environment of SNAPBACK_SERVERS_PYTHON")
+
+
+@pytest.fixture(scope="session")
+def servers_python():
+    """The Python that has the real model servers."""
+    return os.environ["SNAPBACK_SERVERS_PYTHON"]
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def shown(call):
 
 
 def converse(api, model, **extra):
-    """Name and result of each call."""
+    """Name and result of each call; `extra` goes into every request for text."""
     chat, text = api.chat.completions.create, api.completions.create
     ask = {"model": model, "messages": MESSAGES, "seed": 7, "temperature": 0, "max_tokens": 8, **extra}
     go_on = {"model": model, "prompt": "Once there was a fox who", "seed": 7, "temperature": 0, "max_tokens": 12, **extra}

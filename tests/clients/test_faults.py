@@ -5,9 +5,11 @@ Errors inside a 200 are compared by their bytes alone here.
 
 import http.client
 import json
+import socket
+import time
 
 import pytest
-from workbench import Snapback
+from workbench import Snapback, wait_for
 
 SUCCESSES = ["ok", "onechunk", "bytewise", "crlf", "pings", "nosse", "openai-completed"]
 ERRORS_IN_A_200 = """vllm-error vllm-empty vllm-abort sglang-error tgi-error tgi-native llama-old ollama-error anthropic-error
@@ -92,7 +94,7 @@ def test_a_server_that_closes_without_a_byte_is_a_502_that_says_so(proxy):
 def test_a_server_that_closes_after_its_answer_costs_no_later_request(proxy, faults):
     """The keep-alive race, 200 times over one client connection: each request may find its pooled connection just closed."""
     connection = http.client.HTTPConnection(proxy.address, timeout=20)
-    before = faults.served()
+    before = faults.count("served")
     with proxy.counted("faults") as counts:
         for _ in range(200):
             connection.request("POST", "/late-close", b"{}")
@@ -100,4 +102,18 @@ def test_a_server_that_closes_after_its_answer_costs_no_later_request(proxy, fau
             assert (answer.status, json.loads(answer.read())) == (200, {"ok": True})
     connection.close()
     assert (counts["requests"], counts["succeeded"]) == (200, 200)
-    assert faults.served() - before == 200, "no request is executed twice"
+    assert faults.count("served") - before == 200, "no request is executed twice"
+
+
+def test_a_client_that_leaves_before_the_answer_takes_the_request_along(proxy, faults):
+    """Closing its connection is the only way to tell a model server that nobody waits any more."""
+    host, port = proxy.address.split(":")
+    served, left = faults.count("served"), faults.count("left")
+    with proxy.counted("faults") as counts:
+        with socket.create_connection((host, int(port)), timeout=20) as client:
+            client.sendall(b"POST /mute HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}")
+            wait_for("the request arrives", lambda: faults.count("served") > served)
+        gone = time.monotonic()
+        wait_for("the server is told", lambda: faults.count("left") > left)
+        assert time.monotonic() - gone < 1.0
+    assert counts == {"requests": 1, "client_gone": 1}

@@ -56,12 +56,14 @@ def test_every_call_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(chat,
     assert over["fleets"]["green"]["traffic"]["failed"] == 0 < over["fleets"]["green"]["traffic"]["succeeded"]
 
 
-def test_a_failing_green_is_snapped_back_and_the_client_goes_on_with_blue(chat, v3, direct):
+@pytest.mark.parametrize("rescue", ["never", "before_first_byte"])
+def test_a_failing_green_is_snapped_back_and_the_client_sees_what_was_not_rescued(v1, v3, direct, tmp_path, rescue):
     guard = {"metric": "error_rate", "below": "1%"}
     strategy = {"type": "steps", "steps": [{"share": "50%", "bake": "1h"}]}
-    shift = chat.start_shift("chat", v3.address, strategy, guard=[guard])
+    blue = {"version": "v1", "instances": [v1.address]}
     failures = 0
-    with client(chat.url) as api:
+    with Snapback(tmp_path, [{"name": "chat", "blue": blue, "rescue": {"on": rescue}}]) as proxy, client(proxy.url) as api:
+        shift = proxy.start_shift("chat", v3.address, strategy, guard=[guard])
 
         def rolled_back():
             nonlocal failures
@@ -70,13 +72,15 @@ def test_a_failing_green_is_snapped_back_and_the_client_goes_on_with_blue(chat, 
             except openai.InternalServerError as error:
                 failures += 1
                 assert "vocabulary" in str(error)
-            return chat.shift(shift)["over"]
+            return proxy.shift(shift)["over"]
 
         wait_for("the shift is over", rolled_back)
         assert converse(api, MODEL) == direct
-    over = chat.shift(shift)
+        over = proxy.shift(shift)
     assert (over["state"], over["cause"]["kind"]) == ("rolled_back", "alarm")
-    assert 0 < failures == over["fleets"]["green"]["traffic"]["failed"]
+    green = over["fleets"]["green"]["traffic"]
+    seen, rescued = (green["failed"], 0) if rescue == "never" else (0, green["failed"])
+    assert green["failed"] > 0 and (failures, green["rescued"]) == (seen, rescued)
 
 
 def test_a_client_that_leaves_a_stream_counts_for_nobody(faults, tmp_path):

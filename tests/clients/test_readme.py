@@ -5,11 +5,10 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 
 import pytest
-from workbench import BIN, HERE
+from workbench import BIN, HERE, free_addresses
 
 ROOT = HERE.parents[1]
 SECTION = re.search(r"## A first shift by hand\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)[1]
@@ -22,11 +21,7 @@ ADMIN = "9090"  # the default, which the README need not name
 def ports():
     """A port that was free a moment ago for each port that the README names."""
     named = sorted(set(re.findall(r"127\.0\.0\.1:(\d+)", "".join(BLOCKS))) | {ADMIN})
-    taken = [socket.create_server(("127.0.0.1", 0)) for _ in named]
-    free = {port: str(server.getsockname()[1]) for port, server in zip(named, taken, strict=True)}
-    for server in taken:
-        server.close()
-    return free
+    return {port: free.rsplit(":", 1)[1] for port, free in zip(named, free_addresses(len(named)), strict=True)}
 
 
 def test_a_first_shift_by_hand_goes_as_the_readme_says(tmp_path, ports):

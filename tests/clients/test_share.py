@@ -35,9 +35,9 @@ def load(url, *options):
 @pytest.mark.parametrize("case", ["echo", "onechunk"])
 def test_green_gets_its_share_within_a_block_for_each_worker(proxy, faults, green, case, share, cards, green_cards):
     with proxy.split("chat", green.address, share):
-        blue_before, green_before = faults.served(), green.served()
+        blue_before, green_before = faults.count("served"), green.count("served")
         load(f"{proxy.url}/{case}", "--h1")
-        blue_got, green_got = faults.served() - blue_before, green.served() - green_before
+        blue_got, green_got = faults.count("served") - blue_before, green.count("served") - green_before
         meters = proxy.endpoint("chat")["green"]["traffic"]
     assert blue_got + green_got == REQUESTS
     wanted = REQUESTS * green_cards / cards

@@ -10,6 +10,7 @@ import os
 import pathlib
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,15 @@ def ask(method, url, body=None, headers=None):
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.headers, error.read()
+
+
+def free_addresses(count):
+    """Addresses on loopback that were free a moment ago, all different; for servers that cannot take a port of the kernel's choice."""
+    taken = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = ["{}:{}".format(*server.getsockname()) for server in taken]
+    for server in taken:
+        server.close()
+    return addresses
 
 
 def toml(value):
@@ -121,14 +131,31 @@ class ModelServer(Process):
 class Script(Process):
     """A model server of the `servers` folder, which says where it listens."""
 
-    def __init__(self, name, *arguments):
-        super().__init__(sys.executable, HERE / "servers" / name, *arguments)
+    def __init__(self, name, *arguments, python=sys.executable):
+        super().__init__(python, HERE / "servers" / name, *arguments)
         self.address = self.line("listening on ")
         self.url = f"http://{self.address}"
 
-    def served(self):
-        """How many requests it has counted (faults.py)."""
-        return json.loads(ask("GET", f"{self.url}/served")[2])
+    def count(self, name):
+        """One of the counts of faults.py: `served` or `left`."""
+        return json.loads(ask("GET", f"{self.url}/{name}")[2])
+
+
+class Triton(Process):
+    """A real Triton. It has to be told its ports, so they are ones that were free a moment ago, and it may lose that race."""
+
+    def __init__(self, folder, python):
+        self.http, self.grpc, metrics = free_addresses(3)
+        ports = [address.rsplit(":", 1)[1] for address in (self.http, self.grpc, metrics)]
+        super().__init__(python, HERE / "servers/triton.py", folder, *ports)
+        wait_for("Triton is ready", self.is_ready)
+
+    def is_ready(self):
+        assert self.child.poll() is None, self.errors()
+        try:
+            return ask("GET", f"http://{self.http}/v2/health/ready")[0] == 200
+        except OSError:
+            return False
 
 
 class Snapback(Process):

@@ -1,9 +1,9 @@
 """A stand-in model server that sends, byte for byte, answers and failures of real ones that are hard to provoke in them.
 
-    python faults.py            takes a free port and prints `listening on HOST:PORT`
+    python faults.py [CASE]     takes a free port and prints `listening on HOST:PORT`
 
-The first segment of the path names the case, whatever follows it; every method is answered. Streams are HTTP 200 with
-text/event-stream unless said otherwise.
+The first segment of the path names the case, whatever follows it, unless one case is given for all; every method is answered. Streams
+are HTTP 200 with text/event-stream unless said otherwise.
 
   ok               llama.cpp-like: a role chunk, 5 tokens, finish_reason, usage, [DONE]
   vllm-error       2 tokens, data: {"error":{message,type,param,code}}, [DONE]
@@ -32,9 +32,11 @@ text/event-stream unless said otherwise.
   nosse            bare text labelled text/event-stream (BentoML generators)
   late-close       answers, then closes the kept-alive connection at once, without Connection: close
   drop             reads the request and closes without a byte
+  mute             nothing at all, until the client goes
   gated            ok, and a comment before the first token; each event after the first waits for a POST /open
   echo             JSON: method, target, headers, length and SHA-256 of the body as received
-  health, served   200; and how many requests of all other cases were counted
+  health           200
+  served, left     how many requests of all cases above came, and from how many of `mute` the client went
 """
 
 import asyncio
@@ -43,6 +45,7 @@ import hashlib
 import json
 import socket
 import struct
+import sys
 import termios
 
 SSE = "text/event-stream"
@@ -167,8 +170,10 @@ class Request:
 
 
 class Server:
-    def __init__(self):
+    def __init__(self, only):
+        self.only = only
         self.served = 0
+        self.left = 0
         self.gate = asyncio.Semaphore(0)
 
     async def connection(self, reader, writer):
@@ -191,11 +196,18 @@ class Server:
             return self.plain(writer, request, "200 OK", {"status": "ok"})
         if case == "served":
             return self.plain(writer, request, "200 OK", self.served)
+        if case == "left":
+            return self.plain(writer, request, "200 OK", self.left)
         if case == "open":
             self.gate.release()
             return self.plain(writer, request, "200 OK", {})
         self.served += 1
+        case = self.only or case
         if case == "drop":
+            return False
+        if case == "mute":
+            await reader.read()
+            self.left += 1
             return False
         if case == "echo":
             return self.plain(writer, request, "200 OK", request.described())
@@ -243,7 +255,7 @@ class Server:
 
 
 async def main():
-    server = await asyncio.start_server(Server().connection, "127.0.0.1", 0)
+    server = await asyncio.start_server(Server(next(iter(sys.argv[1:]), None)).connection, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     print(f"listening on {host}:{port}", flush=True)
     async with server:
