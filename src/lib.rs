@@ -14,7 +14,9 @@
 //! 5. [`route::pick`] chooses the instance: the less busy of two, by requests in flight over all workers.
 //! 6. The request goes out on a pooled connection; both bodies stream. If a reused connection turns out to have been closed
 //!    before a byte of the answer came, the request is sent once more on a fresh one.
-//! 7. At the last byte of the response's body the request comes to its [`meter::Outcome`], which is counted in the meters of (worker,
+//! 7. A request that green failed is counted as green's failure and then goes to blue, unless the client has seen a byte, the body is
+//!    no longer there, or the endpoint's budget of second tries is spent. What blue makes of it counts for nobody.
+//! 8. At the last byte of the response's body the request comes to its [`meter::Outcome`], which is counted in the meters of (worker,
 //!    fleet) with plain loads and stores. A bad outcome of green rings the evaluator's bell.
 //!
 //! # The life of a shift
@@ -51,7 +53,8 @@
 //!
 //! - No work-stealing runtime on the request path, and no pooled client that locks: a worker owns what it touches.
 //! - No metrics pipeline in the loop: what the alarms see is what was counted, milliseconds ago.
-//! - No second try at the dealing of a fleet: moving on to blue when green is not ready would hide green's failures.
+//! - No second try at the dealing of a fleet: moving on to blue when green is not ready would hide green's failures. A rescue
+//!   comes after the failure was counted.
 //! - No clock, socket or logger in the modules that decide: they are tested by literal moments.
 
 pub mod admin;

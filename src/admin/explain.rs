@@ -29,7 +29,12 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
         }
         State::Promoted => vec![promoted(view), failures(view)],
         State::RolledBack { cause } => {
-            vec![format!("Rolled back {}.", cause_clause(view, cause)), timing(view), kept(view)]
+            vec![
+                format!("Rolled back {}.", cause_clause(view, cause)),
+                timing(view),
+                spared(view),
+                kept(view),
+            ]
         }
     };
     let said: Vec<String> = sentences.into_iter().filter(|sentence| !sentence.is_empty()).collect();
@@ -187,11 +192,30 @@ fn failures(view: &ShiftView) -> String {
         (0, _) => "It had no request during the shift.".to_owned(),
         (_, 0) => format!("None of its {} failed.", count(counted, "request")),
         (_, failed) => format!(
-            "Of its {}, {} failed ({}).",
+            "Of its {}, {} failed ({}){}.",
             count(counted, "request"),
             grouped(failed),
-            percent_of(failed, counted)
+            percent_of(failed, counted),
+            rescues(&view.green)
         ),
+    }
+}
+
+/// The same as a sentence of its own, where none has told the failures.
+fn spared(view: &ShiftView) -> String {
+    match (view.green.rescued, rescues(&view.green)) {
+        (0, _) => String::new(),
+        (_, told) => format!("Green failed {}{told}.", count(view.green.failed, "request")),
+    }
+}
+
+/// What of green's failures clients were spared.
+fn rescues(green: &Traffic) -> String {
+    let spared = green.rescued.saturating_sub(green.rescue_failed);
+    match (spared, green.failed.saturating_sub(spared)) {
+        (0, _) => String::new(),
+        (_, 0) => "; all of them were rescued, so that no client saw one".to_owned(),
+        (spared, _) => format!("; rescue kept {} of them from clients", grouped(spared)),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The response body on its way downstream.
 
 use std::{
-    collections::VecDeque,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -15,6 +14,7 @@ use super::{
     caller::Caller,
     error::Failure,
     exchange::{End, Exchange},
+    hold::Beginning,
     pool::Lease,
 };
 
@@ -36,7 +36,7 @@ pub(super) enum ResponseBody {
 #[derive(Debug)]
 pub(super) struct Stream {
     /// What was held back, to go before the rest.
-    held: VecDeque<Frame<Bytes>>,
+    beginning: Option<Box<Beginning>>,
     incoming: Incoming,
     /// Until the end.
     open: Option<Open>,
@@ -56,7 +56,7 @@ impl ResponseBody {
     /// Streams an instance's body, or ends the exchange at once when there is none.
     pub(super) fn stream(
         caller: &Rc<Caller>,
-        held: VecDeque<Frame<Bytes>>,
+        beginning: Option<Box<Beginning>>,
         incoming: Incoming,
         exchange: Exchange,
         lease: Lease,
@@ -66,8 +66,8 @@ impl ResponseBody {
             incoming,
             open: Some(Open { exchange, lease }),
             caller: Rc::clone(caller),
-            has_waited: !held.is_empty(),
-            held,
+            has_waited: beginning.is_some(),
+            beginning,
             is_close_delimited,
         };
         if stream.is_at_end() {
@@ -81,7 +81,7 @@ impl ResponseBody {
 impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         loop {
-            let next = match self.held.pop_front() {
+            let next = match self.beginning.as_mut().and_then(|beginning| beginning.next()) {
                 Some(frame) => Poll::Ready(Some(Ok(frame))),
                 None => Pin::new(&mut self.incoming).poll_frame(context),
             };
@@ -125,13 +125,12 @@ impl Stream {
     }
 
     fn is_at_end(&self) -> bool {
-        self.held.is_empty() && self.incoming.is_end_stream()
+        self.beginning.as_ref().is_none_or(|beginning| beginning.is_empty()) && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.incoming.size_hint();
-        let held: usize = self.held.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
-        let held = u64::try_from(held).unwrap_or(u64::MAX);
+        let held = self.beginning.as_ref().map_or(0, |beginning| beginning.length());
         if let Some(upper) = hint.upper() {
             hint.set_upper(upper.saturating_add(held));
         }

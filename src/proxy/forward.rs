@@ -1,7 +1,6 @@
 //! Handling a request: one function whose lines are its life.
 
 use std::{
-    collections::VecDeque,
     error::Error,
     future::poll_fn,
     rc::Rc,
@@ -9,13 +8,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{
     HeaderMap, Request, Response, Version,
     header::{CONTENT_LENGTH, EXPECT, HOST},
     request,
 };
-use http_body::Frame;
 use hyper::{body::Incoming, client::conn::TrySendError};
 
 use super::{
@@ -26,6 +23,7 @@ use super::{
     exchange::Exchange,
     gate,
     headers::{self, HasBody},
+    hold::Beginning,
     pool::{Lease, Upstream},
     pulse::{Late, unless_late},
     rescue::{self, Replay},
@@ -126,7 +124,7 @@ pub(super) struct Reached {
     pub(super) response: Response<Incoming>,
     pub(super) lease: Lease,
     /// The beginning of its body, if that was held back.
-    pub(super) held: VecDeque<Frame<Bytes>>,
+    pub(super) beginning: Option<Box<Beginning>>,
 }
 
 /// One try of a request.
@@ -139,7 +137,7 @@ pub(super) async fn attempt(
     let (response, lease) = reach(caller, exchange, head, limits).await?;
     exchange.answered(response.status().as_u16());
     gate::check_response(&response)?;
-    Ok(Reached { response, lease, held: VecDeque::new() })
+    Ok(Reached { response, lease, beginning: None })
 }
 
 /// Sends the request to its instance and waits for the response's head.
@@ -265,12 +263,12 @@ fn deliver(
     if let Some(body) = exchange.request_body() {
         body.mark_answered();
     }
-    let Reached { response, lease, held } = reached;
+    let Reached { response, lease, beginning } = reached;
     let (mut head, incoming) = response.into_parts();
     headers::to_downstream(&mut head, caller.after_response());
     // What HTTP/1.0 gets without a length ends where the connection ends.
     let is_close_delimited = version == Version::HTTP_10 && !head.headers.contains_key(CONTENT_LENGTH);
-    let body = ResponseBody::stream(caller, held, incoming, exchange, lease, is_close_delimited);
+    let body = ResponseBody::stream(caller, beginning, incoming, exchange, lease, is_close_delimited);
     Response::from_parts(head, body)
 }
 

@@ -27,6 +27,12 @@ const HELD_BYTES: usize = 4096;
 /// Nor for longer: a client must not take a slow model for a dead proxy.
 const HELD_FOR: Duration = Duration::from_secs(1);
 
+/// What was held, to go to the client before the rest. Few responses have it, and then they are streams.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    frames: VecDeque<Frame<Bytes>>,
+}
+
 /// How the wait ended.
 #[derive(Debug)]
 pub(super) enum Held {
@@ -38,6 +44,22 @@ pub(super) enum Held {
     Broken(Failure),
 }
 
+impl Beginning {
+    pub(super) fn next(&mut self) -> Option<Frame<Bytes>> {
+        self.frames.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Bytes of body in it.
+    pub(super) fn length(&self) -> u64 {
+        let length: usize = self.frames.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        u64::try_from(length).unwrap_or(u64::MAX)
+    }
+}
+
 /// Whether a response is a stream of events that can be read. What is compressed is not decompressed.
 pub(super) fn is_event_stream(response: &Response<Incoming>) -> bool {
     let headers = response.headers();
@@ -47,12 +69,12 @@ pub(super) fn is_event_stream(response: &Response<Incoming>) -> bool {
         && kind.flatten().is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
-/// Waits for the first event that tells the client something. What came until then is in `reached.held`.
+/// Waits for the first event that tells the client something. What came until then is in `reached.beginning`.
 pub(super) async fn until_first_token(caller: &Caller, reached: &mut Reached) -> Held {
     // This wait has a limit of its own.
     caller.pulse.expect_within(Duration::MAX);
-    let Reached { response, held, .. } = reached;
-    let read = read(response.body_mut(), held);
+    let Reached { response, beginning, .. } = reached;
+    let read = read(response.body_mut(), &mut beginning.get_or_insert_default().frames);
     tokio::time::timeout(HELD_FOR, read).await.unwrap_or(Held::Released)
 }
 

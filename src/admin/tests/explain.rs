@@ -175,6 +175,12 @@ fn a_promotion_says_how_long_it_took_and_what_green_did() {
         "Promoted: green (v2) went through 4 steps and is the fleet in service, 5 min after the start. Of its 804 requests, 2 failed \
          (0.249%).",
     );
+    (view.green.rescued, view.green.rescue_failed) = (2, 1);
+    says(
+        &view,
+        "Promoted: green (v2) went through 4 steps and is the fleet in service, 5 min after the start. Of its 804 requests, 2 failed \
+         (0.249%); rescue kept 1 of them from clients.",
+    );
     view.green = Traffic { succeeded: 12_034, ..Traffic::default() };
     says(
         &view,
@@ -186,6 +192,17 @@ fn a_promotion_says_how_long_it_took_and_what_green_did() {
     says(
         &view,
         "Promoted: green (v2) went through 4 steps and is the fleet in service. It had no request during the shift.",
+    );
+}
+
+#[test]
+fn a_rollback_says_what_clients_were_spared() {
+    let mut view = rolled_back(Cause::Aborted);
+    view.green.rescued = view.green.failed;
+    let text = explain(&view, NOW);
+    assert!(
+        text.contains("Green failed 2 requests; all of them were rescued, so that no client saw one."),
+        "{text}"
     );
 }
 

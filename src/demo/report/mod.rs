@@ -14,6 +14,9 @@ use crate::{admin::wire, time::WallTime};
 /// milliseconds: what is this much later may be the same moment.
 const ROUNDING_MS: i64 = 2;
 
+/// The moment that is missing when all went well.
+const SEEN_BY_A_CLIENT: &str = "a client saw it break";
+
 /// The report; `--json` prints it as it is.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
@@ -31,11 +34,13 @@ pub(super) struct Report {
     client_failures_during: usize,
     /// Of these, sent after the snapback.
     client_failures_after: usize,
+    /// Failures of v3 that blue answered instead, so that no client saw them.
+    rescued: u64,
     /// Of good answers, request to last byte.
     client_p50_ms: Option<f64>,
     /// Of good answers, request to last byte.
     client_p99_ms: Option<f64>,
-    /// When the first client of v3 knew that its request had failed.
+    /// When the first client of v3 knew that its request had failed, if one ever did.
     broke_at: Option<String>,
     /// v3's, from its shift.
     breach_at: Option<String>,
@@ -78,6 +83,10 @@ impl Report {
             client_failures_before: failures.before.len(),
             client_failures_during: failures.during.len(),
             client_failures_after: failures.after.len(),
+            rescued: bad.as_ref().map_or(0, |shift| {
+                let traffic = &shift.fleets.green.traffic;
+                traffic.rescued.saturating_sub(traffic.rescue_failed)
+            }),
             client_p50_ms: latency(0.5),
             client_p99_ms: latency(0.99),
             broke_at: failures.during.iter().map(|failure| failure.ended_at).min().map(|at| at.to_string()),
@@ -185,8 +194,9 @@ impl fmt::Display for Report {
             let (requests, failed) = (traffic.requests, traffic.failed);
             writeln!(
                 f,
-                "  v3 was rolled back at {}: it had got {requests} requests and failed {failed}",
-                step_of(shift)
+                "  v3 was rolled back at {}: it had got {requests} requests and failed {failed}, of which {} were rescued",
+                step_of(shift),
+                self.rescued
             )?;
             self.moments(f, shift)?;
         }
@@ -214,13 +224,17 @@ impl Report {
             .publish_to_last_green_dispatch_ms
             .map(|ms| format!("{ms:.2} ms after the blue-only table was out"));
         for (what, at, note) in [
-            ("a client saw it break", &self.broke_at, None),
+            (SEEN_BY_A_CLIENT, &self.broke_at, None),
             ("the alarm tipped", &self.breach_at, responses),
             ("decided", &self.decided_at, decided),
             ("blue-only table out", &self.published_at, None),
             ("last request to v3", &self.last_green_dispatch_at, last),
             ("v3 had nothing in flight", &shift.drained_at, None),
         ] {
+            // A v3 whose failures were all rescued was seen to break by no client.
+            if at.is_none() && what == SEEN_BY_A_CLIENT {
+                continue;
+            }
             let at = at.as_deref().map_or("-", time_of_day);
             let note = note.unwrap_or_default();
             writeln!(f, "{}", format!("    {what:<26}{at:<15}{note}").trim_end())?;
@@ -233,7 +247,11 @@ impl Report {
         let (before, during, after) =
             (self.client_failures_before, self.client_failures_during, self.client_failures_after);
         writeln!(f, "\nWhat clients saw")?;
-        writeln!(f, "  {client_requests} requests, of which {client_failures} failed:")?;
+        writeln!(
+            f,
+            "  {client_requests} requests, of which {client_failures} failed; {} of v3's failures were rescued by v2",
+            self.rescued
+        )?;
         writeln!(
             f,
             "  {before} before v3, {during} while v3 could get requests, {after} after the snapback"

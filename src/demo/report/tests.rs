@@ -3,6 +3,7 @@ use super::*;
 fn shift(state: &str, alarm: Option<&str>) -> wire::Shift {
     let traffic = serde_json::json!({
         "requests": 40, "succeeded": 31, "client_errors": 0, "failed": 9, "failures": {}, "client_gone": 0, "retried": 0,
+        "rescued": 7, "rescue_failed": 1,
         "in_flight": 0,
     });
     let recent = serde_json::json!({
@@ -52,6 +53,20 @@ fn the_story_happened_when_v2_is_promoted_v3_rolled_back_by_an_alarm_and_only_v3
     let text = report.to_string();
     assert!(text.contains("decided                   12:00:00.499   0.40 ms after"), "{text}");
     assert!(text.contains("  Alarm errors was raised.\n  It counts."), "{text}");
+}
+
+#[test]
+fn the_story_is_a_good_one_when_every_failure_of_v3_was_rescued() {
+    let (good, bad) = (shift("promoted", None), shift("rolled_back", Some("errors")));
+    let report = Report::of(&played(Some(good), Some(bad), &[]));
+    assert!(report.happened(), "{:?}", report.missing);
+    assert_eq!((report.client_failures, report.rescued, &report.broke_at), (0, 6, &None));
+    let text = report.to_string();
+    assert!(text.contains("of which 0 failed; 6 of v3's failures were rescued by v2"), "{text}");
+    assert!(
+        text.contains("failed 9, of which 6 were rescued") && !text.contains("a client saw it break"),
+        "{text}"
+    );
 }
 
 #[test]
