@@ -161,9 +161,9 @@ class Triton(Process):
 class Snapback(Process):
     """`snapback serve` with a configuration of its own."""
 
-    def __init__(self, folder, endpoints, drain_timeout="30s"):
+    def __init__(self, folder, endpoints, **data):
         config = {
-            "data": {"listen": ["127.0.0.1:0"], "workers": 2, "expose_fleet": True, "drain_timeout": drain_timeout},
+            "data": {"listen": ["127.0.0.1:0"], "workers": 2, "expose_fleet": True} | data,
             "admin": {"listen": "127.0.0.1:0"},
             "state": {"path": str(folder / "snapback.db")},
             "endpoint": endpoints,
@@ -172,7 +172,7 @@ class Snapback(Process):
         self.config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in config.items()))
         super().__init__(BIN, "serve", "-c", self.config)
         self.url = self.line("data: ")
-        self.address = self.url.removeprefix("http://")
+        self.address = self.url.split("//")[1]
         self.admin = self.line("admin: ")
 
     def api(self, method, path, body=None):
