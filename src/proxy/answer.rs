@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
 
 use super::{
     body::ResponseBody,
     error::{Failure, FailureSide},
-    headers::Connection,
+    headers::{self, Connection},
 };
 
 /// One row of the table.
@@ -27,7 +27,6 @@ pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<Res
     let side = match failure.side() {
         FailureSide::Downstream => "downstream",
         FailureSide::Upstream => "upstream",
-        FailureSide::Internal => "internal",
     };
     // The table's texts hold nothing that JSON escapes; a client's text never comes here.
     let document = format!(
@@ -38,9 +37,7 @@ pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<Res
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if connection == Connection::Closed {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    headers::announce(headers, connection);
     match status {
         StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -89,8 +86,6 @@ fn row(failure: &Failure) -> Row {
             "The model server stopped", "Nothing flowed for longer than this endpoint waits. The request may have been executed."),
         Failure::Truncated(_) => row(StatusCode::BAD_GATEWAY, "truncated",
             "The model server's answer was cut short", "The answer ended before its end. The request has been executed."),
-        Failure::Internal(_) => row(StatusCode::INTERNAL_SERVER_ERROR, "internal",
-            "The proxy failed", "The request could not be handled. Nothing was sent to a model server."),
     }
 }
 

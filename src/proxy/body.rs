@@ -4,19 +4,21 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{
+    call::{Call, Lost},
     caller::Caller,
     error::Failure,
     exchange::{End, Exchange},
-    hold::Beginning,
-    pool::Lease,
 };
+
+/// How long a client may take for the part of a response that came before it broke.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a client gets as the body of a response.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) enum ResponseBody {
     /// The proxy's own words, until they are taken.
     Own(Bytes),
     /// An instance's body.
-    Streamed(Stream),
+    Streamed(Box<Stream>),
 }
 
 /// An instance's response body: passes frames on as they come, and ends the exchange at the last one.
@@ -35,42 +37,42 @@ pub(super) enum ResponseBody {
 /// counts for nobody, unless the head has said already that the fleet failed.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// What was held back, to go before the rest.
-    beginning: Option<Box<Beginning>>,
-    incoming: Incoming,
     /// Until the end.
     open: Option<Open>,
+    /// What ended it early, to be reported next.
+    broken: Option<Failure>,
     caller: Rc<Caller>,
     has_waited: bool,
-    /// The last byte shows the client nothing: only the connection's end does.
-    is_close_delimited: bool,
+    at_end: AtEnd,
 }
 
 #[derive(Debug)]
 struct Open {
     exchange: Exchange,
-    lease: Lease,
+    call: Call,
+}
+
+/// What shows the client that a body is complete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum AtEnd {
+    /// A length or a last chunk.
+    Framing,
+    /// The end of the connection, as in HTTP/1.0: only a reset can show that it came too early.
+    Close,
 }
 
 impl ResponseBody {
     /// Streams an instance's body, or ends the exchange at once when there is none.
-    pub(super) fn stream(
-        caller: &Rc<Caller>,
-        beginning: Option<Box<Beginning>>,
-        incoming: Incoming,
-        exchange: Exchange,
-        lease: Lease,
-        is_close_delimited: bool,
-    ) -> Self {
-        let mut stream = Stream {
-            incoming,
-            open: Some(Open { exchange, lease }),
+    pub(super) fn stream(caller: &Rc<Caller>, exchange: Exchange, call: Call, at_end: AtEnd) -> Self {
+        let is_empty = call.is_answered();
+        let mut stream = Box::new(Stream {
+            has_waited: call.is_holding(),
+            open: Some(Open { exchange, call }),
+            broken: None,
             caller: Rc::clone(caller),
-            has_waited: beginning.is_some(),
-            beginning,
-            is_close_delimited,
-        };
-        if stream.is_at_end() {
+            at_end,
+        });
+        if is_empty {
             stream.complete();
             return Self::Empty;
         }
@@ -80,79 +82,55 @@ impl ResponseBody {
 
 impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        loop {
-            let next = match self.beginning.as_mut().and_then(|beginning| beginning.next()) {
-                Some(frame) => Poll::Ready(Some(Ok(frame))),
-                None => Pin::new(&mut self.incoming).poll_frame(context),
-            };
-            let frame = match next {
-                Poll::Ready(frame) => frame,
-                // The client takes what it is given, or this would not be polled: the instance is what is late.
-                Poll::Pending if self.caller.pulse.is_late() => {
-                    return Poll::Ready(Some(Err(self.cut(Failure::IdleTimeout))));
-                }
-                Poll::Pending => {
-                    self.has_waited = true;
-                    return Poll::Pending;
-                }
-            };
-            match frame {
-                // Trailers: not forwarded.
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(Frame::data(self.pass(bytes)))));
-                    }
-                }
-                Some(Err(error)) => return Poll::Ready(Some(Err(self.cut(Failure::Truncated(error))))),
-                None => {
+        if let Some(failure) = self.broken.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        let Some(Open { exchange, call }) = &mut self.open else { return Poll::Ready(None) };
+        let failure = match call.poll_frame(context, &self.caller.worker().read_memory) {
+            Poll::Ready(Some(Ok(bytes))) => {
+                self.caller.pulse.beat();
+                exchange.passed(bytes.len());
+                // Nobody asks for another frame where the length says that this is the last one.
+                if call.is_answered() {
                     self.complete();
-                    return Poll::Ready(None);
                 }
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-        }
-    }
-
-    fn pass(&mut self, bytes: Bytes) -> Bytes {
-        self.caller.pulse.beat();
-        if let Some(open) = &mut self.open {
-            open.exchange.passed(bytes.len());
-        }
-        // A body of known length ends with its last byte; nobody asks for another frame then.
-        if self.is_at_end() {
-            self.complete();
-        }
-        bytes
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.beginning.as_ref().is_none_or(|beginning| beginning.is_empty()) && self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let mut hint = self.incoming.size_hint();
-        let held = self.beginning.as_ref().map_or(0, |beginning| beginning.length());
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper.saturating_add(held));
-        }
-        hint.set_lower(hint.lower().saturating_add(held));
-        hint
+            Poll::Ready(None) => {
+                self.complete();
+                return Poll::Ready(None);
+            }
+            // The client takes what it is given, or this would not be polled: the instance is what is late.
+            Poll::Pending if self.caller.pulse.is_late() => Failure::IdleTimeout,
+            Poll::Pending => {
+                self.has_waited = true;
+                return Poll::Pending;
+            }
+            Poll::Ready(Some(Err(Lost::Request(error)))) => error.into(),
+            Poll::Ready(Some(Err(lost))) => Failure::Truncated(lost),
+        };
+        self.cut(failure);
+        // hyper drops what it has not written yet when it sees an error; a turn without one lets it write what has come.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn complete(&mut self) {
-        let Some(Open { exchange, lease }) = self.open.take() else { return };
+        let Some(Open { exchange, call }) = self.open.take() else { return };
         let now = exchange.settle_complete(if self.has_waited { End::Now } else { End::WithHead });
-        lease.release(now);
+        self.caller.worker().give_buffer(call.end(now));
         self.caller.end_exchange();
     }
 
-    fn cut(&mut self, failure: Failure) -> Failure {
-        if let Some(Open { exchange, lease: _ }) = self.open.take() {
+    fn cut(&mut self, failure: Failure) {
+        if let Some(Open { exchange, call: _ }) = self.open.take() {
             exchange.settle_failed(&failure);
-            if self.is_close_delimited {
-                self.caller.client.reset_at_close();
-            }
         }
-        failure
+        if self.at_end == AtEnd::Close {
+            self.caller.client.reset_at_close();
+        }
+        self.caller.pulse.expect_within(LAST_WORDS);
+        self.broken = Some(failure);
     }
 }
 
@@ -179,15 +157,16 @@ impl Body for ResponseBody {
         match self {
             Self::Empty => true,
             Self::Own(_) => false,
-            Self::Streamed(stream) => stream.is_at_end(),
+            Self::Streamed(stream) => stream.open.is_none() && stream.broken.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Own(bytes) => SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
-            Self::Streamed(stream) => stream.size_hint(),
-        }
+        let length = match self {
+            Self::Empty => Some(0),
+            Self::Own(bytes) => u64::try_from(bytes.len()).ok(),
+            Self::Streamed(stream) => stream.open.as_ref().and_then(|open| open.call.bytes_left()),
+        };
+        length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }

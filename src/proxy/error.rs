@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::{call::Lost, decode::Malformed, upload::UploadError};
 use crate::meter::{FailureKind, Verdict};
 
 /// Where a failure arose.
@@ -11,8 +12,6 @@ pub(super) enum FailureSide {
     Downstream,
     /// The model server's side.
     Upstream,
-    /// The proxy itself.
-    Internal,
 }
 
 /// Why a request got no complete answer from an instance. Each message prints its own level only.
@@ -56,7 +55,7 @@ pub(super) enum Failure {
     ConnectTimeout,
     /// The connection ended before the response's head. The instance may have executed the request.
     #[error("upstream: the connection ended before a response")]
-    Reset(#[source] hyper::Error),
+    Reset(#[source] io::Error),
     /// The response's head is not HTTP, or not an answer to what was asked. The instance has executed the request.
     #[error("upstream: refused the response: {0}")]
     BadResponse(&'static str),
@@ -68,10 +67,7 @@ pub(super) enum Failure {
     IdleTimeout,
     /// The response ended before its end.
     #[error("upstream: the response body was cut short")]
-    Truncated(#[source] hyper::Error),
-    /// The HTTP library refused a new connection.
-    #[error("internal: could not speak HTTP on a new connection")]
-    Internal(#[source] hyper::Error),
+    Truncated(#[source] Lost),
 }
 
 /// What an instance may have got of a request.
@@ -94,8 +90,7 @@ impl Failure {
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
-            | Self::NoMatch
-            | Self::Internal(_) => None,
+            | Self::NoMatch => None,
             Self::NoInstance | Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => {
                 Some(Sent::Nothing)
             }
@@ -127,11 +122,10 @@ impl Failure {
             | Self::HeadTimeout
             | Self::IdleTimeout
             | Self::Truncated(_) => FailureSide::Upstream,
-            Self::Internal(_) => FailureSide::Internal,
         }
     }
 
-    /// What it says about the fleet that the request was dealt to. What the client or the proxy did counts for nobody.
+    /// What it says about the fleet that the request was dealt to. What the client did counts for nobody.
     pub(super) fn verdict(&self) -> Verdict {
         Verdict::Failure(match self {
             Self::BadRequest(_)
@@ -141,8 +135,7 @@ impl Failure {
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
-            | Self::NoMatch
-            | Self::Internal(_) => return Verdict::ClientGone,
+            | Self::NoMatch => return Verdict::ClientGone,
             Self::NoInstance => FailureKind::NoInstance,
             Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => FailureKind::ConnectFailed,
             Self::Reset(_) => FailureKind::Reset,
@@ -151,5 +144,25 @@ impl Failure {
             Self::IdleTimeout => FailureKind::IdleTimeout,
             Self::Truncated(_) => FailureKind::Truncated,
         })
+    }
+}
+
+impl From<UploadError> for Failure {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::TooLarge => Self::LargeBody,
+            UploadError::Broken => Self::BrokenBody,
+        }
+    }
+}
+
+impl From<Lost> for Failure {
+    /// Of a call that ended before its response's head.
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Closed(error) => Self::Reset(error),
+            Lost::Malformed(Malformed(defect)) => Self::BadResponse(defect),
+            Lost::Request(error) => error.into(),
+        }
     }
 }

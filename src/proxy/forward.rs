@@ -1,33 +1,29 @@
 //! Handling a request: one function whose lines are its life.
 
-use std::{
-    error::Error,
-    future::poll_fn,
-    rc::Rc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error, future::poll_fn, rc::Rc, time::Duration};
 
 use http::{
-    HeaderMap, Request, Response, Version,
-    header::{CONTENT_LENGTH, EXPECT, HOST},
+    HeaderMap, Method, Request, Response, Version,
+    header::{CONTENT_LENGTH, HOST},
     request,
 };
-use hyper::{body::Incoming, client::conn::TrySendError};
+use hyper::body::Incoming;
 
 use super::{
     answer,
-    body::ResponseBody,
+    body::{AtEnd, ResponseBody},
+    call::{Call, Lost},
     caller::Caller,
+    decode::StatusLine,
     error::Failure,
     exchange::Exchange,
     gate,
-    headers::{self, HasBody},
-    hold::Beginning,
+    headers::{self, Additions, BodyFraming},
     pool::{Lease, Upstream},
     pulse::{Late, unless_late},
     rescue::{self, Replay},
-    upload::{self, Progress, RequestBody, Upload, UploadError},
+    sending::Sending,
+    upload::{Progress, RequestBody},
 };
 use crate::route::{Limits, RequestKey};
 
@@ -50,11 +46,11 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
 
 /// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
 async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
-    let (mut head, mut incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
     gate::admit(&mut head, &caller.client)?;
     let Some(dealt) = caller.worker().deal(&key(&head)) else {
-        if !head.headers.contains_key(EXPECT) {
-            now(|context| upload::discard(caller, &mut incoming, context)).await;
+        if let Some(body) = RequestBody::new(caller, Limits::default(), &head.headers, incoming) {
+            body.discard().await;
         }
         return Err(Failure::NoMatch);
     };
@@ -76,8 +72,9 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         }
         Err(failure) => {
             tracing::debug!(error = &failure as &dyn Error, fleet, "a request failed");
+            caller.pulse.expect_within(limits.idle_timeout);
             if let Some(body) = exchange.request_body() {
-                now(|context| body.discard(context)).await;
+                body.discard().await;
             }
             exchange.settle_failed(&failure);
             answer(caller, &failure)
@@ -89,22 +86,13 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     Ok(response)
 }
 
-/// Does something that needs a task's context and does not wait.
-async fn now(mut work: impl FnMut(&mut Context<'_>)) {
-    poll_fn(|context| {
-        work(context);
-        Poll::Ready(())
-    })
-    .await;
-}
-
 /// What the request is matched by. The gate has made sure that there is at most one host, and that it is one.
 fn key(head: &request::Parts) -> RequestKey<'_> {
-    let authority = head.headers.get(HOST).and_then(|host| str::from_utf8(host.as_bytes()).ok());
-    let host = authority.map(|authority| {
-        // A bracketed address has colons of its own.
-        let port = authority.rfind(':').filter(|colon| authority.rfind(']').is_none_or(|end| end < *colon));
-        port.and_then(|port| authority.get(..port)).unwrap_or(authority)
+    let host = head.headers.get(HOST).and_then(|authority| {
+        let authority = authority.as_bytes();
+        let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let host = authority.get(..authority.len() - digits).and_then(|host| host.strip_suffix(b":"));
+        str::from_utf8(host.unwrap_or(authority)).ok()
     });
     RequestKey { host, path: head.uri.path(), headers: &head.headers }
 }
@@ -118,90 +106,68 @@ fn check_length(headers: &HeaderMap, limits: &Limits) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A response, and where it comes from.
+/// A response whose head has come.
 #[derive(Debug)]
 pub(super) struct Reached {
-    pub(super) response: Response<Incoming>,
-    pub(super) lease: Lease,
-    /// The beginning of its body, if that was held back.
-    pub(super) beginning: Option<Box<Beginning>>,
+    pub(super) line: StatusLine,
+    pub(super) headers: HeaderMap,
+    pub(super) call: Call,
 }
 
-/// One try of a request.
+/// One try of a request: sends it to its instance and waits for the response's head.
+///
+/// A reused connection may have been closed by the instance at the same moment, which shows only once the request is under
+/// way. Then the request is sent once more, on a fresh connection, if no byte of a response came and the body can be
+/// replayed. It may be executed twice, whatever its method: an inference request changes nothing, and a client that must
+/// repeat it by hand is no better off.
 pub(super) async fn attempt(
     caller: &Caller,
     exchange: &mut Exchange,
     head: request::Parts,
     limits: &Limits,
 ) -> Result<Reached, Failure> {
-    let (response, lease) = reach(caller, exchange, head, limits).await?;
-    exchange.answered(response.status().as_u16());
-    gate::check_response(&response)?;
-    Ok(Reached { response, lease, beginning: None })
-}
-
-/// Sends the request to its instance and waits for the response's head.
-///
-/// A reused connection may have been closed by the instance at the same moment, which shows only once the request is under
-/// way. Then the request is sent once more, on a fresh connection: always when none of it was written, else when no byte
-/// of a response came and the body can be replayed.
-async fn reach(
-    caller: &Caller,
-    exchange: &mut Exchange,
-    mut head: request::Parts,
-    limits: &Limits,
-) -> Result<(Response<Incoming>, Lease), Failure> {
     let idle_timeout = caller.worker().settings.upstream_idle_timeout;
     let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
-    let mut lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
+    let lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
         Some(lease) => lease,
         None => connect(caller, exchange, limits).await?,
     };
-    let body = exchange.request_body().cloned();
-    let body = body.as_ref();
-    let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
-    let has_body = if body.is_some() { HasBody::Yes } else { HasBody::No };
-    let instance = upstream.instance.address().authority();
-    headers::to_upstream(
-        &mut head,
-        caller.client.downstream(),
-        has_body,
-        instance,
-        &mut caller.worker().request_ids(),
+    let mut call = Call::new(lease, write(caller, exchange, &head));
+    // The request's map takes the response's headers: one allocation serves both.
+    let (method, mut headers) = (head.method, head.headers);
+    let mut answered = call_once(caller, exchange, &mut call, &method, &mut headers, limits).await?;
+    if let Err(Lost::Closed(_)) = answered
+        && rescue::may_be_the_race(exchange, &call)
+    {
+        exchange.count_retry();
+        call = call.again(connect(caller, exchange, limits).await?);
+        answered = call_once(caller, exchange, &mut call, &method, &mut headers, limits).await?;
+    }
+    let line = answered?;
+    exchange.answered(line.status.as_u16());
+    Ok(Reached { line, headers, call })
+}
+
+/// The request as it goes to its instance.
+fn write(caller: &Caller, exchange: &Exchange, head: &request::Parts) -> Sending {
+    let body = exchange.request_body();
+    let framing = match body {
+        None => BodyFraming::Empty,
+        Some(_) if head.headers.contains_key(CONTENT_LENGTH) => BodyFraming::Length,
+        Some(_) => BodyFraming::Chunked,
+    };
+    let mut out = caller.worker().take_buffer();
+    headers::write_request(
+        &mut out,
+        head,
+        Additions {
+            downstream: caller.client.downstream(),
+            instance: exchange.upstream().map_or("", |upstream| upstream.instance.address().authority()),
+            framing,
+            ids: &mut caller.worker().request_ids(),
+        },
     );
-
-    let spare = lease.is_reused().then(|| head.clone());
-    let is_due = body.is_some_and(|body| body.progress() != Progress::Complete);
-    caller.pulse.expect_within(if is_due { limits.idle_timeout } else { limits.head_timeout });
-    let request = Request::from_parts(head, Upload::new(body.cloned()));
-    let mut lost = match send(caller, &mut lease, request, body).await? {
-        Ok(response) => return Ok((response, lease)),
-        Err(lost) => lost,
-    };
-
-    let unsent = lost.take_message();
-    if unsent.is_none() {
-        exchange.note_death();
-    }
-    let again = match (unsent, spare) {
-        (Some(unsent), _) => unsent,
-        (None, Some(head)) if rescue::may_be_the_race(exchange, &lease) => {
-            Request::from_parts(head, Upload::new(body.cloned()))
-        }
-        (None, _) => return Err(explain(lost.into_error(), body)),
-    };
-    if body.is_some_and(|body| matches!(body.progress(), Progress::Stopped(_))) {
-        return Err(explain(lost.into_error(), body));
-    }
-    exchange.count_retry();
-    lease = connect(caller, exchange, limits).await?;
-    match send(caller, &mut lease, again, body).await? {
-        Ok(response) => Ok((response, lease)),
-        Err(lost) => {
-            exchange.note_death();
-            Err(explain(lost.into_error(), body))
-        }
-    }
+    Sending::new(out, framing, body.cloned())
 }
 
 /// Makes a connection to the request's instance, or to another one if that cannot be reached and may be avoided.
@@ -223,33 +189,32 @@ async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -
     upstream.connect(limits.connect_timeout).await
 }
 
-type Lost = TrySendError<Request<Upload>>;
-
-/// One try. The outer error is final, the inner one is a lost connection.
-async fn send(
+/// Sends the request once. The outer error is final, the inner one is a lost connection.
+async fn call_once(
     caller: &Caller,
-    lease: &mut Lease,
-    request: Request<Upload>,
-    body: Option<&Rc<RequestBody>>,
-) -> Result<Result<Response<Incoming>, Lost>, Failure> {
-    let sent = lease.sender().try_send_request(request);
-    match unless_late(&caller.pulse, sent).await {
-        Ok(ended) => Ok(ended),
-        Err(Late) => Err(match body.map(|body| body.progress()) {
+    exchange: &mut Exchange,
+    call: &mut Call,
+    method: &Method,
+    headers: &mut HeaderMap,
+    limits: &Limits,
+) -> Result<Result<StatusLine, Lost>, Failure> {
+    let is_due = exchange.request_body().is_some_and(|body| body.progress() != Progress::Complete);
+    caller.pulse.expect_within(if is_due { limits.idle_timeout } else { limits.head_timeout });
+    let memory = &caller.worker().read_memory;
+    let head = poll_fn(|context| call.poll_head(context, memory, method, headers));
+    match unless_late(&caller.pulse, head).await {
+        Ok(Err(lost)) => {
+            if let Lost::Closed(_) = lost {
+                exchange.note_death();
+            }
+            Ok(Err(lost))
+        }
+        Ok(Ok(line)) => Ok(Ok(line)),
+        Err(Late) => Err(match exchange.request_body().map(|body| body.progress()) {
             None | Some(Progress::Complete) => Failure::HeadTimeout,
             Some(Progress::ClientIsDue) => Failure::StalledBody,
             Some(Progress::InstanceIsDue | Progress::Stopped(_)) => Failure::IdleTimeout,
         }),
-    }
-}
-
-/// Why a try ended without a response: it may be the client's body that broke the connection to the instance.
-fn explain(error: hyper::Error, body: Option<&Rc<RequestBody>>) -> Failure {
-    match body.map(|body| body.progress()) {
-        Some(Progress::Stopped(UploadError::TooLarge)) => Failure::LargeBody,
-        Some(Progress::Stopped(UploadError::Broken)) => Failure::BrokenBody,
-        _ if error.is_parse() => Failure::BadResponse("it is not HTTP"),
-        _ => Failure::Reset(error),
     }
 }
 
@@ -263,13 +228,21 @@ fn deliver(
     if let Some(body) = exchange.request_body() {
         body.mark_answered();
     }
-    let Reached { response, lease, beginning } = reached;
-    let (mut head, incoming) = response.into_parts();
-    headers::to_downstream(&mut head, caller.after_response());
+    let Reached { line, mut headers, call } = reached;
+    headers::announce(&mut headers, caller.after_response());
     // What HTTP/1.0 gets without a length ends where the connection ends.
-    let is_close_delimited = version == Version::HTTP_10 && !head.headers.contains_key(CONTENT_LENGTH);
-    let body = ResponseBody::stream(caller, beginning, incoming, exchange, lease, is_close_delimited);
-    Response::from_parts(head, body)
+    let at_end = if version == Version::HTTP_10 && !headers.contains_key(CONTENT_LENGTH) {
+        AtEnd::Close
+    } else {
+        AtEnd::Framing
+    };
+    let mut response = Response::new(ResponseBody::stream(caller, exchange, call, at_end));
+    *response.status_mut() = line.status;
+    *response.headers_mut() = headers;
+    if let Some(reason) = line.reason {
+        response.extensions_mut().insert(reason);
+    }
+    response
 }
 
 fn answer(caller: &Caller, failure: &Failure) -> Response<ResponseBody> {

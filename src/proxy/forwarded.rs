@@ -6,16 +6,16 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderValue,
     header::{FORWARDED, HOST},
 };
 
+use super::headers::write_line;
 use crate::net::{Peer, TrustedProxies};
 
-// Names as values, since a text would be checked, hashed and copied for each request.
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+const FORWARDED_HOST: &str = "x-forwarded-host";
 
 /// What a connection's client is to instances.
 #[derive(Debug)]
@@ -62,10 +62,38 @@ impl Downstream {
         Self { address: HeaderValue::try_from(text).expect("an IP address is visible ASCII"), scheme, word }
     }
 
-    /// The line of `forwarded` that goes on, if a trusted proxy began one. To be asked before hop-by-hop headers go, and the host with it.
-    pub(super) fn continued(&self, headers: &HeaderMap) -> Option<HeaderValue> {
-        let Word::Believed { node } = &self.word else { return None };
-        let before = joined(headers, &FORWARDED)?;
+    /// Writes the headers about the client into a request's head that has these.
+    pub(super) fn write(&self, out: &mut Vec<u8>, headers: &HeaderMap) {
+        if let Word::Believed { node } = &self.word {
+            return self.write_continued(out, headers, node);
+        }
+        write_line(out, FORWARDED_FOR, self.address.as_bytes());
+        write_line(out, FORWARDED_PROTO, self.scheme.as_str().as_bytes());
+        if let Some(host) = headers.get(HOST) {
+            write_line(out, FORWARDED_HOST, host.as_bytes());
+        }
+    }
+
+    /// The same where a trusted proxy has spoken before.
+    #[cold]
+    fn write_continued(&self, out: &mut Vec<u8>, headers: &HeaderMap, node: &str) {
+        if let Some(line) = self.continued(headers, node) {
+            write_line(out, FORWARDED.as_str(), &line);
+        }
+        let before = joined(headers, FORWARDED_FOR);
+        let address = self.address.as_bytes();
+        let list = before.map_or_else(|| address.to_vec(), |before| [&before, &b", "[..], address].concat());
+        write_line(out, FORWARDED_FOR, &list);
+        let proto = headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
+        write_line(out, FORWARDED_PROTO, proto.unwrap_or(self.scheme.as_str().as_bytes()));
+        if let Some(host) = headers.get(FORWARDED_HOST).or_else(|| headers.get(HOST)) {
+            write_line(out, FORWARDED_HOST, host.as_bytes());
+        }
+    }
+
+    /// The line of `forwarded` that goes on, if one was begun.
+    fn continued(&self, headers: &HeaderMap, node: &str) -> Option<Vec<u8>> {
+        let before = joined(headers, FORWARDED.as_str())?;
         let mut line = [&before, &b", for="[..], node.as_bytes()].concat();
         if let Some(host) = headers.get(HOST) {
             // The gate has let no quote and no backslash into a host.
@@ -75,34 +103,7 @@ impl Downstream {
         }
         line.extend_from_slice(b";proto=");
         line.extend_from_slice(self.scheme.as_str().as_bytes());
-        HeaderValue::from_bytes(&line).ok()
-    }
-
-    /// Writes the headers about the client.
-    pub(super) fn state(&self, headers: &mut HeaderMap) {
-        let address = match self.word {
-            Word::Nothing => self.address.clone(),
-            Word::Believed { .. } => self.appended(headers),
-        };
-        headers.insert(&FORWARDED_FOR, address);
-        let stands =
-            |headers: &HeaderMap, name: &HeaderName| self.word != Word::Nothing && headers.contains_key(name);
-        if !stands(headers, &FORWARDED_PROTO) {
-            headers.insert(&FORWARDED_PROTO, HeaderValue::from_static(self.scheme.as_str()));
-        }
-        if stands(headers, &FORWARDED_HOST) {
-            return;
-        }
-        match headers.get(HOST).cloned() {
-            Some(host) => headers.insert(&FORWARDED_HOST, host),
-            None => headers.remove(&FORWARDED_HOST),
-        };
-    }
-
-    fn appended(&self, headers: &HeaderMap) -> HeaderValue {
-        let before = joined(headers, &FORWARDED_FOR);
-        let line = before.map(|before| [&before, &b", "[..], self.address.as_bytes()].concat());
-        line.and_then(|line| HeaderValue::from_bytes(&line).ok()).unwrap_or_else(|| self.address.clone())
+        Some(line)
     }
 }
 
@@ -116,7 +117,7 @@ impl Scheme {
 }
 
 /// All lines of a header as one, which they stand for (RFC 9110 section 5.3).
-fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
+fn joined(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
     let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let lines: Vec<&[u8]> = lines.into_iter().filter(|line| !line.trim_ascii().is_empty()).collect();
     (!lines.is_empty()).then(|| lines.join(&b", "[..]))
@@ -133,17 +134,15 @@ mod tests {
         Downstream::new(peer, Scheme::Https, &TrustedProxies::new(trusted))
     }
 
-    fn stated(
-        downstream: &Downstream,
-        lines: &[(&'static str, &'static str)],
-    ) -> (HeaderMap, Option<HeaderValue>) {
+    /// The lines that are written.
+    fn stated(downstream: &Downstream, lines: &[(&'static str, &'static str)]) -> Vec<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let line = downstream.continued(&headers);
-        downstream.state(&mut headers);
-        (headers, line)
+        let mut out = Vec::new();
+        downstream.write(&mut out, &headers);
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
     const SAID: &[(&str, &str)] = &[
@@ -157,41 +156,35 @@ mod tests {
 
     #[test]
     fn a_trusted_proxys_lists_are_continued_and_its_scheme_and_host_stand() {
-        let (headers, line) = stated(&downstream("10.0.0.7:1", &["10.0.0.0/8"]), SAID);
-        let values = |name: &HeaderName| headers.get_all(name).iter().collect::<Vec<_>>();
-        assert_eq!(values(&FORWARDED_FOR), ["1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.7"]);
-        assert_eq!(
-            (values(&FORWARDED_PROTO), values(&FORWARDED_HOST)),
-            (vec![&HeaderValue::from_static("http")], vec![&HeaderValue::from_static("chat.example")])
-        );
-        assert_eq!(line.unwrap(), "for=1.1.1.1, for=10.0.0.7;host=\"inner:1\";proto=https");
-        let (_, line) = stated(&downstream("[2001:db8::1]:1", &["2001:db8::/32"]), SAID);
-        assert_eq!(line.unwrap(), "for=1.1.1.1, for=\"[2001:db8::1]\";host=\"inner:1\";proto=https");
+        let expected = [
+            "forwarded: for=1.1.1.1, for=10.0.0.7;host=\"inner:1\";proto=https",
+            "x-forwarded-for: 1.1.1.1, 2.2.2.2, 3.3.3.3, 10.0.0.7",
+            "x-forwarded-proto: http",
+            "x-forwarded-host: chat.example",
+        ];
+        assert_eq!(stated(&downstream("10.0.0.7:1", &["10.0.0.0/8"]), SAID), expected);
+        let lines = stated(&downstream("[2001:db8::1]:1", &["2001:db8::/32"]), SAID);
+        let expected = "forwarded: for=1.1.1.1, for=\"[2001:db8::1]\";host=\"inner:1\";proto=https";
+        assert_eq!(lines[0], expected);
     }
 
     #[test]
     fn what_anybody_else_says_is_replaced() {
-        let (headers, line) = stated(&downstream("[::ffff:192.0.2.7]:1", &["10.0.0.0/8"]), SAID);
-        assert_eq!(headers.get_all(&FORWARDED_FOR).iter().collect::<Vec<_>>(), ["192.0.2.7"]);
-        assert_eq!(
-            (&headers[&FORWARDED_PROTO], &headers[&FORWARDED_HOST]),
-            (&"https".parse().unwrap(), &"inner:1".parse().unwrap())
-        );
-        assert_eq!(line, None);
+        let lines = stated(&downstream("[::ffff:192.0.2.7]:1", &["10.0.0.0/8"]), SAID);
+        let expected =
+            ["x-forwarded-for: 192.0.2.7", "x-forwarded-proto: https", "x-forwarded-host: inner:1"];
+        assert_eq!(lines, expected);
     }
 
     #[test]
     fn a_trusted_proxy_that_says_nothing_is_the_first_hop() {
-        let (headers, line) = stated(&downstream("10.0.0.7:1", &["10.0.0.0/8"]), &[("host", "a")]);
-        assert_eq!(
-            (&headers[&FORWARDED_FOR], &headers[&FORWARDED_PROTO], line),
-            (&"10.0.0.7".parse().unwrap(), &"https".parse().unwrap(), None)
-        );
+        let lines = stated(&downstream("10.0.0.7:1", &["10.0.0.0/8"]), &[("host", "a")]);
+        assert_eq!(lines, ["x-forwarded-for: 10.0.0.7", "x-forwarded-proto: https", "x-forwarded-host: a"]);
     }
 
     #[test]
     fn a_local_process_has_no_address() {
         let local = Downstream::new(Peer::Local, Scheme::Http, &TrustedProxies::default());
-        assert_eq!(stated(&local, &[]).0[&FORWARDED_FOR], "unknown");
+        assert_eq!(stated(&local, &[]), ["x-forwarded-for: unknown", "x-forwarded-proto: http"]);
     }
 }

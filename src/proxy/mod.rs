@@ -2,13 +2,15 @@
 //!
 //! The life of a request, each step in the file that knows how:
 //!
-//! 1. A worker accepts the connection, or hands it to a less loaded worker ([`accept`](self)), and speaks HTTP/1 on it
-//!    (`connection`). Everything after that happens on the worker's one thread: no lock is taken and nothing is `Send`.
-//! 2. `gate` refuses a head that two parsers could read differently. `headers` takes out what belongs to one hop.
+//! 1. A worker accepts the connection, or hands it to a less loaded worker (`accept`), and speaks HTTP on it with hyper
+//!    (`greeting`, `connection`, `http2`). Everything after that happens in the request's own task on the worker's one
+//!    thread: no lock is taken, nothing is `Send`, and in HTTP/1 a request and its response cost four system calls.
+//! 2. `gate` refuses a head that two parsers could read differently. `headers` leaves out what belongs to one hop.
 //! 3. `lane` finds the endpoint, deals the fleet and picks the instance. From here on an `exchange` stands for the request;
 //!    dropping it counts the outcome, so every dealt request is counted once.
-//! 4. `pool` gives a connection to the instance, `upload` streams the request body into it, `body` streams the response
-//!    back and ends the exchange at the last byte.
+//! 4. `pool` gives a connection to the instance. A `call` uses it for one request: `sending` writes what `upload` reads from the
+//!    client, `decode` and `chunks` understand the response, and `body` streams it back and ends the exchange at the
+//!    last byte.
 //!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
 //!    for it, `hold` keeps back an event stream's beginning until it says something.
 //! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer. `overdue`
@@ -23,9 +25,12 @@ mod accept;
 mod answer;
 mod body;
 mod budget;
+mod call;
 mod caller;
+mod chunks;
 mod client;
 mod connection;
+mod decode;
 mod error;
 mod event;
 mod exchange;
@@ -45,6 +50,7 @@ mod pool;
 mod preface;
 mod pulse;
 mod rescue;
+mod sending;
 mod settings;
 mod stateful;
 mod upload;

@@ -13,12 +13,12 @@ use std::rc::Rc;
 use http::request;
 
 use super::{
+    call::Call,
     caller::Caller,
     error::{Failure, Sent},
     exchange::{End, Exchange},
     forward::{Reached, attempt},
     hold::{self, Held},
-    pool::Lease,
     stateful,
 };
 use crate::{
@@ -92,8 +92,8 @@ impl Replay {
         let wants = exchange.policy().until == RescueUntil::FirstToken
             && exchange.policy().on == Replayed::BeforeFirstByte;
         match reached {
-            Ok(mut reached) if wants && hold::is_event_stream(&reached.response) => {
-                match hold::until_first_token(caller, &mut reached).await {
+            Ok(mut reached) if wants && hold::is_event_stream(&reached) => {
+                match hold::until_first_token(caller, &mut reached.call).await {
                     Held::Released => Ok(reached),
                     Held::InBandFailure => {
                         exchange.blame_in_band();
@@ -111,7 +111,7 @@ impl Replay {
         let fault = match reached {
             Err(failure) => failure.sent().map(Fault::Failure),
             Ok(reached) => {
-                let status = reached.response.status().as_u16();
+                let status = reached.line.status.as_u16();
                 let is_bad = policy.statuses.contains(status) || exchange.is_blamed_in_band();
                 (is_bad && exchange.side() == Side::Green).then_some(Fault::Answer)
             }
@@ -192,8 +192,8 @@ pub(super) fn connect_elsewhere(exchange: &mut Exchange, failure: &Failure) -> b
 /// After a reused connection died under a request: whether it is sent once more, on a fresh one. It most likely had been closed
 /// while idle. A request under which another connection had died before, or that is heard or too large to be sent again, is
 /// not.
-pub(super) fn may_be_the_race(exchange: &Exchange, lease: &Lease) -> bool {
-    !lease.has_heard()
+pub(super) fn may_be_the_race(exchange: &Exchange, call: &Call) -> bool {
+    call.may_have_been_closed()
         && exchange.deaths() < DEATHS
         && exchange.request_body().is_none_or(|body| body.can_replay())
 }

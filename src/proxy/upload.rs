@@ -1,10 +1,11 @@
-//! The request body on its way upstream.
+//! The request body as the client sends it.
 //!
-//! [`RequestBody`] is the client's body and belongs to the request; [`Upload`] is one try's view of it. The frames that went
-//! by are kept, reference-counted, up to the endpoint's limit, so that a second try can begin where the first one did.
+//! The frames that went by are kept, reference-counted, up to the endpoint's limit, so that a second try can begin where the
+//! first one did.
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -13,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, header::EXPECT};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use super::caller::Caller;
@@ -77,13 +78,6 @@ pub(super) enum UploadError {
     Broken,
 }
 
-/// One try's view of the body. Without a body, nothing.
-#[derive(Debug)]
-pub(super) struct Upload {
-    body: Option<Rc<RequestBody>>,
-    next_frame: usize,
-}
-
 impl RequestBody {
     /// The client's body, or `None` when the request has none.
     pub(super) fn new(
@@ -137,20 +131,54 @@ impl RequestBody {
         self.limit_after.set(self.limits.idle_timeout);
     }
 
-    /// Reads what has come of a body that goes nowhere, so that the client's connection can be kept if that is all of it.
-    pub(super) fn discard(&self, context: &mut Context<'_>) {
-        if self.asks_first == AsksFirst::No {
-            discard(&self.caller, &mut self.incoming.borrow_mut(), context);
+    /// Reads what has come of a body that goes nowhere, without waiting for more. If that is all of it, the client's connection
+    /// can be kept.
+    pub(super) async fn discard(&self) {
+        let (mut total, mut is_waiting) = (0, false);
+        while self.asks_first == AsksFirst::No && total <= DISCARD_BYTES {
+            match poll_fn(|context| Poll::Ready(self.poll_discard(context))).await {
+                Poll::Ready(Some(length)) => (total, is_waiting) = (total + length, false),
+                Poll::Ready(None) => return,
+                // hyper passes one frame a turn.
+                Poll::Pending if !is_waiting => {
+                    is_waiting = true;
+                    tokio::task::yield_now().await;
+                }
+                Poll::Pending => return,
+            }
         }
     }
 
-    fn kept_frame(&self, index: usize) -> Option<Bytes> {
-        match &*self.kept.borrow() {
-            Kept::All { first, others, .. } => match index.checked_sub(1) {
+    /// Reads a frame of a body that goes nowhere; its length, or `None` at the end.
+    fn poll_discard(&self, context: &mut Context<'_>) -> Poll<Option<usize>> {
+        let mut incoming = self.incoming.borrow_mut();
+        if !incoming.is_end_stream() {
+            match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
+                Some(Ok(frame)) => return Poll::Ready(Some(frame.data_ref().map_or(0, Bytes::len))),
+                Some(Err(_)) => return Poll::Ready(None),
+                None => {}
+            }
+        }
+        self.caller.mark_request_read();
+        Poll::Ready(None)
+    }
+
+    /// The frame at this place, from 0: a kept one, or the next to come. `None` after the last.
+    pub(super) fn poll_frame(
+        &self,
+        place: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, UploadError>>> {
+        let kept = match &*self.kept.borrow() {
+            Kept::All { first, others, .. } => match place.checked_sub(1) {
                 None => first.clone(),
-                Some(index) => others.get(index).cloned(),
+                Some(place) => others.get(place).cloned(),
             },
             Kept::No => None,
+        };
+        match kept {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => self.poll_next(context),
         }
     }
 
@@ -222,60 +250,5 @@ impl RequestBody {
     fn fail(&self, error: UploadError) -> UploadError {
         self.progress.set(Progress::Stopped(error));
         error
-    }
-}
-
-/// Reads what has come of a body that goes nowhere, without waiting for more.
-pub(super) fn discard(caller: &Caller, incoming: &mut Incoming, context: &mut Context<'_>) {
-    let mut total = 0;
-    while total <= DISCARD_BYTES && !incoming.is_end_stream() {
-        match Pin::new(&mut *incoming).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => total += frame.data_ref().map_or(0, Bytes::len),
-            Poll::Ready(None) => return caller.mark_request_read(),
-            Poll::Ready(Some(Err(_))) | Poll::Pending => return,
-        }
-    }
-    if incoming.is_end_stream() {
-        caller.mark_request_read();
-    }
-}
-
-impl Upload {
-    /// A new try's view, from the first byte.
-    pub(super) fn new(body: Option<Rc<RequestBody>>) -> Self {
-        Self { body, next_frame: 0 }
-    }
-}
-
-impl Body for Upload {
-    type Data = Bytes;
-    type Error = UploadError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
-        let Some(body) = &self.body else { return Poll::Ready(None) };
-        let bytes = match body.kept_frame(self.next_frame) {
-            Some(bytes) => bytes,
-            None => match ready!(body.poll_next(context)) {
-                Some(Ok(bytes)) => bytes,
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                None => return Poll::Ready(None),
-            },
-        };
-        self.next_frame += 1;
-        Poll::Ready(Some(Ok(Frame::data(bytes))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(|body| {
-            body.progress() == Progress::Complete && body.kept_frame(self.next_frame).is_none()
-        })
-    }
-
-    /// Unknown: the request's own head says how long the body is (`headers`), not the body.
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
     }
 }

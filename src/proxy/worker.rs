@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Settings,
     accept::{self, Handed},
+    call::ReadMemory,
     client::{Client, Order},
     headers::RequestIds,
     lane::{Lanes, RouteView},
@@ -37,6 +38,10 @@ use crate::{
 /// client that is that busy sends within a second; one that is not has all the time to see the close.
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
+/// Buffers that a worker keeps, and how large they may be: as many requests as are commonly begun in one turn.
+const KEPT_BUFFERS: usize = 64;
+const KEPT_BUFFER_BYTES: usize = 16 * 1024;
+
 /// What all connections of a worker share. Used by one thread.
 pub(super) struct Worker {
     pub(super) number: usize,
@@ -47,6 +52,10 @@ pub(super) struct Worker {
     followed: Cell<Generation>,
     rng: RefCell<StdRng>,
     request_ids: RefCell<RequestIds>,
+    /// Where its upstream connections read to.
+    pub(super) read_memory: ReadMemory,
+    /// What requests were written to, for the next ones. The one used last is taken first.
+    buffers: RefCell<Vec<Vec<u8>>>,
     clients: RefCell<Vec<Rc<Client>>>,
     emptied: Notify,
 }
@@ -71,6 +80,8 @@ impl Worker {
             followed: Cell::default(),
             rng: RefCell::new(StdRng::from_rng(&mut rand::rng())),
             request_ids: RefCell::new(RequestIds::new(StdRng::from_rng(&mut rand::rng()))),
+            read_memory: ReadMemory::default(),
+            buffers: RefCell::default(),
             clients: RefCell::default(),
             emptied: Notify::new(),
             settings,
@@ -85,6 +96,20 @@ impl Worker {
     /// This worker's randomness. To be held for no longer than an expression.
     pub(super) fn rng(&self) -> RefMut<'_, StdRng> {
         self.rng.borrow_mut()
+    }
+
+    /// An empty buffer to write a request to.
+    pub(super) fn take_buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back for another request.
+    pub(super) fn give_buffer(&self, mut buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if buffer.capacity() <= KEPT_BUFFER_BYTES && buffers.len() < KEPT_BUFFERS {
+            buffer.clear();
+            buffers.push(buffer);
+        }
     }
 
     /// This worker's request ids. To be held for no longer than an expression.

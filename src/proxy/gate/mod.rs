@@ -5,8 +5,8 @@
 //! is made of (RFC 9112 section 11.2).
 
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, Version,
-    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+    HeaderMap, HeaderValue, Method, Uri, Version,
+    header::{HOST, TRANSFER_ENCODING},
     request,
     uri::PathAndQuery,
 };
@@ -129,29 +129,6 @@ fn declares_length(raw_head: &[u8]) -> bool {
         .take_while(|line| !matches!(line, [] | [b'\r']))
         .filter_map(|line| line.split(|byte| *byte == b':').next())
         .any(|name| name.eq_ignore_ascii_case(b"content-length"))
-}
-
-/// Lets a response's head through: a status that HTTP/1 knows as final, and at most one length, or chunks, not both.
-pub(super) fn check_response<B>(response: &Response<B>) -> Result<(), Failure> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Failure::BadResponse("it switches protocols unasked"));
-    }
-    if !(200..=599).contains(&response.status().as_u16()) {
-        return Err(Failure::BadResponse("its status is not a final one from 200 to 599"));
-    }
-    let mut lengths = response.headers().get_all(CONTENT_LENGTH).iter();
-    let mut codings = response.headers().get_all(TRANSFER_ENCODING).iter();
-    let is_clear = match (lengths.next(), codings.next()) {
-        (None, None) => true,
-        (Some(length), None) => lengths.next().is_none() && is_number(length),
-        (None, Some(coding)) => codings.next().is_none() && is_chunked(coding),
-        (Some(_), Some(_)) => false,
-    };
-    if is_clear { Ok(()) } else { Err(Failure::BadResponse("its length can be read in more than one way")) }
-}
-
-fn is_number(length: &HeaderValue) -> bool {
-    (1..=19).contains(&length.len()) && length.as_bytes().iter().all(u8::is_ascii_digit)
 }
 
 #[cfg(test)]
