@@ -56,7 +56,7 @@ pub(super) async fn greet(client: &Client, accepted: Accepted) -> Option<Protoco
         return Some(Protocol::Unsaid);
     }
     // On the heap, so that plain connections do not carry the place of a handshake for as long as they live.
-    let peer = accepted.peer;
+    let (peer, has_tls) = (accepted.peer, accepted.tls.is_some());
     match Box::pin(within_time(client, shake_hands(client, accepted))).await {
         Some(Ok(protocol)) => Some(protocol),
         Some(Err(error)) => {
@@ -68,7 +68,12 @@ pub(super) async fn greet(client: &Client, accepted: Accepted) -> Option<Protoco
             None
         }
         None => {
-            client.worker.meters().handshakes_failed.up();
+            let meters = client.worker.meters();
+            if has_tls {
+                meters.handshakes_failed.up()
+            } else {
+                meters.proxy_headers_refused.up()
+            }
             tracing::debug!(%peer, "a client connection did not begin in time");
             None
         }
