@@ -19,11 +19,12 @@ use serde_json::Value;
 /// No wait in these tests is longer than this; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A model server that answers every request with its name; it can be told to fail, and counts what it served.
+/// A model server that answers every request with its name; it can be told to fail or to hang, and counts what it served.
 pub(crate) struct ModelServer {
     pub(crate) address: SocketAddr,
     pub(crate) served: Arc<AtomicU64>,
     pub(crate) failing: Arc<AtomicBool>,
+    hanging: Arc<AtomicBool>,
 }
 
 /// A `snapback serve` process.
@@ -46,14 +47,15 @@ impl ModelServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (served, failing) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, broken) = (served.clone(), failing.clone());
+        let hanging = Arc::new(AtomicBool::new(false));
+        let (count, broken, hung) = (served.clone(), failing.clone(), hanging.clone());
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (count, broken) = (count.clone(), broken.clone());
-                thread::spawn(move || serve_connection(stream, name, &count, &broken));
+                let (count, broken, hung) = (count.clone(), broken.clone(), hung.clone());
+                thread::spawn(move || serve_connection(stream, name, &count, &broken, &hung));
             }
         });
-        Self { address, served, failing }
+        Self { address, served, failing, hanging }
     }
 
     pub(crate) fn served(&self) -> u64 {
@@ -63,11 +65,22 @@ impl ModelServer {
     pub(crate) fn fail(&self) {
         self.failing.store(true, SeqCst);
     }
+
+    /// From now on it takes requests and never answers.
+    pub(crate) fn hang(&self) {
+        self.hanging.store(true, SeqCst);
+    }
 }
 
 /// Answers requests until the client closes. `/health` is always well and never counted; `/slow` drips one byte of its body
 /// each 50 ms, twenty times.
-fn serve_connection(stream: TcpStream, name: &str, served: &AtomicU64, failing: &AtomicBool) {
+fn serve_connection(
+    stream: TcpStream,
+    name: &str,
+    served: &AtomicU64,
+    failing: &AtomicBool,
+    hanging: &AtomicBool,
+) {
     // An answer is written in parts, and waiting for their acknowledgement would make it forty times slower.
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
@@ -80,6 +93,10 @@ fn serve_connection(stream: TcpStream, name: &str, served: &AtomicU64, failing: 
         let sent = match path.as_str() {
             "/health" => writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
             "/slow" => drip(&mut writer),
+            _ if hanging.load(SeqCst) => {
+                served.fetch_add(1, SeqCst);
+                continue;
+            }
             _ => {
                 served.fetch_add(1, SeqCst);
                 let status = if failing.load(SeqCst) { "500 Internal Server Error" } else { "200 OK" };
@@ -270,6 +287,23 @@ impl Snapback {
         }
         panic!("the shift never came to what was waited for: {shift:#}");
     }
+
+    /// Looks at the shift, without traffic, until it is as wanted.
+    pub(crate) fn wait_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shift = self.shift(id);
+            if wanted(&shift) {
+                return shift;
+            }
+            assert!(Instant::now() < deadline, "the shift never came to what was waited for: {shift:#}");
+        }
+    }
+
+    /// Sends a request and does not wait for its answer.
+    pub(crate) fn ask_and_hold(&self) -> TcpStream {
+        send(self.data, "POST", "/v1/completions", "{}")
+    }
 }
 
 impl Drop for Snapback {
@@ -281,6 +315,10 @@ impl Drop for Snapback {
 
 /// One request on a connection of its own.
 pub(crate) fn request(address: SocketAddr, method: &str, path: &str, body: &str) -> Answer {
+    read_answer(send(address, method, path, body))
+}
+
+fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(
@@ -290,7 +328,7 @@ pub(crate) fn request(address: SocketAddr, method: &str, path: &str, body: &str)
         body.len()
     )
     .unwrap();
-    read_answer(stream)
+    stream
 }
 
 /// Everything until the end of the connection, as one answer.

@@ -49,6 +49,30 @@ fn a_failing_green_is_snapped_back_and_the_reason_is_told_with_numbers() {
 }
 
 #[test]
+fn a_green_that_takes_requests_and_never_answers_is_snapped_back_by_its_latency_guard() {
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    green.hang();
+    let mut plan = plan(green.address, "30s");
+    plan["guard"] = json!([{ "metric": "latency", "quantile": "p99", "below": "100ms" }]);
+    let id = snapback.start_shift(&plan);
+    snapback.wait_until(&id, |shift| shift["state"] == "baking");
+    let open: Vec<_> = (0..20).map(|_| snapback.ask_and_hold()).collect();
+    let shift = snapback.wait_until(&id, |shift| shift["state"] != "baking");
+    assert_eq!(
+        (&shift["state"], &shift["cause"]["kind"], &shift["green_responses_to_decision"]),
+        (&json!("rolling_back"), &json!("alarm"), &json!(0)),
+        "{shift:#}"
+    );
+    assert!(shift["green_in_flight_at_decision"].as_u64().unwrap() >= 3, "{shift:#}");
+    drop(open);
+    let shift = snapback.wait_until(&id, |shift| shift["over"] == true);
+    assert_eq!(shift["state"], "rolled_back", "{shift:#}");
+    assert!(shift["alarms"][0]["recent_failures"].as_u64().unwrap() >= 3, "{shift:#}");
+}
+
+#[test]
 fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
     let (folder, blue, green) =
         (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));

@@ -162,6 +162,26 @@ async fn what_was_decided_once_is_not_decided_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_steps_first_bet_is_placed_before_its_first_request_is_dealt() {
+    let bench = Bench::new(ERRORS);
+    let placed = bench.watched.watch.stamp();
+    bench.serve(3, Verdict::Failure(FailureKind::Reset), 1);
+    assert_eq!(bench.watched.watch.stamp(), placed, "no look has come in between");
+    bench.evaluator.round();
+    // A bet placed after them could not be paid by them.
+    assert_eq!(bench.watched.snapped().unwrap().green_responses, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_steps_bet_is_placed_when_it_begins_whatever_is_still_open() {
+    let bench = Bench::new(ERRORS);
+    let first = bench.watched.watch.stamp();
+    bench.watched.green.meters.shard(0).dealt(first, bench.timer.now());
+    bench.watched.begin_step();
+    assert_eq!(first.age(bench.watched.watch.stamp()), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shift_without_a_share_is_not_looked_at() {
     let bench = Bench::new(ERRORS);
     bench.watched.set_live(Live::No);
