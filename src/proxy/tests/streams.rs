@@ -1,7 +1,7 @@
 //! Event streams of green that are held until they say something.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     sync::{Mutex, mpsc},
     time::Duration,
 };
@@ -164,4 +164,24 @@ fn an_in_band_failure_that_the_budget_has_no_room_for_is_delivered_and_counted()
     assert_eq!(rig.client().post("/", "{}").text(), [ROLE, ERROR, DONE].concat());
     let reading = rig.green_when(|reading| reading.settled() == 1);
     assert_eq!((reading.failures[FailureKind::InBand.index()], reading.not_rescued()), (1, 1));
+}
+
+#[test]
+fn a_client_that_leaves_a_stream_which_said_that_the_model_failed_does_not_clear_the_fleet() {
+    let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblue");
+    let green = Origin::new(|_, stream| {
+        stream.write_all((head("text/event-stream") + &chunk(ERROR)).as_bytes()).unwrap();
+        while stream.read(&mut [0; 64]).is_ok_and(|length| length > 0) {}
+        Then::Close
+    });
+    let mut setup = Setup::new(&[blue.address]);
+    (setup.green, setup.green_share) = (vec![green.address], "100%");
+    (setup.rescue.until, setup.rescue.budget) = (RescueUntil::FirstToken, crate::weight::Share::NONE);
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 2\r\n\r\n{}").head();
+    client.expect(&chunk(ERROR));
+    drop(client);
+    let reading = rig.green_when(|reading| reading.settled() == 1);
+    assert_eq!((reading.failures[FailureKind::InBand.index()], reading.client_gone), (1, 0));
 }
