@@ -109,10 +109,6 @@ pub struct Event {
 
 /// One change. A commit of several is all or nothing.
 #[derive(Clone, PartialEq, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "records are few, and each is moved once on its way to the journal"
-)]
 pub enum Record {
     /// An endpoint is new or changed.
     Endpoint(Box<EndpointRecord>),
