@@ -24,7 +24,8 @@ pub(super) fn admit(head: &mut request::Parts) -> Result<(), Failure> {
         return Err(Failure::BadRequest("Its scheme is neither http nor https."));
     }
     let path = uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    if !path.as_str().starts_with('/') && !(path.as_str() == "*" && head.method == Method::OPTIONS) {
+    let is_for_the_server = path.as_str() == "*" && head.method == Method::OPTIONS;
+    if !path.as_str().starts_with('/') && !is_for_the_server {
         return Err(Failure::BadRequest("Its path does not begin with a slash."));
     }
     head.uri = Uri::from(path);
