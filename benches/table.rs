@@ -10,8 +10,8 @@ use snapback::{
     meter::FleetMeters,
     name::{EndpointName, Version},
     route::{
-        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RequestKey, RescuePolicy,
-        RouteTable, Split,
+        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, MatchRule, ModelKey, RequestKey,
+        RescuePolicy, RouteTable, Split,
     },
 };
 
@@ -35,9 +35,10 @@ fn find(criterion: &mut Criterion) {
     for (place, path) in
         [("first", "/endpoint-000/v1/chat"), ("last", "/endpoint-099/v1/chat"), ("none", "/other")]
     {
-        let key = RequestKey { host: Some("models.example.org"), path, headers: &headers };
+        let key =
+            RequestKey { host: Some("models.example.org"), path, headers: &headers, model: ModelKey::Unread };
         criterion.bench_function(&format!("table/find of 100, {place}"), |bencher| {
-            bencher.iter(|| table.find(black_box(&key)).map(|endpoint| endpoint.slot));
+            bencher.iter(|| matches!(table.find(black_box(&key)), Lookup::Found(_)));
         });
     }
 }
@@ -53,6 +54,7 @@ fn table(endpoints: u32) -> RouteTable {
             limits: Limits::default(),
             rescue: RescuePolicy::default(),
             sticky: None,
+            rewrite: None,
             split: Split::default(),
             blue: FleetRoute {
                 fleet: Arc::new(Fleet {

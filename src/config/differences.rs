@@ -31,6 +31,7 @@ impl Config {
             upstream_idle_timeout,
             head_limit_bytes,
             connections_per_worker,
+            model_window_bytes,
             drain_timeout,
             tls,
             proxy_protocol,
@@ -41,6 +42,7 @@ impl Config {
         let LogConfig { level, format } = log;
         let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
         let head_limit = format_size(u64::try_from(*head_limit_bytes).unwrap_or(u64::MAX));
+        let model_window = format_size(u64::try_from(*model_window_bytes).unwrap_or(u64::MAX));
         let span = |span: &std::time::Duration| format!("{:?}", format_duration(*span));
         let format = match format {
             LogFormat::Text => "text",
@@ -55,6 +57,7 @@ impl Config {
             ("data.upstream_idle_timeout", span(upstream_idle_timeout)),
             ("data.head_limit", format!("{head_limit:?}")),
             ("data.connections_per_worker", connections_per_worker.to_string()),
+            ("data.model_window", format!("{model_window:?}")),
             ("data.drain_timeout", span(drain_timeout)),
             ("data.proxy_protocol", format!("{:?}", proxy_protocol.as_str())),
             ("data.trusted_proxies", trusted_proxies.to_string()),

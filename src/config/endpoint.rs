@@ -14,7 +14,7 @@ use super::{
 use crate::{
     fleet::{Address, FleetSpec},
     name::{EndpointName, Version},
-    route::{HostPattern, Limits, MatchRule},
+    route::{HostPattern, Limits, MatchRule, Rewrite, normalise},
 };
 
 /// How many instances a fleet has at most. Each costs a cache line for each worker, and each is checked on its own.
@@ -60,7 +60,8 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let limits = read_limits(&table.section("limits", &shape::LIMITS));
     let rescue = rescue::read(&table.section("rescue", &shape::RESCUE));
     let sticky = table.table("sticky", &shape::STICKY).and_then(|sticky| rescue::read_sticky(&sticky));
-    Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits, rescue, sticky })
+    let rewrite = table.table("rewrite", &shape::REWRITE).and_then(|rewrite| read_rewrite(&rewrite, &rule));
+    Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits, rescue, sticky, rewrite })
 }
 
 /// Blue's or green's fleet.
@@ -102,9 +103,64 @@ fn read_rule(table: &Table<'_>) -> MatchRule {
     });
     MatchRule {
         host: table.optional("host", parsed(host_pattern)),
-        path_prefix: table.optional("path_prefix", parsed(|text| absolute_path(text, "/v1/"))),
+        path_prefix: table.optional("path_prefix", parsed(|text| normal_path(text, "/v1/"))),
         header,
+        models: read_models(table),
     }
+}
+
+fn read_models(table: &Table<'_>) -> Vec<String> {
+    let model = table.optional("model", parsed(model_name));
+    let models = table.list("models", "[\"llama-3\"]", parsed(model_name));
+    if models.as_ref().is_some_and(Vec::is_empty) {
+        table.problem("models", "has no model; write for instance models = [\"llama-3\"]");
+    }
+    let mut names: Vec<String> = model.into_iter().collect();
+    for model in models.into_iter().flatten() {
+        if names.contains(&model.value) {
+            table.report().add(&model.place, format!("{} is in the list already", quoted(&model.value)));
+        }
+        names.push(model.value);
+    }
+    names
+}
+
+/// No request can name a longer model, or none.
+fn model_name(text: &str) -> Result<String, String> {
+    if (1..=256).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("a model's name has 1 to 256 bytes, not {}", text.len()))
+    }
+}
+
+/// A path that requests' paths can be compared with.
+fn normal_path(text: &str, example: &str) -> Result<String, String> {
+    let path = absolute_path(text, example)?;
+    match normalise(&path) {
+        Ok(normal) if normal == path => Ok(path),
+        Ok(normal) => Err(format!(
+            "{} never fits, since paths are compared without '.', '..', '//' and needless escapes: write {}",
+            quoted(text),
+            quoted(&normal)
+        )),
+        Err(error) => Err(format!("{} is not a path: {error}", quoted(text))),
+    }
+}
+
+/// Without a `strip_prefix`, what the match takes is taken away.
+fn read_rewrite(table: &Table<'_>, rule: &MatchRule) -> Option<Rewrite> {
+    let strip = table.optional("strip_prefix", parsed(|text| normal_path(text, "/chat")));
+    let prefix = table.optional("prefix", parsed(|text| normal_path(text, "/v1")));
+    if !table.has("strip_prefix") && rule.path_prefix.is_none() {
+        table.problem(
+            "strip_prefix",
+            "is missing, and match has no path_prefix: write what is to be taken away, such as \"/chat\"",
+        );
+        return None;
+    }
+    let strip = strip.as_deref().or(rule.path_prefix.as_deref())?;
+    Some(Rewrite::new(strip, prefix.as_deref().unwrap_or_default()))
 }
 
 pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {

@@ -23,6 +23,8 @@ const MAX_WORKERS: usize = 1024;
 const MIN_HEAD_LIMIT: u64 = 8 << 10;
 /// A worker reserves up to this much for each connection that is sending a head.
 const MAX_HEAD_LIMIT: u64 = 1 << 20;
+/// A worker holds up to this much for each request whose model it looks for.
+const MAX_MODEL_WINDOW: u64 = 16 << 20;
 /// Above a million the kernel's own limits on open files are reached first.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
@@ -63,6 +65,7 @@ fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
         |key, default| table.optional(key, positive_duration).unwrap_or(Duration::from_secs(default));
     let workers = table.optional("workers", whole(0..=MAX_WORKERS)).filter(|workers| *workers > 0);
     let head_limit = table.optional("head_limit", size(MIN_HEAD_LIMIT, MAX_HEAD_LIMIT));
+    let model_window = table.optional("model_window", size(1, MAX_MODEL_WINDOW));
     let connections = table.optional("connections_per_worker", whole(1..=MAX_CONNECTIONS));
     DataConfig {
         listen,
@@ -76,6 +79,7 @@ fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
         upstream_idle_timeout: seconds("upstream_idle_timeout", 4),
         head_limit_bytes: head_limit.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(64 << 10),
         connections_per_worker: connections.unwrap_or(16_384),
+        model_window_bytes: model_window.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(64 << 10),
         drain_timeout: table.optional("drain_timeout", duration).unwrap_or(Duration::from_secs(30)),
     }
 }
@@ -212,8 +216,8 @@ fn read_endpoints(root: &Table<'_>) -> Option<Vec<EndpointSpec>> {
             table.problem(
                 "match",
                 format!(
-                    "a request could belong to {} as well as to {}: make one rule more specific, by a longer path_prefix, a host or a \
-                     header",
+                    "a request could belong to {} as well as to {}: make one rule more specific, by a longer path_prefix, a host, a \
+                     header or models",
                     other.name, spec.name
                 ),
             );

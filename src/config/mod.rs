@@ -35,7 +35,7 @@ use crate::{
     fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    route::{Limits, MatchRule, RescuePolicy, Sticky},
+    route::{Limits, MatchRule, RescuePolicy, Rewrite, Sticky},
     shift::ShiftPlan,
 };
 
@@ -82,6 +82,8 @@ pub struct DataConfig {
     pub head_limit_bytes: usize,
     /// How many client connections a worker holds at most.
     pub connections_per_worker: usize,
+    /// How much of a request body is read in search of the model, where only the model tells the endpoint.
+    pub model_window_bytes: usize,
     /// After SIGTERM, how long running requests may finish.
     pub drain_timeout: Duration,
 }
@@ -176,6 +178,8 @@ pub struct EndpointSpec {
     pub rescue: RescuePolicy,
     /// What keeps a session on its fleet during a shift.
     pub sticky: Option<Sticky>,
+    /// What the model servers get instead of the path that clients send.
+    pub rewrite: Option<Rewrite>,
 }
 
 /// `[endpoint.health]`

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
-    let EndpointSpec { name, rule, blue, health, limits, rescue, sticky } = spec;
+    let EndpointSpec { name, rule, blue, health, limits, rescue, sticky, rewrite } = spec;
     let mut document = json!({
         "name": name.as_str(),
         "match": match_rule(rule),
@@ -29,6 +29,10 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
     });
     if let (Some(sticky), Some(document)) = (sticky, document.as_object_mut()) {
         document.insert("sticky".to_owned(), rescue::render_sticky(sticky));
+    }
+    if let Some(rewrite) = rewrite {
+        document["rewrite"] =
+            json!({ "strip_prefix": slashed(rewrite.strip()), "prefix": slashed(rewrite.prefix()) });
     }
     document
 }
@@ -91,7 +95,7 @@ fn upstream_tls(tls: &UpstreamTls) -> Value {
 }
 
 fn match_rule(rule: &MatchRule) -> Value {
-    let MatchRule { host, path_prefix, header } = rule;
+    let MatchRule { host, path_prefix, header, models } = rule;
     let mut document = Map::new();
     match host {
         Some(HostPattern::Exact(name)) => {
@@ -109,7 +113,21 @@ fn match_rule(rule: &MatchRule) -> Value {
         let value = String::from_utf8_lossy(value.as_bytes());
         document.insert("header".to_owned(), json!({ "name": name.as_str(), "value": value }));
     }
+    match models.as_slice() {
+        [] => {}
+        [model] => {
+            document.insert("model".to_owned(), model.as_str().into());
+        }
+        models => {
+            document.insert("models".to_owned(), json!(models));
+        }
+    }
     Value::Object(document)
+}
+
+/// A prefix of nothing is the root.
+fn slashed(prefix: &str) -> &str {
+    if prefix.is_empty() { "/" } else { prefix }
 }
 
 fn health_spec(spec: &HealthSpec) -> Value {

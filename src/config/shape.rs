@@ -34,7 +34,7 @@ shapes! { CONFIG:
     ROOT "" ["data" "admin" "state" "log" "endpoint"]
     DATA "data" [
         "listen" "workers" "expose_fleet" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
-        "connections_per_worker" "drain_timeout" "tls" "proxy_protocol" "trusted_proxies"
+        "connections_per_worker" "model_window" "drain_timeout" "tls" "proxy_protocol" "trusted_proxies"
     ]
     DATA_TLS "data.tls" ["listen" "certificates" "client_ca" "client_auth"]
     DATA_CERTIFICATES "data.tls.certificates" ["cert" "key"]
@@ -43,11 +43,10 @@ shapes! { CONFIG:
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
     STATE "state" ["path" "takeover_timeout"]
     LOG "log" ["level" "format"]
-    ENDPOINT "endpoint" ["name" "match" "blue" "health" "limits" "rescue" "sticky"]
-    MATCH "endpoint.match" ["path_prefix" "host" "header"] => refused [
-        "model": "matching by model is not available in this version: match by path_prefix, host or header"
-    ]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "blue" "health" "limits" "rescue" "sticky"]
+    MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
+    REWRITE "endpoint.rewrite" ["strip_prefix" "prefix"]
     BLUE "endpoint.blue" ["version" "instances" "tls"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
@@ -57,7 +56,7 @@ shapes! { CONFIG:
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "blue" "health" "limits" "rescue" "sticky"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "blue" "health" "limits" "rescue" "sticky"]
 }
 
 shapes! { PLAN:

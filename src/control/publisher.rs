@@ -18,8 +18,8 @@ use crate::{
     meter::WatchPoint,
     name::{EndpointName, ShiftId},
     route::{
-        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy, RouteTable,
-        Split, Sticky,
+        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy, Rewrite,
+        RouteTable, Split, Sticky,
     },
     time::Moment,
     weight::Share,
@@ -72,6 +72,7 @@ pub(super) struct Declared {
     pub(super) limits: Limits,
     pub(super) rescue: RescuePolicy,
     pub(super) sticky: Option<Sticky>,
+    pub(super) rewrite: Option<Rewrite>,
     pub(super) blue: FleetRoute,
 }
 
@@ -207,7 +208,7 @@ impl Publisher {
 
 impl Routes {
     fn put(&mut self, declared: Declared) {
-        let Declared { slot, name, rule, limits, rescue, sticky, blue } = declared;
+        let Declared { slot, name, rule, limits, rescue, sticky, rewrite, blue } = declared;
         let fresh = self.next_split(Share::NONE);
         let route = self.routes.entry(name.clone()).or_insert_with(|| {
             Arc::new(EndpointRoute {
@@ -217,6 +218,7 @@ impl Routes {
                 limits,
                 rescue,
                 sticky: sticky.clone(),
+                rewrite: rewrite.clone(),
                 split: fresh,
                 blue: blue.clone(),
                 green: None,
@@ -228,6 +230,7 @@ impl Routes {
         route.limits = limits;
         route.rescue = rescue;
         route.sticky = sticky;
+        route.rewrite = rewrite;
         route.blue = blue;
     }
 
@@ -308,6 +311,7 @@ mod tests {
                 limits: Limits::default(),
                 rescue: RescuePolicy::default(),
                 sticky: None,
+                rewrite: None,
                 blue: fleet(version),
             }))]);
         }

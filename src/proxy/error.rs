@@ -3,7 +3,10 @@
 use std::io;
 
 use super::{call::Lost, decode::Malformed, upload::UploadError};
-use crate::meter::{FailureKind, Verdict};
+use crate::{
+    meter::{FailureKind, Verdict},
+    route::PathError,
+};
 
 /// Where a failure arose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +32,9 @@ pub(super) enum Failure {
     /// The request target is too long. Nothing was sent upstream.
     #[error("downstream: refused a request target that is too long")]
     LongTarget,
+    /// The path leads different readers to different places. Nothing was sent upstream.
+    #[error("downstream: refused the request's path")]
+    OddPath(#[source] PathError),
     /// The request body is larger than the endpoint allows; if it did not say so, a part was sent upstream.
     #[error("downstream: the request body is larger than the endpoint's limit")]
     LargeBody,
@@ -87,6 +93,7 @@ impl Failure {
             | Self::Connect
             | Self::UnknownCoding
             | Self::LongTarget
+            | Self::OddPath(_)
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
@@ -109,6 +116,7 @@ impl Failure {
             | Self::Connect
             | Self::UnknownCoding
             | Self::LongTarget
+            | Self::OddPath(_)
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
@@ -132,6 +140,7 @@ impl Failure {
             | Self::Connect
             | Self::UnknownCoding
             | Self::LongTarget
+            | Self::OddPath(_)
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody

@@ -19,13 +19,19 @@ use super::{
     exchange::Exchange,
     gate,
     headers::{self, Additions, BodyFraming},
+    lane::RouteView,
+    peek,
     pool::{Lease, Upstream},
     pulse::{Late, unless_late},
     rescue::{self, Replay},
     sending::Sending,
-    upload::{Progress, RequestBody},
+    upload::{Early, Progress, RequestBody},
+    worker::Deal,
 };
-use crate::route::{Limits, RequestKey};
+use crate::{
+    fleet::Side,
+    route::{Limits, ModelKey, RequestKey},
+};
 
 /// Answers a request: with an instance's response, or with a problem.
 pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -46,17 +52,24 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
 
 /// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
 async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
-    let (mut head, incoming) = request.into_parts();
+    let (mut head, mut incoming) = request.into_parts();
     gate::admit(&mut head, &caller.client)?;
-    let Some(dealt) = caller.worker().deal(&key(&head)) else {
-        if let Some(body) = RequestBody::new(caller, Limits::default(), &head.headers, incoming) {
-            body.discard().await;
+    let mut early = Early::new();
+    let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
+        Ok(dealt) => dealt,
+        Err(failure) => {
+            if let Some(body) = RequestBody::new(caller, Limits::default(), &head.headers, early, incoming) {
+                body.discard().await;
+            }
+            return Err(failure);
         }
-        return Err(Failure::NoMatch);
     };
+    if let Some(rewrite) = &dealt.0.route.rewrite {
+        peek::rewrite(&mut head, rewrite)?;
+    }
     let limits = dealt.0.route.limits;
     check_length(&head.headers, &limits)?;
-    let body = RequestBody::new(caller, limits, &head.headers, incoming);
+    let body = RequestBody::new(caller, limits, &head.headers, early, incoming);
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
     let replay = Replay::prepare(&exchange, &head);
@@ -86,6 +99,27 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     Ok(response)
 }
 
+/// Finds the endpoint and deals a fleet; where only the model tells the endpoint, the body is read as far as its name.
+async fn deal(
+    caller: &Rc<Caller>,
+    head: &request::Parts,
+    incoming: &mut Incoming,
+    early: &mut Early,
+) -> Result<(Rc<RouteView>, Side), Failure> {
+    let key = key(head);
+    if let Deal::To(view, side) = caller.worker().deal(&key)? {
+        return Ok((view, side));
+    }
+    // Boxed, so that requests that are matched without their body carry no room for this.
+    let model = Box::pin(peek::model(caller, head, incoming, early)).await?;
+    let model = model.as_deref().map_or(ModelKey::Absent, ModelKey::Named);
+    match caller.worker().deal(&RequestKey { model, ..key })? {
+        Deal::To(view, side) => Ok((view, side)),
+        // A model that is known to be absent is asked for no more.
+        Deal::NeedsModel => Err(Failure::NoMatch),
+    }
+}
+
 /// What the request is matched by. The gate has made sure that there is at most one host, and that it is one.
 fn key(head: &request::Parts) -> RequestKey<'_> {
     let host = head.headers.get(HOST).and_then(|authority| {
@@ -94,7 +128,7 @@ fn key(head: &request::Parts) -> RequestKey<'_> {
         let host = authority.get(..authority.len() - digits).and_then(|host| host.strip_suffix(b":"));
         str::from_utf8(host.unwrap_or(authority)).ok()
     });
-    RequestKey { host, path: head.uri.path(), headers: &head.headers }
+    RequestKey { host, path: head.uri.path(), headers: &head.headers, model: ModelKey::Unread }
 }
 
 /// A body that says it is too large is refused before any of it is read.

@@ -6,8 +6,9 @@
 //!    (`greeting`, `connection`, `http2`). Everything after that happens in the request's own task on the worker's one
 //!    thread: no lock is taken, nothing is `Send`, and in HTTP/1 a request and its response cost four system calls.
 //! 2. `gate` refuses a head that two parsers could read differently. `headers` leaves out what belongs to one hop.
-//! 3. `lane` finds the endpoint, deals the fleet and picks the instance. From here on an `exchange` stands for the request;
-//!    dropping it counts the outcome, so every dealt request is counted once.
+//! 3. `lane` finds the endpoint, after a look into the body where only the model tells it (`peek`), deals the fleet and picks
+//!    the instance. From here on an `exchange` stands for the request; dropping it counts the outcome, so every dealt
+//!    request is counted once.
 //! 4. `pool` gives a connection to the instance. A `call` uses it for one request: `sending` writes what `upload` reads from the
 //!    client, `decode` and `chunks` understand the response, and `body` streams it back and ends the exchange at the
 //!    last byte.
@@ -45,6 +46,7 @@ mod http2;
 mod lane;
 mod listener;
 mod overdue;
+mod peek;
 mod plane;
 mod pool;
 mod preface;

@@ -22,6 +22,8 @@ pub struct Settings {
     pub head_limit_bytes: usize,
     /// How many client connections a worker holds at most.
     pub connections_per_worker: usize,
+    /// How much of a request body is read in search of the model, where only the model tells the endpoint.
+    pub model_window_bytes: usize,
     /// After the stop signal, how long running requests may finish.
     pub drain_timeout: Duration,
     /// Whether connections begin with a PROXY protocol header.

@@ -5,6 +5,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::VecDeque,
     future::poll_fn,
     pin::Pin,
     rc::Rc,
@@ -30,6 +31,8 @@ pub(super) struct RequestBody {
     caller: Rc<Caller>,
     limits: Limits,
     asks_first: AsksFirst,
+    /// Frames that were read before the endpoint was known, and go first.
+    early: RefCell<Early>,
     incoming: RefCell<Incoming>,
     kept: RefCell<Kept>,
     passed_bytes: Cell<u64>,
@@ -37,6 +40,9 @@ pub(super) struct RequestBody {
     /// How long the instance may be silent after the last byte.
     limit_after: Cell<Duration>,
 }
+
+/// Frames of a body that were read before it was known where they go.
+pub(super) type Early = VecDeque<Bytes>;
 
 /// Whether the client waits for `100 Continue`, which hyper sends as soon as the body is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,13 +90,15 @@ impl RequestBody {
         caller: &Rc<Caller>,
         limits: Limits,
         headers: &HeaderMap,
+        early: Early,
         incoming: Incoming,
     ) -> Option<Rc<Self>> {
-        (!incoming.is_end_stream()).then(|| {
+        (!early.is_empty() || !incoming.is_end_stream()).then(|| {
             Rc::new(Self {
                 caller: Rc::clone(caller),
                 limits,
                 asks_first: if headers.contains_key(EXPECT) { AsksFirst::Yes } else { AsksFirst::No },
+                early: RefCell::new(early),
                 incoming: RefCell::new(incoming),
                 kept: RefCell::new(Kept::All { first: None, others: Vec::new(), bytes: 0 }),
                 passed_bytes: Cell::new(0),
@@ -189,6 +197,10 @@ impl RequestBody {
             Progress::InstanceIsDue | Progress::ClientIsDue => {}
         }
         let mut incoming = self.incoming.borrow_mut();
+        let mut early = self.early.borrow_mut();
+        if let Some(bytes) = early.pop_front() {
+            return Poll::Ready(Some(self.pass(bytes, early.is_empty() && incoming.is_end_stream())));
+        }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
                 self.progress.set(Progress::ClientIsDue);

@@ -20,6 +20,7 @@ use super::{
     accept::{self, Handed},
     call::ReadMemory,
     client::{Client, Order},
+    error::Failure,
     headers::RequestIds,
     lane::{Lanes, RouteView},
     listener::Listener,
@@ -30,7 +31,7 @@ use crate::{
     clock,
     fleet::Side,
     meter::WorkerMeters,
-    route::{Generation, RequestKey, RouteTable},
+    route::{self, Generation, Lookup, ModelKey, RequestKey, RouteTable},
 };
 
 /// How long a connection without a request is kept when the worker drains. A client that is about to send one would otherwise find
@@ -58,6 +59,15 @@ pub(super) struct Worker {
     buffers: RefCell<Vec<Vec<u8>>>,
     clients: RefCell<Vec<Rc<Client>>>,
     emptied: Notify,
+}
+
+/// What became of a look at the table.
+#[derive(Debug)]
+pub(super) enum Deal {
+    /// The endpoint, and the fleet that was dealt.
+    To(Rc<RouteView>, Side),
+    /// The endpoint depends on the model that the body names.
+    NeedsModel,
 }
 
 /// A connection's place among those of its worker, until dropped.
@@ -117,11 +127,29 @@ impl Worker {
         self.request_ids.borrow_mut()
     }
 
-    /// Finds a request's endpoint in the table of this moment and deals a fleet; `None` when no endpoint takes it.
-    pub(super) fn deal(&self, key: &RequestKey<'_>) -> Option<(Rc<RouteView>, Side)> {
+    /// Finds a request's endpoint in the table of this moment and deals a fleet.
+    pub(super) fn deal(&self, key: &RequestKey<'_>) -> Result<Deal, Failure> {
         let mut table = self.table.borrow_mut();
-        let route = table.load().find(key)?;
-        Some(self.lanes.borrow_mut().deal(route, key.headers, &mut *self.rng()))
+        let table = table.load();
+        let found = if table.compares_paths() {
+            let path = route::normalise(key.path).map_err(Failure::OddPath)?;
+            let named = match key.model {
+                ModelKey::Unread => route::model_of_path(&path),
+                ModelKey::Absent | ModelKey::Named(_) => None,
+            };
+            let model = named.as_deref().map_or(key.model, ModelKey::Named);
+            table.find(&RequestKey { path: &path, model, ..*key })
+        } else {
+            table.find(key)
+        };
+        match found {
+            Lookup::Found(route) => {
+                let (view, side) = self.lanes.borrow_mut().deal(route, key.headers, &mut *self.rng());
+                Ok(Deal::To(view, side))
+            }
+            Lookup::NeedsModel => Ok(Deal::NeedsModel),
+            Lookup::Nobody => Err(Failure::NoMatch),
+        }
     }
 
     /// Whether it holds as many connections as it may.

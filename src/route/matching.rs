@@ -4,15 +4,19 @@ use std::cmp::{Ordering, Reverse};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::{ModelKey, path::after_prefix};
+
 /// What a request is matched by.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestKey<'a> {
     /// The authority without its port, as the client wrote it; matched without regard to case.
     pub host: Option<&'a str>,
-    /// The path as sent, without the query.
+    /// The path without the query, normalised where the table's rules look at paths ([`super::normalise`]).
     pub path: &'a str,
     /// The request's headers.
     pub headers: &'a HeaderMap,
+    /// The model, as far as it is known.
+    pub model: ModelKey<'a>,
 }
 
 /// Which hosts a rule takes.
@@ -26,22 +30,47 @@ pub enum HostPattern {
 
 /// Which requests belong to an endpoint: those that fit every part that is given; with no part given, all.
 ///
-/// Precedence, first difference decides: exact host, suffix host (longer first), no host; longer path prefix; with a header, without.
+/// Precedence, first difference decides: exact host, suffix host (longer first), no host; longer path prefix; with a header, without;
+/// with models, without. So a rule that needs the body is asked after those that are more specific without it, and a rule without
+/// models takes what no model's rule of the same kind does.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MatchRule {
     /// The hosts.
     pub host: Option<HostPattern>,
     /// The path begins with this, at a segment's boundary: `/v1` and `/v1/` take `/v1/chat` and `/v1`, not `/v10`. Paths are compared
-    /// as sent: nothing is decoded and no dots are resolved, since the model server gets the same bytes.
+    /// in their normalised form, so that no other way of writing a path leads past a rule; the model server gets the bytes as sent.
     pub path_prefix: Option<String>,
     /// The request has this header with this value. Of a header that is sent several times the first value counts, so that no
     /// request fits two values of one header.
     pub header: Option<(HeaderName, HeaderValue)>,
+    /// The request names one of these models; empty: whatever it names. Compared byte for byte.
+    pub models: Vec<String>,
+}
+
+/// Whether a rule takes a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fit {
+    Yes,
+    No,
+    /// It depends on the model, which is not known yet.
+    DependsOnModel,
 }
 
 impl MatchRule {
     /// Whether a request belongs to this rule's endpoint.
-    pub fn fits(&self, key: &RequestKey<'_>) -> bool {
+    pub(super) fn fits(&self, key: &RequestKey<'_>) -> Fit {
+        if !self.fits_head(key) {
+            return Fit::No;
+        }
+        match key.model {
+            _ if self.models.is_empty() => Fit::Yes,
+            ModelKey::Unread => Fit::DependsOnModel,
+            ModelKey::Named(model) if self.models.iter().any(|own| own == model) => Fit::Yes,
+            ModelKey::Named(_) | ModelKey::Absent => Fit::No,
+        }
+    }
+
+    fn fits_head(&self, key: &RequestKey<'_>) -> bool {
         self.host.as_ref().is_none_or(|pattern| key.host.is_some_and(|host| pattern.fits(host)))
             && self.fits_path(key.path)
             && self.header.as_ref().is_none_or(|(name, value)| key.headers.get(name) == Some(value))
@@ -62,14 +91,18 @@ impl MatchRule {
             (Some((left, one)), Some((right, two))) => left != right || one == two,
             (Some(_), None) | (None, Some(_)) | (None, None) => true,
         };
+        let models_meet =
+            self.models.is_empty() || self.models.iter().any(|model| other.models.contains(model));
         // Of equally long prefixes, hosts or suffixes, two different ones have no request in common.
-        self.precedence(other).is_eq() && hosts_meet && headers_meet && self.prefix() == other.prefix()
+        self.precedence(other).is_eq()
+            && hosts_meet
+            && headers_meet
+            && models_meet
+            && self.prefix() == other.prefix()
     }
 
     fn fits_path(&self, path: &str) -> bool {
-        let prefix = self.prefix();
-        let rest = path.strip_prefix(prefix);
-        prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        after_prefix(path, self.prefix()).is_some()
     }
 
     /// Lower comes first.
@@ -79,7 +112,7 @@ impl MatchRule {
             Some(HostPattern::Suffix(suffix)) => (1, Reverse(suffix.len())),
             None => (2, Reverse(0)),
         };
-        (host, Reverse(self.prefix().len()), self.header.is_none())
+        (host, Reverse(self.prefix().len()), self.header.is_none(), self.models.is_empty())
     }
 
     /// The path prefix without its last slash, so that `/v1` and `/v1/` are the same rule, and `/` the same as none.
@@ -121,7 +154,12 @@ mod tests {
         let header = header.split_once('=').map(|(name, value)| {
             (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
         });
-        MatchRule { host, path_prefix: (!path_prefix.is_empty()).then(|| path_prefix.to_owned()), header }
+        MatchRule {
+            host,
+            path_prefix: (!path_prefix.is_empty()).then(|| path_prefix.to_owned()),
+            header,
+            models: Vec::new(),
+        }
     }
 
     fn fits(rule: &MatchRule, host: Option<&str>, path: &str, headers: &[(&str, &str)]) -> bool {
@@ -132,7 +170,7 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        rule.fits(&RequestKey { host, path, headers: &map })
+        rule.fits(&RequestKey { host, path, headers: &map, model: ModelKey::Unread }) == Fit::Yes
     }
 
     #[test]
@@ -200,6 +238,39 @@ mod tests {
                 assert_eq!(rule.precedence(other), place.cmp(&other_place), "{rule:?} {other:?}");
             }
         }
+    }
+
+    fn of_models(models: &[&str], path_prefix: &str) -> MatchRule {
+        MatchRule {
+            models: models.iter().map(|model| (*model).to_owned()).collect(),
+            ..rule("", path_prefix, "")
+        }
+    }
+
+    #[test]
+    fn a_rule_with_models_depends_on_the_model_only_where_the_rest_fits() {
+        let rule = of_models(&["a", "b"], "/v1");
+        let headers = HeaderMap::new();
+        let fit = |path, model| rule.fits(&RequestKey { host: None, path, headers: &headers, model });
+        assert_eq!(fit("/v1/x", ModelKey::Unread), Fit::DependsOnModel);
+        assert_eq!(fit("/v2/x", ModelKey::Unread), Fit::No);
+        assert_eq!(fit("/v1/x", ModelKey::Named("b")), Fit::Yes);
+        assert_eq!(fit("/v1/x", ModelKey::Named("B")), Fit::No);
+        assert_eq!(fit("/v1/x", ModelKey::Absent), Fit::No);
+    }
+
+    #[test]
+    fn models_come_last_and_are_ambiguous_when_they_share_one() {
+        let (a, b, both, none) =
+            (of_models(&["a"], ""), of_models(&["b"], ""), of_models(&["a", "b"], ""), of_models(&[], ""));
+        assert_eq!(a.precedence(&none), Ordering::Less);
+        assert_eq!(of_models(&[], "/v1").precedence(&a), Ordering::Less);
+        assert!(a.is_ambiguous_with(&both) && both.is_ambiguous_with(&b));
+        assert!(
+            !a.is_ambiguous_with(&b)
+                && !a.is_ambiguous_with(&none)
+                && !a.is_ambiguous_with(&of_models(&["a"], "/v1"))
+        );
     }
 
     #[test]

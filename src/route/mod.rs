@@ -5,14 +5,22 @@
 
 mod balance;
 mod deck;
+mod hash;
 mod matching;
+mod model;
+mod path;
 mod rescue;
 mod sticky;
 mod table;
 
 pub use balance::pick;
 pub use deck::Deck;
+pub use hash::hash;
 pub use matching::{HostPattern, MatchRule, RequestKey};
+pub use model::{
+    GrpcScanner, JsonScanner, ModelKey, ModelScanner, PromptScanner, Scan, model_of_message, model_of_path,
+};
+pub use path::{PathError, Rewrite, normalise};
 pub use rescue::{Replayed, RescuePolicy, RescueUntil, Statuses};
 pub use sticky::{Sticky, sticky_side};
-pub use table::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, RouteTable, Split};
+pub use table::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, RouteTable, Split};

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
-use super::{MatchRule, RequestKey, RescuePolicy, Sticky, sticky_side};
+use super::{MatchRule, RequestKey, RescuePolicy, Rewrite, Sticky, matching::Fit, sticky_side};
 use crate::{
     fleet::{Fleet, Side},
     meter::{FleetMeters, WatchPoint},
@@ -26,6 +26,26 @@ pub struct RouteTable {
     generation: Generation,
     /// In order of precedence: the first whose rule fits takes the request.
     endpoints: Vec<Arc<EndpointRoute>>,
+    paths: Paths,
+}
+
+/// Whether any rule of a table looks at paths.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Paths {
+    #[default]
+    Ignored,
+    Compared,
+}
+
+/// What a table says about a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Lookup<'a> {
+    /// It belongs to this endpoint.
+    Found(&'a Arc<EndpointRoute>),
+    /// It depends on the model that its body names.
+    NeedsModel,
+    /// No endpoint takes it.
+    Nobody,
 }
 
 /// One endpoint at a moment.
@@ -43,6 +63,8 @@ pub struct EndpointRoute {
     pub rescue: RescuePolicy,
     /// Where its requests carry the key of their session, if sessions are to stay on a fleet.
     pub sticky: Option<Sticky>,
+    /// What its model servers get instead of the path that clients send.
+    pub rewrite: Option<Rewrite>,
     /// Green's share.
     pub split: Split,
     /// The fleet in service.
@@ -92,7 +114,11 @@ impl RouteTable {
         endpoints.sort_by(|left, right| {
             left.rule.precedence(&right.rule).then_with(|| left.name.cmp(&right.name))
         });
-        Self { generation, endpoints }
+        let looks_at_path = |route: &Arc<EndpointRoute>| {
+            route.rule.path_prefix.is_some() || !route.rule.models.is_empty() || route.rewrite.is_some()
+        };
+        let paths = if endpoints.iter().any(looks_at_path) { Paths::Compared } else { Paths::Ignored };
+        Self { generation, endpoints, paths }
     }
 
     /// The table's number.
@@ -106,8 +132,22 @@ impl RouteTable {
     }
 
     /// The endpoint that a request belongs to.
-    pub fn find(&self, key: &RequestKey<'_>) -> Option<&Arc<EndpointRoute>> {
-        self.endpoints.iter().find(|endpoint| endpoint.rule.fits(key))
+    ///
+    /// The model is asked for only where a rule that is next in precedence fits in everything else.
+    pub fn find(&self, key: &RequestKey<'_>) -> Lookup<'_> {
+        for endpoint in &self.endpoints {
+            match endpoint.rule.fits(key) {
+                Fit::Yes => return Lookup::Found(endpoint),
+                Fit::DependsOnModel => return Lookup::NeedsModel,
+                Fit::No => {}
+            }
+        }
+        Lookup::Nobody
+    }
+
+    /// Whether any rule looks at paths, so that they have to be brought to their normalised form.
+    pub fn compares_paths(&self) -> bool {
+        self.paths == Paths::Compared
     }
 
     /// The endpoint of this name.

@@ -59,6 +59,7 @@ impl Fixture {
             limits: Limits::default(),
             rescue: RescuePolicy::default(),
             sticky: None,
+            rewrite: None,
             split: Split { green: Share::from_basis_points(2_500).unwrap(), epoch: 1 },
             blue: fleet("v1", 9001),
             green: Some(fleet("v2", 9002)),

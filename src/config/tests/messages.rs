@@ -263,7 +263,22 @@ fn endpoints_that_claim_the_same_name_or_the_same_requests_are_refused() {
         [
             r#"c.toml:5: endpoint[1].name: there are two endpoints called "chat""#,
             "c.toml:9: endpoint[2].match: a request could belong to chat as well as to b: make one rule more specific, by a longer \
-             path_prefix, a host or a header",
+             path_prefix, a host, a header or models",
+        ]
+    );
+}
+
+#[test]
+fn models_and_rewrites_say_what_they_take() {
+    let lines = r#"match = { model = "a", models = ["b", "b"] }
+rewrite = { prefix = "/v1/../x" }
+"#;
+    assert_eq!(
+        endpoint_problems(lines),
+        [
+            r#"c.toml:4: endpoint[0].match.models[1]: "b" is in the list already"#,
+            r#"c.toml:5: endpoint[0].rewrite.prefix: "/v1/../x" never fits, since paths are compared without '.', '..', '//' and needless escapes: write "/x""#,
+            r#"c.toml:5: endpoint[0].rewrite.strip_prefix: is missing, and match has no path_prefix: write what is to be taken away, such as "/chat""#,
         ]
     );
 }
@@ -271,7 +286,7 @@ fn endpoints_that_claim_the_same_name_or_the_same_requests_are_refused() {
 #[test]
 fn match_health_and_limits_say_what_they_take() {
     let lines = r#"[endpoint.match]
-model = "m"
+model = ""
 path_prefix = "v1"
 host = "a.example:80"
 header = { name = "a b" }
@@ -287,8 +302,7 @@ idle_timeout = false
     assert_eq!(
         endpoint_problems(lines),
         [
-            "c.toml:5: endpoint[0].match.model: matching by model is not available in this version: match by path_prefix, host or \
-             header",
+            "c.toml:5: endpoint[0].match.model: a model's name has 1 to 256 bytes, not 0",
             r#"c.toml:6: endpoint[0].match.path_prefix: "v1" is not a path: begin with '/', use visible ASCII characters and leave out '?' and '#', such as "/v1/""#,
             r#"c.toml:7: endpoint[0].match.host: "a.example:80" is not a host: write a name without scheme and port, such as "chat.example.org", or "*.example.org" for every host below it"#,
             r#"c.toml:8: endpoint[0].match.header.name: "a b" is not a header name: write a name such as "x-model""#,
@@ -568,7 +582,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, blue, health, limits, rescue, sticky, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, rescue, sticky, not the number 5"
     );
     assert_eq!(
         problems(json!({

@@ -13,7 +13,10 @@ use crate::{
     },
     fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
     name::{EndpointName, Version},
-    route::{HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil, Statuses, Sticky},
+    route::{
+        HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil, Rewrite, Statuses, Sticky,
+        normalise,
+    },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
 };
@@ -67,13 +70,16 @@ fn host() -> impl Strategy<Value = HostPattern> {
 prop_compose! {
     fn rule()(
         host in option::of(host()),
-        path_prefix in option::of("/[a-zA-Z0-9/%._~!$&'()*+,;=:@-]{0,30}"),
+        path_prefix in option::of("/[a-zA-Z0-9/%._~!$&'()*+,;=:@-]{0,30}".prop_filter("paths in their normalised form", |path| {
+            normalise(path).is_ok_and(|normal| normal == *path)
+        })),
+        models in prop::collection::btree_set("[a-zA-Z0-9/._:-]{1,30}", 0..4),
         header in option::of(("[a-z0-9-]{1,20}", "([!-~]([ -~]{0,20}[!-~])?)?")),
     ) -> MatchRule {
         let header = header.map(|(name, value)| {
             (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(&value).unwrap())
         });
-        MatchRule { host, path_prefix, header }
+        MatchRule { host, path_prefix, header, models: models.into_iter().collect() }
     }
 }
 
@@ -134,8 +140,10 @@ prop_compose! {
         limits in limits(),
         rescue in rescue(),
         sticky in option::of(sticky()),
+        rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky }
+        let rewrite = rewrite.map(|(strip, prefix)| Rewrite::new(&strip, &prefix));
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, rewrite }
     }
 }
 

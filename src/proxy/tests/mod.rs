@@ -11,6 +11,7 @@
 //! - `streams`: event streams that are held until they say something
 //! - `sticky`: sessions that stay on their fleet
 //! - `overdue`: what is late while it is still open
+//! - `matching`: models and paths
 //! - `lifetime`: many connections, table swaps, drain
 
 mod edges;
@@ -21,6 +22,7 @@ mod http2;
 mod kit;
 mod lifetime;
 mod limits;
+mod matching;
 mod overdue;
 mod raw2;
 mod rescue;
