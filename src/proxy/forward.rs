@@ -58,7 +58,10 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
         Ok(dealt) => dealt,
         Err(failure) => {
-            if let Some(body) = RequestBody::new(caller, Limits::default(), &head.headers, early, incoming) {
+            let limits = Limits::default();
+            // The answer must get out, even if the client was late with what the endpoint depends on.
+            caller.pulse.expect_within(limits.idle_timeout);
+            if let Some(body) = RequestBody::new(caller, limits, &head.headers, early, incoming) {
                 body.discard().await;
             }
             return Err(failure);

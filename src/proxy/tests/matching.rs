@@ -67,7 +67,7 @@ fn a_name_beyond_the_window_is_not_found_and_the_body_is_whole_all_the_same() {
 fn a_body_that_stops_before_its_name_is_a_timeout_of_the_client() {
     let (rest, llama) = (Origin::saying(OK), Origin::saying(OK));
     let mut setup = Setup::new(&[rest.address]);
-    setup.settings.head_timeout = std::time::Duration::from_millis(1);
+    setup.settings.head_timeout = std::time::Duration::from_millis(50);
     let rig = with_model(setup, "llama", &llama);
     let mut client = rig.client();
     client.send("POST /v1 HTTP/1.1\r\nhost: test\r\ncontent-length: 99\r\n\r\n{\"mod");
