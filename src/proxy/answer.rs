@@ -50,6 +50,11 @@ pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<Res
     response
 }
 
+/// The same in one line.
+pub(super) fn title(failure: &Failure) -> &'static str {
+    row(failure).title
+}
+
 #[rustfmt::skip]
 fn row(failure: &Failure) -> Row {
     let row = |status, name, title, detail| Row { status, name, title, detail };

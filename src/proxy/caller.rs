@@ -12,6 +12,7 @@ pub(super) struct Caller {
     pub(super) pulse: Rc<Pulse>,
     kind: Kind,
     has_read_request: Cell<bool>,
+    speaks_grpc: Cell<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +35,13 @@ impl Caller {
     }
 
     fn new(client: &Rc<Client>, pulse: Rc<Pulse>, kind: Kind) -> Rc<Self> {
-        Rc::new(Self { client: Rc::clone(client), pulse, kind, has_read_request: Cell::new(true) })
+        Rc::new(Self {
+            client: Rc::clone(client),
+            pulse,
+            kind,
+            has_read_request: Cell::new(true),
+            speaks_grpc: Cell::new(false),
+        })
     }
 
     pub(super) fn worker(&self) -> &Rc<Worker> {
@@ -54,6 +61,16 @@ impl Caller {
     /// The current request's last byte was read.
     pub(super) fn mark_request_read(&self) {
         self.has_read_request.set(true);
+    }
+
+    /// The current request is a gRPC call. A stream has no other.
+    pub(super) fn mark_grpc(&self) {
+        self.speaks_grpc.set(true);
+    }
+
+    /// Whether the current request is a gRPC call.
+    pub(super) fn speaks_grpc(&self) -> bool {
+        self.speaks_grpc.get()
     }
 
     /// Whether the current request was read to its end.

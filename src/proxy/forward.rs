@@ -17,7 +17,7 @@ use super::{
     decode::StatusLine,
     error::Failure,
     exchange::Exchange,
-    gate,
+    gate, grpc,
     headers::{self, Additions, BodyFraming},
     lane::RouteView,
     peek,
@@ -53,6 +53,9 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
 /// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
 async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
     let (mut head, mut incoming) = request.into_parts();
+    if grpc::is_call(&head) {
+        caller.mark_grpc();
+    }
     gate::admit(&mut head, &caller.client)?;
     let mut early = Early::new();
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
@@ -289,7 +292,8 @@ fn answer(caller: &Caller, failure: &Failure) -> Response<ResponseBody> {
     } else {
         caller.after_response()
     };
-    let response = answer::problem(failure, connection);
+    let response =
+        if caller.speaks_grpc() { grpc::status(failure) } else { answer::problem(failure, connection) };
     caller.end_exchange();
     response
 }

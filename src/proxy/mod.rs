@@ -17,7 +17,8 @@
 //! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer. `overdue`
 //!    counts green's requests against a shift's latency alarms as soon as they are late, while they are still open.
 //!
-//! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it.
+//! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
+//! callers of gRPC.
 //!
 //! Trailers are not forwarded in either direction and a connection is never upgraded: both need more than HTTP/1 requests and
 //! responses, and a proxy may leave out either (RFC 9110 sections 6.5.1 and 7.8).
@@ -40,6 +41,7 @@ mod forwarded;
 mod gate;
 mod gather;
 mod greeting;
+mod grpc;
 mod headers;
 mod hold;
 mod http2;

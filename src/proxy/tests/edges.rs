@@ -10,7 +10,10 @@ use std::{
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 use tempfile::TempDir;
 
-use super::kit::{Origin, Setup, Then, eventually};
+use super::{
+    kit::{Origin, Setup, Then, eventually},
+    raw2,
+};
 use crate::{
     fleet::{Address, UpstreamTls},
     net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy},
@@ -29,16 +32,21 @@ fn server(authority: &Authority, folder: &TempDir) -> Arc<Server> {
 
 /// A TLS client that trusts this authority.
 fn tls_client(authority: &Authority, stream: TcpStream) -> StreamOwned<ClientConnection, TcpStream> {
+    StreamOwned::new(handshake(authority, &[]), stream)
+}
+
+fn handshake(authority: &Authority, protocols: &[&str]) -> ClientConnection {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority.certificate()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let name = ServerName::try_from("localhost").unwrap();
-    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
+    ClientConnection::new(Arc::new(config), name).unwrap()
 }
 
 #[test]
@@ -106,6 +114,29 @@ fn a_client_with_tls_is_served_and_instances_are_told() {
     assert_eq!(client.conn.alpn_protocol(), None);
     let seen = origin.seen();
     assert!(seen.iter().all(|request| request.header("x-forwarded-proto") == ["https"]), "{seen:?}");
+}
+
+#[test]
+fn a_client_that_agrees_on_http2_in_its_handshake_gets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let origin = Origin::saying(OK);
+    let rig = Setup { tls: Some(server(&authority, &folder)), ..Setup::new(&[origin.address]) }.start();
+    let stream = TcpStream::connect(rig.address).unwrap();
+    let mut client = StreamOwned::new(handshake(&authority, &["h2", "http/1.1"]), stream);
+    let request = raw2::frame(raw2::HEADERS, raw2::END_HEADERS | raw2::END_STREAM, 1, &raw2::get("/"));
+    client.write_all(&[raw2::PREFACE, &raw2::frame(raw2::SETTINGS, 0, 0, &[]), &request].concat()).unwrap();
+    let mut seen = Vec::new();
+    // Index 8 of HPACK's static table is `:status: 200`.
+    while !seen.windows(10).any(|frame| frame[3..5] == [raw2::HEADERS, raw2::END_HEADERS] && frame[9] == 0x88)
+    {
+        let mut space = [0; 1024];
+        let length = client.read(&mut space).unwrap();
+        assert!(length > 0, "an answer before the end: {seen:?}");
+        seen.extend_from_slice(&space[..length]);
+    }
+    assert_eq!(client.conn.alpn_protocol(), Some(&b"h2"[..]));
+    assert_eq!(origin.seen()[0].header("x-forwarded-proto"), ["https"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use h2::{Reason, RecvStream, client::SendRequest};
 use http::{Method, Request, Response};
 
 use super::{
-    kit::{Client, MessageReader, Origin, Rig, Setup, Then, eventually},
+    kit::{Client, MessageReader, Origin, Rig, Setup, Then, eventually, nobody},
     raw2::{
         self, ACK, CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, Raw,
         SETTINGS, block, frame, get,
@@ -292,6 +292,30 @@ async fn an_answer_before_the_request_was_read_arrives_and_the_connection_serves
     assert_eq!(reason, Reason::NO_ERROR, "RFC 9113 section 8.1");
     let response = send(&mut sender, request(Method::GET, "/"), b"").await;
     assert_eq!((response.status().as_u16(), response.headers().contains_key("connection")), (200, false));
+}
+
+#[tokio::test]
+async fn a_grpc_call_that_the_proxy_answers_itself_gets_a_status_of_its_own_kind() {
+    async fn call(setup: Setup) -> Vec<String> {
+        let rig = setup.start();
+        let mut sender = connect(rig.address).await;
+        let mut call = request(Method::POST, "/inference.GRPCInferenceService/ModelInfer");
+        call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        let response = send(&mut sender, call, b"\0\0\0\0\0").await;
+        assert!(response.body().is_end_stream(), "trailers only");
+        assert_eq!(response.status().as_u16(), 200);
+        let text = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        vec![text("content-type"), text("grpc-status"), text("grpc-message")]
+    }
+    let unavailable = call(Setup::new(&[nobody()])).await;
+    assert_eq!(unavailable, ["application/grpc", "14", "The model server could not be reached"]);
+    let mut elsewhere = Setup::new(&[nobody()]);
+    elsewhere.rule.path_prefix = Some("/v1/".to_owned());
+    assert_eq!(call(elsewhere).await[1], "12");
+    let mut small = Setup::new(&[nobody()]);
+    small.limits.body_limit_bytes = 4;
+    small.blue = vec![Origin::saying(OK).address];
+    assert_eq!(call(small).await[1], "8");
 }
 
 #[tokio::test]
