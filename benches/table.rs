@@ -10,8 +10,8 @@ use snapback::{
     meter::FleetMeters,
     name::{EndpointName, Version},
     route::{
-        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, MatchRule, ModelKey, RequestKey,
-        RescuePolicy, RouteTable, Split,
+        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, MatchRule, ModelKey,
+        RequestKey, RescuePolicy, RouteTable, Split,
     },
 };
 
@@ -54,6 +54,7 @@ fn table(endpoints: u32) -> RouteTable {
             limits: Limits::default(),
             rescue: RescuePolicy::default(),
             sticky: None,
+            balance: Balance::default(),
             rewrite: None,
             split: Split::default(),
             blue: FleetRoute {

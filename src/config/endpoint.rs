@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    EndpointSpec, HealthSpec,
+    EndpointSpec, HealthSpec, balance,
     document::quoted,
     reader::{Table, parsed, whole},
     rescue, shape, tls,
@@ -60,8 +60,9 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let limits = read_limits(&table.section("limits", &shape::LIMITS));
     let rescue = rescue::read(&table.section("rescue", &shape::RESCUE));
     let sticky = table.table("sticky", &shape::STICKY).and_then(|sticky| rescue::read_sticky(&sticky));
+    let balance = balance::read(table);
     let rewrite = table.table("rewrite", &shape::REWRITE).and_then(|rewrite| read_rewrite(&rewrite, &rule));
-    Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits, rescue, sticky, rewrite })
+    Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits, rescue, sticky, balance, rewrite })
 }
 
 /// Blue's or green's fleet.

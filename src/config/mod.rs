@@ -4,6 +4,7 @@
 //! its keys by way of `reader`, which refuses what is not in `shape` and goes on after a bad value, so that one pass finds every
 //! problem. Values carry their units (`units`). `render` writes JSON that reads back to an equal value.
 
+mod balance;
 mod differences;
 mod document;
 mod endpoint;
@@ -35,7 +36,7 @@ use crate::{
     fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    route::{Limits, MatchRule, RescuePolicy, Rewrite, Sticky},
+    route::{Balance, Limits, MatchRule, RescuePolicy, Rewrite, Sticky},
     shift::ShiftPlan,
 };
 
@@ -178,6 +179,8 @@ pub struct EndpointSpec {
     pub rescue: RescuePolicy,
     /// What keeps a session on its fleet during a shift.
     pub sticky: Option<Sticky>,
+    /// How instances share requests.
+    pub balance: Balance,
     /// What the model servers get instead of the path that clients send.
     pub rewrite: Option<Rewrite>,
 }

@@ -18,13 +18,14 @@ use crate::{
 };
 
 pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
-    let EndpointSpec { name, rule, blue, health, limits, rescue, sticky, rewrite } = spec;
+    let EndpointSpec { name, rule, blue, health, limits, rescue, sticky, balance, rewrite } = spec;
     let mut document = json!({
         "name": name.as_str(),
         "match": match_rule(rule),
         "blue": fleet(blue),
         "health": health_spec(health),
         "limits": request_limits(limits),
+        "balance": super::balance::render(balance),
         "rescue": rescue::render(rescue),
     });
     if let (Some(sticky), Some(document)) = (sticky, document.as_object_mut()) {

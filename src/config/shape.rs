@@ -43,9 +43,10 @@ shapes! { CONFIG:
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
     STATE "state" ["path" "takeover_timeout"]
     LOG "log" ["level" "format"]
-    ENDPOINT "endpoint" ["name" "match" "rewrite" "blue" "health" "limits" "rescue" "sticky"]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "rescue" "sticky"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
+    BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
     REWRITE "endpoint.rewrite" ["strip_prefix" "prefix"]
     BLUE "endpoint.blue" ["version" "instances" "tls"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
@@ -56,7 +57,7 @@ shapes! { CONFIG:
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "rewrite" "blue" "health" "limits" "rescue" "sticky"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "rescue" "sticky"]
 }
 
 shapes! { PLAN:

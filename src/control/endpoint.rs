@@ -98,6 +98,7 @@ impl Endpoint {
             limits: self.record.declared.limits,
             rescue: self.record.declared.rescue,
             sticky: self.record.declared.sticky.clone(),
+            balance: self.record.declared.balance.clone(),
             rewrite: self.record.declared.rewrite.clone(),
             blue: self.blue.route.clone(),
         }

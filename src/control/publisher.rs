@@ -18,8 +18,8 @@ use crate::{
     meter::WatchPoint,
     name::{EndpointName, ShiftId},
     route::{
-        EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy, Rewrite,
-        RouteTable, Split, Sticky,
+        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy,
+        Rewrite, RouteTable, Split, Sticky,
     },
     time::Moment,
     weight::Share,
@@ -72,6 +72,7 @@ pub(super) struct Declared {
     pub(super) limits: Limits,
     pub(super) rescue: RescuePolicy,
     pub(super) sticky: Option<Sticky>,
+    pub(super) balance: Balance,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) blue: FleetRoute,
 }
@@ -208,7 +209,7 @@ impl Publisher {
 
 impl Routes {
     fn put(&mut self, declared: Declared) {
-        let Declared { slot, name, rule, limits, rescue, sticky, rewrite, blue } = declared;
+        let Declared { slot, name, rule, limits, rescue, sticky, balance, rewrite, blue } = declared;
         let fresh = self.next_split(Share::NONE);
         let route = self.routes.entry(name.clone()).or_insert_with(|| {
             Arc::new(EndpointRoute {
@@ -218,6 +219,7 @@ impl Routes {
                 limits,
                 rescue,
                 sticky: sticky.clone(),
+                balance: balance.clone(),
                 rewrite: rewrite.clone(),
                 split: fresh,
                 blue: blue.clone(),
@@ -230,6 +232,7 @@ impl Routes {
         route.limits = limits;
         route.rescue = rescue;
         route.sticky = sticky;
+        route.balance = balance;
         route.rewrite = rewrite;
         route.blue = blue;
     }
@@ -311,6 +314,7 @@ mod tests {
                 limits: Limits::default(),
                 rescue: RescuePolicy::default(),
                 sticky: None,
+                balance: Balance::default(),
                 rewrite: None,
                 blue: fleet(version),
             }))]);

@@ -3,7 +3,11 @@
 use std::rc::Rc;
 
 use super::{
-    error::Failure, lane::RouteView, overdue::OpenRequest, pool::Upstream, upload::RequestBody,
+    error::Failure,
+    lane::{Dealt, RouteView},
+    overdue::OpenRequest,
+    pool::Upstream,
+    upload::RequestBody,
     worker::Worker,
 };
 use crate::{
@@ -23,6 +27,7 @@ pub(super) struct Exchange {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
     side: Side,
+    key: Option<u64>,
     role: Role,
     stamp: Stamp,
     /// Only of a green under latency alarms.
@@ -60,14 +65,14 @@ impl Exchange {
     /// Deals a request to a fleet and picks the instance.
     pub(super) fn begin(
         worker: &Rc<Worker>,
-        (view, side): (Rc<RouteView>, Side),
+        Dealt { view, side, key }: Dealt,
         request_body: Option<Rc<RequestBody>>,
     ) -> Self {
         let dispatched_at = clock::now();
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
         view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
         let open = view.open_requests(side).map(|requests| requests.begin(stamp, dispatched_at));
-        let upstream = view.pick(side, &mut *worker.rng()).map(Rc::clone);
+        let upstream = view.pick(side, key, &mut *worker.rng()).map(Rc::clone);
         if let Some(upstream) = &upstream {
             upstream.instance.begin(worker.number);
         }
@@ -75,6 +80,7 @@ impl Exchange {
             worker: Rc::clone(worker),
             view,
             side,
+            key,
             role: Role::Dealt,
             stamp,
             open,
@@ -93,7 +99,7 @@ impl Exchange {
     /// Blue's try of a request that this one, green's, has failed, if an instance can take it and the budget has room. Said in green's
     /// meters before green's failure is counted there.
     pub(super) fn rescue(&self) -> Option<Self> {
-        let upstream = self.view.pick(Side::Blue, &mut *self.worker.rng()).map(Rc::clone)?;
+        let upstream = self.view.pick(Side::Blue, self.key, &mut *self.worker.rng()).map(Rc::clone)?;
         let now = clock::now();
         if !self.view.budget.spend(self.policy().budget, now) {
             self.note(Rescue::OverBudget);
@@ -105,6 +111,7 @@ impl Exchange {
             worker: Rc::clone(&self.worker),
             view: Rc::clone(&self.view),
             side: Side::Blue,
+            key: self.key,
             role: Role::Rescue,
             stamp: Stamp::default(),
             open: None,

@@ -19,7 +19,7 @@ use super::{
     exchange::Exchange,
     gate, grpc,
     headers::{self, Additions, BodyFraming},
-    lane::RouteView,
+    lane::Dealt,
     peek,
     pool::{Lease, Upstream},
     pulse::{Late, unless_late},
@@ -28,10 +28,7 @@ use super::{
     upload::{Early, Progress, RequestBody},
     worker::Deal,
 };
-use crate::{
-    fleet::Side,
-    route::{Limits, ModelKey, RequestKey},
-};
+use crate::route::{Limits, ModelKey, RequestKey};
 
 /// Answers a request: with an instance's response, or with a problem.
 pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -70,10 +67,10 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
             return Err(failure);
         }
     };
-    if let Some(rewrite) = &dealt.0.route.rewrite {
+    if let Some(rewrite) = &dealt.view.route.rewrite {
         peek::rewrite(&mut head, rewrite)?;
     }
-    let limits = dealt.0.route.limits;
+    let limits = dealt.view.route.limits;
     check_length(&head.headers, &limits)?;
     let body = RequestBody::new(caller, limits, &head.headers, early, incoming);
     let version = head.version;
@@ -105,25 +102,32 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     Ok(response)
 }
 
-/// Finds the endpoint and deals a fleet; where only the model tells the endpoint, the body is read as far as its name.
+/// Finds the endpoint and deals a fleet. Where only the model tells the endpoint, or the prompt the instance, the body is read as
+/// far as that.
 async fn deal(
     caller: &Rc<Caller>,
     head: &request::Parts,
     incoming: &mut Incoming,
     early: &mut Early,
-) -> Result<(Rc<RouteView>, Side), Failure> {
+) -> Result<Dealt, Failure> {
     let key = key(head);
-    if let Deal::To(view, side) = caller.worker().deal(&key)? {
-        return Ok((view, side));
+    // What looks into the body is boxed, so that requests that need no such look carry no room for it.
+    let mut dealt = match caller.worker().deal(&key)? {
+        Deal::To(dealt) => dealt,
+        Deal::NeedsModel => {
+            let model = Box::pin(peek::model(caller, head, incoming, early)).await?;
+            let model = model.as_deref().map_or(ModelKey::Absent, ModelKey::Named);
+            match caller.worker().deal(&RequestKey { model, ..key })? {
+                Deal::To(dealt) => dealt,
+                // A model that is known to be absent is asked for no more.
+                Deal::NeedsModel => return Err(Failure::NoMatch),
+            }
+        }
+    };
+    if let Some(bytes) = dealt.view.route.balance.prompt_bytes() {
+        dealt.key = Box::pin(peek::prompt(caller, bytes, incoming, early)).await?;
     }
-    // Boxed, so that requests that are matched without their body carry no room for this.
-    let model = Box::pin(peek::model(caller, head, incoming, early)).await?;
-    let model = model.as_deref().map_or(ModelKey::Absent, ModelKey::Named);
-    match caller.worker().deal(&RequestKey { model, ..key })? {
-        Deal::To(view, side) => Ok((view, side)),
-        // A model that is known to be absent is asked for no more.
-        Deal::NeedsModel => Err(Failure::NoMatch),
-    }
+    Ok(dealt)
 }
 
 /// What the request is matched by. The gate has made sure that there is at most one host, and that it is one.

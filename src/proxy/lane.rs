@@ -4,7 +4,7 @@
 //! request would move its cache line from core to core. A worker therefore wraps what it serves in counts of its own
 //! (`Rc`), once for each new route, next to the endpoint's deck and its connections to the instances.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc};
 
 use http::HeaderMap;
 use rand::Rng;
@@ -12,7 +12,7 @@ use rand::Rng;
 use super::{budget::Budget, overdue::OpenRequests, pool::Upstream};
 use crate::{
     fleet::{Instance, Side},
-    route::{self, Deck, EndpointRoute, FleetRoute, RouteTable},
+    route::{self, Choice, Deck, EndpointRoute, FleetRoute, RouteTable},
     time::Moment,
     tls::Keychain,
 };
@@ -29,9 +29,20 @@ pub(super) struct RouteView {
     open_requests: Option<Rc<OpenRequests>>,
 }
 
+/// What a request was dealt.
+#[derive(Debug)]
+pub(super) struct Dealt {
+    pub(super) view: Rc<RouteView>,
+    pub(super) side: Side,
+    /// The hash of the request's key, where the endpoint's instances are chosen by one.
+    pub(super) key: Option<u64>,
+}
+
 /// A fleet's instances, in the fleet's own order.
 #[derive(Debug)]
 struct FleetView {
+    /// Whose turn it is, where they take turns.
+    turn: Cell<usize>,
     upstreams: Box<[Rc<Upstream>]>,
 }
 
@@ -82,11 +93,12 @@ impl RouteView {
         self.view(side).upstreams.get(instances.element_offset(picked).filter(|_| is_other)?)
     }
 
-    /// The less busy of two random instances of a fleet; `None` when none can serve.
-    pub(super) fn pick(&self, side: Side, rng: &mut impl Rng) -> Option<&Rc<Upstream>> {
-        let instances = &self.fleet(side).fleet.instances;
-        let picked = route::pick(&self.fleet(side).fleet, None, rng)?;
-        self.view(side).upstreams.get(instances.element_offset(picked)?)
+    /// The instance of a fleet that takes a request whose key has this hash; `None` when none can serve.
+    pub(super) fn pick(&self, side: Side, key: Option<u64>, rng: &mut impl Rng) -> Option<&Rc<Upstream>> {
+        let (fleet, view) = (&self.fleet(side).fleet, self.view(side));
+        let choice = Choice { balance: &self.route.balance, key, turn: &view.turn };
+        let picked = choice.of(fleet, rng)?;
+        view.upstreams.get(fleet.instances.element_offset(picked)?)
     }
 
     /// A side's open requests, where they are watched.
@@ -116,14 +128,14 @@ impl Lanes {
         route: &Arc<EndpointRoute>,
         headers: &HeaderMap,
         rng: &mut impl Rng,
-    ) -> (Rc<RouteView>, Side) {
+    ) -> Dealt {
         let lane = self.lane(route);
         lane.budget.count();
         let side = match route.session_side(headers) {
             Some(side) => side,
             None => lane.deck.deal(route.split, rng),
         };
-        (Rc::clone(&lane.view), side)
+        Dealt { view: Rc::clone(&lane.view), side, key: route.balance.session_key(headers) }
     }
 
     fn lane(&mut self, route: &Arc<EndpointRoute>) -> &mut Lane {
@@ -192,7 +204,7 @@ fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> R
             let known = upstreams.entry(Arc::as_ptr(instance));
             Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
         };
-        FleetView { upstreams: fleet.fleet.instances.iter().map(upstream).collect() }
+        FleetView { turn: Cell::default(), upstreams: fleet.fleet.instances.iter().map(upstream).collect() }
     };
     RouteView {
         blue: fleet_view(&route.blue),

@@ -1,7 +1,7 @@
-//! A look into a request body for the model it names, where only the model tells the endpoint.
+//! A look into a request body, where only the model it names tells the endpoint, or only its prompt the instance.
 //!
-//! What is read is kept, frame by frame without a copy, and goes upstream first. The look ends at the name, at the end of the
-//! body, or at the window's; a body that shows no name by then names none.
+//! What is read is kept, frame by frame without a copy, and goes upstream first. The look ends at what is looked for, at the end
+//! of the body, or at the window's; what has not shown by then is not there.
 
 use std::{future::poll_fn, pin::Pin, rc::Rc};
 
@@ -15,9 +15,9 @@ use super::{
     pulse::{Late, unless_late},
     upload::Early,
 };
-use crate::route::{ModelScanner, Rewrite, Scan};
+use crate::route::{ModelScanner, PromptScanner, Rewrite, Scan};
 
-/// Reads as much of the body as it takes to know the model, or to know that there is none.
+/// The model, after as much of the body as it takes to know it, or to know that there is none.
 pub(super) async fn model(
     caller: &Rc<Caller>,
     head: &request::Parts,
@@ -26,29 +26,65 @@ pub(super) async fn model(
 ) -> Result<Option<String>, Failure> {
     let content_type = head.headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
     let mut scanner = ModelScanner::new(content_type);
+    read(caller, incoming, early, |bytes| scanner.feed(bytes)).await
+}
+
+/// The hash of the prompt's first bytes.
+pub(super) async fn prompt(
+    caller: &Rc<Caller>,
+    bytes: usize,
+    incoming: &mut Incoming,
+    early: &mut Early,
+) -> Result<Option<u64>, Failure> {
+    let mut scanner = PromptScanner::new(bytes);
+    read(caller, incoming, early, |bytes| scanner.feed(bytes)).await
+}
+
+/// Feeds a scanner with what has been read already, and then with what comes.
+async fn read<T>(
+    caller: &Rc<Caller>,
+    incoming: &mut Incoming,
+    early: &mut Early,
+    mut feed: impl FnMut(&[u8]) -> Scan<T>,
+) -> Result<Option<T>, Failure> {
     let mut window_bytes = caller.worker().settings.model_window_bytes;
-    // Until the endpoint is known the client has as long for these bytes as for a head.
+    // Until it is known where the request goes, the client has as long for these bytes as for a head.
     caller.pulse.expect_within(caller.worker().settings.head_timeout);
-    while window_bytes > 0 && !incoming.is_end_stream() {
-        let next = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
-        let frame = match unless_late(&caller.pulse, next).await {
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(_))) => return Err(Failure::BrokenBody),
-            Ok(None) => break,
-            Err(Late) => return Err(Failure::StalledBody),
-        };
-        let Ok(bytes) = frame.into_data() else { continue };
-        let seen = bytes.get(..window_bytes).unwrap_or(&bytes);
-        let scan = scanner.feed(seen);
+    let mut place = 0;
+    while window_bytes > 0 {
+        if place == early.len() && !next(caller, incoming, early).await? {
+            break;
+        }
+        let Some(bytes) = early.get(place) else { break };
+        let seen = bytes.get(..window_bytes).unwrap_or(bytes);
         window_bytes -= seen.len();
-        early.push_back(bytes);
-        match scan {
+        place += 1;
+        match feed(seen) {
             Scan::More => {}
-            Scan::Found(name) => return Ok(Some(name)),
+            Scan::Found(found) => return Ok(Some(found)),
             Scan::Absent => break,
         }
     }
     Ok(None)
+}
+
+/// Reads a frame; `false` at the end of the body.
+async fn next(caller: &Rc<Caller>, incoming: &mut Incoming, early: &mut Early) -> Result<bool, Failure> {
+    while !incoming.is_end_stream() {
+        let frame = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
+        match unless_late(&caller.pulse, frame).await {
+            Ok(Some(Ok(frame))) => {
+                if let Ok(bytes) = frame.into_data() {
+                    early.push_back(bytes);
+                    return Ok(true);
+                }
+            }
+            Ok(Some(Err(_))) => return Err(Failure::BrokenBody),
+            Ok(None) => break,
+            Err(Late) => return Err(Failure::StalledBody),
+        }
+    }
+    Ok(false)
 }
 
 /// Gives the request the target that its model servers know.

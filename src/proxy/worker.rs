@@ -22,14 +22,13 @@ use super::{
     client::{Client, Order},
     error::Failure,
     headers::RequestIds,
-    lane::{Lanes, RouteView},
+    lane::{Dealt, Lanes},
     listener::Listener,
     overdue,
     pulse::SWEEP,
 };
 use crate::{
     clock,
-    fleet::Side,
     meter::WorkerMeters,
     route::{self, Generation, Lookup, ModelKey, RequestKey, RouteTable},
 };
@@ -65,7 +64,7 @@ pub(super) struct Worker {
 #[derive(Debug)]
 pub(super) enum Deal {
     /// The endpoint, and the fleet that was dealt.
-    To(Rc<RouteView>, Side),
+    To(Dealt),
     /// The endpoint depends on the model that the body names.
     NeedsModel,
 }
@@ -144,8 +143,7 @@ impl Worker {
         };
         match found {
             Lookup::Found(route) => {
-                let (view, side) = self.lanes.borrow_mut().deal(route, key.headers, &mut *self.rng());
-                Ok(Deal::To(view, side))
+                Ok(Deal::To(self.lanes.borrow_mut().deal(route, key.headers, &mut *self.rng())))
             }
             Lookup::NeedsModel => Ok(Deal::NeedsModel),
             Lookup::Nobody => Err(Failure::NoMatch),

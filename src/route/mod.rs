@@ -4,6 +4,7 @@
 //! Pure: randomness is an argument. Control builds and publishes tables; the data plane reads one per request.
 
 mod balance;
+mod balancing;
 mod deck;
 mod hash;
 mod matching;
@@ -14,6 +15,7 @@ mod sticky;
 mod table;
 
 pub use balance::pick;
+pub use balancing::{Balance, Choice, HashKey};
 pub use deck::Deck;
 pub use hash::hash;
 pub use matching::{HostPattern, MatchRule, RequestKey};

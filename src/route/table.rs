@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
-use super::{MatchRule, RequestKey, RescuePolicy, Rewrite, Sticky, matching::Fit, sticky_side};
+use super::{Balance, MatchRule, RequestKey, RescuePolicy, Rewrite, Sticky, matching::Fit, sticky_side};
 use crate::{
     fleet::{Fleet, Side},
     meter::{FleetMeters, WatchPoint},
@@ -63,6 +63,8 @@ pub struct EndpointRoute {
     pub rescue: RescuePolicy,
     /// Where its requests carry the key of their session, if sessions are to stay on a fleet.
     pub sticky: Option<Sticky>,
+    /// How its instances share its requests.
+    pub balance: Balance,
     /// What its model servers get instead of the path that clients send.
     pub rewrite: Option<Rewrite>,
     /// Green's share.

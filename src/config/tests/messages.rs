@@ -269,6 +269,30 @@ fn endpoints_that_claim_the_same_name_or_the_same_requests_are_refused() {
 }
 
 #[test]
+fn a_balance_is_a_word_or_a_key_with_a_bound() {
+    let problems = |balance: &str| endpoint_problems(&format!("balance = {balance}"));
+    assert_eq!(
+        problems("\"least\""),
+        [
+            r#"c.toml:4: endpoint[0].balance: expected one of "least_of_two", "round_robin", "random", not "least""#
+        ]
+    );
+    assert_eq!(
+        problems("{ header = \"x-a\", prompt_prefix = \"1KiB\", load_bound = \"100%\" }"),
+        [
+            r#"c.toml:4: endpoint[0].balance.load_bound: expected a whole percentage from "101%" to "1000%", such as "125%", not the text "100%""#,
+            "c.toml:4: endpoint[0].balance.header: stands beside prompt_prefix: leave one of the two out",
+        ]
+    );
+    assert_eq!(
+        problems("{ load_bound = \"150%\" }"),
+        [
+            r#"c.toml:4: endpoint[0].balance.header: is missing, and so is cookie; write header = "x-session-id" or cookie = "sid""#
+        ]
+    );
+}
+
+#[test]
 fn models_and_rewrites_say_what_they_take() {
     let lines = r#"match = { model = "a", models = ["b", "b"] }
 rewrite = { prefix = "/v1/../x" }
@@ -582,7 +606,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, rescue, sticky, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, rescue, sticky, not the number 5"
     );
     assert_eq!(
         problems(json!({

@@ -14,8 +14,8 @@ use crate::{
     fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
     name::{EndpointName, Version},
     route::{
-        HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil, Rewrite, Statuses, Sticky,
-        normalise,
+        Balance, HashKey, HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil, Rewrite,
+        Statuses, Sticky, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -131,6 +131,17 @@ fn sticky() -> impl Strategy<Value = Sticky> {
     ]
 }
 
+fn balance() -> impl Strategy<Value = Balance> {
+    let key = prop_oneof![
+        sticky().prop_map(HashKey::Session),
+        (1_usize..=65_536).prop_map(|bytes| HashKey::PromptPrefix { bytes }),
+    ];
+    prop_oneof![
+        select(vec![Balance::LeastOfTwo, Balance::RoundRobin, Balance::Random]),
+        (key, 101_u16..=1000).prop_map(|(key, bound_percent)| Balance::Hash { key, bound_percent }),
+    ]
+}
+
 prop_compose! {
     fn endpoint()(
         name in "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?",
@@ -140,10 +151,11 @@ prop_compose! {
         limits in limits(),
         rescue in rescue(),
         sticky in option::of(sticky()),
+        balance in balance(),
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let rewrite = rewrite.map(|(strip, prefix)| Rewrite::new(&strip, &prefix));
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, rewrite }
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, rewrite }
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::config::{HealthSpec, PlanSpec, known_keys, known_plan_keys, load, parse};
+use crate::{
+    config::{HealthSpec, PlanSpec, known_keys, known_plan_keys, load, parse},
+    route::Balance,
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -82,10 +85,13 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         };
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
-    // A session's key is in a header or in a cookie; the file shows both.
-    let shown = uncommented(&text("snapback.toml")).replace("\ncookie = ", "\n# cookie = ");
+    // A key is in a header, in a cookie or in the prompt; the file shows all of them.
+    let mut shown = uncommented(&text("snapback.toml"));
+    for key in ["\ncookie = ", "\nprompt_prefix = "] {
+        shown = shown.replace(key, &key.replace('\n', "\n# "));
+    }
     let config = parse(&shown, "snapback.toml").unwrap();
-    assert!(config.endpoints[0].sticky.is_some());
+    assert!(config.endpoints[0].sticky.is_some() && config.endpoints[0].balance != Balance::default());
     assert!(config.endpoints[0].rule.header.is_some() && config.endpoints[0].health.path.is_some());
     let steps = uncommented(&text("plan.toml"))
         .replace("type = \"canary\"", "type = \"steps\"")

@@ -11,9 +11,11 @@
 //! - `streams`: event streams that are held until they say something
 //! - `sticky`: sessions that stay on their fleet
 //! - `overdue`: what is late while it is still open
+//! - `balancing`: which instance takes a request, and which worker a connection
 //! - `matching`: models and paths
 //! - `lifetime`: many connections, table swaps, drain
 
+mod balancing;
 mod edges;
 mod faults;
 mod forwarding;

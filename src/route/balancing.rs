@@ -1,0 +1,224 @@
+//! The ways to choose an instance, of which [`super::pick`] is the default.
+//!
+//! The hash is a rendezvous (Thaler and Ravishankar, 1998): each instance has a score for the key and the highest takes it, so an
+//! instance that goes or comes moves only its own keys. Its load is bounded (Mirrokni, Thorup and Zadimoghaddam, 2018): an instance with
+//! more than its part of the requests in flight is passed over for the next score. Without the bound one popular key, such as a common
+//! system prompt, piles everything on one instance.
+
+use std::{cell::Cell, sync::Arc};
+
+use http::HeaderMap;
+use rand::{Rng, RngExt};
+
+use super::{
+    Sticky,
+    hash::{hash, mix},
+    pick,
+};
+use crate::fleet::{Fleet, Health, Instance};
+
+/// How an endpoint's instances share its requests.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Balance {
+    /// The less busy of two random ones.
+    #[default]
+    LeastOfTwo,
+    /// One after the other, on each worker.
+    RoundRobin,
+    /// Any.
+    Random,
+    /// Requests with the same key to the same instance, within the bound. Those without a key go to the less busy of two.
+    Hash {
+        /// What the key is.
+        key: HashKey,
+        /// How much of its even part an instance may have in flight, in percent; above 100.
+        bound_percent: u16,
+    },
+}
+
+/// What a request is hashed by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HashKey {
+    /// A header or a cookie.
+    Session(Sticky),
+    /// So many bytes of the prompt, from its first ([`super::PromptScanner`]).
+    PromptPrefix {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+impl Balance {
+    /// The hash of the session's key, where that is what requests are hashed by and the request has one.
+    pub fn session_key(&self, headers: &HeaderMap) -> Option<u64> {
+        match self {
+            Self::Hash { key: HashKey::Session(session), bound_percent: _ } => session.key(headers).map(hash),
+            Self::Hash { key: HashKey::PromptPrefix { .. }, bound_percent: _ }
+            | Self::LeastOfTwo
+            | Self::RoundRobin
+            | Self::Random => None,
+        }
+    }
+
+    /// How many bytes of the prompt requests are hashed by, where it is the prompt.
+    pub fn prompt_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Hash { key: HashKey::PromptPrefix { bytes }, bound_percent: _ } => Some(*bytes),
+            Self::Hash { key: HashKey::Session(_), bound_percent: _ }
+            | Self::LeastOfTwo
+            | Self::RoundRobin
+            | Self::Random => None,
+        }
+    }
+}
+
+/// What a choice goes by, beside the instances.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// The way.
+    pub balance: &'a Balance,
+    /// The hash of the request's key, if it has one.
+    pub key: Option<u64>,
+    /// This worker's turn.
+    pub turn: &'a Cell<usize>,
+}
+
+impl Choice<'_> {
+    /// The instance that takes the request; `None` when none can serve.
+    pub fn of<'f>(&self, fleet: &'f Fleet, rng: &mut impl Rng) -> Option<&'f Arc<Instance>> {
+        match self.balance {
+            Balance::LeastOfTwo => pick(fleet, None, rng),
+            Balance::RoundRobin => {
+                let turn = self.turn.get();
+                self.turn.set(turn.wrapping_add(1));
+                let count = able(fleet).count();
+                able(fleet).nth(turn.checked_rem(count)?)
+            }
+            Balance::Random => {
+                let count = able(fleet).count();
+                if count == 0 { None } else { able(fleet).nth(rng.random_range(0..count)) }
+            }
+            Balance::Hash { key: _, bound_percent } => match self.key {
+                Some(key) => by_hash(fleet, key, *bound_percent),
+                None => pick(fleet, None, rng),
+            },
+        }
+    }
+}
+
+fn able(fleet: &Fleet) -> impl Iterator<Item = &Arc<Instance>> {
+    fleet.instances.iter().filter(|instance| instance.health() != Health::Unhealthy)
+}
+
+fn by_hash(fleet: &Fleet, key: u64, bound_percent: u16) -> Option<&Arc<Instance>> {
+    let (count, in_flight) =
+        able(fleet).fold((0, 0), |(count, sum), instance| (count + 1_u64, sum + instance.in_flight()));
+    // This request is in flight, too.
+    let most = (u64::from(bound_percent) * (in_flight + 1)).div_ceil(100 * count.max(1));
+    let score = |instance: &Arc<Instance>| mix(key ^ hash(instance.address().as_str().as_bytes()));
+    let has_room = |instance: &&Arc<Instance>| instance.in_flight() < most;
+    // Counts move while they are read, so that for a moment nobody may seem to have room.
+    able(fleet)
+        .filter(has_room)
+        .max_by_key(|instance| score(instance))
+        .or_else(|| able(fleet).max_by_key(|instance| score(instance)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::{SeedableRng, rngs::StdRng};
+
+    use super::*;
+    use crate::{fleet::Address, name::Version};
+
+    fn fleet(size: usize) -> Fleet {
+        let instance = |place| {
+            Arc::new(Instance::new(Address::parse(&format!("10.0.0.1:{}", 9_001 + place)).unwrap(), 1))
+        };
+        Fleet { version: Version::parse("v1").unwrap(), instances: (0..size).map(instance).collect() }
+    }
+
+    fn choose(fleet: &Fleet, balance: &Balance, key: Option<u64>, turn: &Cell<usize>) -> Option<usize> {
+        let chosen =
+            Choice { balance, key, turn }.of(fleet, &mut StdRng::seed_from_u64(turn.get() as u64))?;
+        fleet.instances.iter().position(|instance| Arc::ptr_eq(instance, chosen))
+    }
+
+    fn by_key(fleet: &Fleet, key: u64) -> Option<usize> {
+        let key = Some(hash(&key.to_be_bytes()));
+        choose(fleet, &hashed(125), key, &Cell::new(0))
+    }
+
+    fn hashed(bound_percent: u16) -> Balance {
+        Balance::Hash { key: HashKey::PromptPrefix { bytes: 1 }, bound_percent }
+    }
+
+    #[test]
+    fn round_robin_takes_turns_over_those_that_can_serve() {
+        let (fleet, turn) = (fleet(3), Cell::new(0));
+        fleet.instances[1].set_health(Health::Unhealthy);
+        let chosen: Vec<_> = (0..4).map(|_| choose(&fleet, &Balance::RoundRobin, None, &turn)).collect();
+        assert_eq!(chosen, [Some(0), Some(2), Some(0), Some(2)]);
+    }
+
+    #[test]
+    fn every_way_finds_nobody_where_nobody_can_serve() {
+        let fleet = fleet(1);
+        fleet.instances[0].set_health(Health::Unhealthy);
+        for balance in [Balance::LeastOfTwo, Balance::RoundRobin, Balance::Random, hashed(125)] {
+            assert_eq!(choose(&fleet, &balance, Some(1), &Cell::new(0)), None);
+        }
+    }
+
+    #[test]
+    fn keys_spread_evenly_over_idle_instances() {
+        let fleet = fleet(4);
+        let mut counts = [0_u32; 4];
+        for key in 0..4_000 {
+            counts[by_key(&fleet, key).unwrap()] += 1;
+        }
+        assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn random_choices_reach_everybody() {
+        let (fleet, mut rng) = (fleet(3), StdRng::seed_from_u64(1));
+        let choice = Choice { balance: &Balance::Random, key: None, turn: &Cell::new(0) };
+        let mut seen = [false; 3];
+        for _ in 0..100 {
+            let chosen = choice.of(&fleet, &mut rng).unwrap();
+            seen[fleet.instances.iter().position(|other| Arc::ptr_eq(other, chosen)).unwrap()] = true;
+        }
+        assert_eq!(seen, [true; 3]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_instance_that_goes_moves_only_its_own_keys(key: u64, size in 2_usize..9, gone in 0_usize..9) {
+            let (fleet, gone) = (fleet(size), gone % size);
+            let before = by_key(&fleet, key);
+            fleet.instances[gone].set_health(Health::Unhealthy);
+            let after = by_key(&fleet, key);
+            prop_assert_ne!(after, Some(gone));
+            if before != Some(gone) {
+                prop_assert_eq!(after, before);
+            }
+        }
+
+        #[test]
+        fn no_instance_has_more_than_the_bound_of_its_part(
+            keys in prop::collection::vec(0_u64..3, 1..200), size in 1_usize..9, bound in 101_u16..300,
+        ) {
+            let fleet = fleet(size);
+            let (mut in_flight, balance) = (0, hashed(bound));
+            for key in keys {
+                let chosen = choose(&fleet, &balance, Some(key), &Cell::new(0)).unwrap();
+                fleet.instances[chosen].begin(0);
+                in_flight += 1;
+                let most = (u64::from(bound) * in_flight).div_ceil(100 * size as u64);
+                prop_assert!(fleet.instances[chosen].in_flight() <= most);
+            }
+        }
+    }
+}
