@@ -202,6 +202,18 @@ for ((n = 0; n < rounds; n++)); do
     done
 done
 
+if [ -z "${SKIP_SHIFT:-}" ]; then
+    # A shift that was rolled back meanwhile would have been measured without its alarms and with all requests on one server.
+    SNAPBACK_ADMIN="http://127.0.0.1:$admin_port" "$snapback" shift status chat --output json >"$dir/status.json"
+    python3 - "$dir/status.json" <<'PY'
+import json, sys
+shift = json.load(open(sys.argv[1]))
+got = shift["share_got"] or 0
+if shift["state"] != "baking" or abs(got - 0.1) > 0.001:
+    sys.exit(f"the shift did not stay at 10%: {shift['state']}, green got {got:.2%}")
+PY
+fi
+
 echo "$(date -u +%F), $(nproc) cores, $rounds rounds of ${seconds}s, $connections connections, 600 B in, 1 KiB out, 90/10"
 python3 - "$dir" "${peers[@]}" <<'PY'
 import statistics, sys

@@ -2,7 +2,7 @@
 //!
 //! hyper has a client too, and it is not used: it puts each connection into a task of its own, with its own buffers and channels.
 //! Sending and reading in the request's own task took 37,800 instructions a request down to 23,000, and the CPU time
-//! from 1.10 of HAProxy's to 0.97 (`benches/README.md`). Heads are parsed by httparse, as hyper does.
+//! from 1.10 of HAProxy's to 0.96 (`benches/README.md`). Heads are parsed by httparse, as hyper does.
 
 use std::mem::MaybeUninit;
 
