@@ -31,6 +31,8 @@ impl Config {
             upstream_idle_timeout,
             head_limit_bytes,
             connections_per_worker,
+            requests_per_worker,
+            replay_memory_bytes,
             model_window_bytes,
             drain_timeout,
             tls,
@@ -42,6 +44,7 @@ impl Config {
         let LogConfig { level, format } = log;
         let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
         let head_limit = format_size(u64::try_from(*head_limit_bytes).unwrap_or(u64::MAX));
+        let replay_memory = format_size(u64::try_from(*replay_memory_bytes).unwrap_or(u64::MAX));
         let model_window = format_size(u64::try_from(*model_window_bytes).unwrap_or(u64::MAX));
         let span = |span: &std::time::Duration| format!("{:?}", format_duration(*span));
         let format = match format {
@@ -57,6 +60,8 @@ impl Config {
             ("data.upstream_idle_timeout", span(upstream_idle_timeout)),
             ("data.head_limit", format!("{head_limit:?}")),
             ("data.connections_per_worker", connections_per_worker.to_string()),
+            ("data.requests_per_worker", requests_per_worker.to_string()),
+            ("data.replay_memory", format!("{replay_memory:?}")),
             ("data.model_window", format!("{model_window:?}")),
             ("data.drain_timeout", span(drain_timeout)),
             ("data.proxy_protocol", format!("{:?}", proxy_protocol.as_str())),

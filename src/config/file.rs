@@ -25,6 +25,8 @@ const MIN_HEAD_LIMIT: u64 = 8 << 10;
 const MAX_HEAD_LIMIT: u64 = 1 << 20;
 /// A worker holds up to this much for each request whose model it looks for.
 const MAX_MODEL_WINDOW: u64 = 16 << 20;
+/// A terabyte for each worker is more than machines have.
+const MAX_REPLAY_MEMORY: u64 = 1 << 40;
 /// Above a million the kernel's own limits on open files are reached first.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
@@ -66,6 +68,8 @@ fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
     let workers = table.optional("workers", whole(0..=MAX_WORKERS)).filter(|workers| *workers > 0);
     let head_limit = table.optional("head_limit", size(MIN_HEAD_LIMIT, MAX_HEAD_LIMIT));
     let model_window = table.optional("model_window", size(1, MAX_MODEL_WINDOW));
+    let requests = table.optional("requests_per_worker", whole(1..=MAX_CONNECTIONS));
+    let replay = table.optional("replay_memory", size(0, MAX_REPLAY_MEMORY));
     let connections = table.optional("connections_per_worker", whole(1..=MAX_CONNECTIONS));
     DataConfig {
         listen,
@@ -79,6 +83,8 @@ fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
         upstream_idle_timeout: seconds("upstream_idle_timeout", 4),
         head_limit_bytes: head_limit.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(64 << 10),
         connections_per_worker: connections.unwrap_or(16_384),
+        requests_per_worker: requests.unwrap_or(16_384),
+        replay_memory_bytes: replay.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(256 << 20),
         model_window_bytes: model_window.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(64 << 10),
         drain_timeout: table.optional("drain_timeout", duration).unwrap_or(Duration::from_secs(30)),
     }

@@ -22,6 +22,8 @@ pub struct WorkerMeters {
     pub unmatched: Gauge,
     /// Requests that the proxy refused as malformed or too large.
     pub rejected: Gauge,
+    /// Requests shed because the worker had as many in flight as it may.
+    pub shed: Gauge,
     /// Upstream connections made.
     pub upstream_connects: Gauge,
 }

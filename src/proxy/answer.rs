@@ -27,6 +27,7 @@ pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<Res
     let side = match failure.side() {
         FailureSide::Downstream => "downstream",
         FailureSide::Upstream => "upstream",
+        FailureSide::Internal => "internal",
     };
     // The table's texts hold nothing that JSON escapes; a client's text never comes here.
     let document = format!(
@@ -75,6 +76,8 @@ fn row(failure: &Failure) -> Row {
             "The request body could not be read", "The body's framing is malformed, or it ended before its end."),
         Failure::StalledBody => row(StatusCode::REQUEST_TIMEOUT, "request-timeout",
             "The request did not arrive in time", "The body stopped flowing for longer than this endpoint waits."),
+        Failure::Busy => row(StatusCode::SERVICE_UNAVAILABLE, "busy",
+            "The proxy has as many requests as it takes", "Nothing was sent to a model server. The request may be sent again."),
         Failure::NoMatch => row(StatusCode::NOT_FOUND, "no-match",
             "No endpoint takes this request", "No endpoint's match fits the request's host, path, headers and model."),
         Failure::NoInstance => row(StatusCode::SERVICE_UNAVAILABLE, "no-instance",
@@ -111,6 +114,7 @@ mod tests {
             Failure::LargeBody,
             Failure::BrokenBody,
             Failure::StalledBody,
+            Failure::Busy,
             Failure::NoMatch,
             Failure::NoInstance,
             Failure::Unresolved,

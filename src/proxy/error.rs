@@ -15,6 +15,8 @@ pub(super) enum FailureSide {
     Downstream,
     /// The model server's side.
     Upstream,
+    /// The proxy's own.
+    Internal,
 }
 
 /// Why a request got no complete answer from an instance. Each message prints its own level only.
@@ -44,6 +46,9 @@ pub(super) enum Failure {
     /// The client stopped sending its request body; a part was sent upstream.
     #[error("downstream: the client stopped sending the request body")]
     StalledBody,
+    /// The worker has as many requests in flight as it may. Nothing was sent upstream.
+    #[error("internal: the worker has as many requests in flight as it may")]
+    Busy,
     /// No endpoint's rule fits. Nothing was sent upstream.
     #[error("downstream: no endpoint takes the request")]
     NoMatch,
@@ -97,6 +102,7 @@ impl Failure {
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
+            | Self::Busy
             | Self::NoMatch => None,
             Self::NoInstance | Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => {
                 Some(Sent::Nothing)
@@ -121,6 +127,7 @@ impl Failure {
             | Self::BrokenBody
             | Self::StalledBody
             | Self::NoMatch => FailureSide::Downstream,
+            Self::Busy => FailureSide::Internal,
             Self::NoInstance
             | Self::Unresolved
             | Self::ConnectFailed(_)
@@ -144,6 +151,7 @@ impl Failure {
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
+            | Self::Busy
             | Self::NoMatch => return Verdict::ClientGone,
             Self::NoInstance => FailureKind::NoInstance,
             Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => FailureKind::ConnectFailed,

@@ -68,6 +68,7 @@ impl Exchange {
         Dealt { view, side, key }: Dealt,
         request_body: Option<Rc<RequestBody>>,
     ) -> Self {
+        worker.begin_request();
         let dispatched_at = clock::now();
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
         view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
@@ -106,6 +107,7 @@ impl Exchange {
             return None;
         }
         self.note(Rescue::Tried);
+        self.worker.begin_request();
         upstream.instance.begin(self.worker.number);
         Some(Self {
             worker: Rc::clone(&self.worker),
@@ -282,6 +284,7 @@ pub(super) enum End {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        self.worker.end_request();
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
         let overdue = self.open.take().map_or_else(Overdue::default, OpenRequest::end);
         let outcome = self.outcome(ended_at, overdue);

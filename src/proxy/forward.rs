@@ -39,6 +39,8 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
             let meters = caller.worker().meters();
             if let Failure::NoMatch = refused {
                 meters.unmatched.up()
+            } else if let Failure::Busy = refused {
+                meters.shed.up()
             } else {
                 meters.rejected.up()
             }
@@ -110,6 +112,9 @@ async fn deal(
     incoming: &mut Incoming,
     early: &mut Early,
 ) -> Result<Dealt, Failure> {
+    if caller.worker().is_busy() {
+        return Err(Failure::Busy);
+    }
     let key = key(head);
     // What looks into the body is boxed, so that requests that need no such look carry no room for it.
     let mut dealt = match caller.worker().deal(&key)? {

@@ -54,6 +54,7 @@ fn code(failure: &Failure) -> &'static str {
         | Failure::Unresolved
         | Failure::ConnectFailed(_)
         | Failure::ConnectTimeout
+        | Failure::Busy
         | Failure::Reset(_) => UNAVAILABLE,
     }
 }

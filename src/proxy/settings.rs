@@ -22,6 +22,10 @@ pub struct Settings {
     pub head_limit_bytes: usize,
     /// How many client connections a worker holds at most.
     pub connections_per_worker: usize,
+    /// How many requests a worker has in flight at most; more get 503.
+    pub requests_per_worker: usize,
+    /// How many bytes of request bodies a worker keeps for second tries at most; bodies beyond that pass without one.
+    pub replay_memory_bytes: usize,
     /// How much of a request body is read in search of the model, where only the model tells the endpoint.
     pub model_window_bytes: usize,
     /// After the stop signal, how long running requests may finish.

@@ -84,6 +84,12 @@ pub(super) enum UploadError {
     Broken,
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
 impl RequestBody {
     /// The client's body, or `None` when the request has none.
     pub(super) fn new(
@@ -135,7 +141,7 @@ impl RequestBody {
 
     /// The response's head has come: no second try is possible any more, so the kept frames are given back.
     pub(super) fn mark_answered(&self) {
-        self.kept.replace(Kept::No);
+        self.forget();
         self.limit_after.set(self.limits.idle_timeout);
     }
 
@@ -242,14 +248,25 @@ impl RequestBody {
     fn keep(&self, frame: &Bytes) {
         let mut kept = self.kept.borrow_mut();
         if let Kept::All { first, others, bytes } = &mut *kept {
-            *bytes = bytes.saturating_add(frame.len());
-            if *bytes > self.limits.replay_limit_bytes {
-                *kept = Kept::No;
-            } else if first.is_none() {
+            let total = bytes.saturating_add(frame.len());
+            if total > self.limits.replay_limit_bytes || !self.caller.worker().take_replay_room(frame.len()) {
+                drop(kept);
+                self.forget();
+                return;
+            }
+            *bytes = total;
+            if first.is_none() {
                 *first = Some(frame.clone());
             } else {
                 others.push(frame.clone());
             }
+        }
+    }
+
+    /// Gives back what was kept: no second try is possible any more.
+    fn forget(&self) {
+        if let Kept::All { bytes, .. } = self.kept.replace(Kept::No) {
+            self.caller.worker().give_replay_room(bytes);
         }
     }
 

@@ -56,6 +56,10 @@ pub(super) struct Worker {
     pub(super) read_memory: ReadMemory,
     /// What requests were written to, for the next ones. The one used last is taken first.
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// Requests that were dealt and have not ended.
+    in_flight: Cell<usize>,
+    /// Bytes of request bodies that are kept for second tries.
+    replay_bytes: Cell<usize>,
     clients: RefCell<Vec<Rc<Client>>>,
     emptied: Notify,
 }
@@ -91,6 +95,8 @@ impl Worker {
             request_ids: RefCell::new(RequestIds::new(StdRng::from_rng(&mut rand::rng()))),
             read_memory: ReadMemory::default(),
             buffers: RefCell::default(),
+            in_flight: Cell::default(),
+            replay_bytes: Cell::default(),
             clients: RefCell::default(),
             emptied: Notify::new(),
             settings,
@@ -148,6 +154,36 @@ impl Worker {
             Lookup::NeedsModel => Ok(Deal::NeedsModel),
             Lookup::Nobody => Err(Failure::NoMatch),
         }
+    }
+
+    /// One more request in flight.
+    pub(super) fn begin_request(&self) {
+        self.in_flight.set(self.in_flight.get() + 1);
+    }
+
+    /// One request fewer in flight, once for each [`Worker::begin_request`].
+    pub(super) fn end_request(&self) {
+        self.in_flight.set(self.in_flight.get().saturating_sub(1));
+    }
+
+    /// Whether it has as many requests in flight as it may.
+    pub(super) fn is_busy(&self) -> bool {
+        self.in_flight.get() >= self.settings.requests_per_worker
+    }
+
+    /// Room for so many more bytes of a request body that is kept for a second try, if there is.
+    pub(super) fn take_replay_room(&self, bytes: usize) -> bool {
+        let total = self.replay_bytes.get().saturating_add(bytes);
+        let fits = total <= self.settings.replay_memory_bytes;
+        if fits {
+            self.replay_bytes.set(total);
+        }
+        fits
+    }
+
+    /// Gives back what [`Worker::take_replay_room`] took.
+    pub(super) fn give_replay_room(&self, bytes: usize) {
+        self.replay_bytes.set(self.replay_bytes.get().saturating_sub(bytes));
     }
 
     /// Whether it holds as many connections as it may.

@@ -176,6 +176,7 @@ fn write_workers(text: &Exposition, workers: &[WorkerMeters]) {
     sum(&names::PROXY_HEADERS_REFUSED, |worker| &worker.proxy_headers_refused);
     sum(&names::UNMATCHED_REQUESTS, |worker| &worker.unmatched);
     sum(&names::REJECTED_REQUESTS, |worker| &worker.rejected);
+    sum(&names::SHED_REQUESTS, |worker| &worker.shed);
     sum(&names::UPSTREAM_CONNECTIONS, |worker| &worker.upstream_connects);
 }
 

@@ -161,6 +161,11 @@ pub(super) const UNMATCHED_REQUESTS: Family<0> =
     family("snapback_unmatched_requests_total", [], "Requests that no endpoint matches");
 pub(super) const REJECTED_REQUESTS: Family<0> =
     family("snapback_rejected_requests_total", [], "Requests that were refused as malformed or too large");
+pub(super) const SHED_REQUESTS: Family<0> = family(
+    "snapback_shed_requests_total",
+    [],
+    "Requests answered with 503 because the worker had as many in flight as it may",
+);
 pub(super) const UPSTREAM_CONNECTIONS: Family<0> =
     family("snapback_upstream_connections_total", [], "Connections made to model servers");
 pub(super) const BUILD_INFO: Family<1> =

@@ -82,6 +82,8 @@ impl Setup {
                 upstream_idle_timeout: PATIENCE,
                 head_limit_bytes: 16 * 1024,
                 connections_per_worker: 1_000,
+                requests_per_worker: 1_000,
+                replay_memory_bytes: 1 << 30,
                 model_window_bytes: 1_024,
                 drain_timeout: PATIENCE,
                 proxy_protocol: ProxyProtocol::Off,

@@ -200,3 +200,43 @@ fn a_rig_with_default_limits_serves() {
     let origin = Origin::saying(OK);
     assert_eq!(Rig::before(&origin).client().get("/").status, 200);
 }
+
+#[test]
+fn a_worker_sheds_requests_beyond_its_bound_and_counts_them_for_no_fleet() {
+    let origin = Origin::new(|request, stream| {
+        if request.line.contains("/open") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n").unwrap();
+        } else {
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+        Then::Keep
+    });
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.requests_per_worker = 1;
+    let rig = setup.start();
+    let mut open = rig.client();
+    open.send("GET /open HTTP/1.1\r\nhost: test\r\n\r\n").head();
+    let mut other = rig.client();
+    let answer = other.get("/");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!((rig.workers[0].shed.get(), rig.blue().dealt), (1, 1));
+    drop(open);
+    eventually(|| (rig.blue().settled() == 1).then_some(()));
+    assert_eq!(other.get("/").status, 200);
+}
+
+#[test]
+fn a_body_for_which_there_is_no_replay_memory_passes_without_a_second_try() {
+    for (memory, status) in [(0, 502), (4, 200)] {
+        let (blue, green) = (Origin::saying(OK), Origin::new(|_, _| Then::Close));
+        let mut setup = Setup::new(&[blue.address]);
+        setup.green = vec![green.address];
+        setup.green_share = "100%";
+        setup.settings.replay_memory_bytes = memory;
+        let rig = setup.start();
+        // What one request gives back, the next one has.
+        for _ in 0..3 {
+            assert_eq!(rig.client().post("/", "four").status, status, "{memory}");
+        }
+    }
+}
