@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use snapback::{
-    app, config,
+    app, clock, config,
     fleet::{Address, Fleet, Instance},
     meter::FleetMeters,
     name::Version,
@@ -130,11 +130,13 @@ impl Swapper {
     }
 
     fn swap_until(&self, stop: &AtomicBool) -> u64 {
-        let mut swaps = 0;
+        let (mut swaps, mut due) = (0, clock::now());
         while !stop.load(Relaxed) {
             swaps += 1;
             self.swap(swaps);
-            thread::sleep(SWAP_EVERY);
+            // From the last due moment, not from now: a late wake-up is made up for.
+            due = due.after(SWAP_EVERY);
+            thread::sleep(due.since(clock::now()));
         }
         swaps
     }
