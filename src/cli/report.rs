@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(
             status(&baking(), now),
             "\
-shift     chat-7, started by alice
+shift     chat-7, started by admin
 endpoint  chat, v1 -> v2 baking
 place     step 2 of 4
 share     green 25% wanted, got 24.96%

@@ -316,7 +316,7 @@ async fn nobody_listening_is_an_error_that_names_the_address_and_the_next_step()
 }
 
 const FIRST: &str = "id: 1\nevent: state\ndata: {\"id\":1,\"at\":\"t\",\"kind\":\"state\",\"endpoint\":\"chat\",\"shift\":\"chat-7\",\
-    \"before\":null,\"after\":\"preparing\",\"share\":\"0%\",\"actor\":\"alice\",\"cause\":\"\"}\n\n";
+    \"before\":null,\"after\":\"preparing\",\"share\":\"0%\",\"actor\":\"admin\",\"cause\":\"\"}\n\n";
 
 #[tokio::test]
 async fn followed_events_go_on_after_the_last_one_that_was_printed() {
@@ -332,7 +332,7 @@ async fn events_end_when_the_journal_is_through() {
     let (address, _) = serve(Story { streams: [Some(FIRST)].into(), ..Story::default() }).await;
     let (exit, printed) = run("events", address).await;
     assert_eq!(exit, Some(Exit::Done));
-    assert_eq!(printed, "    1  t  chat  chat-7  state: preparing  0%  alice\n");
+    assert_eq!(printed, "    1  t  chat  chat-7  state: preparing  0%  admin\n");
 }
 
 #[tokio::test(start_paused = true)]

@@ -83,7 +83,7 @@ pub(super) fn view(state: State) -> ShiftView {
     ShiftView {
         id: ShiftId::parse("chat-7").unwrap(),
         endpoint: EndpointName::parse("chat").unwrap(),
-        actor: "anna".to_owned(),
+        actor: "team".to_owned(),
         blue_version: Version::parse("v1").unwrap(),
         plan: plan(),
         state,

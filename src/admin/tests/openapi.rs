@@ -209,7 +209,7 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Reload", &wire::Reload { changes: vec!["endpoint chat: changed".to_owned()] });
     fits_in_full(
         "CommandBody",
-        &wire::CommandBody { reason: "slow".to_owned(), actor: Some("anna".to_owned()) },
+        &wire::CommandBody { reason: "slow".to_owned(), actor: Some("team".to_owned()) },
     );
     let event = Event {
         id: 7,

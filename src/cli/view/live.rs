@@ -75,7 +75,7 @@ impl View<'_> {
         lines
     }
 
-    /// ` chat  v1 → v2                    chat-7 by alice  2m13s `
+    /// ` chat  v1 → v2                    chat-7 by admin  2m13s `
     fn header(&self) -> Line<'static> {
         let wire::Shift { endpoint, blue_version, green_version, actor, .. } = self.shift;
         let end = self.shift.ended_at.as_deref().and_then(moment).unwrap_or(self.state.now);

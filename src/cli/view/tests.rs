@@ -7,7 +7,7 @@ use crate::{admin::wire, cli::view::text::moment};
 /// A shift in the middle of its second step, 132 seconds after its start.
 pub(in crate::cli) fn baking() -> wire::Shift {
     serde_json::from_value(json!({
-        "id": "chat-7", "endpoint": "chat", "actor": "alice", "state": "baking", "over": false,
+        "id": "chat-7", "endpoint": "chat", "actor": "admin", "state": "baking", "over": false,
         "blue_version": "v1", "green_version": "v2",
         "plan": {"strategy": {"type": "linear"}},
         "steps": [
@@ -27,8 +27,8 @@ pub(in crate::cli) fn baking() -> wire::Shift {
         "next": {"what": "step 3 of 4: 50% to green", "at": "2026-01-31T12:02:32.000Z"},
         "transitions": [
             transition("12:00:01.200", "preparing", "baking", "5%", "prober", "all 2 instances of green are ready"),
-            transition("12:00:30.000", "baking", "paused", "5%", "alice", "a look at the answers"),
-            transition("12:01:10.000", "paused", "baking", "5%", "alice", "looks fine"),
+            transition("12:00:30.000", "baking", "paused", "5%", "admin", "a look at the answers"),
+            transition("12:01:10.000", "paused", "baking", "5%", "admin", "looks fine"),
             transition("12:01:32.000", "baking", "baking", "25%", "timer", "the bake is over and every alarm is ok"),
         ],
         "explanation": "Step 2 of 4 is baking.",

@@ -149,7 +149,7 @@ async fn a_second_shift_is_refused_with_the_running_ones_id() {
     let world = World::start();
     let id = world.begin(CANARY).await.id;
     for execution in [Execution::Dry, Execution::Real] {
-        let error = world.handle.start_shift(&chat(), plan(CANARY), "bob", execution).await.unwrap_err();
+        let error = world.handle.start_shift(&chat(), plan(CANARY), "ops", execution).await.unwrap_err();
         assert!(matches!(error, ControlError::ShiftRunning { ref running, .. } if *running == id), "{error}");
     }
     world.command(&id, Command::Abort).await.unwrap();
