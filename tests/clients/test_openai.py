@@ -98,7 +98,8 @@ def refused(address):
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
         return False
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
+        # A handshake in flight at the moment a socket stops listening ends in a reset.
         return True
 
 
