@@ -23,12 +23,7 @@
 //! plain number could hold. **Misses**: rates less than a quarter above p0 in odds are found slowly; failures that come in bursts look
 //! like the rate that they are at that time. Fractional failures are allowed (a weighted geometric mean is at most the arithmetic one).
 
-use std::cmp::Ordering;
-
-/// The alternatives of a test. More would cost time and bring less than a nat.
-pub(super) const CELLS: usize = 12;
-
-type Cells = [f64; CELLS];
+use super::cells::{self, CELLS, Cells, NOTHING, log_add, log_sum};
 
 /// One guard's test.
 #[derive(Clone, Debug)]
@@ -61,13 +56,12 @@ pub struct Tally {
 impl GuardTest {
     /// A test of this permitted probability of failure, above 0 and below 1, with nothing put in yet.
     pub fn new(permitted: f64) -> Self {
-        let nothing = [f64::NEG_INFINITY; CELLS];
-        Self { increments: Increments::new(permitted), older: nothing, newest: nothing }
+        Self { increments: Increments::new(permitted), older: NOTHING, newest: NOTHING }
     }
 
     /// Puts money on a new bet, in equal parts on every cell. From now on a [`Tally`] is `current` only for requests dealt after this.
     pub fn bet(&mut self, money: f64) {
-        let part = money.ln() - (CELLS as f64).ln();
+        let part = cells::even_part(money);
         for (older, newest) in self.older.iter_mut().zip(&mut self.newest) {
             *older = log_add(*older, *newest);
             *newest = part;
@@ -95,20 +89,18 @@ impl GuardTest {
 
     /// Whether the evidence reaches a threshold. One that is not a number does: going to blue is always safe.
     pub fn reaches(&self, threshold: f64, cash: f64) -> bool {
-        // No sum exceeds its largest term times the number of terms, so most batches need no exponential.
-        let floor = threshold - ((2 * CELLS + 1) as f64).ln();
-        let cannot_reach = |wealth: &f64| *wealth < floor;
-        if cash.ln() < floor && self.older.iter().chain(&self.newest).all(cannot_reach) {
-            return false;
-        }
-        self.ln_e(cash).partial_cmp(&threshold) != Some(Ordering::Less)
+        cells::reaches(cash.ln(), self.older.iter().chain(&self.newest), 2 * CELLS + 1, threshold)
     }
 }
 
 impl Increments {
     /// For this permitted probability of failure.
     pub(super) fn new(permitted: f64) -> Self {
-        let alternatives = alternatives(permitted);
+        Self::towards(alternatives(permitted), permitted)
+    }
+
+    /// For bets on these rates against the permitted one.
+    pub(super) fn towards(alternatives: Cells, permitted: f64) -> Self {
         let of_request = alternatives.map(|rate| (-rate).ln_1p() - (-permitted).ln_1p());
         let mut of_failure = alternatives.map(|rate| (rate / permitted).ln());
         for (failure, request) in of_failure.iter_mut().zip(of_request) {
@@ -133,51 +125,18 @@ impl Tally {
 /// The least number of requests that raise a guard's alarm if all of them fail, with only this much money on them. With fewer, not even a
 /// total outage can be told from chance. `u64::MAX` when no number does.
 pub(super) fn least_failures(permitted: f64, threshold: f64, money: f64) -> u64 {
-    const MOST: u64 = 1 << 53;
     let gains = alternatives(permitted).map(|rate| (rate / permitted).ln());
-    let stake = money.ln() - (CELLS as f64).ln();
+    let stake = cells::even_part(money);
     let raises = |failures: u64| {
         let wealth = gains.map(|gain| stake + failures as f64 * gain);
         log_sum(f64::NEG_INFINITY, wealth.iter()) >= threshold
     };
-    let mut enough = 1;
-    while !raises(enough) {
-        if enough >= MOST {
-            return u64::MAX;
-        }
-        enough *= 2;
-    }
-    let mut too_few = enough / 2;
-    while enough - too_few > 1 {
-        let middle = too_few + (enough - too_few) / 2;
-        if raises(middle) { enough = middle } else { too_few = middle }
-    }
-    enough
+    cells::least(raises).unwrap_or(u64::MAX)
 }
 
-/// The rates that the cells bet on.
+/// The rates that the cells bet on: up to 95 %, or a unit of log-odds above the permitted rate.
 fn alternatives(permitted: f64) -> Cells {
-    let nearest = 1.25_f64.ln();
-    let log_odds = permitted.ln() - (-permitted).ln_1p();
+    let log_odds = cells::log_odds(permitted);
     let farthest = (19.0_f64.ln() - log_odds).max(1.0);
-    std::array::from_fn(|cell| {
-        let distance = nearest * (farthest / nearest).powf(cell as f64 / (CELLS - 1) as f64);
-        1.0 / (1.0 + (-log_odds - distance).exp())
-    })
-}
-
-/// ln(e^left + e^right).
-fn log_add(left: f64, right: f64) -> f64 {
-    let (low, high) = if left < right { (left, right) } else { (right, left) };
-    if low == f64::NEG_INFINITY { high } else { high + (low - high).exp().ln_1p() }
-}
-
-/// ln(e^first + the sum of e^rest). Not a number as soon as one of them is not.
-fn log_sum<'a>(first: f64, rest: impl Iterator<Item = &'a f64> + Clone) -> f64 {
-    let most = rest.clone().copied().fold(first, f64::max);
-    if most == f64::NEG_INFINITY {
-        return most;
-    }
-    let sum: f64 = rest.map(|term| (term - most).exp()).sum();
-    most + ((first - most).exp() + sum).ln()
+    cells::distances(farthest).map(|distance| cells::rate(log_odds + distance))
 }

@@ -1,13 +1,17 @@
 //! Alarms: rules over live traffic, judged by tests that stay valid however often they are looked at.
 //!
-//! Pure: readings of the meters go in, standings and evidence come out. `guard` holds one alarm's statistics, `purse` says when
-//! its money goes in, `book` turns the meters' counters into what they are fed with. `recent` finds, for people, what tipped an alarm.
+//! Pure: readings of the meters go in, standings and evidence come out. `guard` holds the test of a bound on green, `share` the test of
+//! green against blue; both keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns the meters' counters into
+//! what they are fed with. `safe` tests the opposite: that green is within its bounds. `recent` finds, for people, what tipped an alarm.
 
 mod book;
+mod cells;
 mod evidence;
 mod guard;
 mod purse;
 mod recent;
+mod safe;
+mod share;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +19,8 @@ pub use book::AlarmBook;
 pub use evidence::{AlarmEvidence, AlarmState, Standing, Telling, Verdicts};
 pub use guard::{GuardTest, Tally};
 pub use purse::Purse;
+pub use safe::{SAFE_EVIDENCE, SafeGuard, SafeShare};
+pub use share::{FleetPair, ShareTest, Tolerance};
 
 use std::time::Duration;
 

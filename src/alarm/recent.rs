@@ -14,10 +14,7 @@
 //! **Cold start**: nothing is counted while nothing speaks against green. **Misses**: the order inside a batch, so the moment is one of a
 //! look, some milliseconds apart.
 
-use super::{
-    Tally,
-    guard::{CELLS, Increments},
-};
+use super::{Tally, cells::CELLS, guard::Increments};
 
 /// The counts of one guard since the moment from which they speak most against green.
 #[derive(Clone, Debug, Default)]

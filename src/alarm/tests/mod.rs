@@ -1,8 +1,10 @@
-//! Tests of the alarms: `vectors` fixes the numbers, `properties` what holds for all of them, `simulation` the promises over many
-//! shifts, `book` the way from the meters to the verdict.
+//! Tests of the alarms: `vectors` fixes the numbers of guards, `properties` what holds for all of them, `share` both for regressions,
+//! `simulation` and `rivalry` the promises over many shifts, `book` the way from the meters to the verdict.
 
 mod book;
 mod properties;
+mod rivalry;
+mod share;
 mod simulation;
 mod vectors;
 
@@ -69,7 +71,7 @@ impl Trial {
     }
 }
 
-fn assert_near(found: f64, expected: f64, what: impl std::fmt::Display) {
+pub(super) fn assert_near(found: f64, expected: f64, what: impl std::fmt::Display) {
     assert!((found - expected).abs() <= 1e-9 * expected.abs().max(1.0), "{what}: {found} is not {expected}");
 }
 

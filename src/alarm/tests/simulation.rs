@@ -63,7 +63,7 @@ fn run(trial: &mut Trial, rate: f64, requests: u32, threshold: f64, rng: &mut St
 
 /// Geometric, by inversion.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 10^9")]
-fn successes_before_a_failure(rate: f64, rng: &mut StdRng) -> u32 {
+pub(super) fn successes_before_a_failure(rate: f64, rng: &mut StdRng) -> u32 {
     if rate >= 1.0 {
         return 0;
     }
@@ -116,14 +116,15 @@ fn a_green_that_breaks_late_is_found_nearly_as_soon() {
 fn check(case: Case, median: u32, high: u32) {
     let alarms = case.alarms(200_000, RUNS);
     assert_eq!(alarms.len(), RUNS, "{case:?}");
-    for (place, expected, tolerance) in [
-        (RUNS / 2, median, 0.15 * f64::from(median) + 1.0),
-        (RUNS * 95 / 100, high, 0.25 * f64::from(high) + 2.0),
-    ] {
-        let found = alarms[place];
-        assert!(
-            (f64::from(found) - f64::from(expected)).abs() <= tolerance,
-            "{case:?}: {found} where {expected} was expected"
-        );
-    }
+    within(alarms[RUNS / 2].into(), median.into(), 0.15, 1.0, case);
+    within(alarms[RUNS * 95 / 100].into(), high.into(), 0.25, 2.0, case);
+}
+
+/// Whether a figure is as expected, up to a fraction of it and so many requests.
+pub(super) fn within(found: u64, expected: u64, fraction: f64, requests: f64, case: impl std::fmt::Debug) {
+    let (found, expected) = (found as f64, expected as f64);
+    assert!(
+        (found - expected).abs() <= fraction * expected + requests,
+        "{case:?}: {found} where {expected} was expected"
+    );
 }
