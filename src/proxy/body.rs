@@ -87,14 +87,14 @@ impl Stream {
         }
         let Some(Open { exchange, call }) = &mut self.open else { return Poll::Ready(None) };
         let failure = match call.poll_frame(context, &self.caller.worker().read_memory) {
-            Poll::Ready(Some(Ok(bytes))) => {
+            Poll::Ready(Some(Ok(frame))) => {
                 self.caller.pulse.beat();
-                exchange.passed(bytes.len());
+                exchange.passed(frame.data_ref().map_or(0, Bytes::len));
                 // Nobody asks for another frame where the length says that this is the last one.
                 if call.is_answered() {
                     self.complete();
                 }
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                return Poll::Ready(Some(Ok(frame)));
             }
             Poll::Ready(None) => {
                 self.complete();

@@ -1,45 +1,36 @@
-//! One request on one upstream connection: sent and answered in the request's own task, both ways at once.
+//! One request on its way to an instance and its response on the way back.
+//!
+//! What differs between protocols is in the calls for each of them. What they have in common, such as keeping the beginning of a body
+//! back, is here.
 
 use std::{
-    cell::RefCell,
     collections::VecDeque,
-    future::Future,
     io,
-    pin::pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tokio::io::AsyncReadExt;
+use http_body::Frame;
 
 use super::{
-    decode::{self, BodyDecoder, Head, Malformed, StatusLine},
+    decode::{Malformed, StatusLine},
+    http1_call::{Http1Call, ReadMemory},
     pool::Lease,
     sending::Sending,
     upload::UploadError,
 };
-use crate::{net::Stream, time::Moment};
-
-/// A response head larger than this is refused. What model servers send is a tenth of it.
-const HEAD_LIMIT_BYTES: usize = 64 * 1024;
+use crate::time::Moment;
 
 /// Interim responses (1xx) before the final one. HAProxy and curl stop at similar numbers.
-const INTERIM_LIMIT: u32 = 32;
+pub(super) const INTERIM_LIMIT: u32 = 32;
 
-/// One request on one connection. Dropped before the end of both directions, it closes the connection.
+/// One request at one instance. Dropped before the end of both directions, it ends what the instance does for it.
 #[derive(Debug)]
 pub(super) struct Call {
-    lease: Lease,
-    sending: Sending,
-    /// What has come and was not looked at.
-    input: Bytes,
-    has_heard: bool,
-    interim_left: u32,
-    body: BodyDecoder,
-    is_kept_alive: bool,
+    transport: Http1Call,
     /// Parts of the body that were kept back.
-    held: VecDeque<Bytes>,
+    held: VecDeque<Frame<Bytes>>,
 }
 
 /// Why a call ended before its response did.
@@ -56,51 +47,20 @@ pub(super) enum Lost {
     Request(#[source] UploadError),
 }
 
-/// Where a worker's upstream connections read to. Responses are cut from one piece of memory after the other: a few bytes of
-/// a token stream cost no buffer of their own, and idle connections none at all.
-#[derive(Debug, Default)]
-pub(super) struct ReadMemory(RefCell<BytesMut>);
-
-/// The size of a piece. One slow client keeps at most this much from being used again.
-const PIECE_BYTES: usize = 64 * 1024;
-
-/// The least room for a read: below it a new piece is begun. A big body then moves in reads of 16 to 64 KiB.
-const ROOM_BYTES: usize = 16 * 1024;
-
-impl ReadMemory {
-    fn poll_read(&self, context: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<Bytes>> {
-        let mut memory = self.0.borrow_mut();
-        if memory.capacity() < ROOM_BYTES {
-            memory.reserve(PIECE_BYTES);
-        }
-        ready!(pin!(stream.read_buf(&mut *memory)).poll(context))?;
-        Poll::Ready(Ok(memory.split().freeze()))
-    }
-}
-
 impl Call {
     pub(super) fn new(lease: Lease, sending: Sending) -> Self {
-        Self {
-            lease,
-            sending,
-            input: Bytes::new(),
-            has_heard: false,
-            interim_left: INTERIM_LIMIT,
-            body: BodyDecoder::Length(0),
-            is_kept_alive: false,
-            held: VecDeque::new(),
-        }
+        Self { transport: Http1Call::new(lease, sending), held: VecDeque::new() }
     }
 
     /// Whether its connection had served a request before and has brought no byte of a response: the instance may have closed it
     /// at the very moment at which the request was sent.
     pub(super) fn may_have_been_closed(&self) -> bool {
-        self.lease.is_reused() && !self.has_heard
+        self.transport.may_have_been_closed()
     }
 
     /// The same request on another connection. Its body must be able to replay.
     pub(super) fn again(self, lease: Lease) -> Self {
-        Self::new(lease, self.sending.again())
+        Self { transport: self.transport.again(lease), held: VecDeque::new() }
     }
 
     /// Sends the request and waits for the head of the response, whose headers are put into `headers`.
@@ -111,29 +71,12 @@ impl Call {
         method: &Method,
         headers: &mut HeaderMap,
     ) -> Poll<Result<StatusLine, Lost>> {
-        self.send(context)?;
-        loop {
-            let read = ready!(self.poll_read(context, memory));
-            let bytes = read.and_then(some).map_err(Lost::Closed)?;
-            self.has_heard = true;
-            self.input = join(std::mem::take(&mut self.input), bytes);
-            let head = decode::read_head(&mut self.input, method, headers, &mut self.interim_left);
-            match head.map_err(Lost::Malformed)? {
-                Some(Head { line, body, is_kept_alive }) => {
-                    (self.body, self.is_kept_alive) = (body, is_kept_alive);
-                    return Poll::Ready(Ok(line));
-                }
-                None if self.input.len() > HEAD_LIMIT_BYTES => {
-                    return Poll::Ready(Err(Lost::Malformed(Malformed("Its head is too large."))));
-                }
-                None => {}
-            }
-        }
+        self.transport.poll_head(context, memory, method, headers)
     }
 
     /// Keeps a part of the body back, to come again.
-    pub(super) fn hold(&mut self, bytes: Bytes) {
-        self.held.push_back(bytes);
+    pub(super) fn hold(&mut self, frame: Frame<Bytes>) {
+        self.held.push_back(frame);
     }
 
     /// Whether parts of the body were kept back.
@@ -141,87 +84,40 @@ impl Call {
         !self.held.is_empty()
     }
 
-    /// The next part of the response's body, what was kept back first.
+    /// The next part of the response's body, or its trailers; what was kept back first.
     pub(super) fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
         memory: &ReadMemory,
-    ) -> Poll<Option<Result<Bytes, Lost>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Lost>>> {
         match self.held.pop_front() {
-            Some(bytes) => Poll::Ready(Some(Ok(bytes))),
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
             None => self.poll_next(context, memory),
         }
     }
 
-    /// The next part of the response's body that comes; the request goes on being sent meanwhile.
+    /// The next part of the response's body that comes, or its trailers; the request goes on being sent meanwhile.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
         memory: &ReadMemory,
-    ) -> Poll<Option<Result<Bytes, Lost>>> {
-        self.send(context)?;
-        loop {
-            if let Some(bytes) = self.body.decode(&mut self.input).map_err(Lost::Malformed)? {
-                return Poll::Ready(Some(Ok(bytes)));
-            }
-            if self.body.is_done() {
-                return Poll::Ready(None);
-            }
-            let bytes = ready!(self.poll_read(context, memory)).map_err(Lost::Closed)?;
-            if bytes.is_empty() && !self.body.close() {
-                return Poll::Ready(Some(Err(Lost::Closed(io::ErrorKind::UnexpectedEof.into()))));
-            }
-            self.input = bytes;
-        }
+    ) -> Poll<Option<Result<Frame<Bytes>, Lost>>> {
+        self.transport.poll_next(context, memory)
     }
 
-    /// Whether the response has come to its last byte, and nothing of it was kept back.
+    /// Whether the response has come to its end, and nothing of it was kept back.
     pub(super) fn is_answered(&self) -> bool {
-        self.held.is_empty() && self.body.is_done()
+        self.held.is_empty() && self.transport.is_answered()
     }
 
     /// How many bytes of the response's body are to come, if that is known.
     pub(super) fn bytes_left(&self) -> Option<u64> {
-        let held: usize = self.held.iter().map(Bytes::len).sum();
-        self.body.bytes_left()?.checked_add(u64::try_from(held).ok()?)
+        let held: usize = self.held.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
+        self.transport.bytes_left()?.checked_add(u64::try_from(held).ok()?)
     }
 
     /// Gives the connection back if both directions ended cleanly, else closes it. Returns the request's buffer.
     pub(super) fn end(self, now: Moment) -> Vec<u8> {
-        let Self { lease, sending, input, body, is_kept_alive, .. } = self;
-        // Bytes after the response would be taken for the next one.
-        if is_kept_alive && body.is_done() && input.is_empty() && sending.is_complete() {
-            lease.release(now);
-        }
-        sending.into_buffer()
+        self.transport.end(now)
     }
-
-    fn send(&mut self, context: &mut Context<'_>) -> Result<(), Lost> {
-        if self.sending.is_complete() {
-            return Ok(());
-        }
-        match self.sending.poll(context, self.lease.stream()) {
-            Poll::Ready(Err(error)) => Err(Lost::Request(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
-        }
-    }
-
-    fn poll_read(&mut self, context: &mut Context<'_>, memory: &ReadMemory) -> Poll<io::Result<Bytes>> {
-        memory.poll_read(context, self.lease.stream())
-    }
-}
-
-/// An empty read is the end of the connection.
-fn some(bytes: Bytes) -> io::Result<Bytes> {
-    if bytes.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
-}
-
-fn join(earlier: Bytes, later: Bytes) -> Bytes {
-    if earlier.is_empty() {
-        return later;
-    }
-    let mut joined = BytesMut::with_capacity(earlier.len() + later.len());
-    joined.extend_from_slice(&earlier);
-    joined.extend_from_slice(&later);
-    joined.freeze()
 }

@@ -1,11 +1,12 @@
 //! The chunked transfer coding (RFC 9112 section 7.1), decoded strictly.
 //!
-//! Line ends are CRLF and nothing else, sizes are hexadecimal digits and nothing else. Extensions and trailers are read over,
-//! within a bound: they mean nothing to the proxy, and what an instance sends without end must not be read without end.
+//! Line ends are CRLF and nothing else, sizes are hexadecimal digits and nothing else. Extensions are read over, since they mean nothing
+//! to the proxy, and trailers are kept, both within a bound: what an instance sends without end must not be read without end.
 
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 
-use super::decode::Malformed;
+use super::{decode::Malformed, trailers};
 
 /// Extensions and trailers of one body together.
 const OVERHEAD_LIMIT_BYTES: usize = 16 * 1024;
@@ -15,6 +16,8 @@ const OVERHEAD_LIMIT_BYTES: usize = 16 * 1024;
 pub(super) struct Chunks {
     state: State,
     overhead_bytes: usize,
+    /// The lines after the last chunk, as they came.
+    trailers: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,11 +49,21 @@ enum State {
 
 impl Chunks {
     pub(super) fn new() -> Self {
-        Self { state: State::SizeStart, overhead_bytes: 0 }
+        Self { state: State::SizeStart, overhead_bytes: 0, trailers: Vec::new() }
     }
 
     pub(super) fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// Whether there are trailers to be taken.
+    pub(super) fn has_trailers(&self) -> bool {
+        self.is_done() && !self.trailers.is_empty()
+    }
+
+    /// The trailers of a body that is done, once.
+    pub(super) fn take_trailers(&mut self) -> Result<HeaderMap, Malformed> {
+        trailers::read(&std::mem::take(&mut self.trailers))
     }
 
     /// The next data in `input`, of which it takes what it understands; `None` when it needs more or is done.
@@ -71,7 +84,7 @@ impl Chunks {
             }
             let Some(byte) = input.first().copied() else { return Ok(None) };
             input.advance(1);
-            self.state = self.step(byte)?;
+            self.take(byte)?;
         }
         Ok(None)
     }
@@ -81,7 +94,28 @@ impl Chunks {
         while !matches!(self.state, State::Data(_) | State::Done) {
             let Some(byte) = input.first().copied() else { break };
             input.advance(1);
-            self.state = self.step(byte)?;
+            self.take(byte)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, byte: u8) -> Result<(), Malformed> {
+        self.state = self.step(byte)?;
+        match self.state {
+            State::Trailer | State::TrailerLineEnd => self.trailers.push(byte),
+            State::TrailerStart | State::LastLineEnd | State::Done if !self.trailers.is_empty() => {
+                self.trailers.push(byte);
+            }
+            State::SizeStart
+            | State::Size(_)
+            | State::Extension(_)
+            | State::SizeEnd(_)
+            | State::Data(_)
+            | State::DataEnd
+            | State::DataLineEnd
+            | State::TrailerStart
+            | State::LastLineEnd
+            | State::Done => {}
         }
         Ok(())
     }

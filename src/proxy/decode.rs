@@ -127,7 +127,7 @@ fn take_line(
             framing.connection.add(line.value);
             return Ok(());
         }
-        Kind::SingleHop | Kind::Own => return Ok(()),
+        Kind::SingleHop | Kind::Te | Kind::Own => return Ok(()),
         Kind::Coding => {
             framing.codings += 1;
             return if line.value.eq_ignore_ascii_case(b"chunked") {
@@ -140,7 +140,7 @@ fn take_line(
             framing.lengths += 1;
             framing.length = number(line.value).ok_or(Malformed("Its Content-Length is not a number."))?;
         }
-        Kind::Host | Kind::Forwarded | Kind::RequestId | Kind::Other => {}
+        Kind::Host | Kind::Trailer | Kind::Forwarded | Kind::RequestId | Kind::Other => {}
     }
     let value = HeaderValue::from_maybe_shared(input.slice_ref(line.value)).map_err(|_| NOT_HTTP)?;
     headers.append(name, value);
@@ -181,6 +181,22 @@ impl BodyDecoder {
             Self::Chunked(chunks) => chunks.is_done(),
             Self::UntilClose => false,
             Self::Closed => true,
+        }
+    }
+
+    /// Whether trailers came after the last byte and were not taken.
+    pub(super) fn has_trailers(&self) -> bool {
+        match self {
+            Self::Chunked(chunks) => chunks.has_trailers(),
+            Self::Length(_) | Self::UntilClose | Self::Closed => false,
+        }
+    }
+
+    /// The trailers, once.
+    pub(super) fn take_trailers(&mut self) -> Result<Option<HeaderMap>, Malformed> {
+        match self {
+            Self::Chunked(chunks) if chunks.has_trailers() => chunks.take_trailers().map(Some),
+            Self::Chunked(_) | Self::Length(_) | Self::UntilClose | Self::Closed => Ok(None),
         }
     }
 

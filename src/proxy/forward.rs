@@ -56,7 +56,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         caller.mark_grpc();
     }
     gate::admit(&mut head, &caller.client)?;
-    let mut early = Early::new();
+    let mut early = Early::default();
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
         Ok(dealt) => dealt,
         Err(failure) => {

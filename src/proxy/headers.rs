@@ -29,6 +29,10 @@ pub(super) enum Kind {
     /// `Transfer-Encoding`.
     Coding,
     Connection,
+    /// `TE`.
+    Te,
+    /// `Trailer`.
+    Trailer,
     /// Ends here: concerns one hop, or is answered by the proxy (`Expect`).
     SingleHop,
     /// What the proxy states about the client (`forwarded`).
@@ -46,8 +50,8 @@ const KINDS: [(&str, Kind); 17] = [
     ("connection", Kind::Connection),
     ("keep-alive", Kind::SingleHop),
     ("proxy-connection", Kind::SingleHop),
-    ("te", Kind::SingleHop),
-    ("trailer", Kind::SingleHop),
+    ("te", Kind::Te),
+    ("trailer", Kind::Trailer),
     ("upgrade", Kind::SingleHop),
     ("proxy-authorization", Kind::SingleHop),
     ("proxy-authenticate", Kind::SingleHop),
@@ -171,13 +175,18 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions:
     for part in [head.method.as_str(), " ", target, " HTTP/1.1\r\n"] {
         out.put_slice(part.as_bytes());
     }
-    let mut id = None;
+    let (mut id, mut takes_trailers) = (None, false);
     for (name, value) in &head.headers {
         match kind(name.as_str()) {
+            Kind::Te => {
+                takes_trailers |= names_trailers(value);
+                continue;
+            }
+            Kind::Trailer if additions.framing != BodyFraming::Chunked => continue,
             Kind::Coding | Kind::Connection | Kind::SingleHop | Kind::Forwarded | Kind::Own => continue,
             Kind::RequestId => id = Some(value),
             Kind::Other if connection.named.contains(name) => continue,
-            Kind::Host | Kind::Length | Kind::Other => {}
+            Kind::Host | Kind::Length | Kind::Trailer | Kind::Other => {}
         }
         write_line(out, name.as_str(), value.as_bytes());
     }
@@ -188,10 +197,19 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions:
     if id.is_none() {
         write_line(out, "x-request-id", &additions.ids.next());
     }
+    if takes_trailers {
+        // What concerns one hop is named as such (RFC 9110 section 10.1.4).
+        out.put_slice(b"te: trailers\r\nconnection: te\r\n");
+    }
     out.put_slice(match additions.framing {
         BodyFraming::Chunked => b"transfer-encoding: chunked\r\n\r\n",
         BodyFraming::Empty | BodyFraming::Length => b"\r\n",
     });
+}
+
+/// Whether a `TE` says that its sender takes trailers, beside whatever transfer codings.
+fn names_trailers(te: &HeaderValue) -> bool {
+    te.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Writes a header.
@@ -289,7 +307,8 @@ mod tests {
                 ("x-other", "1"),
                 ("x-kept", "1"),
                 ("authorization", "token"),
-                ("te", "trailers"),
+                ("te", "gzip;q=0.5, Trailers"),
+                ("trailer", "x-kept"),
                 ("upgrade", "h2c"),
                 ("expect", "100-continue"),
                 ("proxy-authorization", "x"),
@@ -299,7 +318,9 @@ mod tests {
         );
         let expected = [
             "authorization",
+            "connection",
             "host",
+            "te",
             "x-forwarded-for",
             "x-forwarded-host",
             "x-forwarded-proto",

@@ -58,8 +58,9 @@ async fn read(caller: &Caller, call: &mut Call) -> Held {
             Some(Err(lost)) => return Held::Broken(Failure::Truncated(lost)),
             None => return Held::Released,
         };
-        bytes += frame.len();
-        let meaning = scanner.read(&frame);
+        let data = frame.data_ref().map(|data| &data[..]).unwrap_or_default();
+        bytes += data.len();
+        let meaning = scanner.read(data);
         call.hold(frame);
         match meaning {
             Meaning::Nothing if bytes <= HELD_BYTES => {}

@@ -9,8 +9,8 @@
 //! 3. `lane` finds the endpoint, after a look into the body where only the model tells it (`peek`), deals the fleet and picks
 //!    the instance. From here on an `exchange` stands for the request; dropping it counts the outcome, so every dealt
 //!    request is counted once.
-//! 4. `pool` gives a connection to the instance. A `call` uses it for one request: `sending` writes what `upload` reads from the
-//!    client, `decode` and `chunks` understand the response, and `body` streams it back and ends the exchange at the
+//! 4. `pool` gives a connection to the instance. A `call` uses it for one request (`http1_call`): `sending` writes what `upload` reads from
+//!    the client, `decode` and `chunks` understand the response, and `body` streams it back and ends the exchange at the
 //!    last byte.
 //!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
 //!    for it, `hold` keeps back an event stream's beginning until it says something.
@@ -20,8 +20,8 @@
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
 //!
-//! Trailers are not forwarded in either direction and a connection is never upgraded: both need more than HTTP/1 requests and
-//! responses, and a proxy may leave out either (RFC 9110 sections 6.5.1 and 7.8).
+//! Trailers pass in both directions, but for those that may only stand in a head (`trailers`). A connection is never upgraded, which a proxy
+//! may leave out (RFC 9110 section 7.8).
 
 mod accept;
 mod answer;
@@ -44,6 +44,7 @@ mod greeting;
 mod grpc;
 mod headers;
 mod hold;
+mod http1_call;
 mod http2;
 mod lane;
 mod listener;
@@ -57,6 +58,7 @@ mod rescue;
 mod sending;
 mod settings;
 mod stateful;
+mod trailers;
 mod upload;
 mod worker;
 

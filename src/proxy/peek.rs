@@ -52,10 +52,10 @@ async fn read<T>(
     caller.pulse.expect_within(caller.worker().settings.head_timeout);
     let mut place = 0;
     while window_bytes > 0 {
-        if place == early.len() && !next(caller, incoming, early).await? {
+        if place == early.frames.len() && !next(caller, incoming, early).await? {
             break;
         }
-        let Some(bytes) = early.get(place) else { break };
+        let Some(bytes) = early.frames.get(place) else { break };
         let seen = bytes.get(..window_bytes).unwrap_or(bytes);
         window_bytes -= seen.len();
         place += 1;
@@ -73,12 +73,16 @@ async fn next(caller: &Rc<Caller>, incoming: &mut Incoming, early: &mut Early) -
     while !incoming.is_end_stream() {
         let frame = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
         match unless_late(&caller.pulse, frame).await {
-            Ok(Some(Ok(frame))) => {
-                if let Ok(bytes) = frame.into_data() {
-                    early.push_back(bytes);
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(bytes) => {
+                    early.frames.push_back(bytes);
                     return Ok(true);
                 }
-            }
+                Err(frame) => {
+                    early.trailers = frame.into_trailers().ok();
+                    break;
+                }
+            },
             Ok(Some(Err(_))) => return Err(Failure::BrokenBody),
             Ok(None) => break,
             Err(Late) => return Err(Failure::StalledBody),

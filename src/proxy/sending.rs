@@ -8,10 +8,12 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes};
+use http::HeaderMap;
 use tokio::io::AsyncWrite;
 
 use super::{
     headers::BodyFraming,
+    trailers,
     upload::{RequestBody, UploadError},
 };
 use crate::net::Stream;
@@ -124,14 +126,12 @@ impl Sending {
                 Poll::Pending => break,
                 Poll::Ready(Some(frame)) => {
                     self.place += 1;
-                    self.push(frame?);
-                }
-                Poll::Ready(None) => {
-                    self.state = State::Ended;
-                    if self.framing == BodyFraming::Chunked {
-                        self.out.put_slice(b"0\r\n\r\n");
+                    match frame?.into_data() {
+                        Ok(data) => self.push(data),
+                        Err(frame) => self.end(frame.into_trailers().ok()),
                     }
                 }
+                Poll::Ready(None) => self.end(None),
             }
         }
         Ok(())
@@ -153,6 +153,16 @@ impl Sending {
         } else {
             self.frame = frame;
             self.frame_end = end;
+        }
+    }
+
+    /// Trailers need chunks around them: with a length they would be taken for the next request.
+    fn end(&mut self, trailers: Option<HeaderMap>) {
+        self.state = State::Ended;
+        match (self.framing, trailers) {
+            (BodyFraming::Chunked, None) => self.out.put_slice(b"0\r\n\r\n"),
+            (BodyFraming::Chunked, Some(trailers)) => trailers::write_end(&mut self.out, &trailers),
+            (BodyFraming::Empty | BodyFraming::Length, _) => {}
         }
     }
 

@@ -15,10 +15,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, header::EXPECT};
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
-use super::caller::Caller;
+use super::{caller::Caller, trailers};
 use crate::route::Limits;
 
 /// What is left of a request body that nobody wants is read if it is no more than this and has come already, so that the
@@ -35,6 +35,8 @@ pub(super) struct RequestBody {
     early: RefCell<Early>,
     incoming: RefCell<Incoming>,
     kept: RefCell<Kept>,
+    /// What came after the last byte, for as long as it may have to be sent again.
+    trailers: RefCell<Option<HeaderMap>>,
     passed_bytes: Cell<u64>,
     progress: Cell<Progress>,
     /// How long the instance may be silent after the last byte.
@@ -42,7 +44,17 @@ pub(super) struct RequestBody {
 }
 
 /// Frames of a body that were read before it was known where they go.
-pub(super) type Early = VecDeque<Bytes>;
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    pub(super) frames: VecDeque<Bytes>,
+    pub(super) trailers: Option<HeaderMap>,
+}
+
+impl Early {
+    fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.trailers.is_none()
+    }
+}
 
 /// Whether the client waits for `100 Continue`, which hyper sends as soon as the body is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +119,7 @@ impl RequestBody {
                 early: RefCell::new(early),
                 incoming: RefCell::new(incoming),
                 kept: RefCell::new(Kept::All { first: None, others: Vec::new(), bytes: 0 }),
+                trailers: RefCell::default(),
                 passed_bytes: Cell::new(0),
                 progress: Cell::new(Progress::InstanceIsDue),
                 limit_after: Cell::new(limits.head_timeout),
@@ -177,26 +190,30 @@ impl RequestBody {
         Poll::Ready(None)
     }
 
-    /// The frame at this place, from 0: a kept one, or the next to come. `None` after the last.
+    /// The frame at this place, from 0: a kept one, or the next to come. Trailers are the last one. `None` after the last.
     pub(super) fn poll_frame(
         &self,
         place: usize,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, UploadError>>> {
-        let kept = match &*self.kept.borrow() {
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
+        let (kept, count) = match &*self.kept.borrow() {
             Kept::All { first, others, .. } => match place.checked_sub(1) {
-                None => first.clone(),
-                Some(place) => others.get(place).cloned(),
+                None => (first.clone(), usize::from(first.is_some())),
+                Some(place) => (others.get(place).cloned(), others.len() + 1),
             },
-            Kept::No => None,
+            Kept::No => (None, usize::MAX),
         };
         match kept {
-            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            Some(frame) => Poll::Ready(Some(Ok(Frame::data(frame)))),
+            // All data has gone by, so that the trailers, if they have come, have been sent before.
+            None if place == count && self.progress.get() == Progress::Complete => {
+                Poll::Ready(self.trailers.borrow().clone().map(|trailers| Ok(Frame::trailers(trailers))))
+            }
             None => self.poll_next(context),
         }
     }
 
-    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, UploadError>>> {
+    fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         match self.progress.get() {
             Progress::Complete => return Poll::Ready(None),
             Progress::Stopped(error) => return Poll::Ready(Some(Err(error))),
@@ -204,28 +221,35 @@ impl RequestBody {
         }
         let mut incoming = self.incoming.borrow_mut();
         let mut early = self.early.borrow_mut();
-        if let Some(bytes) = early.pop_front() {
-            return Poll::Ready(Some(self.pass(bytes, early.is_empty() && incoming.is_end_stream())));
+        if let Some(bytes) = early.frames.pop_front() {
+            let is_last = early.is_empty() && incoming.is_end_stream();
+            return Poll::Ready(Some(self.pass(bytes, is_last).map(Frame::data)));
         }
-        loop {
-            let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
-                self.progress.set(Progress::ClientIsDue);
-                return Poll::Pending;
-            };
-            match frame {
-                // Trailers: not forwarded.
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Poll::Ready(Some(self.pass(bytes, incoming.is_end_stream())));
-                    }
-                }
-                Some(Err(_)) => return Poll::Ready(Some(Err(self.fail(UploadError::Broken)))),
-                None => {
-                    self.complete();
-                    return Poll::Ready(None);
-                }
+        if let Some(trailers) = early.trailers.take() {
+            return Poll::Ready(Some(Ok(self.pass_trailers(trailers))));
+        }
+        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
+            self.progress.set(Progress::ClientIsDue);
+            return Poll::Pending;
+        };
+        Poll::Ready(match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(bytes))) => Some(self.pass(bytes, incoming.is_end_stream()).map(Frame::data)),
+            Some(Ok(Err(frame))) => Some(Ok(self.pass_trailers(frame.into_trailers().unwrap_or_default()))),
+            Some(Err(_)) => Some(Err(self.fail(UploadError::Broken))),
+            None => {
+                self.complete();
+                None
             }
+        })
+    }
+
+    fn pass_trailers(&self, mut trailers: HeaderMap) -> Frame<Bytes> {
+        trailers::clean(&mut trailers);
+        self.complete();
+        if self.can_replay() {
+            self.trailers.replace(Some(trailers.clone()));
         }
+        Frame::trailers(trailers)
     }
 
     fn pass(&self, bytes: Bytes, is_last: bool) -> Result<Bytes, UploadError> {
@@ -266,6 +290,7 @@ impl RequestBody {
     /// Gives back what was kept: no second try is possible any more.
     fn forget(&self) {
         if let Kept::All { bytes, .. } = self.kept.replace(Kept::No) {
+            drop(self.trailers.take());
             self.caller.worker().give_replay_room(bytes);
         }
     }

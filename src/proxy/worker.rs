@@ -18,10 +18,10 @@ use tokio::{
 use super::{
     Settings,
     accept::{self, Handed},
-    call::ReadMemory,
     client::{Client, Order},
     error::Failure,
     headers::RequestIds,
+    http1_call::ReadMemory,
     lane::{Dealt, Lanes},
     listener::Listener,
     overdue,

@@ -229,6 +229,7 @@ pub(super) struct Seen {
     pub(super) line: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
+    pub(super) trailers: Vec<(String, String)>,
     /// Which of the origin's connections it came on, from 1.
     pub(super) connection: usize,
 }
@@ -324,6 +325,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HashMap<String, String>,
     pub(super) body: Vec<u8>,
+    pub(super) trailers: Vec<(String, String)>,
     /// Whether the body came to the end that its framing promised.
     pub(super) is_whole: bool,
 }
@@ -397,11 +399,13 @@ impl Client {
 pub(super) struct MessageReader {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// Of the last message.
+    trailers: Vec<(String, String)>,
 }
 
 impl MessageReader {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), trailers: Vec::new() }
     }
 
     /// More bytes into the buffer; `false` at the end of the connection.
@@ -484,14 +488,16 @@ impl MessageReader {
         loop {
             let Some(size) = self.line() else { return (body, false) };
             let size = usize::from_str_radix(&size, 16).expect("a chunk size and no extension");
+            if size == 0 {
+                let trailers = self.head();
+                self.trailers = trailers.iter().flat_map(|lines| lines.lines()).map(header).collect();
+                return (body, trailers.is_some());
+            }
             let Some(chunk) = self.take(size + 2) else {
                 body.append(&mut self.buffer);
                 return (body, false);
             };
             assert!(chunk.ends_with(b"\r\n"), "a chunk ends with a line end");
-            if size == 0 {
-                return (body, true);
-            }
             body.extend_from_slice(&chunk[..size]);
         }
     }
@@ -499,7 +505,8 @@ impl MessageReader {
     pub(super) fn request(&mut self) -> Option<Seen> {
         let (line, headers) = split(&self.head()?);
         let (body, is_whole) = self.body(&headers, Until::Head);
-        is_whole.then_some(Seen { line, headers, body, connection: 0 })
+        let trailers = std::mem::take(&mut self.trailers);
+        is_whole.then_some(Seen { line, headers, body, trailers, connection: 0 })
     }
 
     fn response(&mut self, method: &str) -> Option<Answer> {
@@ -510,7 +517,8 @@ impl MessageReader {
         } else {
             self.body(&headers, Until::Close)
         };
-        Some(Answer { status, headers: headers.into_iter().collect(), body, is_whole })
+        let trailers = std::mem::take(&mut self.trailers);
+        Some(Answer { status, headers: headers.into_iter().collect(), body, trailers, is_whole })
     }
 }
 
@@ -524,10 +532,11 @@ enum Until {
 fn split(head: &str) -> (String, Vec<(String, String)>) {
     let mut lines = head.lines();
     let first = lines.next().unwrap().to_owned();
-    let header = |line: &str| {
-        let (name, value) = line.split_once(": ").or_else(|| line.split_once(':')).expect("name: value");
-        assert_eq!(name.trim(), name, "no space around a header's name");
-        (name.to_ascii_lowercase(), value.to_owned())
-    };
     (first, lines.map(header).collect())
+}
+
+fn header(line: &str) -> (String, String) {
+    let (name, value) = line.split_once(": ").or_else(|| line.split_once(':')).expect("name: value");
+    assert_eq!(name.trim(), name, "no space around a header's name");
+    (name.to_ascii_lowercase(), value.to_owned())
 }

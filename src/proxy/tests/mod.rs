@@ -3,6 +3,7 @@
 //! - `kit`: the rig, the origin and the client that all of them use
 //! - `edges`: what connections begin with and what carries them
 //! - `forwarding`: what passes, and how it is changed on its way
+//! - `trailers`: what comes after a body, in both directions
 //! - `framing`: requests and responses that could be read in two ways
 //! - `faults`: instances that fail, clients that leave, and who is counted for it
 //! - `limits`: sizes and times
@@ -30,3 +31,4 @@ mod raw2;
 mod rescue;
 mod sticky;
 mod streams;
+mod trailers;
