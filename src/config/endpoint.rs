@@ -9,7 +9,7 @@ use super::{
     document::quoted,
     reader::{Table, parsed, whole},
     rescue, shape, tls,
-    units::{positive_duration, size},
+    units::{duration, positive_duration, size},
 };
 use crate::{
     fleet::{Address, FleetSpec},
@@ -21,6 +21,8 @@ use crate::{
 const MAX_INSTANCES: usize = 1024;
 /// So many checks in a row are minutes at least; more is a slip.
 const MAX_CHECKS: u32 = 1000;
+/// A smaller bound would refuse what every client sends; a larger one is beyond what the data port may take.
+const HEAD_LIMITS: (u64, u64) = (1 << 10, 1 << 20);
 /// Larger bodies are no inference requests any more.
 const MAX_BODY: u64 = 1 << 40;
 /// What is kept of one request for a second try stays in memory, so many requests must fit.
@@ -254,12 +256,17 @@ fn read_health(table: &Table<'_>) -> HealthSpec {
 fn read_limits(table: &Table<'_>) -> Limits {
     let default = Limits::default();
     let time = |key, default| table.optional(key, positive_duration).unwrap_or(default);
+    let total = table.optional("total_timeout", duration);
+    let head = table.optional("head_limit", size(HEAD_LIMITS.0, HEAD_LIMITS.1));
     let body = table.optional("body_limit", size(1, MAX_BODY));
     let replay = table.optional("replay_limit", size(0, MAX_REPLAY));
     Limits {
         connect_timeout: time("connect_timeout", default.connect_timeout),
         head_timeout: time("head_timeout", default.head_timeout),
         idle_timeout: time("idle_timeout", default.idle_timeout),
+        total_timeout: total
+            .map_or(default.total_timeout, |total| Some(total).filter(|total| !total.is_zero())),
+        head_limit_bytes: head.and_then(|bytes| usize::try_from(bytes).ok()),
         body_limit_bytes: body.unwrap_or(default.body_limit_bytes),
         replay_limit_bytes: replay
             .and_then(|bytes| usize::try_from(bytes).ok())

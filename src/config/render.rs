@@ -145,14 +145,28 @@ fn health_spec(spec: &HealthSpec) -> Value {
 }
 
 fn request_limits(limits: &Limits) -> Value {
-    let Limits { connect_timeout, head_timeout, idle_timeout, body_limit_bytes, replay_limit_bytes } = limits;
-    json!({
+    let Limits {
+        connect_timeout,
+        head_timeout,
+        idle_timeout,
+        total_timeout,
+        head_limit_bytes,
+        body_limit_bytes,
+        replay_limit_bytes,
+    } = limits;
+    let size = |bytes: usize| format_size(u64::try_from(bytes).unwrap_or(u64::MAX));
+    let mut document = json!({
         "connect_timeout": format_duration(*connect_timeout),
         "head_timeout": format_duration(*head_timeout),
         "idle_timeout": format_duration(*idle_timeout),
+        "total_timeout": format_duration(total_timeout.unwrap_or_default()),
         "body_limit": format_size(*body_limit_bytes),
-        "replay_limit": format_size(u64::try_from(*replay_limit_bytes).unwrap_or(u64::MAX)),
-    })
+        "replay_limit": size(*replay_limit_bytes),
+    });
+    if let Some(bytes) = head_limit_bytes {
+        document["head_limit"] = json!(size(*bytes));
+    }
+    document
 }
 
 /// Gives back the short form from the steps that it was compiled to: the first step has the share and bake of a canary and of a

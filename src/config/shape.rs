@@ -52,7 +52,9 @@ shapes! { CONFIG:
     BLUE "endpoint.blue" ["version" "instances" "tls"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
-    LIMITS "endpoint.limits" ["connect_timeout" "head_timeout" "idle_timeout" "body_limit" "replay_limit"]
+    LIMITS "endpoint.limits" [
+        "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "head_limit" "body_limit" "replay_limit"
+    ]
     RESCUE "endpoint.rescue" ["on" "statuses" "until" "retry" "budget"]
     STICKY "endpoint.sticky" ["header" "cookie"]
 }

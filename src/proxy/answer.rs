@@ -70,6 +70,8 @@ fn row(failure: &Failure) -> Row {
             "The request target is too long", "A path with its query may have 16 KiB."),
         Failure::OddPath(_) => row(StatusCode::BAD_REQUEST, "odd-path",
             "The path can be read in more than one way", "The path has an encoded zero byte or a backslash, or it leads above the root."),
+        Failure::LargeHead => row(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large",
+            "The request's head is too large", "The request line and the headers are together larger than is accepted here."),
         Failure::LargeBody => row(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large",
             "The request body is too large", "The body is larger than this endpoint accepts."),
         Failure::BrokenBody => row(StatusCode::BAD_REQUEST, "broken-body",
@@ -94,7 +96,9 @@ fn row(failure: &Failure) -> Row {
             "The model server did not answer in time", "No response came within this endpoint's head timeout. The request may have been executed."),
         Failure::IdleTimeout => row(StatusCode::GATEWAY_TIMEOUT, "idle-timeout",
             "The model server stopped", "Nothing flowed for longer than this endpoint waits. The request may have been executed."),
-        Failure::Truncated(_) => row(StatusCode::BAD_GATEWAY, "truncated",
+        Failure::TotalTimeout => row(StatusCode::GATEWAY_TIMEOUT, "total-timeout",
+            "The model server did not answer in time", "No response came within this endpoint's total timeout. The request may have been executed."),
+        Failure::Overlong | Failure::Truncated(_) => row(StatusCode::BAD_GATEWAY, "truncated",
             "The model server's answer was cut short", "The answer ended before its end. The request has been executed."),
     }
 }
@@ -111,6 +115,7 @@ mod tests {
             Failure::UnknownCoding,
             Failure::LongTarget,
             Failure::OddPath(crate::route::PathError::Zero),
+            Failure::LargeHead,
             Failure::LargeBody,
             Failure::BrokenBody,
             Failure::StalledBody,
@@ -123,6 +128,8 @@ mod tests {
             Failure::BadResponse("secret"),
             Failure::HeadTimeout,
             Failure::IdleTimeout,
+            Failure::TotalTimeout,
+            Failure::Overlong,
         ];
         for failure in failures {
             let response = problem(&failure, Connection::Closed);

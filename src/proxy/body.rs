@@ -15,6 +15,7 @@ use super::{
     caller::Caller,
     error::Failure,
     exchange::{End, Exchange},
+    pulse::Late,
 };
 
 /// How long a client may take for the part of a response that came before it broke.
@@ -100,12 +101,15 @@ impl Stream {
                 self.complete();
                 return Poll::Ready(None);
             }
-            // The client takes what it is given, or this would not be polled: the instance is what is late.
-            Poll::Pending if self.caller.pulse.is_late() => Failure::IdleTimeout,
-            Poll::Pending => {
-                self.has_waited = true;
-                return Poll::Pending;
-            }
+            Poll::Pending => match self.caller.pulse.late() {
+                None => {
+                    self.has_waited = true;
+                    return Poll::Pending;
+                }
+                // The client takes what it is given, or this would not be polled: the instance is what is late.
+                Some(Late::Silent) => Failure::IdleTimeout,
+                Some(Late::Overdue) => Failure::Overlong,
+            },
             Poll::Ready(Some(Err(Lost::Request(error)))) => error.into(),
             Poll::Ready(Some(Err(lost))) => Failure::Truncated(lost),
         };
@@ -129,6 +133,7 @@ impl Stream {
         if self.at_end == AtEnd::Close {
             self.caller.client.reset_at_close();
         }
+        self.caller.pulse.end_by(None);
         self.caller.pulse.expect_within(LAST_WORDS);
         self.broken = Some(failure);
     }

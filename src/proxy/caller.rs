@@ -80,6 +80,7 @@ impl Caller {
 
     /// The response's last byte was handed over.
     pub(super) fn end_exchange(&self) {
+        self.pulse.end_by(None);
         match self.kind {
             Kind::Connection => self.client.end_exchange(),
             Kind::Stream => {}

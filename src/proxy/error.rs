@@ -37,6 +37,9 @@ pub(super) enum Failure {
     /// The path leads different readers to different places. Nothing was sent upstream.
     #[error("downstream: refused the request's path")]
     OddPath(#[source] PathError),
+    /// The request's head is larger than it may be. Nothing was sent upstream.
+    #[error("downstream: the request's head is too large")]
+    LargeHead,
     /// The request body is larger than the endpoint allows; if it did not say so, a part was sent upstream.
     #[error("downstream: the request body is larger than the endpoint's limit")]
     LargeBody,
@@ -76,6 +79,12 @@ pub(super) enum Failure {
     /// The instance stopped reading the request or sending the response. It may be executing the request.
     #[error("upstream: the instance stopped reading or sending")]
     IdleTimeout,
+    /// No response head within the endpoint's total timeout. The instance may be executing the request.
+    #[error("upstream: no response head within the total timeout")]
+    TotalTimeout,
+    /// The response went on for longer than the endpoint's total timeout.
+    #[error("upstream: the response was not over within the total timeout")]
+    Overlong,
     /// The response ended before its end.
     #[error("upstream: the response body was cut short")]
     Truncated(#[source] Lost),
@@ -99,6 +108,7 @@ impl Failure {
             | Self::UnknownCoding
             | Self::LongTarget
             | Self::OddPath(_)
+            | Self::LargeHead
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
@@ -111,6 +121,8 @@ impl Failure {
             | Self::BadResponse(_)
             | Self::HeadTimeout
             | Self::IdleTimeout
+            | Self::TotalTimeout
+            | Self::Overlong
             | Self::Truncated(_) => Some(Sent::Perhaps),
         }
     }
@@ -123,6 +135,7 @@ impl Failure {
             | Self::UnknownCoding
             | Self::LongTarget
             | Self::OddPath(_)
+            | Self::LargeHead
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
@@ -136,6 +149,8 @@ impl Failure {
             | Self::BadResponse(_)
             | Self::HeadTimeout
             | Self::IdleTimeout
+            | Self::TotalTimeout
+            | Self::Overlong
             | Self::Truncated(_) => FailureSide::Upstream,
         }
     }
@@ -148,6 +163,7 @@ impl Failure {
             | Self::UnknownCoding
             | Self::LongTarget
             | Self::OddPath(_)
+            | Self::LargeHead
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
@@ -157,9 +173,9 @@ impl Failure {
             Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => FailureKind::ConnectFailed,
             Self::Reset(_) => FailureKind::Reset,
             Self::BadResponse(_) => FailureKind::BadResponse,
-            Self::HeadTimeout => FailureKind::HeadTimeout,
+            Self::HeadTimeout | Self::TotalTimeout => FailureKind::HeadTimeout,
             Self::IdleTimeout => FailureKind::IdleTimeout,
-            Self::Truncated(_) => FailureKind::Truncated,
+            Self::Truncated(_) | Self::Overlong => FailureKind::Truncated,
         })
     }
 }

@@ -73,10 +73,14 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         peek::rewrite(&mut head, rewrite)?;
     }
     let limits = dealt.view.route.limits;
+    check_head(&head, &limits)?;
     check_length(&head.headers, &limits)?;
     let body = RequestBody::new(caller, limits, &head.headers, early, incoming);
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
+    if let Some(total) = limits.total_timeout {
+        caller.pulse.end_by(Some(exchange.dispatched_at().after(total)));
+    }
     let replay = Replay::prepare(&exchange, &head);
     let mut reached = attempt(caller, &mut exchange, head, &limits).await;
     if let Some(replay) = replay {
@@ -90,6 +94,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         }
         Err(failure) => {
             tracing::debug!(error = &failure as &dyn Error, fleet, "a request failed");
+            caller.pulse.end_by(None);
             caller.pulse.expect_within(limits.idle_timeout);
             if let Some(body) = exchange.request_body() {
                 body.discard().await;
@@ -144,6 +149,16 @@ fn key(head: &request::Parts) -> RequestKey<'_> {
         str::from_utf8(host.unwrap_or(authority)).ok()
     });
     RequestKey { host, path: head.uri.path(), headers: &head.headers, model: ModelKey::Unread }
+}
+
+/// What the head takes on an HTTP/1 connection, whatever it came on, as far as the endpoint bounds it. The worker's own bound was
+/// kept before there was an endpoint.
+fn check_head(head: &request::Parts, limits: &Limits) -> Result<(), Failure> {
+    let Some(limit) = limits.head_limit_bytes else { return Ok(()) };
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let line = head.method.as_str().len() + target + "  HTTP/1.1\r\n".len();
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    if line + fields.sum::<usize>() > limit { Err(Failure::LargeHead) } else { Ok(()) }
 }
 
 /// A body that says it is too large is refused before any of it is read.
@@ -235,7 +250,10 @@ async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -
     // Connecting has a timeout of its own, and what was late before is over.
     caller.pulse.expect_within(Duration::MAX);
     caller.worker().meters().upstream_connects.up();
-    upstream.connect(limits.connect_timeout).await
+    match unless_late(&caller.pulse, upstream.connect(limits.connect_timeout)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(Failure::TotalTimeout),
+    }
 }
 
 /// Sends the request once. The outer error is final, the inner one is a lost connection.
@@ -259,10 +277,11 @@ async fn call_once(
             Ok(Err(lost))
         }
         Ok(Ok(line)) => Ok(Ok(line)),
-        Err(Late) => Err(match exchange.request_body().map(|body| body.progress()) {
-            None | Some(Progress::Complete) => Failure::HeadTimeout,
-            Some(Progress::ClientIsDue) => Failure::StalledBody,
-            Some(Progress::InstanceIsDue | Progress::Stopped(_)) => Failure::IdleTimeout,
+        Err(late) => Err(match (exchange.request_body().map(|body| body.progress()), late) {
+            (Some(Progress::ClientIsDue), _) => Failure::StalledBody,
+            (_, Late::Overdue) => Failure::TotalTimeout,
+            (None | Some(Progress::Complete), Late::Silent) => Failure::HeadTimeout,
+            (Some(Progress::InstanceIsDue | Progress::Stopped(_)), Late::Silent) => Failure::IdleTimeout,
         }),
     }
 }

@@ -41,8 +41,12 @@ fn code(failure: &Failure) -> &'static str {
     const INTERNAL: &str = "13";
     const UNAVAILABLE: &str = "14";
     match failure {
-        Failure::StalledBody | Failure::HeadTimeout | Failure::IdleTimeout => DEADLINE_EXCEEDED,
-        Failure::LargeBody => RESOURCE_EXHAUSTED,
+        Failure::StalledBody
+        | Failure::HeadTimeout
+        | Failure::IdleTimeout
+        | Failure::TotalTimeout
+        | Failure::Overlong => DEADLINE_EXCEEDED,
+        Failure::LargeHead | Failure::LargeBody => RESOURCE_EXHAUSTED,
         Failure::NoMatch | Failure::Connect | Failure::UnknownCoding => UNIMPLEMENTED,
         Failure::BadRequest(_)
         | Failure::OddPath(_)

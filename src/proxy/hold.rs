@@ -14,6 +14,7 @@ use super::{
     error::Failure,
     event::{Meaning, Scanner},
     forward::Reached,
+    pulse::unless_late,
 };
 
 /// No more than this is held. A head and a role event are some hundred bytes.
@@ -45,7 +46,10 @@ pub(super) fn is_event_stream(Reached { line, headers, .. }: &Reached) -> bool {
 pub(super) async fn until_first_token(caller: &Caller, call: &mut Call) -> Held {
     // This wait has a limit of its own.
     caller.pulse.expect_within(Duration::MAX);
-    tokio::time::timeout(HELD_FOR, read(caller, call)).await.unwrap_or(Held::Released)
+    match unless_late(&caller.pulse, tokio::time::timeout(HELD_FOR, read(caller, call))).await {
+        Ok(held) => held.unwrap_or(Held::Released),
+        Err(_) => Held::Broken(Failure::TotalTimeout),
+    }
 }
 
 async fn read(caller: &Caller, call: &mut Call) -> Held {

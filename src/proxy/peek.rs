@@ -9,12 +9,7 @@ use http::{header::CONTENT_TYPE, request, uri::PathAndQuery};
 use http_body::Body;
 use hyper::body::Incoming;
 
-use super::{
-    caller::Caller,
-    error::Failure,
-    pulse::{Late, unless_late},
-    upload::Early,
-};
+use super::{caller::Caller, error::Failure, pulse::unless_late, upload::Early};
 use crate::route::{ModelScanner, PromptScanner, Rewrite, Scan};
 
 /// The model, after as much of the body as it takes to know it, or to know that there is none.
@@ -85,7 +80,7 @@ async fn next(caller: &Rc<Caller>, incoming: &mut Incoming, early: &mut Early) -
             },
             Ok(Some(Err(_))) => return Err(Failure::BrokenBody),
             Ok(None) => break,
-            Err(Late) => return Err(Failure::StalledBody),
+            Err(_) => return Err(Failure::StalledBody),
         }
     }
     Ok(false)

@@ -23,15 +23,22 @@ pub(super) const SWEEP: Duration = Duration::from_millis(100);
 pub(super) struct Pulse {
     beats: Cell<u32>,
     limit: Cell<Duration>,
-    is_late: Cell<bool>,
+    /// When what is under way must be over, whatever happens until then.
+    deadline: Cell<Option<Moment>>,
+    late: Cell<Option<Late>>,
     seen: Cell<u32>,
     seen_at: Cell<Moment>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// Nothing happened for as long as was allowed.
-#[derive(Debug)]
-pub(super) struct Late;
+/// What was not kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Late {
+    /// Nothing happened for as long as was allowed.
+    Silent,
+    /// The deadline has passed.
+    Overdue,
+}
 
 impl Pulse {
     /// Something happened: the limit counts from now.
@@ -42,13 +49,23 @@ impl Pulse {
     /// A new wait begins, in which nothing may happen for `limit`.
     pub(super) fn expect_within(&self, limit: Duration) {
         self.limit.set(limit);
-        self.is_late.set(false);
+        self.late.set(None);
         self.beat();
     }
 
-    /// Whether nothing happened for the limit.
+    /// Everything must be over by then; `None` lifts that.
+    pub(super) fn end_by(&self, deadline: Option<Moment>) {
+        self.deadline.set(deadline);
+    }
+
+    /// Whether a limit was not kept, and which.
+    pub(super) fn late(&self) -> Option<Late> {
+        self.late.get()
+    }
+
+    /// Whether a limit was not kept.
     pub(super) fn is_late(&self) -> bool {
-        self.is_late.get()
+        self.late.get().is_some()
     }
 
     /// Makes this task the one that is woken.
@@ -66,13 +83,22 @@ impl Pulse {
         }
     }
 
-    /// Takes note of the beats since the last look and wakes the listening task when the limit has passed.
+    /// Takes note of the beats since the last look and wakes the listening task when a limit has passed.
     pub(super) fn check(&self, now: Moment) {
         if self.seen.get() != self.beats.get() {
             self.seen.set(self.beats.get());
             self.seen_at.set(now);
-        } else if !self.is_late.get() && now.since(self.seen_at.get()) >= self.limit.get() {
-            self.is_late.set(true);
+        } else if now.since(self.seen_at.get()) >= self.limit.get() {
+            self.note(Late::Silent);
+        }
+        if self.deadline.get().is_some_and(|deadline| now >= deadline) {
+            self.note(Late::Overdue);
+        }
+    }
+
+    fn note(&self, late: Late) {
+        if self.late.get().is_none() {
+            self.late.set(Some(late));
             self.wake();
         }
     }
@@ -83,8 +109,7 @@ pub(super) async fn unless_late<T>(pulse: &Pulse, future: impl Future<Output = T
     let mut future = pin!(future);
     std::future::poll_fn(|context| match future.as_mut().poll(context) {
         Poll::Ready(value) => Poll::Ready(Ok(value)),
-        Poll::Pending if pulse.is_late() => Poll::Ready(Err(Late)),
-        Poll::Pending => Poll::Pending,
+        Poll::Pending => pulse.late().map_or(Poll::Pending, |late| Poll::Ready(Err(late))),
     })
     .await
 }
@@ -124,5 +149,27 @@ mod tests {
         assert!(!pulse.is_late());
         pulse.check(at(1_400));
         assert!(!pulse.is_late());
+    }
+
+    #[test]
+    fn a_deadline_passes_whatever_happens_until_then_and_again_for_whoever_waits_on() {
+        let pulse = Pulse::default();
+        pulse.expect_within(Duration::MAX);
+        pulse.end_by(Some(at(1_150)));
+        for millis in [1_000, 1_100] {
+            pulse.beat();
+            pulse.check(at(millis));
+            assert_eq!(pulse.late(), None, "{millis}");
+        }
+        pulse.beat();
+        pulse.check(at(1_200));
+        assert_eq!(pulse.late(), Some(Late::Overdue));
+        pulse.expect_within(Duration::MAX);
+        pulse.check(at(1_300));
+        assert_eq!(pulse.late(), Some(Late::Overdue));
+        pulse.expect_within(Duration::MAX);
+        pulse.end_by(None);
+        pulse.check(at(1_400));
+        assert_eq!(pulse.late(), None);
     }
 }

@@ -109,6 +109,8 @@ impl Replay {
     fn is_allowed(&self, exchange: &Exchange, reached: &Result<Reached, Failure>) -> bool {
         let policy = exchange.policy();
         let fault = match reached {
+            // There is no time left for another try.
+            Err(Failure::TotalTimeout) => None,
             Err(failure) => failure.sent().map(Fault::Failure),
             Ok(reached) => {
                 let status = reached.line.status.as_u16();

@@ -104,6 +104,10 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Between two parts of a body, in either direction.
     pub idle_timeout: Duration,
+    /// From the request's head to the response's last byte; `None` for as long as it flows.
+    pub total_timeout: Option<Duration>,
+    /// The largest request head; larger ones get 431. `None` where the data port's own bound is enough.
+    pub head_limit_bytes: Option<usize>,
     /// The largest request body; larger ones get 413.
     pub body_limit_bytes: u64,
     /// The largest request body that is kept for a second try.
@@ -183,6 +187,8 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(1),
             head_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(60),
+            total_timeout: None,
+            head_limit_bytes: None,
             body_limit_bytes: 1 << 30,
             replay_limit_bytes: 1 << 20,
         }

@@ -321,6 +321,8 @@ unhealthy_after = 0
 [endpoint.limits]
 body_limit = "0B"
 replay_limit = "2GiB"
+head_limit = "512B"
+total_timeout = "soon"
 idle_timeout = false
 "#;
     assert_eq!(
@@ -336,7 +338,9 @@ idle_timeout = false
             "c.toml:12: endpoint[0].health.unhealthy_after: expected a whole number from 1 to 1000, not the number 0",
             "c.toml:14: endpoint[0].limits.body_limit: must be from 1B to 1024GiB, not 0B",
             "c.toml:15: endpoint[0].limits.replay_limit: must be from 0B to 1GiB, not 2GiB",
-            r#"c.toml:16: endpoint[0].limits.idle_timeout: expected a duration such as "30s", not false"#,
+            "c.toml:16: endpoint[0].limits.head_limit: must be from 1KiB to 1MiB, not 512B",
+            r#"c.toml:17: endpoint[0].limits.total_timeout: "soon" is not a duration: write a whole number and a unit, such as "250ms", "30s", "2m", "1h30m""#,
+            r#"c.toml:18: endpoint[0].limits.idle_timeout: expected a duration such as "30s", not false"#,
         ]
     );
 }

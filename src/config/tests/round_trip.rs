@@ -100,10 +100,20 @@ prop_compose! {
         connect_timeout in span(),
         head_timeout in span(),
         idle_timeout in span(),
+        total_timeout in option::of(span()),
+        head_limit_bytes in option::of(1_usize << 10..=1 << 20),
         body_limit_bytes in 1_u64..1 << 40,
         replay_limit_bytes in 0_usize..1 << 30,
     ) -> Limits {
-        Limits { connect_timeout, head_timeout, idle_timeout, body_limit_bytes, replay_limit_bytes }
+        Limits {
+            connect_timeout,
+            head_timeout,
+            idle_timeout,
+            total_timeout,
+            head_limit_bytes,
+            body_limit_bytes,
+            replay_limit_bytes,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{io::Write, sync::mpsc, time::Duration};
 
 use super::kit::{MessageReader, Origin, Rig, Setup, Then, eventually};
-use crate::meter::FailureKind;
+use crate::{clock, meter::FailureKind};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(120);
@@ -89,6 +89,70 @@ fn an_answer_that_stops_flowing_is_cut_and_fails() {
     assert_eq!((answer.text(), answer.is_whole), ("x", false));
     let reading = rig.blue_when(|reading| reading.settled() == 1);
     assert_eq!(reading.failures[FailureKind::IdleTimeout.index()], 1);
+}
+
+#[test]
+fn a_request_that_flows_for_longer_than_its_total_timeout_is_cut() {
+    // It says something every 5 ms, so that no other limit is passed.
+    let origin = Origin::raw(|stream, _, _| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        let Some(request) = reader.request() else { return };
+        if request.line.contains("/drip") {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        }
+        let words: &[u8] =
+            if request.line.contains("/drip") { b"1\r\nx\r\n" } else { b"HTTP/1.1 103 Early Hints\r\n\r\n" };
+        // Interim answers have a bound of their own.
+        let rounds = if request.line.contains("/drip") { usize::MAX } else { 5 };
+        for _ in 0..rounds {
+            if stream.write_all(words).is_err() {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        while reader.line().is_some() {}
+    });
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.total_timeout = Some(SHORT);
+    let rig = setup.start();
+    let mut client = rig.client();
+    let answer = client.post("/silent", "x");
+    assert_eq!((answer.status, answer.text().contains("total-timeout")), (504, true));
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!(reading.failures[FailureKind::HeadTimeout.index()], 1);
+    let answer = client.get("/drip");
+    assert_eq!((answer.status, answer.is_whole), (200, false));
+    let reading = rig.blue_when(|reading| reading.settled() == 2);
+    assert_eq!(reading.failures[FailureKind::Truncated.index()], 1);
+}
+
+#[test]
+fn a_total_timeout_ends_with_its_request() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    let total = Duration::from_secs(1);
+    setup.limits.total_timeout = Some(total);
+    let rig = setup.start();
+    let (mut client, began) = (rig.client(), clock::now());
+    while clock::now().since(began) < total + SHORT {
+        assert_eq!(client.get("/").text(), "ok", "the connection outlives its requests' time");
+    }
+    assert_eq!(rig.blue().failed(), 0);
+}
+
+#[test]
+fn an_endpoint_may_take_smaller_heads_than_the_port() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    let head = "GET /path HTTP/1.1\r\nhost: test\r\nx: 1\r\n\r\n";
+    setup.limits.head_limit_bytes = Some(head.len() - "\r\n".len());
+    let rig = setup.start();
+    let mut client = rig.client();
+    assert_eq!(client.send(head).answer().status, 200, "as large as it may be");
+    let answer = client.send(head.replace("x: 1", "x: 12")).answer();
+    assert_eq!((answer.status, answer.text().contains("head-too-large")), (431, true));
+    assert_eq!(client.send(head).answer().status, 200, "its head was understood, so the connection is kept");
+    assert_eq!((origin.seen().len(), rig.workers[0].rejected.get(), rig.blue().dealt), (2, 1, 2));
 }
 
 #[test]
