@@ -134,8 +134,13 @@ fn fleet(view: FleetView) -> wire::Fleet {
 }
 
 fn instance(view: InstanceView) -> wire::Instance {
-    let InstanceView { address, health, in_flight } = view;
-    wire::Instance { address: address.to_string(), health: health.as_str().to_owned(), in_flight }
+    let InstanceView { address, weight, health, in_flight } = view;
+    wire::Instance {
+        address: address.to_string(),
+        weight: weight.get(),
+        health: health.as_str().to_owned(),
+        in_flight,
+    }
 }
 
 fn traffic(counts: Traffic) -> wire::Traffic {

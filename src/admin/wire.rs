@@ -49,6 +49,9 @@ pub struct Fleet {
 pub struct Instance {
     /// `host:port`
     pub address: String,
+    /// What it weighs against the others.
+    #[serde(default)]
+    pub weight: u16,
     /// `unknown`, `healthy` or `unhealthy`.
     pub health: String,
     /// Requests in flight.

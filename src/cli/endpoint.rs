@@ -78,7 +78,8 @@ fn show(endpoint: &wire::Endpoint) -> String {
         Right("REQUESTS"),
         Right("FAILED"),
     ]);
-    let mut instances = Table::new([Left("FLEET"), Left("INSTANCE"), Left("HEALTH"), Right("IN FLIGHT")]);
+    let mut instances =
+        Table::new([Left("FLEET"), Left("INSTANCE"), Right("WEIGHT"), Left("HEALTH"), Right("IN FLIGHT")]);
     let blue_share = super::view::complement(&endpoint.share);
     let blue = ("blue", blue_share, &endpoint.blue);
     let green = endpoint.green.as_ref().map(|green| ("green", endpoint.share.clone(), green));
@@ -99,6 +100,7 @@ fn show(endpoint: &wire::Endpoint) -> String {
             instances.row([
                 side.to_owned(),
                 instance.address.clone(),
+                count(instance.weight.into()),
                 instance.health.clone(),
                 count(instance.in_flight),
             ]);

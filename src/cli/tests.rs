@@ -66,6 +66,7 @@ fn endpoint_now() -> wire::Endpoint {
     let wire::ShiftFleet { traffic, recent } = baking().fleets.blue;
     let instance = |address: &str, health: &str| wire::Instance {
         address: address.into(),
+        weight: 1,
         health: health.into(),
         in_flight: 6,
     };
@@ -288,7 +289,7 @@ async fn endpoints_are_listed_and_shown() {
          chat      v1    -          -  180.2   0.00%  48ms      1/2  -\n"
     );
     let (_, printed) = run("endpoint show chat", address).await;
-    assert!(printed.ends_with("blue   127.0.0.1:9002  unhealthy          6\n"), "{printed}");
+    assert!(printed.ends_with("blue   127.0.0.1:9002       1  unhealthy          6\n"), "{printed}");
     let (_, printed) = run("endpoint list --output json", address).await;
     assert_eq!(
         printed.trim_end(),

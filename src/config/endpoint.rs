@@ -1,24 +1,23 @@
 //! Reads endpoints and fleets.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 
 use super::{
     EndpointSpec, HealthSpec, balance,
     document::quoted,
+    instance,
     reader::{Table, parsed, whole},
     rescue, shape, tls,
     units::{duration, positive_duration, size},
 };
 use crate::{
-    fleet::{Address, FleetSpec},
+    fleet::FleetSpec,
     name::{EndpointName, Version},
     route::{HostPattern, Limits, MatchRule, Rewrite, normalise},
 };
 
-/// How many instances a fleet has at most. Each costs a cache line for each worker, and each is checked on its own.
-const MAX_INSTANCES: usize = 1024;
 /// So many checks in a row are minutes at least; more is a slip.
 const MAX_CHECKS: u32 = 1000;
 /// A smaller bound would refuse what every client sends; a larger one is beyond what the data port may take.
@@ -57,7 +56,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let example = "{ version = \"v1\", instances = [\"127.0.0.1:9001\"] }";
     let blue = table
         .required_table("blue", example, &shape::BLUE)
-        .and_then(|blue| read_fleet(&blue, &shape::BLUE_TLS));
+        .and_then(|blue| read_fleet(&blue, &shape::BLUE_INSTANCES, &shape::BLUE_TLS));
     let health = read_health(&table.section("health", &shape::HEALTH));
     let limits = read_limits(&table.section("limits", &shape::LIMITS));
     let rescue = rescue::read(&table.section("rescue", &shape::RESCUE));
@@ -68,32 +67,13 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
 }
 
 /// Blue's or green's fleet.
-pub(super) fn read_fleet(table: &Table<'_>, tls_shape: &'static shape::Shape) -> Option<FleetSpec> {
+pub(super) fn read_fleet(
+    table: &Table<'_>,
+    instances_shape: &'static shape::Shape,
+    tls_shape: &'static shape::Shape,
+) -> Option<FleetSpec> {
     let version = table.required("version", "\"v1\"", parsed(Version::parse));
-    let example = "[\"127.0.0.1:9001\"]";
-    table.demand("instances", example);
-    let instances = table.list("instances", example, parsed(Address::parse))?;
-    if instances.is_empty() {
-        table
-            .problem("instances", format!("a fleet has at least one instance; write for instance {example}"));
-    }
-    if instances.len() > MAX_INSTANCES {
-        let count = instances.len();
-        table.problem(
-            "instances",
-            format!("{count} instances are more than the {MAX_INSTANCES} a fleet can have"),
-        );
-    }
-    let mut first_places = BTreeMap::new();
-    for instance in &instances {
-        if let Some(first) = first_places.get(&instance.value) {
-            let message = format!("{} is in the fleet already, as {first}", instance.value);
-            table.report().add(&instance.place, message);
-        } else {
-            first_places.insert(&instance.value, &instance.place.key);
-        }
-    }
-    let instances: Vec<_> = instances.into_iter().map(|instance| instance.value).collect();
+    let instances = instance::read(table, instances_shape)?;
     let tls = table.table("tls", tls_shape).map(|tls| Arc::new(tls::read_upstream(&tls, &instances)));
     Some(FleetSpec { version: version?, instances, tls })
 }

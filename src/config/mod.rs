@@ -9,6 +9,7 @@ mod differences;
 mod document;
 mod endpoint;
 mod file;
+mod instance;
 mod plan;
 mod problems;
 mod reader;

@@ -189,6 +189,28 @@ impl<'d> Table<'d> {
         items.into_iter().map(read).collect::<Vec<_>>().into_iter().collect()
     }
 
+    /// The items of a list that are each a value or a table of a shape; else as [`Table::list`].
+    pub(super) fn values_or_tables<T>(
+        &self,
+        key: &'static str,
+        example: &str,
+        shape: &'static Shape,
+        read_value: impl Fn(&Value) -> Result<T, String>,
+        read_table: impl Fn(&Self) -> Option<T>,
+    ) -> Option<Vec<Placed<T>>> {
+        let read = |(node, place): (&'d Node, Place)| {
+            let value = if node.value.as_table().is_some() {
+                Self::open(self.report, node, shape, place.clone()).and_then(|table| read_table(&table))
+            } else {
+                read_value(&node.value).map_err(|message| self.report.add(&place, message)).ok()
+            };
+            value.map(|value| Placed { value, place })
+        };
+        let items = self.items(key, &format!("a list such as {example}"))?;
+        // As in `list`: every problem is reported before the first spoils the list.
+        items.into_iter().map(read).collect::<Vec<_>>().into_iter().collect()
+    }
+
     fn items(&self, key: &'static str, wanted: &str) -> Option<Vec<(&'d Node, Place)>> {
         let entry = self.entry(key)?;
         let list = self.place_of(key);

@@ -68,10 +68,9 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
 
 fn fleet(spec: &FleetSpec) -> Value {
     let FleetSpec { version, instances, tls } = spec;
-    let instances: Vec<&str> = instances.iter().map(|address| address.as_str()).collect();
     let mut document = Map::new();
     document.insert("version".to_owned(), version.as_str().into());
-    document.insert("instances".to_owned(), instances.into());
+    document.insert("instances".to_owned(), super::instance::render(instances));
     if let Some(tls) = tls {
         document.insert("tls".to_owned(), upstream_tls(tls));
     }

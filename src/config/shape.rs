@@ -50,6 +50,7 @@ shapes! { CONFIG:
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
     REWRITE "endpoint.rewrite" ["strip_prefix" "prefix"]
     BLUE "endpoint.blue" ["version" "instances" "tls"]
+    BLUE_INSTANCES "endpoint.blue.instances" ["address" "weight"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
     LIMITS "endpoint.limits" [
@@ -69,6 +70,7 @@ shapes! { PLAN:
         "false_alarm" "max_failures" "guard"
     ] => refused ["regression": GUARDS_ONLY, "threshold": GUARDS_ONLY]
     GREEN "green" ["version" "instances" "tls"]
+    GREEN_INSTANCES "green.instances" ["address" "weight"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
     ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake"] => refused [
         "batch": ROLLING_ONLY, "rollback_batch": ROLLING_ONLY

@@ -10,7 +10,7 @@ use super::{
     shape::{self, Shape},
 };
 use crate::{
-    fleet::{Address, CertificateFiles, UpstreamTls},
+    fleet::{CertificateFiles, InstanceSpec, UpstreamTls},
     net::ListenAddress,
 };
 
@@ -21,10 +21,11 @@ const CLIENT_AUTH: [(&str, ClientAuth); 3] =
     [("none", ClientAuth::None), ("optional", ClientAuth::Optional), ("required", ClientAuth::Required)];
 
 /// `tls` of a fleet with these instances.
-pub(super) fn read_upstream(table: &Table<'_>, instances: &[Address]) -> UpstreamTls {
+pub(super) fn read_upstream(table: &Table<'_>, instances: &[InstanceSpec]) -> UpstreamTls {
     let server_name = table.optional("server_name", parsed(|text| host_name(text, "model.internal")));
     if !table.has("server_name")
-        && let Some(instance) = instances.iter().find(|instance| instance.host().is_none())
+        && let Some(instance) =
+            instances.iter().map(|instance| &instance.address).find(|address| address.host().is_none())
     {
         table.problem(
             "server_name",

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{Config, EndpointSpec, PlanSpec},
-    fleet::{FleetSpec, Health, Side},
+    fleet::{FleetSpec, Health, InstanceSpec, Side},
     name::{EndpointName, ShiftId},
     shift::{Input, Shift},
     store::{EndpointRecord, Origin, Record, StoreError},
@@ -331,8 +331,9 @@ pub(super) fn change_records(changes: &Changes) -> Vec<Record> {
 
 /// A fleet that nobody has checked or sent anything to.
 fn unstarted(spec: &FleetSpec) -> super::FleetView {
-    let instance = |address: &crate::fleet::Address| super::InstanceView {
+    let instance = |InstanceSpec { address, weight }: &InstanceSpec| super::InstanceView {
         address: address.clone(),
+        weight: *weight,
         health: Health::Unknown,
         in_flight: 0,
     };

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{PlanSpec, Problem, Problems},
-    fleet::{Address, FleetSpec},
+    fleet::FleetSpec,
     name::{EndpointName, ShiftId},
     shift::Shift,
     store::{Journal, Moments, StoreError},
@@ -97,7 +97,7 @@ fn id_at(endpoint: &EndpointName, millis: u64) -> ShiftId {
 
 fn same_instances(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
     let addresses = |spec: &FleetSpec| {
-        spec.instances.iter().map(|address: &Address| address.as_str().to_owned()).collect::<BTreeSet<_>>()
+        spec.instances.iter().map(|instance| instance.address.as_str().to_owned()).collect::<BTreeSet<_>>()
     };
     let serving = &endpoint.record.serving;
     (addresses(serving) == addresses(&plan.green)).then(|| Problem {

@@ -126,6 +126,7 @@ impl LiveFleet {
     pub(super) fn view(&self, side: Side, now: Moment) -> FleetView {
         let instance = |instance: &Arc<Instance>| InstanceView {
             address: instance.address().clone(),
+            weight: instance.weight(),
             health: instance.health(),
             in_flight: instance.in_flight(),
         };
@@ -182,7 +183,11 @@ fn remade(old: &Fleet, spec: &FleetSpec, links: &Links) -> (Arc<Fleet>, Fleet) {
     let fresh = links.provider.fleet(spec);
     let is_same = |old: &Instance, new: &Instance| old.address() == new.address() && old.tls() == new.tls();
     let in_old = |instance: &Arc<Instance>| old.instances.iter().find(|old| is_same(old, instance));
-    let kept = |instance: &Arc<Instance>| Arc::clone(in_old(instance).unwrap_or(instance));
+    let kept = |instance: &Arc<Instance>| {
+        let Some(old) = in_old(instance) else { return Arc::clone(instance) };
+        old.set_weight(instance.weight());
+        Arc::clone(old)
+    };
     let instances: Vec<_> = fresh.instances.iter().map(kept).collect();
     let gone = old.instances.iter().filter(|old| !instances.iter().any(|new| Arc::ptr_eq(new, old)));
     let gone = Fleet { version: old.version.clone(), instances: gone.cloned().collect() };

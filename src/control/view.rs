@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     alarm::AlarmEvidence,
     config::{EndpointSpec, PlanSpec},
-    fleet::{Address, Health, Side},
+    fleet::{Address, Health, Side, Weight},
     meter::FailureKind,
     name::{EndpointName, ShiftId, Version},
     route::Generation,
@@ -54,6 +54,8 @@ pub struct FleetView {
 pub struct InstanceView {
     /// Where.
     pub address: Address,
+    /// What it weighs against the others.
+    pub weight: Weight,
     /// What the checks say.
     pub health: Health,
     /// Requests in flight.

@@ -6,13 +6,13 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use arc_swap::ArcSwapOption;
 
-use super::UpstreamTls;
+use super::{UpstreamTls, Weight, standing::Standing};
 
 /// What the address of a Unix-domain socket begins with.
 const UNIX: &str = "unix:";
@@ -50,7 +50,7 @@ pub struct Instance {
     address: Address,
     tls: Option<Arc<UpstreamTls>>,
     resolved: ArcSwapOption<SocketAddr>,
-    health: AtomicU8,
+    standing: Standing,
     in_flight: Box<[Cell]>,
 }
 
@@ -140,9 +140,15 @@ impl Instance {
             tls: None,
             resolved: ArcSwapOption::from(address.literal().map(Arc::new)),
             address,
-            health: AtomicU8::new(0),
+            standing: Standing::new(Weight::ONE),
             in_flight: (0..workers.max(1)).map(|_| Cell::default()).collect(),
         }
+    }
+
+    /// The same instance with this weight.
+    pub fn weighing(self, weight: Weight) -> Self {
+        self.set_weight(weight);
+        self
     }
 
     /// The same instance, connections to which are secured like this.
@@ -172,21 +178,27 @@ impl Instance {
 
     /// What the health checks say.
     pub fn health(&self) -> Health {
-        match self.health.load(Relaxed) {
-            0 => Health::Unknown,
-            1 => Health::Healthy,
-            _ => Health::Unhealthy,
-        }
+        self.standing.health()
     }
 
     /// Records what the health checks say. Written by the prober alone.
     pub fn set_health(&self, health: Health) {
-        let code = match health {
-            Health::Unknown => 0,
-            Health::Healthy => 1,
-            Health::Unhealthy => 2,
-        };
-        self.health.store(code, Relaxed);
+        self.standing.set_health(health);
+    }
+
+    /// What it weighs against the other instances.
+    pub fn weight(&self) -> Weight {
+        self.standing.weight()
+    }
+
+    /// Says what it weighs from now on. Written by control alone.
+    pub fn set_weight(&self, weight: Weight) {
+        self.standing.set_weight(weight);
+    }
+
+    /// How large its part of the fleet's next requests is, against the parts of the others; zero when it can take none.
+    pub fn part(&self) -> u64 {
+        self.standing.part()
     }
 
     /// One more request in flight. Called by this worker alone.
@@ -256,6 +268,19 @@ mod tests {
         ] {
             let address = Address::parse(text).unwrap();
             assert_eq!((address.host(), address.authority()), (host, authority));
+        }
+    }
+
+    #[test]
+    fn health_and_weight_change_apart_and_only_the_unhealthy_have_no_part() {
+        let instance = Instance::new(Address::parse("127.0.0.1:1").unwrap(), 1);
+        let part = instance.part();
+        instance.set_weight(Weight::new(3).unwrap());
+        for health in [Health::Healthy, Health::Unhealthy, Health::Unknown] {
+            instance.set_health(health);
+            assert_eq!((instance.health(), instance.weight().get()), (health, 3));
+            let expected = if health == Health::Unhealthy { 0 } else { 3 * part };
+            assert_eq!(instance.part(), expected, "{health:?}");
         }
     }
 

@@ -3,9 +3,12 @@
 //! Pure: no sockets. The provider makes fleets, the prober sets health, the data plane counts in-flight requests.
 
 mod instance;
+mod spec;
+mod standing;
 mod tls;
 
 pub use instance::{Address, AddressError, Health, Instance};
+pub use spec::{FleetSpec, InstanceSpec, Weight};
 pub use tls::{CertificateFiles, UpstreamTls};
 
 use std::{fmt, sync::Arc};
@@ -35,17 +38,6 @@ impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What a fleet is made from: a version and, for the static provider, where its instances listen.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FleetSpec {
-    /// What the fleet serves.
-    pub version: Version,
-    /// Its instances' addresses, at least one, none twice (checked by `config`).
-    pub instances: Vec<Address>,
-    /// How connections to the instances are secured; without it they are plain.
-    pub tls: Option<Arc<UpstreamTls>>,
 }
 
 /// The interchangeable instances of one model version, live.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Provider, ProviderError};
-use crate::fleet::{Address, Fleet, FleetSpec, Instance};
+use crate::fleet::{Fleet, FleetSpec, Instance, InstanceSpec};
 
 /// Takes the addresses as they are.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,9 @@ impl StaticProvider {
     /// The fleet of these addresses, at once: the instances are there already, so nothing can fail, and a start can recover its fleets
     /// before it serves.
     pub fn fleet(&self, spec: &FleetSpec) -> Arc<Fleet> {
-        let instance = |address: &Address| {
-            Arc::new(Instance::new(address.clone(), self.workers).secured(spec.tls.clone()))
+        let instance = |InstanceSpec { address, weight }: &InstanceSpec| {
+            let instance = Instance::new(address.clone(), self.workers);
+            Arc::new(instance.weighing(*weight).secured(spec.tls.clone()))
         };
         Arc::new(Fleet {
             version: spec.version.clone(),

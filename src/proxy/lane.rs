@@ -4,7 +4,7 @@
 //! request would move its cache line from core to core. A worker therefore wraps what it serves in counts of its own
 //! (`Rc`), once for each new route, next to the endpoint's deck and its connections to the instances.
 
-use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc};
+use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use http::HeaderMap;
 use rand::Rng;
@@ -12,7 +12,7 @@ use rand::Rng;
 use super::{budget::Budget, overdue::OpenRequests, pool::Upstream};
 use crate::{
     fleet::{Instance, Side},
-    route::{self, Choice, Deck, EndpointRoute, FleetRoute, RouteTable},
+    route::{self, Choice, Deck, EndpointRoute, FleetRoute, RouteTable, Turns},
     time::Moment,
     tls::Keychain,
 };
@@ -42,7 +42,7 @@ pub(super) struct Dealt {
 #[derive(Debug)]
 struct FleetView {
     /// Whose turn it is, where they take turns.
-    turn: Cell<usize>,
+    turns: Turns,
     upstreams: Box<[Rc<Upstream>]>,
 }
 
@@ -96,7 +96,7 @@ impl RouteView {
     /// The instance of a fleet that takes a request whose key has this hash; `None` when none can serve.
     pub(super) fn pick(&self, side: Side, key: Option<u64>, rng: &mut impl Rng) -> Option<&Rc<Upstream>> {
         let (fleet, view) = (&self.fleet(side).fleet, self.view(side));
-        let choice = Choice { balance: &self.route.balance, key, turn: &view.turn };
+        let choice = Choice { balance: &self.route.balance, key, turns: &view.turns };
         let picked = choice.of(fleet, rng)?;
         view.upstreams.get(fleet.instances.element_offset(picked)?)
     }
@@ -204,7 +204,7 @@ fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> R
             let known = upstreams.entry(Arc::as_ptr(instance));
             Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
         };
-        FleetView { turn: Cell::default(), upstreams: fleet.fleet.instances.iter().map(upstream).collect() }
+        FleetView { turns: Turns::default(), upstreams: fleet.fleet.instances.iter().map(upstream).collect() }
     };
     RouteView {
         blue: fleet_view(&route.blue),

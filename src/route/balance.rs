@@ -2,44 +2,102 @@
 //!
 //! The least busy of all would send every worker's next request to the same instance as long as its count is old; two random
 //! choices get nearly all of the gain and spread the herd (Mitzenmacher, The Power of Two Choices, 2001).
+//!
+//! Instances have parts ([`Instance::part`]): of two, the one with fewer requests in flight for its part wins, and both are drawn by
+//! their parts. So idle instances get exactly their parts, and busy ones come to have them in flight.
 
 use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 
-use crate::fleet::{Fleet, Health, Instance};
+use crate::fleet::{Fleet, Instance};
+
+/// An instance that can take the request, and its part.
+type Candidate<'a> = (&'a Arc<Instance>, u64);
 
 /// Picks the less busy of two different random instances that can serve (Mitzenmacher 2001), by in-flight requests summed over all
 /// workers. `avoid` is left out when another one can serve. `None` when no instance can.
 ///
 /// Up to two candidates are compared as they are; randomness then only settles a tie.
 pub fn pick<'a>(fleet: &'a Fleet, avoid: Option<&Instance>, rng: &mut impl Rng) -> Option<&'a Arc<Instance>> {
+    pick_by(fleet, avoid, Instance::part, rng)
+}
+
+/// The same where `part` says how large each instance's part is: zero for one that cannot take the request.
+pub(super) fn pick_by<'a>(
+    fleet: &'a Fleet,
+    avoid: Option<&Instance>,
+    part: impl Fn(&Instance) -> u64,
+    rng: &mut impl Rng,
+) -> Option<&'a Arc<Instance>> {
     let is_avoided = |instance: &Instance| avoid.is_some_and(|avoid| std::ptr::eq(instance, avoid));
-    let able = || fleet.instances.iter().filter(|instance| instance.health() != Health::Unhealthy);
-    let mut candidates = able().filter(|instance| !is_avoided(instance));
-    let (first, second) = match candidates.clone().count() {
-        0 => return able().next(),
-        1 | 2 => {
-            let pair = (candidates.next(), candidates.next());
-            if is_tie(pair) && rng.random() { (pair.1, pair.0) } else { pair }
-        }
-        count => {
-            let first = rng.random_range(0..count);
-            let others = rng.random_range(0..count - 1);
-            let second = if others < first { others } else { others + 1 };
-            (candidates.clone().nth(first), candidates.nth(second))
-        }
+    let candidates = fleet.instances.iter().filter_map(|instance| {
+        let part = part(instance);
+        (part > 0 && !is_avoided(instance)).then_some((instance, part))
+    });
+    let (count, whole) =
+        candidates.clone().fold((0, 0), |(count, whole), (_, part)| (count + 1, whole + part));
+    let pair = match count {
+        0 => return fleet.instances.iter().find(|instance| part(instance) > 0),
+        1 | 2 => in_order(candidates, whole, rng),
+        _ => drawn(candidates, whole, rng),
     };
-    // A health check may have changed its mind since the candidates were counted, so that either place may be empty.
-    match (first, second) {
-        (Some(first), Some(second)) if second.in_flight() < first.in_flight() => Some(second),
-        (Some(only), _) | (None, Some(only)) => Some(only),
-        (None, None) => able().next(),
+    // Parts may have changed since they were added up, so that either place may be empty.
+    match pair {
+        (Some(first), Some(second)) if is_less_busy(second, first) => Some(second.0),
+        (Some((only, _)), _) | (None, Some((only, _))) => Some(only),
+        (None, None) => fleet.instances.iter().find(|instance| part(instance) > 0),
     }
 }
 
-fn is_tie(pair: (Option<&Arc<Instance>>, Option<&Arc<Instance>>)) -> bool {
-    matches!(pair, (Some(first), Some(second)) if first.in_flight() == second.in_flight())
+/// The only candidate, or both, the one first that wins a tie.
+fn in_order<'a>(
+    mut candidates: impl Iterator<Item = Candidate<'a>>,
+    whole: u64,
+    rng: &mut impl Rng,
+) -> (Option<Candidate<'a>>, Option<Candidate<'a>>) {
+    match (candidates.next(), candidates.next()) {
+        (Some(first), Some(second)) if is_tie(first, second) && rng.random_range(0..whole) >= first.1 => {
+            (Some(second), Some(first))
+        }
+        pair => pair,
+    }
+}
+
+/// Two different candidates, each drawn by its part. The first wins a tie, which makes idle instances get exactly their parts.
+fn drawn<'a>(
+    candidates: impl Iterator<Item = Candidate<'a>> + Clone,
+    whole: u64,
+    rng: &mut impl Rng,
+) -> (Option<Candidate<'a>>, Option<Candidate<'a>>) {
+    let first = at(candidates.clone(), rng.random_range(0..whole));
+    let Some((drawn, part)) = first else { return (None, None) };
+    let others = candidates.filter(|(instance, _)| !Arc::ptr_eq(instance, drawn));
+    // A part that grew since they were added up may be all that there is.
+    (first, at(others, rng.random_range(0..whole.saturating_sub(part).max(1))))
+}
+
+/// The candidate in whose part a draw falls.
+pub(super) fn at<'a>(
+    mut candidates: impl Iterator<Item = Candidate<'a>>,
+    draw: u64,
+) -> Option<Candidate<'a>> {
+    let mut left = draw;
+    candidates.find(|(_, part)| match left.checked_sub(*part) {
+        Some(rest) => {
+            left = rest;
+            false
+        }
+        None => true,
+    })
+}
+
+fn is_less_busy((one, part): Candidate<'_>, (other, others_part): Candidate<'_>) -> bool {
+    one.in_flight() * others_part < other.in_flight() * part
+}
+
+fn is_tie((one, part): Candidate<'_>, (other, others_part): Candidate<'_>) -> bool {
+    one.in_flight() * others_part == other.in_flight() * part
 }
 
 #[cfg(test)]
@@ -47,7 +105,10 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::{fleet::Address, name::Version};
+    use crate::{
+        fleet::{Address, Health},
+        name::Version,
+    };
 
     /// A fleet whose instances have these many requests in flight.
     fn fleet(in_flight: &[u32]) -> Fleet {

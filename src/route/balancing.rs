@@ -4,18 +4,21 @@
 //! instance that goes or comes moves only its own keys. Its load is bounded (Mirrokni, Thorup and Zadimoghaddam, 2018): an instance with
 //! more than its part of the requests in flight is passed over for the next score. Without the bound one popular key, such as a common
 //! system prompt, piles everything on one instance.
+//!
+//! All of them heed the instances' parts ([`Instance::part`]): turns are smooth weighted ones (nginx, 2012), draws and scores are
+//! weighted (Schindelhauer and Schomaker, 2005), and the bound is on an instance's own part.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
 use http::HeaderMap;
 use rand::{Rng, RngExt};
 
 use super::{
     Sticky,
+    balance::{at, pick_by},
     hash::{hash, mix},
-    pick,
 };
-use crate::fleet::{Fleet, Health, Instance};
+use crate::fleet::{Fleet, Instance};
 
 /// How an endpoint's instances share its requests.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -79,49 +82,111 @@ pub struct Choice<'a> {
     pub balance: &'a Balance,
     /// The hash of the request's key, if it has one.
     pub key: Option<u64>,
-    /// This worker's turn.
-    pub turn: &'a Cell<usize>,
+    /// This worker's turns.
+    pub turns: &'a Turns,
 }
+
+/// Whose turn it is among the instances of a fleet, on one worker.
+///
+/// Each round everybody's claim grows by their part; the largest claim has the turn and pays with everybody's parts. So turns are
+/// spread as evenly as the parts allow: 5, 1 and 1 make `aabacaa`, not `aaaaabc`.
+#[derive(Debug, Default)]
+pub struct Turns(RefCell<Vec<i64>>);
 
 impl Choice<'_> {
     /// The instance that takes the request; `None` when none can serve.
     pub fn of<'f>(&self, fleet: &'f Fleet, rng: &mut impl Rng) -> Option<&'f Arc<Instance>> {
-        match self.balance {
-            Balance::LeastOfTwo => pick(fleet, None, rng),
-            Balance::RoundRobin => {
-                let turn = self.turn.get();
-                self.turn.set(turn.wrapping_add(1));
-                let count = able(fleet).count();
-                able(fleet).nth(turn.checked_rem(count)?)
-            }
-            Balance::Random => {
-                let count = able(fleet).count();
-                if count == 0 { None } else { able(fleet).nth(rng.random_range(0..count)) }
-            }
-            Balance::Hash { key: _, bound_percent } => match self.key {
-                Some(key) => by_hash(fleet, key, *bound_percent),
-                None => pick(fleet, None, rng),
-            },
+        self.among(fleet, Instance::part, rng)
+    }
+
+    /// The same where `part` says how large each instance's part is: zero for one that cannot take the request.
+    fn among<'f>(
+        &self,
+        fleet: &'f Fleet,
+        part: impl Fn(&Instance) -> u64 + Copy,
+        rng: &mut impl Rng,
+    ) -> Option<&'f Arc<Instance>> {
+        match (self.balance, self.key) {
+            (Balance::RoundRobin, _) => self.turns.next(fleet, part),
+            (Balance::Random, _) => at_random(fleet, part, rng),
+            (Balance::Hash { key: _, bound_percent }, Some(key)) => by_hash(fleet, key, *bound_percent, part),
+            (Balance::LeastOfTwo, _) | (Balance::Hash { .. }, None) => pick_by(fleet, None, part, rng),
         }
     }
 }
 
-fn able(fleet: &Fleet) -> impl Iterator<Item = &Arc<Instance>> {
-    fleet.instances.iter().filter(|instance| instance.health() != Health::Unhealthy)
+impl Turns {
+    fn next<'f>(&self, fleet: &'f Fleet, part: impl Fn(&Instance) -> u64) -> Option<&'f Arc<Instance>> {
+        let mut claims = self.0.borrow_mut();
+        claims.resize(fleet.instances.len(), 0);
+        let (mut whole, mut largest) = (0, None);
+        for (place, (claim, instance)) in claims.iter_mut().zip(&fleet.instances).enumerate() {
+            let part = i64::try_from(part(instance)).unwrap_or(i64::MAX);
+            if part == 0 {
+                continue;
+            }
+            *claim += part;
+            whole += part;
+            if largest.is_none_or(|(claims, _)| *claim > claims) {
+                largest = Some((*claim, place));
+            }
+        }
+        let (_, place) = largest?;
+        *claims.get_mut(place)? -= whole;
+        fleet.instances.get(place)
+    }
 }
 
-fn by_hash(fleet: &Fleet, key: u64, bound_percent: u16) -> Option<&Arc<Instance>> {
-    let (count, in_flight) =
-        able(fleet).fold((0, 0), |(count, sum), instance| (count + 1_u64, sum + instance.in_flight()));
+fn at_random<'f>(
+    fleet: &'f Fleet,
+    part: impl Fn(&Instance) -> u64,
+    rng: &mut impl Rng,
+) -> Option<&'f Arc<Instance>> {
+    let candidates = fleet.instances.iter().map(|instance| (instance, part(instance)));
+    let whole = candidates.clone().map(|(_, part)| part).sum();
+    if whole == 0 {
+        return None;
+    }
+    let drawn = at(candidates, rng.random_range(0..whole)).map(|(instance, _)| instance);
+    // Parts may have shrunk since they were added up.
+    drawn.or_else(|| fleet.instances.iter().find(|instance| part(instance) > 0))
+}
+
+fn by_hash(
+    fleet: &Fleet,
+    key: u64,
+    bound_percent: u16,
+    part: impl Fn(&Instance) -> u64,
+) -> Option<&Arc<Instance>> {
+    let able = || {
+        let parts = fleet.instances.iter().map(|instance| (instance, part(instance)));
+        parts.filter(|(_, part)| *part > 0)
+    };
+    let (whole, in_flight) =
+        able().fold((0, 0), |(whole, sum), (instance, part)| (whole + part, sum + instance.in_flight()));
     // This request is in flight, too.
-    let most = (u64::from(bound_percent) * (in_flight + 1)).div_ceil(100 * count.max(1));
-    let score = |instance: &Arc<Instance>| mix(key ^ hash(instance.address().as_str().as_bytes()));
-    let has_room = |instance: &&Arc<Instance>| instance.in_flight() < most;
+    let bound = u128::from(bound_percent) * (u128::from(in_flight) + 1);
+    let has_room = |(instance, part): &(&Arc<Instance>, u64)| {
+        let most = (bound * u128::from(*part)).div_ceil(100 * u128::from(whole.max(1)));
+        u128::from(instance.in_flight()) < most
+    };
     // Counts move while they are read, so that for a moment nobody may seem to have room.
-    able(fleet)
-        .filter(has_room)
-        .max_by_key(|instance| score(instance))
-        .or_else(|| able(fleet).max_by_key(|instance| score(instance)))
+    highest(key, able().filter(has_room)).or_else(|| highest(key, able()))
+}
+
+/// The instance with the highest score for a key. A score is the logarithm of the instance's own number between 0 and 1 for the key
+/// divided by its part, so each has the highest in as many cases as its part says.
+fn highest<'f>(
+    key: u64,
+    candidates: impl Iterator<Item = (&'f Arc<Instance>, u64)>,
+) -> Option<&'f Arc<Instance>> {
+    #[expect(clippy::cast_precision_loss, reason = "53 bits fit a double, and a part has at most 20")]
+    let score = |(instance, part): &(&Arc<Instance>, u64)| {
+        let number = mix(key ^ hash(instance.address().as_str().as_bytes())) >> 11;
+        ((number as f64 + 0.5) / (1_u64 << 53) as f64).ln() / *part as f64
+    };
+    let scored = candidates.map(|candidate| (score(&candidate), candidate.0));
+    scored.max_by(|(left, _), (right, _)| left.total_cmp(right)).map(|(_, instance)| instance)
 }
 
 #[cfg(test)]
@@ -130,7 +195,10 @@ mod tests {
     use rand::{SeedableRng, rngs::StdRng};
 
     use super::*;
-    use crate::{fleet::Address, name::Version};
+    use crate::{
+        fleet::{Address, Health},
+        name::Version,
+    };
 
     fn fleet(size: usize) -> Fleet {
         let instance = |place| {
@@ -139,15 +207,14 @@ mod tests {
         Fleet { version: Version::parse("v1").unwrap(), instances: (0..size).map(instance).collect() }
     }
 
-    fn choose(fleet: &Fleet, balance: &Balance, key: Option<u64>, turn: &Cell<usize>) -> Option<usize> {
-        let chosen =
-            Choice { balance, key, turn }.of(fleet, &mut StdRng::seed_from_u64(turn.get() as u64))?;
+    fn choose(fleet: &Fleet, balance: &Balance, key: Option<u64>, turns: &Turns) -> Option<usize> {
+        let chosen = Choice { balance, key, turns }.of(fleet, &mut StdRng::seed_from_u64(1))?;
         fleet.instances.iter().position(|instance| Arc::ptr_eq(instance, chosen))
     }
 
     fn by_key(fleet: &Fleet, key: u64) -> Option<usize> {
         let key = Some(hash(&key.to_be_bytes()));
-        choose(fleet, &hashed(125), key, &Cell::new(0))
+        choose(fleet, &hashed(125), key, &Turns::default())
     }
 
     fn hashed(bound_percent: u16) -> Balance {
@@ -156,9 +223,9 @@ mod tests {
 
     #[test]
     fn round_robin_takes_turns_over_those_that_can_serve() {
-        let (fleet, turn) = (fleet(3), Cell::new(0));
+        let (fleet, turns) = (fleet(3), Turns::default());
         fleet.instances[1].set_health(Health::Unhealthy);
-        let chosen: Vec<_> = (0..4).map(|_| choose(&fleet, &Balance::RoundRobin, None, &turn)).collect();
+        let chosen: Vec<_> = (0..4).map(|_| choose(&fleet, &Balance::RoundRobin, None, &turns)).collect();
         assert_eq!(chosen, [Some(0), Some(2), Some(0), Some(2)]);
     }
 
@@ -167,7 +234,7 @@ mod tests {
         let fleet = fleet(1);
         fleet.instances[0].set_health(Health::Unhealthy);
         for balance in [Balance::LeastOfTwo, Balance::RoundRobin, Balance::Random, hashed(125)] {
-            assert_eq!(choose(&fleet, &balance, Some(1), &Cell::new(0)), None);
+            assert_eq!(choose(&fleet, &balance, Some(1), &Turns::default()), None);
         }
     }
 
@@ -184,7 +251,7 @@ mod tests {
     #[test]
     fn random_choices_reach_everybody() {
         let (fleet, mut rng) = (fleet(3), StdRng::seed_from_u64(1));
-        let choice = Choice { balance: &Balance::Random, key: None, turn: &Cell::new(0) };
+        let choice = Choice { balance: &Balance::Random, key: None, turns: &Turns::default() };
         let mut seen = [false; 3];
         for _ in 0..100 {
             let chosen = choice.of(&fleet, &mut rng).unwrap();
@@ -213,7 +280,7 @@ mod tests {
             let fleet = fleet(size);
             let (mut in_flight, balance) = (0, hashed(bound));
             for key in keys {
-                let chosen = choose(&fleet, &balance, Some(key), &Cell::new(0)).unwrap();
+                let chosen = choose(&fleet, &balance, Some(key), &Turns::default()).unwrap();
                 fleet.instances[chosen].begin(0);
                 in_flight += 1;
                 let most = (u64::from(bound) * in_flight).div_ceil(100 * size as u64);

@@ -14,8 +14,11 @@ mod rescue;
 mod sticky;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use balance::pick;
-pub use balancing::{Balance, Choice, HashKey};
+pub use balancing::{Balance, Choice, HashKey, Turns};
 pub use deck::Deck;
 pub use hash::hash;
 pub use matching::{HostPattern, MatchRule, RequestKey};

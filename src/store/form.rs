@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Moments, Origin};
 use crate::{
-    fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
+    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, UpstreamTls, Weight},
     name::Version,
     shift::{Cause, PauseReason, Snapshot, State},
     time::{Moment, WallTime},
@@ -18,9 +18,24 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(super) struct FleetForm {
     version: String,
-    instances: Vec<String>,
+    instances: Vec<InstanceForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsForm>,
+}
+
+/// An address alone where nothing else is said, as before instances had weights.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum InstanceForm {
+    Address(String),
+    Instance(WholeInstanceForm),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WholeInstanceForm {
+    address: String,
+    weight: u16,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,7 +116,30 @@ impl From<&FleetSpec> for FleetForm {
         Self {
             tls: tls.as_deref().map(Into::into),
             version: version.as_str().to_owned(),
-            instances: instances.iter().map(|address| address.as_str().to_owned()).collect(),
+            instances: instances.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&InstanceSpec> for InstanceForm {
+    fn from(spec: &InstanceSpec) -> Self {
+        let InstanceSpec { address, weight } = spec;
+        if *spec == InstanceSpec::from(address.clone()) {
+            return Self::Address(address.as_str().to_owned());
+        }
+        Self::Instance(WholeInstanceForm { address: address.as_str().to_owned(), weight: weight.get() })
+    }
+}
+
+impl InstanceForm {
+    fn into_spec(self) -> Result<InstanceSpec, String> {
+        let address = |text: &str| Address::parse(text).map_err(|error| error.to_string());
+        match self {
+            Self::Address(text) => Ok(address(&text)?.into()),
+            Self::Instance(WholeInstanceForm { address: text, weight }) => Ok(InstanceSpec {
+                address: address(&text)?,
+                weight: Weight::new(weight).ok_or_else(|| format!("{weight} is no weight"))?,
+            }),
         }
     }
 }
@@ -126,10 +164,10 @@ impl FleetForm {
     /// Checks the names and addresses again: a file may have been edited.
     pub(super) fn into_spec(self) -> Result<FleetSpec, String> {
         let Self { version, instances, tls } = self;
-        let instances: Result<Vec<Address>, _> = instances.iter().map(|text| Address::parse(text)).collect();
+        let instances: Result<Vec<_>, _> = instances.into_iter().map(InstanceForm::into_spec).collect();
         Ok(FleetSpec {
             version: Version::parse(&version).map_err(|error| error.to_string())?,
-            instances: instances.map_err(|error| error.to_string())?,
+            instances: instances?,
             tls: tls.map(|tls| Arc::new(tls.into())),
         })
     }

@@ -15,7 +15,7 @@ use crate::{
     control::{
         ControlError, EndpointView, Execution, FleetView, InstanceView, ShiftView, Traffic, TrafficWindow,
     },
-    fleet::{Address, Health, Side},
+    fleet::{Address, Health, Side, Weight},
     name::{EndpointName, ShiftId, Version},
     route::Generation,
     shift::{Cause, State},
@@ -138,6 +138,7 @@ fn endpoint() -> wire::Endpoint {
         version: Version::parse(version).unwrap(),
         instances: vec![InstanceView {
             address: Address::parse("127.0.0.1:9001").unwrap(),
+            weight: Weight::ONE,
             health: Health::Healthy,
             in_flight: 1,
         }],
@@ -158,7 +159,7 @@ fn endpoint() -> wire::Endpoint {
 fn endpoint_spec() -> EndpointSpec {
     let document = json!({
         "match": {"host": "*.example.org", "path_prefix": "/v1/", "header": {"name": "x-model", "value": "chat"}},
-        "blue": {"version": "v1", "instances": ["127.0.0.1:9001"]},
+        "blue": {"version": "v1", "instances": ["127.0.0.1:9001", {"address": "127.0.0.1:9002", "weight": 3}]},
         "health": {"path": "/health"},
     });
     EndpointSpec::from_json(&EndpointName::parse("chat").unwrap(), &document).unwrap()

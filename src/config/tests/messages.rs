@@ -223,6 +223,45 @@ fn a_table_is_wanted_where_one_belongs() {
 }
 
 #[test]
+fn an_instance_is_an_address_or_a_table_with_one() {
+    let text = r#"[[endpoint]]
+name = "x"
+[endpoint.blue]
+version = "v1"
+instances = [
+  { address = "a:1", weight = 0 },
+  { adress = "a:2", weight = "3" },
+  { weight = 1001 },
+  { address = "a", weigth = 1 },
+  3,
+  { address = "b:1", weight = 2 },
+  "b:1",
+]
+"#;
+    let address = r#"is not an instance address: write host:port, such as "127.0.0.1:9001" or "model-a:8000", without a scheme, or "unix:" and a path"#;
+    assert_eq!(
+        config_problems(text),
+        [
+            "c.toml:6: endpoint[0].blue.instances[0].weight: expected a whole number from 1 to 1000, not the number 0".to_owned(),
+            r#"c.toml:7: endpoint[0].blue.instances[1].adress: unknown key; did you mean "address"?"#.to_owned(),
+            r#"c.toml:7: endpoint[0].blue.instances[1].weight: expected a whole number from 1 to 1000, not the text "3""#.to_owned(),
+            r#"c.toml:8: endpoint[0].blue.instances[2].address: is missing; write address = "127.0.0.1:9001""#.to_owned(),
+            "c.toml:8: endpoint[0].blue.instances[2].weight: expected a whole number from 1 to 1000, not the number 1001".to_owned(),
+            r#"c.toml:9: endpoint[0].blue.instances[3].weigth: unknown key; did you mean "weight"?"#.to_owned(),
+            format!(r#"c.toml:9: endpoint[0].blue.instances[3].address: "a" {address}"#),
+            "c.toml:10: endpoint[0].blue.instances[4]: expected a text in quotes, not the number 3".to_owned(),
+        ]
+    );
+    let twice = r#"blue = { version = "v1", instances = [{ address = "b:1", weight = 2 }, "b:1"] }"#;
+    assert_eq!(
+        config_problems(&format!("[[endpoint]]\nname = \"x\"\n{twice}")),
+        [
+            "c.toml:3: endpoint[0].blue.instances[1]: b:1 is in the fleet already, as endpoint[0].blue.instances[0]"
+        ]
+    );
+}
+
+#[test]
 fn an_endpoint_needs_a_name_and_a_blue_fleet_with_instances() {
     let text = r#"[[endpoint]]
 [[endpoint]]

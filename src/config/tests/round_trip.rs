@@ -11,7 +11,7 @@ use crate::{
         EndpointSpec, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile, format_size,
         units,
     },
-    fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
+    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, UpstreamTls, Weight},
     name::{EndpointName, Version},
     route::{
         Balance, HashKey, HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil, Rewrite,
@@ -35,13 +35,17 @@ prop_compose! {
 prop_compose! {
     fn fleet()(
         version in "[a-zA-Z0-9._:/@+-]{1,128}",
-        ports in prop::collection::btree_set(1_u16.., 1..5),
+        ports in prop::collection::btree_map(1_u16.., 1_u16..=1000, 1..5),
         tls in option::of(upstream_tls()),
     ) -> FleetSpec {
-        let address = |port| Address::parse(&format!("model-a:{port}")).unwrap();
+        let instance = |(port, weight)| InstanceSpec {
+            address: Address::parse(&format!("model-a:{port}")).unwrap(),
+            // Half of them plain.
+            weight: Weight::new(if weight > 500 { 1 } else { weight }).unwrap(),
+        };
         FleetSpec {
             version: Version::parse(&version).unwrap(),
-            instances: ports.into_iter().map(address).collect(),
+            instances: ports.into_iter().map(instance).collect(),
             tls: tls.map(Arc::new),
         }
     }

@@ -85,9 +85,9 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         };
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
-    // A key is in a header, in a cookie or in the prompt; the file shows all of them.
+    // A key is in a header, in a cookie or in the prompt, and instances are in a list or in tables; the file shows all of them.
     let mut shown = uncommented(&text("snapback.toml"));
-    for key in ["\ncookie = ", "\nprompt_prefix = "] {
+    for key in ["\ncookie = ", "\nprompt_prefix = ", "\ninstances = "] {
         shown = shown.replace(key, &key.replace('\n', "\n# "));
     }
     let config = parse(&shown, "snapback.toml").unwrap();
@@ -95,6 +95,7 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
     assert!(config.endpoints[0].rule.header.is_some() && config.endpoints[0].health.path.is_some());
     let steps = uncommented(&text("plan.toml"))
         .replace("type = \"canary\"", "type = \"steps\"")
+        .replace("\ninstances = ", "\n# instances = ")
         .lines()
         .filter(|line| {
             !["share = \"5%\"", "bake = \"2m\"", "step = "].iter().any(|gone| line.starts_with(gone))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::world::{CANARY, World, chat, config, config_of, endpoint_of};
 use crate::{
     control::{ControlError, Execution},
-    fleet::Side,
+    fleet::{Side, Weight},
     name::EndpointName,
     store::Origin,
 };
@@ -36,8 +36,11 @@ async fn a_changed_blue_serves_at_once_and_instances_that_stay_keep_their_reques
     let before = world.route();
     let mut spec = endpoint_of("chat", "v1", "127.0.0.1:9001", "/");
     spec.blue.instances.extend(endpoint_of("x", "x", "127.0.0.1:9002", "/").blue.instances);
+    spec.blue.instances[0].weight = Weight::new(3).unwrap();
     world.handle.put_endpoint(spec.clone(), "ann", Execution::Real).await.unwrap();
     let more = world.route();
+    let weights: Vec<_> = more.blue.fleet.instances.iter().map(|instance| instance.weight().get()).collect();
+    assert_eq!(weights, [3, 1]);
     assert!(Arc::ptr_eq(&before.blue.fleet.instances[0], &more.blue.fleet.instances[0]));
     assert!(Arc::ptr_eq(&before.blue.meters, &more.blue.meters), "the version is the same");
     spec.blue.version = crate::name::Version::parse("v5").unwrap();

@@ -210,7 +210,7 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
     let (handle, control) = start::start(parts).unwrap();
     let mut events = handle.subscribe();
     let mut spec: PlanSpec = plan(CANARY);
-    spec.green.instances = vec![Address::parse(&text(&green)).unwrap()];
+    spec.green.instances = vec![Address::parse(&text(&green)).unwrap().into()];
     let id = handle.start_shift(&chat(), spec, "ann", Execution::Real).await.unwrap().id;
     while events.recv().await.unwrap().after.as_deref() != Some("baking") {}
     let route = loop {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::{EndpointSpec, PlanSpec},
-    fleet::{Address, CertificateFiles, FleetSpec, UpstreamTls},
+    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, UpstreamTls, Weight},
     name::Version,
     shift::{Cause, PauseReason, Snapshot, State},
     store::{EndpointRecord, Moments, Origin},
@@ -64,10 +64,11 @@ fn id(text: &str) -> ShiftId {
 }
 
 fn fleet(version: &str) -> FleetSpec {
-    let address = |text| Address::parse(text).unwrap();
+    let address = |text| InstanceSpec::from(Address::parse(text).unwrap());
+    let heavy = InstanceSpec { weight: Weight::new(3).unwrap(), ..address("model-a:8000") };
     FleetSpec {
         version: Version::parse(version).unwrap(),
-        instances: vec![address("127.0.0.1:9001"), address("model-a:8000"), address("unix:/run/model.sock")],
+        instances: vec![address("127.0.0.1:9001"), heavy, address("unix:/run/model.sock")],
         tls: Some(Arc::new(UpstreamTls {
             ca: Some("ca.pem".into()),
             server_name: Some("model".to_owned()),

@@ -1,0 +1,65 @@
+//! What fleets are made from.
+
+use std::sync::Arc;
+
+use super::{Address, UpstreamTls};
+use crate::name::Version;
+
+/// What a fleet is made from: a version and, for the static provider, its instances.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FleetSpec {
+    /// What the fleet serves.
+    pub version: Version,
+    /// Its instances, at least one, none twice (checked by `config`).
+    pub instances: Vec<InstanceSpec>,
+    /// How connections to the instances are secured; without it they are plain.
+    pub tls: Option<Arc<UpstreamTls>>,
+}
+
+/// What an instance is made from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct InstanceSpec {
+    /// Where it listens.
+    pub address: Address,
+    /// Its part of the fleet's requests.
+    pub weight: Weight,
+}
+
+/// An instance's part of its fleet's requests, against the weights of the others: 1 to 1,000.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Weight(u16);
+
+impl Weight {
+    /// The part of an instance of which nothing else is said.
+    pub const ONE: Self = Self(1);
+    /// The largest.
+    pub const MOST: u16 = 1_000;
+
+    /// From 1 to [`Weight::MOST`].
+    pub fn new(weight: u16) -> Option<Self> {
+        (1..=Self::MOST).contains(&weight).then_some(Self(weight))
+    }
+
+    /// The nearest weight to a number.
+    pub(super) fn clamped(number: u64) -> Self {
+        Self(u16::try_from(number).unwrap_or(Self::MOST).clamp(1, Self::MOST))
+    }
+
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self::ONE
+    }
+}
+
+impl From<Address> for InstanceSpec {
+    /// An instance of which nothing but its address is said.
+    fn from(address: Address) -> Self {
+        Self { address, weight: Weight::ONE }
+    }
+}
