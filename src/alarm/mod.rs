@@ -1,26 +1,36 @@
 //! Alarms: rules over live traffic, judged by tests that stay valid however often they are looked at.
 //!
 //! Pure: readings of the meters go in, standings and evidence come out. `guard` holds the test of a bound on green, `share` the test of
-//! green against blue; both keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns the meters' counters into
-//! what they are fed with. `safe` tests the opposite: that green is within its bounds. `recent` finds, for people, what tipped an alarm.
+//! green against blue, `latency` that of its latency; all keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns
+//! the meters' counters into what they are fed with. `safe` tests the opposite, that green is within its bounds, and `detect` forecasts
+//! what a step can find. `threshold` judges periods as CloudWatch does, by one `statistic` each. `recent` finds, for people, what tipped an
+//! alarm.
 
 mod book;
 mod cells;
+mod detect;
 mod evidence;
 mod guard;
+mod latency;
 mod purse;
 mod recent;
 mod safe;
 mod share;
+mod statistic;
 #[cfg(test)]
 mod tests;
+mod threshold;
 
 pub use book::AlarmBook;
+pub use detect::{Forecast, POWER, RegressionOutlook};
 pub use evidence::{AlarmEvidence, AlarmState, Standing, Telling, Verdicts};
 pub use guard::{GuardTest, Tally};
+pub use latency::{LEAST_ANSWERS, LatencyTest, Marks, QUANTILES, Slow, Worst};
 pub use purse::Purse;
 pub use safe::{SAFE_EVIDENCE, SafeGuard, SafeShare};
 pub use share::{FleetPair, ShareTest, Tolerance};
+pub use statistic::{Statistic, Trim};
+pub use threshold::{Comparison, Datapoint, LowSamples, MissingData, ThresholdAlarm, ThresholdRule};
 
 use std::time::Duration;
 

@@ -24,6 +24,10 @@ pub struct Histogram {
     sum_nanos: AtomicU64,
 }
 
+/// A time at which a bucket begins: values from there on can be counted exactly.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Edge(usize);
+
 /// Sums of shards at a moment.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HistogramSnapshot {
@@ -52,12 +56,37 @@ impl Histogram {
         self.sum_nanos.store(self.sum_nanos.load(Relaxed).wrapping_add(nanos), Relaxed);
     }
 
+    /// Adds to each sum how many values reach its edge. The edges rise strictly, so that each bucket is read once.
+    pub fn add_tails(&self, edges: &[Edge], sums: &mut [u64]) {
+        let (mut end, mut tail) = (self.counts.len(), 0);
+        for (edge, sum) in edges.iter().zip(sums).rev() {
+            tail += self.counts[edge.0..end].iter().map(|count| count.load(Relaxed)).sum::<u64>();
+            *sum += tail;
+            end = edge.0;
+        }
+    }
+
     /// Adds these counts to a sum.
     pub fn add_to(&self, sum: &mut HistogramSnapshot) {
         for (total, count) in sum.counts.iter_mut().zip(&self.counts) {
             *total += count.load(Relaxed);
         }
         sum.sum_nanos = sum.sum_nanos.wrapping_add(self.sum_nanos.load(Relaxed));
+    }
+}
+
+impl Edge {
+    /// The nearest edge that is not below a time; `None` beyond the last bucket's beginning, from where times cannot be told apart.
+    pub fn at_or_above(time: Duration) -> Option<Self> {
+        let nanos = u64::try_from(time.as_nanos()).ok()?;
+        let bucket = index_of(nanos);
+        let edge = if lower_edge(bucket) == nanos { bucket } else { bucket + 1 };
+        (edge < BUCKETS && nanos <= lower_edge(BUCKETS - 1)).then_some(Self(edge))
+    }
+
+    /// The time.
+    pub fn time(self) -> Duration {
+        Duration::from_nanos(lower_edge(self.0))
     }
 }
 
@@ -135,6 +164,10 @@ fn index_of(nanos: u64) -> usize {
     ((u64::from(octave + 1) * SUB_BUCKETS + within) as usize).min(BUCKETS - 1)
 }
 
+fn lower_edge(index: usize) -> u64 {
+    index.checked_sub(1).map_or(0, upper_edge)
+}
+
 fn upper_edge(index: usize) -> u64 {
     let index = index as u64;
     let (octave, within) = (index / SUB_BUCKETS, index % SUB_BUCKETS);
@@ -154,6 +187,30 @@ mod tests {
             let edge = upper_edge(index_of(nanos));
             prop_assert!(edge > nanos);
             prop_assert!(edge - nanos <= nanos / 64 + 1, "{nanos} {edge}");
+        }
+
+        #[test]
+        fn values_that_reach_an_edge_are_counted_exactly(
+            values in prop::collection::vec(0_u64..10_000_000_000, 1..100),
+            mut times in prop::collection::vec(0_u64..10_000_000_000, 1..5),
+        ) {
+            let histogram = Histogram::default();
+            values.iter().for_each(|nanos| histogram.record(Duration::from_nanos(*nanos)));
+            times.sort_unstable();
+            let mut edges: Vec<Edge> =
+                times.iter().filter_map(|nanos| Edge::at_or_above(Duration::from_nanos(*nanos))).collect();
+            prop_assert_eq!(edges.len(), times.len());
+            for (edge, nanos) in edges.iter().zip(&times) {
+                let found = edge.time().as_nanos();
+                prop_assert!(found >= u128::from(*nanos) && found <= u128::from(nanos + nanos / 64 + 1_024));
+            }
+            edges.dedup();
+            let mut tails = vec![0; edges.len()];
+            histogram.add_tails(&edges, &mut tails);
+            for (edge, tail) in edges.iter().zip(tails) {
+                let reach = values.iter().filter(|nanos| u128::from(**nanos) >= edge.time().as_nanos()).count();
+                prop_assert_eq!(tail, reach as u64);
+            }
         }
 
         #[test]
@@ -184,6 +241,15 @@ mod tests {
             assert!((millis..=millis * (1.0 + 1.0 / 64.0)).contains(&found), "{quantile} {found}");
         }
         assert_eq!(HistogramSnapshot::default().quantile(0.5), None);
+    }
+
+    #[test]
+    fn times_beyond_the_last_buckets_beginning_have_no_edge() {
+        let last = Duration::from_nanos(lower_edge(BUCKETS - 1));
+        assert_eq!(Edge::at_or_above(last).map(Edge::time), Some(last));
+        for beyond in [last + Duration::from_nanos(1), Duration::from_nanos(1 << 42), Duration::MAX] {
+            assert_eq!(Edge::at_or_above(beyond), None);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod watch;
 mod worker;
 
 pub use bell::Bell;
-pub use histogram::{Histogram, HistogramSnapshot};
+pub use histogram::{Edge, Histogram, HistogramSnapshot};
 pub use outcome::{FailureKind, Outcome, Overdue, Rescue, Verdict};
 pub use reading::{CohortReading, Reading};
 pub use shard::Shard;
@@ -57,6 +57,15 @@ impl FleetMeters {
     /// The distribution of durations, dispatch to last byte, of all requests that got a complete answer.
     pub fn latency(&self) -> HistogramSnapshot {
         self.merged(Shard::latency)
+    }
+
+    /// How many complete answers took at least as long as each of these times, which rise strictly.
+    pub fn latency_tails(&self, edges: &[Edge]) -> Vec<u64> {
+        let mut tails = vec![0; edges.len()];
+        for shard in &self.shards {
+            shard.latency().add_tails(edges, &mut tails);
+        }
+        tails
     }
 
     /// The distribution of times from dispatch to the response's head.

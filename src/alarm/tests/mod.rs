@@ -1,7 +1,8 @@
-//! Tests of the alarms: `vectors` fixes the numbers of guards, `properties` what holds for all of them, `share` both for regressions,
+//! Tests of the alarms: `vectors` fixes the numbers of guards, `properties` what holds for all of them, `share` and `latency` both for regressions,
 //! `simulation` and `rivalry` the promises over many shifts, `book` the way from the meters to the verdict.
 
 mod book;
+mod latency;
 mod properties;
 mod rivalry;
 mod share;
