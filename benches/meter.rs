@@ -81,6 +81,7 @@ fn outcome(verdict: Verdict, millis: u64) -> Outcome {
     Outcome {
         verdict,
         status: Some(200),
+        grpc_status: None,
         first_byte: Some(Duration::from_millis(millis / 2)),
         duration: Duration::from_millis(millis),
         bytes_in: 600,

@@ -141,6 +141,7 @@ mod tests {
         let outcome = Outcome {
             verdict,
             status: Some(200),
+            grpc_status: None,
             first_byte: Some(Duration::from_millis(1)),
             duration: Duration::from_millis(millis),
             bytes_in: 0,

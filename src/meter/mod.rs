@@ -6,6 +6,7 @@
 //! (shared state has one writer; see `alarm`).
 
 mod bell;
+mod grpc;
 mod histogram;
 mod outcome;
 mod reading;
@@ -14,6 +15,7 @@ mod watch;
 mod worker;
 
 pub use bell::Bell;
+pub use grpc::GrpcStatus;
 pub use histogram::{Edge, Histogram, HistogramSnapshot};
 pub use outcome::{FailureKind, Outcome, Overdue, Rescue, Verdict};
 pub use reading::{CohortReading, Reading};

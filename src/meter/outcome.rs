@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::GrpcStatus;
+
 /// What one request came to, known at its last byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -9,6 +11,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The status that the upstream answered with, when it answered.
     pub status: Option<u16>,
+    /// How a gRPC call ended, when the upstream said so.
+    pub grpc_status: Option<GrpcStatus>,
     /// From dispatch to the response's head, when there was one.
     pub first_byte: Option<Duration>,
     /// From dispatch to the last byte, or to the moment at which the request failed.
@@ -61,6 +65,8 @@ pub enum FailureKind {
     BadResponse,
     /// The failure was inside an answer that began as a success.
     InBand,
+    /// The deadline that a gRPC caller had set passed first.
+    Deadline,
 }
 
 /// What came of the wish to give a failure of green to blue.
@@ -137,7 +143,7 @@ impl Verdict {
 
 impl FailureKind {
     /// Every kind, in the order of [`FailureKind::index`].
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ServerError,
         Self::Overload,
         Self::NoInstance,
@@ -148,6 +154,7 @@ impl FailureKind {
         Self::Truncated,
         Self::BadResponse,
         Self::InBand,
+        Self::Deadline,
     ];
 
     /// The place in [`FailureKind::ALL`].
@@ -168,6 +175,7 @@ impl FailureKind {
             Self::Truncated => "truncated",
             Self::BadResponse => "bad_response",
             Self::InBand => "in_band",
+            Self::Deadline => "deadline_exceeded",
         }
     }
 }

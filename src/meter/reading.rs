@@ -1,6 +1,6 @@
 //! Sums over the shards of a fleet's meters, as plain numbers.
 
-use super::{FailureKind, MAX_BOUNDS, Rescue, Stamp};
+use super::{FailureKind, GrpcStatus, MAX_BOUNDS, Rescue, Stamp};
 
 /// How many stamps are told apart at a time. A guard needs the current one and the one before; two more keep a worker that
 /// still sees the old stamp from counting into the new one's slot.
@@ -39,6 +39,8 @@ pub struct Reading {
     pub failures: [u64; FailureKind::ALL.len()],
     /// Answers by the hundreds of their status, 1xx at index 0.
     pub statuses: [u64; 5],
+    /// Ends of gRPC calls by [`GrpcStatus::code`].
+    pub grpc_statuses: [u64; GrpcStatus::ALL.len()],
     /// Request body bytes passed upstream.
     pub bytes_in: u64,
     /// Response body bytes passed downstream.

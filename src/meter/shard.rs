@@ -6,8 +6,8 @@ use std::sync::atomic::{
 };
 
 use super::{
-    CohortReading, FailureKind, Histogram, MAX_BOUNDS, Outcome, Reading, Rescue, Stamp, Verdict, WatchPoint,
-    reading::SLOTS,
+    CohortReading, FailureKind, GrpcStatus, Histogram, MAX_BOUNDS, Outcome, Reading, Rescue, Stamp, Verdict,
+    WatchPoint, reading::SLOTS,
 };
 use crate::time::Moment;
 
@@ -55,6 +55,7 @@ pub struct Shard {
     client_gone: Count,
     failures: [Count; FailureKind::ALL.len()],
     statuses: [Count; 5],
+    grpc_statuses: [Count; GrpcStatus::ALL.len()],
     bytes_in: Count,
     bytes_out: Count,
     retried: Count,
@@ -116,6 +117,9 @@ impl Shard {
         {
             count.add(1);
         }
+        if let Some(status) = outcome.grpc_status {
+            self.grpc_statuses[status.code()].add(1);
+        }
         if let Some(first_byte) = outcome.first_byte {
             self.first_byte.record(first_byte);
         }
@@ -146,6 +150,9 @@ impl Shard {
             *total += count.get();
         }
         for (total, count) in sum.statuses.iter_mut().zip(&self.statuses) {
+            *total += count.get();
+        }
+        for (total, count) in sum.grpc_statuses.iter_mut().zip(&self.grpc_statuses) {
             *total += count.get();
         }
         sum.succeeded += self.succeeded.get();
@@ -210,6 +217,7 @@ mod tests {
         Outcome {
             verdict,
             status: Some(200),
+            grpc_status: None,
             first_byte: Some(Duration::from_millis(1)),
             duration: Duration::from_millis(millis),
             bytes_in: 10,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock,
     fleet::{Health, Side},
-    meter::{FailureKind, Gauge, Rescue, WorkerMeters},
+    meter::{FailureKind, Gauge, GrpcStatus, Rescue, WorkerMeters},
     name::EndpointName,
     route::{EndpointRoute, RouteTable},
     time::WallTime,
@@ -88,6 +88,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
     let requests = text.counters(&names::REQUESTS);
     let failures = text.counters(&names::FAILURES);
     let responses = text.counters(&names::RESPONSES);
+    let grpc_responses = text.counters(&names::GRPC_RESPONSES);
     let rescues = text.counters(&names::RESCUES);
     for (endpoint, side, sums) in totals.iter() {
         let outcomes = [
@@ -108,8 +109,13 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
         for (class, count) in STATUS_CLASSES.into_iter().zip(sums.statuses) {
             responses([endpoint, side.as_str(), class], count);
         }
+        if sums.grpc_statuses != [0; GrpcStatus::ALL.len()] {
+            for (status, count) in GrpcStatus::ALL.into_iter().zip(sums.grpc_statuses) {
+                grpc_responses([endpoint, side.as_str(), status.as_str()], count);
+            }
+        }
     }
-    drop((requests, failures, responses, rescues));
+    drop((requests, failures, responses, grpc_responses, rescues));
     write_histograms(text, &names::REQUEST_DURATION, totals, |sums| &sums.latency);
     write_histograms(text, &names::FIRST_BYTE, totals, |sums| &sums.first_byte);
     write_counts(text, &names::REQUEST_BODY_BYTES, totals, |sums| sums.bytes_in);

@@ -23,6 +23,7 @@ pub(super) fn good(millis: u64) -> Outcome {
     Outcome {
         verdict: Verdict::Success,
         status: Some(200),
+        grpc_status: None,
         first_byte: Some(Duration::from_millis(millis) / 2),
         duration: Duration::from_millis(millis),
         bytes_in: 10,

@@ -69,6 +69,11 @@ pub(super) const RESPONSES: Family<3> = family(
     ["endpoint", "fleet", "status_class"],
     "Responses of model servers, by the hundreds of their status",
 );
+pub(super) const GRPC_RESPONSES: Family<3> = family(
+    "snapback_grpc_responses_total",
+    ["endpoint", "fleet", "grpc_status"],
+    "gRPC calls that model servers ended, by their status; only of fleets that had any",
+);
 pub(super) const REQUEST_DURATION: Family<2> = family(
     "snapback_request_duration_seconds",
     FLEET,
@@ -159,8 +164,11 @@ pub(super) const PROXY_HEADERS_REFUSED: Family<0> = family(
 );
 pub(super) const UNMATCHED_REQUESTS: Family<0> =
     family("snapback_unmatched_requests_total", [], "Requests that no endpoint matches");
-pub(super) const REJECTED_REQUESTS: Family<0> =
-    family("snapback_rejected_requests_total", [], "Requests that were refused as malformed or too large");
+pub(super) const REJECTED_REQUESTS: Family<0> = family(
+    "snapback_rejected_requests_total",
+    [],
+    "Requests that were refused as malformed, too large, or too late for their own deadline",
+);
 pub(super) const SHED_REQUESTS: Family<0> = family(
     "snapback_shed_requests_total",
     [],

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::buckets::Buckets;
 use crate::{
     fleet::Side,
-    meter::{FailureKind, FleetMeters, HistogramSnapshot, Reading, Rescue},
+    meter::{FailureKind, FleetMeters, GrpcStatus, HistogramSnapshot, Reading, Rescue},
     name::EndpointName,
     route::{FleetRoute, RouteTable},
 };
@@ -29,6 +29,7 @@ pub(super) struct Sums {
     pub(super) client_gone: u64,
     pub(super) failures: [u64; FailureKind::ALL.len()],
     pub(super) statuses: [u64; 5],
+    pub(super) grpc_statuses: [u64; GrpcStatus::ALL.len()],
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     pub(super) retried: u64,
@@ -118,6 +119,7 @@ impl Sums {
             client_gone,
             failures,
             statuses,
+            grpc_statuses,
             bytes_in,
             bytes_out,
             retried,
@@ -136,6 +138,10 @@ impl Sums {
             grow(total, *now, *then);
         }
         for (total, (now, then)) in rescues.iter_mut().zip(now.rescues.iter().zip(&then.rescues)) {
+            grow(total, *now, *then);
+        }
+        let grpc = now.grpc_statuses.iter().zip(&then.grpc_statuses);
+        for (total, (now, then)) in grpc_statuses.iter_mut().zip(grpc) {
             grow(total, *now, *then);
         }
         for (total, (now, then)) in statuses.iter_mut().zip(now.statuses.iter().zip(&then.statuses)) {

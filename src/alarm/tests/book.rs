@@ -40,6 +40,7 @@ impl Rig {
         let outcome = Outcome {
             verdict,
             status: None,
+            grpc_status: None,
             first_byte: None,
             duration: Duration::from_millis(millis),
             bytes_in: 0,

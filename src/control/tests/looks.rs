@@ -78,6 +78,7 @@ impl Bench {
         let outcome = Outcome {
             verdict,
             status: None,
+            grpc_status: None,
             first_byte: None,
             duration: Duration::from_millis(millis),
             bytes_in: 0,
@@ -224,6 +225,7 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
     let outcome = Outcome {
         verdict: Verdict::Failure(FailureKind::ServerError),
         status: Some(500),
+        grpc_status: None,
         first_byte: None,
         duration: Duration::from_millis(1),
         bytes_in: 0,

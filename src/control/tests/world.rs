@@ -286,6 +286,7 @@ impl World {
             let outcome = Outcome {
                 verdict,
                 status: Some(200),
+                grpc_status: None,
                 first_byte: Some(Duration::from_millis(2)),
                 duration: Duration::from_millis(5),
                 bytes_in: 0,
