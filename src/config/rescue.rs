@@ -9,7 +9,10 @@ use super::{
     reader::{Table, parsed, whole, word},
     units::share,
 };
-use crate::route::{Replayed, RescuePolicy, RescueUntil, Statuses, Sticky};
+use crate::{
+    meter::GrpcStatus,
+    route::{GrpcStatuses, Replayed, RescuePolicy, RescueUntil, Statuses, Sticky},
+};
 
 const REPLAYED: [(&str, Replayed); 3] = [
     (Replayed::Never.as_str(), Replayed::Never),
@@ -21,29 +24,47 @@ const UNTIL: [(&str, RescueUntil); 2] = [
     (RescueUntil::FirstToken.as_str(), RescueUntil::FirstToken),
 ];
 
-/// Says that a feature is off: green has not failed, and blue would say the same.
-const NOT_IMPLEMENTED: u16 = 501;
-
 pub(super) fn read(table: &Table<'_>) -> RescuePolicy {
     let default = RescuePolicy::default();
     let on = table.optional("on", word(&REPLAYED));
-    let statuses = table.list("statuses", "[500, 502, 503, 504]", status);
+    let statuses = table.list("statuses", "[500, 502, 503, 504]", whole(Statuses::RANGE));
+    let grpc_statuses = table.list("grpc_statuses", "[\"INTERNAL\", \"UNAVAILABLE\"]", grpc_status);
     let until = table.optional("until", word(&UNTIL));
     let retry = table.optional("retry", word(&REPLAYED));
     RescuePolicy {
         on: on.unwrap_or(default.on),
         statuses: statuses
             .map_or(default.statuses, |listed| Statuses::of(listed.into_iter().map(|status| status.value))),
+        grpc_statuses: grpc_statuses.map_or(default.grpc_statuses, |listed| {
+            GrpcStatuses::of(listed.into_iter().map(|status| status.value))
+        }),
         until: until.unwrap_or(default.until),
         retry: retry.unwrap_or(default.retry),
         budget: table.optional("budget", share).unwrap_or(default.budget),
     }
 }
 
-fn status(value: &Value) -> Result<u16, String> {
-    match whole(Statuses::RANGE)(value)? {
-        NOT_IMPLEMENTED => Err("501 says that a feature is off: blue would answer the same".to_owned()),
-        status => Ok(status),
+/// A failure's name or code.
+fn grpc_status(value: &Value) -> Result<GrpcStatus, String> {
+    let found = match value {
+        Value::Text(name) => GrpcStatus::named(name),
+        Value::Integer(code) => {
+            usize::try_from(*code).ok().and_then(|code| GrpcStatus::ALL.get(code)).copied()
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Float(_)
+        | Value::Date(_)
+        | Value::List(_)
+        | Value::Table(_) => None,
+    };
+    match found {
+        Some(GrpcStatus::Ok) => Err("OK is no failure: leave it out".to_owned()),
+        Some(status) => Ok(status),
+        None => Err(format!(
+            "expected a gRPC status such as \"UNAVAILABLE\", or its code such as 14, not {}",
+            value.describe()
+        )),
     }
 }
 
@@ -80,10 +101,11 @@ fn cookie_name(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn render(policy: &RescuePolicy) -> Json {
-    let RescuePolicy { on, statuses, until, retry, budget } = policy;
+    let RescuePolicy { on, statuses, grpc_statuses, until, retry, budget } = policy;
     json!({
         "on": on.as_str(),
         "statuses": statuses.iter().collect::<Vec<_>>(),
+        "grpc_statuses": grpc_statuses.iter().map(GrpcStatus::as_str).collect::<Vec<_>>(),
         "until": until.as_str(),
         "retry": retry.as_str(),
         "budget": budget.to_string(),

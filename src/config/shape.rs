@@ -56,7 +56,7 @@ shapes! { CONFIG:
     LIMITS "endpoint.limits" [
         "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "head_limit" "body_limit" "replay_limit"
     ]
-    RESCUE "endpoint.rescue" ["on" "statuses" "until" "retry" "budget"]
+    RESCUE "endpoint.rescue" ["on" "statuses" "grpc_statuses" "until" "retry" "budget"]
     STICKY "endpoint.sticky" ["header" "cookie"]
 }
 

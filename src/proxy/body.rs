@@ -87,7 +87,10 @@ impl Stream {
             return Poll::Ready(Some(Err(failure)));
         }
         let Some(Open { exchange, call }) = &mut self.open else { return Poll::Ready(None) };
+        let is_expired = self.caller.pulse.is_expired();
         let failure = match call.poll_frame(context, &self.caller.worker().read_memory) {
+            // A stream that goes on and on must end too.
+            Poll::Ready(Some(Ok(_))) if is_expired => Failure::Deadline,
             Poll::Ready(Some(Ok(frame))) => {
                 self.caller.pulse.beat();
                 exchange.passed(frame.data_ref().map_or(0, Bytes::len));
@@ -104,11 +107,13 @@ impl Stream {
             Poll::Pending => match self.caller.pulse.late() {
                 None => {
                     self.has_waited = true;
+                    exchange.await_more();
                     return Poll::Pending;
                 }
                 // The client takes what it is given, or this would not be polled: the instance is what is late.
                 Some(Late::Silent) => Failure::IdleTimeout,
                 Some(Late::Overdue) => Failure::Overlong,
+                Some(Late::Expired) => Failure::Deadline,
             },
             Poll::Ready(Some(Err(Lost::Request(error)))) => error.into(),
             Poll::Ready(Some(Err(lost))) => Failure::Truncated(lost),
@@ -133,8 +138,7 @@ impl Stream {
         if self.at_end == AtEnd::Close {
             self.caller.client.reset_at_close();
         }
-        self.caller.pulse.end_by(None);
-        self.caller.pulse.expect_within(LAST_WORDS);
+        self.caller.pulse.expect_end_within(LAST_WORDS);
         self.broken = Some(failure);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{call::Lost, decode::Malformed, upload::UploadError};
+use super::{call::Lost, decode::Malformed, pulse::Late, upload::UploadError};
 use crate::{
     meter::{FailureKind, Verdict},
     route::PathError,
@@ -52,6 +52,13 @@ pub(super) enum Failure {
     /// The worker has as many requests in flight as it may. Nothing was sent upstream.
     #[error("internal: the worker has as many requests in flight as it may")]
     Busy,
+    /// A gRPC call's timeout cannot be read. Nothing was sent upstream.
+    #[error("downstream: refused a malformed grpc-timeout")]
+    BadTimeout,
+    /// A gRPC call's deadline passed. The instance may be executing it, and there is no time for a second try. Whose fault that is, the
+    /// exchange knows.
+    #[error("upstream: the call's deadline passed before its end")]
+    Deadline,
     /// No endpoint's rule fits. Nothing was sent upstream.
     #[error("downstream: no endpoint takes the request")]
     NoMatch,
@@ -100,7 +107,16 @@ pub(super) enum Sent {
 }
 
 impl Failure {
-    /// How much of the request the instance may have got when it failed; `None` when it was not the instance that failed.
+    /// Of a wait that has limits of its own, and so can only run into those of the whole request.
+    pub(super) fn overdue(late: Late) -> Self {
+        match late {
+            Late::Expired => Self::Deadline,
+            Late::Overdue | Late::Silent => Self::TotalTimeout,
+        }
+    }
+
+    /// How much of the request the instance may have got when it failed; `None` when it was not the instance that
+    /// failed, or when there is no time left for a second try.
     pub(super) fn sent(&self) -> Option<Sent> {
         match self {
             Self::BadRequest(_)
@@ -113,6 +129,8 @@ impl Failure {
             | Self::BrokenBody
             | Self::StalledBody
             | Self::Busy
+            | Self::BadTimeout
+            | Self::Deadline
             | Self::NoMatch => None,
             Self::NoInstance | Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => {
                 Some(Sent::Nothing)
@@ -139,6 +157,7 @@ impl Failure {
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
+            | Self::BadTimeout
             | Self::NoMatch => FailureSide::Downstream,
             Self::Busy => FailureSide::Internal,
             Self::NoInstance
@@ -151,6 +170,7 @@ impl Failure {
             | Self::IdleTimeout
             | Self::TotalTimeout
             | Self::Overlong
+            | Self::Deadline
             | Self::Truncated(_) => FailureSide::Upstream,
         }
     }
@@ -168,6 +188,8 @@ impl Failure {
             | Self::BrokenBody
             | Self::StalledBody
             | Self::Busy
+            | Self::BadTimeout
+            | Self::Deadline
             | Self::NoMatch => return Verdict::ClientGone,
             Self::NoInstance => FailureKind::NoInstance,
             Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => FailureKind::ConnectFailed,

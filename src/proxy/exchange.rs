@@ -2,18 +2,21 @@
 
 use std::rc::Rc;
 
+use http::HeaderMap;
+
 use super::{
     error::Failure,
+    grpc::GrpcCall,
     lane::{Dealt, RouteView},
     overdue::OpenRequest,
     pool::Upstream,
-    upload::RequestBody,
+    upload::{Progress, RequestBody},
     worker::Worker,
 };
 use crate::{
     clock,
     fleet::Side,
-    meter::{FailureKind, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
+    meter::{FailureKind, GrpcStatus, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
     route::RescuePolicy,
     time::Moment,
 };
@@ -36,12 +39,16 @@ pub(super) struct Exchange {
     request_body: Option<Rc<RequestBody>>,
     dispatched_at: Moment,
     answered: Option<Answered>,
+    /// Only of a gRPC call.
+    grpc: Option<GrpcCall>,
+    /// Whether the response's body was asked for more than has come.
+    awaits_more: bool,
     bytes_out: u64,
     ended_at: Option<Moment>,
     verdict: Verdict,
     /// How many connections died under it.
     deaths: u8,
-    is_blamed_in_band: bool,
+    is_blamed: bool,
 }
 
 /// Which try of a request this is.
@@ -89,12 +96,19 @@ impl Exchange {
             request_body,
             dispatched_at,
             answered: None,
+            grpc: None,
+            awaits_more: false,
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
             deaths: 0,
-            is_blamed_in_band: false,
+            is_blamed: false,
         }
+    }
+
+    /// The request is a gRPC call.
+    pub(super) fn carry(&mut self, call: GrpcCall) {
+        self.grpc = Some(call);
     }
 
     /// Blue's try of a request that this one, green's, has failed, if an instance can take it and the budget has room. Said in green's
@@ -121,11 +135,13 @@ impl Exchange {
             request_body: self.request_body.clone(),
             dispatched_at: now,
             answered: None,
+            grpc: self.grpc.as_ref().map(GrpcCall::again),
+            awaits_more: false,
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
             deaths: self.deaths,
-            is_blamed_in_band: false,
+            is_blamed: false,
         })
     }
 
@@ -144,6 +160,7 @@ impl Exchange {
         self.upstream = Some(other);
         self.role = Role::Moved;
         self.answered = None;
+        self.grpc = self.grpc.as_ref().map(GrpcCall::again);
         self.verdict = Verdict::ClientGone;
         self.count_retry();
         true
@@ -169,15 +186,26 @@ impl Exchange {
         self.deaths
     }
 
-    /// The answer, whatever its status, holds a failure.
-    pub(super) fn blame_in_band(&mut self) {
-        self.is_blamed_in_band = true;
+    /// The answer is a failure, whatever its status: it holds one, or its status is one that the endpoint's owner names.
+    pub(super) fn blame(&mut self) {
+        self.is_blamed = true;
         self.heed_failure();
     }
 
-    /// Whether it does.
-    pub(super) fn is_blamed_in_band(&self) -> bool {
-        self.is_blamed_in_band
+    /// Whether it is.
+    pub(super) fn is_blamed(&self) -> bool {
+        self.is_blamed
+    }
+
+    /// Whether the endpoint's owner names the answer's status among those to be rescued. A gRPC call has a status of its own, which is
+    /// what counts once it is there.
+    pub(super) fn has_named_status(&self) -> bool {
+        let RescuePolicy { statuses, grpc_statuses, .. } = self.policy();
+        match (self.grpc_status(), self.answered) {
+            (Some(status), _) => grpc_statuses.contains(status),
+            (None, Some(Answered { status, .. })) => statuses.contains(status),
+            (None, None) => false,
+        }
     }
 
     /// The fleet that answers, as clients are told.
@@ -213,13 +241,31 @@ impl Exchange {
     }
 
     /// The response's head came.
-    pub(super) fn answered(&mut self, status: u16) {
+    pub(super) fn answered(&mut self, status: u16, headers: &HeaderMap) {
         self.answered = Some(Answered { status, at: clock::now() });
+        if let Some(call) = &mut self.grpc {
+            call.read(headers);
+        }
         self.heed_failure();
+    }
+
+    /// The call, if the request is one of gRPC.
+    pub(super) fn grpc(&self) -> Option<&GrpcCall> {
+        self.grpc.as_ref()
+    }
+
+    fn grpc_status(&self) -> Option<GrpcStatus> {
+        self.grpc.as_ref()?.status
+    }
+
+    /// The client takes more of the response than has come.
+    pub(super) fn await_more(&mut self) {
+        self.awaits_more = true;
     }
 
     /// A part of the response body went downstream.
     pub(super) fn passed(&mut self, bytes: usize) {
+        self.awaits_more = false;
         self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
@@ -243,7 +289,11 @@ impl Exchange {
 
     /// An answer that says that the fleet failed is the verdict at once, whether or not the client stays for the rest.
     fn heed_failure(&mut self) {
-        if let Some(failure @ Verdict::Failure(_)) = self.verdict_of_answer() {
+        // That a gRPC call has no status yet says nothing before its end.
+        let is_open = self.grpc.as_ref().is_some_and(|call| call.status.is_none());
+        if let Some(failure @ Verdict::Failure(kind)) = self.verdict_of_answer()
+            && !(is_open && kind == FailureKind::Truncated)
+        {
             self.verdict = failure;
         }
     }
@@ -251,9 +301,28 @@ impl Exchange {
     /// What the answer says of the fleet, once it is complete.
     fn verdict_of_answer(&self) -> Option<Verdict> {
         let Answered { status, .. } = self.answered?;
-        let verdict = Verdict::of_status(status);
-        let is_failure_in_band = verdict == Verdict::Success && self.is_blamed_in_band;
-        Some(if is_failure_in_band { Verdict::Failure(FailureKind::InBand) } else { verdict })
+        let verdict = match &self.grpc {
+            Some(call) => call.verdict(status),
+            None => Verdict::of_status(status),
+        };
+        Some(match verdict {
+            Verdict::Success if self.is_blamed => Verdict::Failure(FailureKind::InBand),
+            Verdict::ClientError if self.is_blamed => Verdict::Failure(FailureKind::ServerError),
+            Verdict::Success | Verdict::ClientError | Verdict::ClientGone | Verdict::Failure(_) => verdict,
+        })
+    }
+
+    /// Whether a call that ends now without an answer had run out of its time while its instance was due to act. Before the first message
+    /// of the answer, that is also an instance that waits for more than the client has sent: a conversation to which it says nothing
+    /// looks the same from here.
+    fn is_overdue(&self, now: Moment) -> bool {
+        let Some(deadline) = self.grpc.as_ref().and_then(|call| call.deadline.as_ref()) else { return false };
+        let is_open_to_more = match self.request_body.as_ref().map(|body| body.progress()) {
+            None | Some(Progress::Complete | Progress::InstanceIsDue) => false,
+            Some(Progress::ClientIsDue | Progress::Stopped(_)) => true,
+        };
+        let is_instance_due = self.answered.is_none() || self.awaits_more;
+        is_instance_due && !(is_open_to_more && self.bytes_out > 0) && deadline.is_over(now)
     }
 
     fn shard(&self) -> &Shard {
@@ -264,6 +333,7 @@ impl Exchange {
         Outcome {
             verdict: self.verdict,
             status: self.answered.map(|answered| answered.status),
+            grpc_status: self.grpc_status(),
             first_byte: self.answered.map(|answered| answered.at.since(self.dispatched_at)),
             duration: ended_at.since(self.dispatched_at),
             bytes_in: self.request_body.as_ref().map_or(0, |body| body.passed_bytes()),
@@ -286,6 +356,9 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.worker.end_request();
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
+        if self.verdict == Verdict::ClientGone && self.is_overdue(ended_at) {
+            self.verdict = Verdict::Failure(FailureKind::Deadline);
+        }
         let overdue = self.open.take().map_or_else(Overdue::default, OpenRequest::end);
         let outcome = self.outcome(ended_at, overdue);
         let watch = self.view.route.watch.as_deref();

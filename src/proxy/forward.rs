@@ -17,7 +17,8 @@ use super::{
     decode::StatusLine,
     error::Failure,
     exchange::Exchange,
-    gate, grpc,
+    gate,
+    grpc::{self, GrpcCall},
     headers::{self, Additions, BodyFraming},
     lane::Dealt,
     peek,
@@ -52,9 +53,7 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
 /// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
 async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
     let (mut head, mut incoming) = request.into_parts();
-    if grpc::is_call(&head) {
-        caller.mark_grpc();
-    }
+    let call = GrpcCall::of(caller, &head)?;
     gate::admit(&mut head, &caller.client)?;
     let mut early = Early::default();
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
@@ -62,7 +61,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         Err(failure) => {
             let limits = Limits::default();
             // The answer must get out, even if the client was late with what the endpoint depends on.
-            caller.pulse.expect_within(limits.idle_timeout);
+            caller.pulse.expect_end_within(limits.idle_timeout);
             if let Some(body) = RequestBody::new(caller, limits, &head.headers, early, incoming) {
                 body.discard().await;
             }
@@ -75,11 +74,19 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     let limits = dealt.view.route.limits;
     check_head(&head, &limits)?;
     check_length(&head.headers, &limits)?;
+    if caller.pulse.is_expired() {
+        caller.pulse.expect_end_within(limits.idle_timeout);
+        return Err(Failure::Deadline);
+    }
     let body = RequestBody::new(caller, limits, &head.headers, early, incoming);
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
     if let Some(total) = limits.total_timeout {
         caller.pulse.end_by(Some(exchange.dispatched_at().after(total)));
+    }
+    if let Some(call) = call {
+        call.tell(&mut head.headers, exchange.dispatched_at());
+        exchange.carry(call);
     }
     let replay = Replay::prepare(&exchange, &head);
     let mut reached = attempt(caller, &mut exchange, head, &limits).await;
@@ -94,8 +101,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         }
         Err(failure) => {
             tracing::debug!(error = &failure as &dyn Error, fleet, "a request failed");
-            caller.pulse.end_by(None);
-            caller.pulse.expect_within(limits.idle_timeout);
+            caller.pulse.expect_end_within(limits.idle_timeout);
             if let Some(body) = exchange.request_body() {
                 body.discard().await;
             }
@@ -208,7 +214,7 @@ pub(super) async fn attempt(
         answered = call_once(caller, exchange, &mut call, &method, &mut headers, limits).await?;
     }
     let line = answered?;
-    exchange.answered(line.status.as_u16());
+    exchange.answered(line.status.as_u16(), &headers);
     Ok(Reached { line, headers, call })
 }
 
@@ -250,10 +256,8 @@ async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -
     // Connecting has a timeout of its own, and what was late before is over.
     caller.pulse.expect_within(Duration::MAX);
     caller.worker().meters().upstream_connects.up();
-    match unless_late(&caller.pulse, upstream.connect(limits.connect_timeout)).await {
-        Ok(connected) => connected,
-        Err(_) => Err(Failure::TotalTimeout),
-    }
+    let connecting = unless_late(&caller.pulse, upstream.connect(limits.connect_timeout));
+    connecting.await.unwrap_or_else(|late| Err(Failure::overdue(late)))
 }
 
 /// Sends the request once. The outer error is final, the inner one is a lost connection.
@@ -278,6 +282,7 @@ async fn call_once(
         }
         Ok(Ok(line)) => Ok(Ok(line)),
         Err(late) => Err(match (exchange.request_body().map(|body| body.progress()), late) {
+            (_, Late::Expired) => Failure::Deadline,
             (Some(Progress::ClientIsDue), _) => Failure::StalledBody,
             (_, Late::Overdue) => Failure::TotalTimeout,
             (None | Some(Progress::Complete), Late::Silent) => Failure::HeadTimeout,

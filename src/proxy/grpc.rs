@@ -1,16 +1,78 @@
-//! The proxy's own answers to gRPC calls. A gRPC client reads a status of its own kind; of a problem document it would make
-//! "unknown".
+//! gRPC calls: how they are told from other requests, what their ends say, and the proxy's own answers to them.
+//!
+//! A call's HTTP status is 200 whatever becomes of it. What it came to stands in `grpc-status`, after the last message or in a head
+//! that is the trailers too; an answer without one was cut short. A gRPC client reads a status of its own kind; of a problem
+//! document it would make "unknown".
+
+use std::rc::Rc;
 
 use http::{HeaderMap, HeaderValue, Response, Version, header::CONTENT_TYPE, request};
 
-use super::{answer, body::ResponseBody, error::Failure};
+use super::{
+    answer,
+    body::ResponseBody,
+    caller::Caller,
+    deadline::{self, Deadline},
+    error::Failure,
+};
+use crate::{
+    clock,
+    meter::{FailureKind, GrpcStatus, Verdict},
+    time::Moment,
+};
+
+/// What is known of a call.
+#[derive(Clone, Debug)]
+pub(super) struct GrpcCall {
+    /// When its caller wants it to be over.
+    pub(super) deadline: Option<Rc<Deadline>>,
+    /// How it ended, once its instance has said so.
+    pub(super) status: Option<GrpcStatus>,
+}
+
+const STATUS: &str = "grpc-status";
 
 /// What a gRPC call and its answer are made of; a format such as `+proto` may follow.
 const MEDIA_TYPE: &str = "application/grpc";
 
-/// Whether a request is a gRPC call. That is never asked of HTTP/1, which gRPC does not use.
-pub(super) fn is_call(head: &request::Parts) -> bool {
-    head.version == Version::HTTP_2 && has_media_type(&head.headers)
+impl GrpcCall {
+    /// A request as a call, if it is one. That is never asked of HTTP/1, which gRPC does not use.
+    pub(super) fn of(caller: &Caller, head: &request::Parts) -> Result<Option<Self>, Failure> {
+        if head.version != Version::HTTP_2 || !has_media_type(&head.headers) {
+            return Ok(None);
+        }
+        caller.mark_grpc();
+        let begin = |timeout| Deadline::begin(caller.worker(), &caller.pulse, timeout, clock::now());
+        Ok(Some(Self { deadline: deadline::timeout(&head.headers)?.map(begin).transpose()?, status: None }))
+    }
+
+    /// Tells the instance that gets the call now how much of its time is left.
+    pub(super) fn tell(&self, headers: &mut HeaderMap, now: Moment) {
+        if let Some(deadline) = &self.deadline {
+            deadline.tell(headers, now);
+        }
+    }
+
+    /// The same call as another instance gets it.
+    pub(super) fn again(&self) -> Self {
+        Self { deadline: self.deadline.clone(), status: None }
+    }
+
+    /// Reads trailers, or a head that may be all there is.
+    pub(super) fn read(&mut self, headers: &HeaderMap) {
+        if let Some(status) = headers.get(STATUS) {
+            self.status = Some(GrpcStatus::of_header(status.as_bytes()));
+        }
+    }
+
+    /// What a complete answer says of the fleet. What has no status of gRPC's own did not come from its server, or was cut short.
+    pub(super) fn verdict(&self, http_status: u16) -> Verdict {
+        match (self.status, Verdict::of_status(http_status)) {
+            (Some(status), _) => status.verdict(),
+            (None, Verdict::Success) => Verdict::Failure(FailureKind::Truncated),
+            (None, verdict) => verdict,
+        }
+    }
 }
 
 fn has_media_type(headers: &HeaderMap) -> bool {
@@ -26,7 +88,7 @@ pub(super) fn status(failure: &Failure) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Empty);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    headers.insert("grpc-status", HeaderValue::from_static(code(failure)));
+    headers.insert(STATUS, HeaderValue::from_static(code(failure)));
     // Percent-encoding would leave the table's titles as they are: visible ASCII, without a percent sign.
     headers.insert("grpc-message", HeaderValue::from_static(answer::title(failure)));
     response
@@ -45,10 +107,13 @@ fn code(failure: &Failure) -> &'static str {
         | Failure::HeadTimeout
         | Failure::IdleTimeout
         | Failure::TotalTimeout
-        | Failure::Overlong => DEADLINE_EXCEEDED,
+        | Failure::Overlong
+        | Failure::Deadline => DEADLINE_EXCEEDED,
         Failure::LargeHead | Failure::LargeBody => RESOURCE_EXHAUSTED,
         Failure::NoMatch | Failure::Connect | Failure::UnknownCoding => UNIMPLEMENTED,
+        // A malformed timeout is refused as gRPC's own server in Go does it.
         Failure::BadRequest(_)
+        | Failure::BadTimeout
         | Failure::OddPath(_)
         | Failure::LongTarget
         | Failure::BrokenBody

@@ -48,7 +48,7 @@ pub(super) async fn until_first_token(caller: &Caller, call: &mut Call) -> Held 
     caller.pulse.expect_within(Duration::MAX);
     match unless_late(&caller.pulse, tokio::time::timeout(HELD_FOR, read(caller, call))).await {
         Ok(held) => held.unwrap_or(Held::Released),
-        Err(_) => Held::Broken(Failure::TotalTimeout),
+        Err(late) => Held::Broken(Failure::overdue(late)),
     }
 }
 

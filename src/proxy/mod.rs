@@ -15,7 +15,8 @@
 //!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
 //!    for it, `hold` keeps back an event stream's beginning until it says something.
 //! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer. `overdue`
-//!    counts green's requests against a shift's latency alarms as soon as they are late, while they are still open.
+//!    counts green's requests against a shift's latency alarms as soon as they are late, while they are still open. A gRPC caller sets its
+//!    own limit for the whole call (`deadline`).
 //!
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
@@ -32,6 +33,7 @@ mod caller;
 mod chunks;
 mod client;
 mod connection;
+mod deadline;
 mod decode;
 mod error;
 mod event;

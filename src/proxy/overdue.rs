@@ -17,10 +17,6 @@ use crate::{
     time::Moment,
 };
 
-/// How often a worker looks while a shift has latency alarms: as often as the evaluator does, so that a late request is at most twice as
-/// long unseen. A hundred looks a second cost less than a thousandth of a core.
-pub(super) const LOOK: Duration = Duration::from_millis(10);
-
 /// One worker's open requests of one shift's green.
 #[derive(Debug)]
 pub(super) struct OpenRequests {

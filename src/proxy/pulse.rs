@@ -18,6 +18,11 @@ use crate::time::Moment;
 /// thousandth of a core; a limit is meant to the second, not to the millisecond.
 pub(super) const SWEEP: Duration = Duration::from_millis(100);
 
+/// How often it looks at what cannot wait for the next sweep, while there is any: open requests under latency alarms, as often as the
+/// evaluator looks, so that a late one is at most twice as long unseen; and gRPC's deadlines, which are commonly hundreds of milliseconds.
+/// A hundred looks a second cost less than a thousandth of a core.
+pub(super) const LOOK: Duration = Duration::from_millis(10);
+
 /// Whether something still happens on a connection, and how long nothing may happen.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
@@ -26,6 +31,7 @@ pub(super) struct Pulse {
     /// When what is under way must be over, whatever happens until then.
     deadline: Cell<Option<Moment>>,
     late: Cell<Option<Late>>,
+    is_expired: Cell<bool>,
     seen: Cell<u32>,
     seen_at: Cell<Moment>,
     waker: RefCell<Option<Waker>>,
@@ -38,6 +44,8 @@ pub(super) enum Late {
     Silent,
     /// The deadline has passed.
     Overdue,
+    /// So has the one that the client set.
+    Expired,
 }
 
 impl Pulse {
@@ -46,16 +54,23 @@ impl Pulse {
         self.beats.set(self.beats.get().wrapping_add(1));
     }
 
-    /// A new wait begins, in which nothing may happen for `limit`.
+    /// A new wait begins, in which nothing may happen for `limit`. After the client's own deadline none does.
     pub(super) fn expect_within(&self, limit: Duration) {
         self.limit.set(limit);
-        self.late.set(None);
+        self.late.set(self.is_expired.get().then_some(Late::Expired));
         self.beat();
     }
 
     /// Everything must be over by then; `None` lifts that.
     pub(super) fn end_by(&self, deadline: Option<Moment>) {
         self.deadline.set(deadline);
+    }
+
+    /// What was asked for is over, and only an answer that says so has to get out.
+    pub(super) fn expect_end_within(&self, limit: Duration) {
+        self.is_expired.set(false);
+        self.end_by(None);
+        self.expect_within(limit);
     }
 
     /// Whether a limit was not kept, and which.
@@ -66,6 +81,18 @@ impl Pulse {
     /// Whether a limit was not kept.
     pub(super) fn is_late(&self) -> bool {
         self.late.get().is_some()
+    }
+
+    /// Whether the time that the client gave is over.
+    pub(super) fn is_expired(&self) -> bool {
+        self.is_expired.get()
+    }
+
+    /// The time that the client gave is over: wakes the listening task. No further wait begins.
+    pub(super) fn expire(&self) {
+        self.is_expired.set(true);
+        self.late.set(Some(Late::Expired));
+        self.wake();
     }
 
     /// Makes this task the one that is woken.
@@ -171,5 +198,15 @@ mod tests {
         pulse.end_by(None);
         pulse.check(at(1_400));
         assert_eq!(pulse.late(), None);
+    }
+
+    #[test]
+    fn what_has_expired_stays_late_until_its_end_is_due() {
+        let pulse = Pulse::default();
+        pulse.expire();
+        pulse.expect_within(Duration::from_secs(9));
+        assert_eq!((pulse.late(), pulse.is_expired()), (Some(Late::Expired), true));
+        pulse.expect_end_within(Duration::from_secs(9));
+        assert_eq!((pulse.late(), pulse.is_expired()), (None, false));
     }
 }

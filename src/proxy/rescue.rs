@@ -22,6 +22,7 @@ use super::{
     stateful,
 };
 use crate::{
+    clock,
     fleet::Side,
     meter::Rescue,
     route::{Limits, Replayed, RescueUntil},
@@ -66,6 +67,12 @@ impl Replay {
             Side::Green => self.held(caller, &mut exchange, reached).await,
             Side::Blue => reached,
         };
+        if exchange.side() == Side::Green
+            && exchange.policy().on == Replayed::BeforeFirstByte
+            && exchange.has_named_status()
+        {
+            exchange.blame();
+        }
         if !self.is_allowed(&exchange, &reached) {
             return (exchange, reached);
         }
@@ -76,10 +83,23 @@ impl Replay {
                     return (exchange, reached);
                 }
                 drop(reached);
-                let reached = attempt(caller, &mut exchange, self.head, limits).await;
-                (exchange, reached)
+                self.again(caller, exchange, limits).await
             }
         }
+    }
+
+    /// Sends the request to the exchange's instance.
+    async fn again(
+        mut self,
+        caller: &Rc<Caller>,
+        mut exchange: Exchange,
+        limits: &Limits,
+    ) -> (Exchange, Result<Reached, Failure>) {
+        if let Some(call) = exchange.grpc() {
+            call.tell(&mut self.head.headers, clock::now());
+        }
+        let reached = attempt(caller, &mut exchange, self.head, limits).await;
+        (exchange, reached)
     }
 
     /// Waits for the first token of an event stream where the endpoint asks for it.
@@ -96,7 +116,7 @@ impl Replay {
                 match hold::until_first_token(caller, &mut reached.call).await {
                     Held::Released => Ok(reached),
                     Held::InBandFailure => {
-                        exchange.blame_in_band();
+                        exchange.blame();
                         Ok(reached)
                     }
                     Held::Broken(failure) => Err(failure),
@@ -112,11 +132,7 @@ impl Replay {
             // There is no time left for another try.
             Err(Failure::TotalTimeout) => None,
             Err(failure) => failure.sent().map(Fault::Failure),
-            Ok(reached) => {
-                let status = reached.line.status.as_u16();
-                let is_bad = policy.statuses.contains(status) || exchange.is_blamed_in_band();
-                (is_bad && exchange.side() == Side::Green).then_some(Fault::Answer)
-            }
+            Ok(_) => (exchange.is_blamed() && exchange.side() == Side::Green).then_some(Fault::Answer),
         };
         let wanted = match exchange.side() {
             Side::Green => policy.on,
@@ -160,9 +176,7 @@ impl Replay {
                 exchange.settle_failed(&failure);
             }
         }
-        let mut exchange = rescue;
-        let reached = attempt(caller, &mut exchange, self.head, limits).await;
-        (exchange, reached)
+        self.again(caller, rescue, limits).await
     }
 }
 

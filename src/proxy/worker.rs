@@ -19,13 +19,13 @@ use super::{
     Settings,
     accept::{self, Handed},
     client::{Client, Order},
+    deadline::Deadlines,
     error::Failure,
     headers::RequestIds,
     http1_call::ReadMemory,
     lane::{Dealt, Lanes},
     listener::Listener,
-    overdue,
-    pulse::SWEEP,
+    pulse::{LOOK, SWEEP},
 };
 use crate::{
     clock,
@@ -60,6 +60,8 @@ pub(super) struct Worker {
     in_flight: Cell<usize>,
     /// Bytes of request bodies that are kept for second tries.
     replay_bytes: Cell<usize>,
+    /// When gRPC callers want their calls to be over.
+    pub(super) deadlines: Deadlines,
     clients: RefCell<Vec<Rc<Client>>>,
     emptied: Notify,
 }
@@ -97,6 +99,7 @@ impl Worker {
             buffers: RefCell::default(),
             in_flight: Cell::default(),
             replay_bytes: Cell::default(),
+            deadlines: Deadlines::default(),
             clients: RefCell::default(),
             emptied: Notify::new(),
             settings,
@@ -206,6 +209,7 @@ impl Worker {
         for client in &*self.clients.borrow() {
             client.check(now);
         }
+        self.deadlines.rest();
         let mut lanes = self.lanes.borrow_mut();
         let mut table = self.table.borrow_mut();
         let table = table.load();
@@ -220,8 +224,11 @@ impl Worker {
         }
     }
 
-    fn look_for_overdue(&self) {
-        self.lanes.borrow_mut().look_for_overdue(self.number, clock::now());
+    /// The same at what cannot wait for the next sweep.
+    fn look(&self) {
+        let now = clock::now();
+        self.deadlines.look(now);
+        self.lanes.borrow_mut().look_for_overdue(self.number, now);
     }
 
     fn command(&self, order: Order) {
@@ -297,9 +304,11 @@ async fn sweep_for_ever(worker: Rc<Worker>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let is_watching = worker.lanes.borrow().has_open_requests();
+        let has_deadlines = worker.deadlines.is_watched();
         tokio::select! {
             _ = ticks.tick() => worker.sweep(),
-            () = tokio::time::sleep(overdue::LOOK), if is_watching => worker.look_for_overdue(),
+            () = tokio::time::sleep(LOOK), if is_watching || has_deadlines => worker.look(),
+            () = worker.deadlines.begun(), if !has_deadlines => {}
         }
     }
 }

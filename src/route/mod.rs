@@ -26,6 +26,6 @@ pub use model::{
     GrpcScanner, JsonScanner, ModelKey, ModelScanner, PromptScanner, Scan, model_of_message, model_of_path,
 };
 pub use path::{PathError, Rewrite, normalise};
-pub use rescue::{Replayed, RescuePolicy, RescueUntil, Statuses};
+pub use rescue::{GrpcStatuses, Replayed, RescuePolicy, RescueUntil, Statuses};
 pub use sticky::{Sticky, sticky_side};
 pub use table::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, RouteTable, Split};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::weight::Share;
+use crate::{meter::GrpcStatus, weight::Share};
 
 /// When requests of an endpoint may be sent a second time, and how many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,6 +11,8 @@ pub struct RescuePolicy {
     pub on: Replayed,
     /// The statuses of green that are rescued, when `on` is [`Replayed::BeforeFirstByte`].
     pub statuses: Statuses,
+    /// The same of gRPC calls.
+    pub grpc_statuses: GrpcStatuses,
     /// How long a request of green can still be rescued.
     pub until: RescueUntil,
     /// Which failures of blue send a request to another instance of blue. Green is on trial: what it fails is counted and rescued,
@@ -36,26 +38,37 @@ pub enum Replayed {
 pub enum RescueUntil {
     /// Until the response's head.
     Head,
-    /// Of event streams, until the first event that tells the client something.
+    /// Of event streams, until the first event that tells the client something; of gRPC calls, until the first message.
     FirstToken,
 }
 
-/// A set of statuses from 500 to 599.
+/// A set of statuses from 400 to 599.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub struct Statuses(u128);
+pub struct Statuses([u128; 2]);
+
+/// A set of gRPC statuses, without the one that is no failure.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct GrpcStatuses(u32);
 
 impl Statuses {
-    /// The statuses that a set can hold: those that blame the server. What blames the client would fail on blue too.
-    pub const RANGE: std::ops::RangeInclusive<u16> = 500..=599;
+    /// The statuses that a set can hold: all errors. Most of those below 500 blame the client and would fail on blue too, but some model
+    /// servers say 424 or 429 where they have failed, and only an endpoint's owner knows what a 404 means there.
+    pub const RANGE: std::ops::RangeInclusive<u16> = 400..=599;
 
     /// The set of these; others than those of [`Statuses::RANGE`] are left out.
     pub fn of(statuses: impl IntoIterator<Item = u16>) -> Self {
-        Self(statuses.into_iter().filter_map(bit).fold(0, |set, bit| set | bit))
+        let mut set = Self::default();
+        for status in statuses {
+            if let Some((half, bit)) = place(status) {
+                set.0[half] |= bit;
+            }
+        }
+        set
     }
 
     /// Whether a status is in the set.
     pub fn contains(self, status: u16) -> bool {
-        bit(status).is_some_and(|bit| self.0 & bit != 0)
+        place(status).is_some_and(|(half, bit)| self.0[half] & bit != 0)
     }
 
     /// The statuses in the set, rising.
@@ -64,8 +77,27 @@ impl Statuses {
     }
 }
 
-fn bit(status: u16) -> Option<u128> {
-    Statuses::RANGE.contains(&status).then(|| 1 << (status - Statuses::RANGE.start()))
+/// In which hundred a status is, and where.
+fn place(status: u16) -> Option<(usize, u128)> {
+    Statuses::RANGE.contains(&status).then(|| (usize::from(status / 100 - 4), 1 << (status % 100)))
+}
+
+impl GrpcStatuses {
+    /// The set of these; [`GrpcStatus::Ok`] is left out.
+    pub fn of(statuses: impl IntoIterator<Item = GrpcStatus>) -> Self {
+        let failures = statuses.into_iter().filter(|status| *status != GrpcStatus::Ok);
+        Self(failures.fold(0, |set, status| set | 1 << status.code()))
+    }
+
+    /// Whether a status is in the set.
+    pub fn contains(self, status: GrpcStatus) -> bool {
+        self.0 & 1 << status.code() != 0
+    }
+
+    /// The statuses in the set, by their codes.
+    pub fn iter(self) -> impl Iterator<Item = GrpcStatus> {
+        GrpcStatus::ALL.into_iter().filter(move |status| self.contains(*status))
+    }
 }
 
 impl fmt::Debug for Statuses {
@@ -74,13 +106,27 @@ impl fmt::Debug for Statuses {
     }
 }
 
+impl fmt::Debug for GrpcStatuses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
 impl Default for RescuePolicy {
     /// A failing green costs a client nothing, which is why there is a proxy. Blue's own failures are retried only where nothing was
-    /// executed: a retry inside a fleet that is overloaded makes it worse. A fifth more requests is what blue can be expected to bear.
+    /// executed: a retry inside a fleet that is overloaded makes it worse. A fifth more requests is what blue can be expected to bear. Of gRPC's
+    /// failures, "deadline exceeded" has no time left for a second try, and "cancelled" and "aborted" were decided rather than failed.
     fn default() -> Self {
         Self {
             on: Replayed::BeforeFirstByte,
             statuses: Statuses::of([500, 502, 503, 504]),
+            grpc_statuses: GrpcStatuses::of([
+                GrpcStatus::Unknown,
+                GrpcStatus::ResourceExhausted,
+                GrpcStatus::Internal,
+                GrpcStatus::Unavailable,
+                GrpcStatus::DataLoss,
+            ]),
             until: RescueUntil::Head,
             retry: Replayed::ConnectFailures,
             budget: Share::from_basis_points(2_000).unwrap_or(Share::NONE),
@@ -114,10 +160,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_holds_what_was_put_in_and_nothing_that_blames_the_client() {
-        let set = Statuses::of([599, 503, 500, 404, 200, 600]);
-        assert_eq!(set.iter().collect::<Vec<_>>(), [500, 503, 599]);
-        assert!(!set.contains(404) && !set.contains(501) && !Statuses::default().contains(500));
+    fn a_set_holds_what_was_put_in_and_nothing_but_errors() {
+        let set = Statuses::of([599, 503, 500, 424, 400, 399, 200, 600]);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [400, 424, 500, 503, 599]);
+        assert!(!set.contains(404) && !set.contains(524) && !Statuses::default().contains(500));
+        for status in Statuses::RANGE {
+            assert_eq!(Statuses::of([status]).iter().collect::<Vec<_>>(), [status]);
+        }
+    }
+
+    #[test]
+    fn a_set_of_grpc_statuses_holds_failures_only() {
+        for status in GrpcStatus::ALL {
+            let set: Vec<_> = GrpcStatuses::of([status]).iter().collect();
+            assert_eq!(set, if status == GrpcStatus::Ok { vec![] } else { vec![status] });
+        }
     }
 
     #[test]

@@ -386,7 +386,7 @@ idle_timeout = false
 
 #[test]
 fn rescue_and_sticky_say_what_they_take() {
-    let lines = r#"rescue = { on = "always", statuses = [404, 501, 503], until = "token", budget = 20 }
+    let lines = r#"rescue = { on = "always", statuses = [404, 399, 600], grpc_statuses = ["unavailable", 0, 17, "INTERNAL", 14], until = "token", budget = 20 }
 sticky = { header = "x-session", cookie = "a=b" }
 [[endpoint]]
 name = "other"
@@ -398,8 +398,11 @@ sticky = {}
         endpoint_problems(lines),
         [
             r#"c.toml:4: endpoint[0].rescue.on: expected one of "never", "connect_failures", "before_first_byte", not "always""#,
-            "c.toml:4: endpoint[0].rescue.statuses[0]: expected a whole number from 500 to 599, not the number 404",
-            "c.toml:4: endpoint[0].rescue.statuses[1]: 501 says that a feature is off: blue would answer the same",
+            "c.toml:4: endpoint[0].rescue.statuses[1]: expected a whole number from 400 to 599, not the number 399",
+            "c.toml:4: endpoint[0].rescue.statuses[2]: expected a whole number from 400 to 599, not the number 600",
+            r#"c.toml:4: endpoint[0].rescue.grpc_statuses[0]: expected a gRPC status such as "UNAVAILABLE", or its code such as 14, not the text "unavailable""#,
+            r#"c.toml:4: endpoint[0].rescue.grpc_statuses[1]: OK is no failure: leave it out"#,
+            r#"c.toml:4: endpoint[0].rescue.grpc_statuses[2]: expected a gRPC status such as "UNAVAILABLE", or its code such as 14, not the number 17"#,
             r#"c.toml:4: endpoint[0].rescue.until: expected one of "head", "first_token", not "token""#,
             r#"c.toml:4: endpoint[0].rescue.budget: 20 has no unit: write "20%""#,
             r#"c.toml:5: endpoint[0].sticky.cookie: "a=b" is not the name of a cookie: write a name such as "sid""#,

@@ -12,10 +12,11 @@ use crate::{
         units,
     },
     fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, UpstreamTls, Weight},
+    meter::GrpcStatus,
     name::{EndpointName, Version},
     route::{
-        Balance, HashKey, HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil, Rewrite,
-        Statuses, Sticky, normalise,
+        Balance, GrpcStatuses, HashKey, HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil,
+        Rewrite, Statuses, Sticky, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -128,13 +129,15 @@ fn replayed() -> impl Strategy<Value = Replayed> {
 prop_compose! {
     fn rescue()(
         on in replayed(),
-        statuses in prop::collection::vec(500_u16..=599, 0..6),
+        statuses in prop::collection::vec(400_u16..=599, 0..6),
+        grpc_codes in prop::collection::vec(1_usize..17, 0..6),
         until in prop_oneof![Just(RescueUntil::Head), Just(RescueUntil::FirstToken)],
         retry in replayed(),
         budget in share(0..=10_000),
     ) -> RescuePolicy {
-        let statuses = Statuses::of(statuses.into_iter().filter(|status| *status != 501));
-        RescuePolicy { on, statuses, until, retry, budget }
+        let statuses = Statuses::of(statuses);
+        let grpc_statuses = GrpcStatuses::of(grpc_codes.into_iter().map(|code| GrpcStatus::ALL[code]));
+        RescuePolicy { on, statuses, grpc_statuses, until, retry, budget }
     }
 }
 

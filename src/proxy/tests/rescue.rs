@@ -141,7 +141,7 @@ fn greens_failure_is_counted_before_blue_gets_the_request() {
 }
 
 #[test]
-fn what_blames_the_client_and_what_the_owner_excludes_is_not_rescued() {
+fn what_the_owner_names_is_rescued_as_greens_failure_and_what_is_left_out_is_not() {
     let answer = |status: u16| -> &'static str {
         Box::leak(format!("HTTP/1.1 {status} X\r\ncontent-length: 0\r\n\r\n").into_boxed_str())
     };
@@ -151,6 +151,10 @@ fn what_blames_the_client_and_what_the_owner_excludes_is_not_rescued() {
         (501, Replayed::BeforeFirstByte, vec![500], false),
         (504, Replayed::BeforeFirstByte, vec![500], false),
         (504, Replayed::BeforeFirstByte, vec![504], true),
+        (424, Replayed::BeforeFirstByte, vec![424, 429], true),
+        (429, Replayed::BeforeFirstByte, vec![424, 429], true),
+        (404, Replayed::BeforeFirstByte, vec![404], true),
+        (404, Replayed::ConnectFailures, vec![404], false),
         (500, Replayed::ConnectFailures, vec![500], false),
         (500, Replayed::Never, vec![500], false),
     ] {
@@ -167,6 +171,8 @@ fn what_blames_the_client_and_what_the_owner_excludes_is_not_rescued() {
         );
         let reading = rig.green_when(|reading| reading.settled() == 20);
         assert_eq!((reading.rescued(), reading.not_rescued()), (if rescued { 20 } else { 0 }, 0));
+        let is_failure = rescued || !matches!(status, 404 | 501);
+        assert_eq!(reading.failed(), if is_failure { 20 } else { 0 }, "{status} {on:?}");
     }
     for (on, good) in [(Replayed::ConnectFailures, 40), (Replayed::Never, 20)] {
         let blue = Origin::saying(BLUE);
