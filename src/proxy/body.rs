@@ -15,6 +15,7 @@ use super::{
     caller::Caller,
     error::Failure,
     exchange::{End, Exchange},
+    grpc,
     pulse::Late,
 };
 
@@ -40,8 +41,8 @@ pub(super) enum ResponseBody {
 pub(super) struct Stream {
     /// Until the end.
     open: Option<Open>,
-    /// What ended it early, to be reported next.
-    broken: Option<Failure>,
+    /// What is to be said next of an end that came too early.
+    cut: Option<Result<Frame<Bytes>, Failure>>,
     caller: Rc<Caller>,
     has_waited: bool,
     at_end: AtEnd,
@@ -69,7 +70,7 @@ impl ResponseBody {
         let mut stream = Box::new(Stream {
             has_waited: call.is_holding(),
             open: Some(Open { exchange, call }),
-            broken: None,
+            cut: None,
             caller: Rc::clone(caller),
             at_end,
         });
@@ -83,17 +84,21 @@ impl ResponseBody {
 
 impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        if let Some(failure) = self.broken.take() {
-            return Poll::Ready(Some(Err(failure)));
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(cut));
         }
         let Some(Open { exchange, call }) = &mut self.open else { return Poll::Ready(None) };
         let is_expired = self.caller.pulse.is_expired();
         let failure = match call.poll_frame(context, &self.caller.worker().read_memory) {
             // A stream that goes on and on must end too.
-            Poll::Ready(Some(Ok(_))) if is_expired => Failure::Deadline,
+            Poll::Ready(Some(Ok(frame))) if is_expired && frame.is_data() => Failure::Deadline,
             Poll::Ready(Some(Ok(frame))) => {
                 self.caller.pulse.beat();
-                exchange.passed(frame.data_ref().map_or(0, Bytes::len));
+                match (frame.data_ref(), frame.trailers_ref()) {
+                    (Some(bytes), _) => exchange.passed(bytes.len()),
+                    (None, Some(trailers)) => exchange.read_trailers(trailers),
+                    (None, None) => {}
+                }
                 // Nobody asks for another frame where the length says that this is the last one.
                 if call.is_answered() {
                     self.complete();
@@ -139,7 +144,11 @@ impl Stream {
             self.caller.client.reset_at_close();
         }
         self.caller.pulse.expect_end_within(LAST_WORDS);
-        self.broken = Some(failure);
+        // A gRPC client is told in words of its own; any other learns it by the missing end.
+        self.cut = Some(match self.caller.speaks_grpc() {
+            true => Ok(Frame::trailers(grpc::trailers(&failure))),
+            false => Err(failure),
+        });
     }
 }
 
@@ -166,7 +175,7 @@ impl Body for ResponseBody {
         match self {
             Self::Empty => true,
             Self::Own(_) => false,
-            Self::Streamed(stream) => stream.open.is_none() && stream.broken.is_none(),
+            Self::Streamed(stream) => stream.open.is_none() && stream.cut.is_none(),
         }
     }
 

@@ -249,6 +249,14 @@ impl Exchange {
         self.heed_failure();
     }
 
+    /// The response's trailers came.
+    pub(super) fn read_trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(call) = &mut self.grpc {
+            call.read(trailers);
+            self.heed_failure();
+        }
+    }
+
     /// The call, if the request is one of gRPC.
     pub(super) fn grpc(&self) -> Option<&GrpcCall> {
         self.grpc.as_ref()

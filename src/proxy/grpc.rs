@@ -86,12 +86,18 @@ fn has_media_type(headers: &HeaderMap) -> bool {
 /// is always 200.
 pub(super) fn status(failure: &Failure) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::Empty);
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-    headers.insert(STATUS, HeaderValue::from_static(code(failure)));
-    // Percent-encoding would leave the table's titles as they are: visible ASCII, without a percent sign.
-    headers.insert("grpc-message", HeaderValue::from_static(answer::title(failure)));
+    *response.headers_mut() = trailers(failure);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     response
+}
+
+/// The end of a call that failed after its answer had begun.
+pub(super) fn trailers(failure: &Failure) -> HeaderMap {
+    let mut trailers = HeaderMap::with_capacity(3);
+    trailers.insert(STATUS, HeaderValue::from_static(code(failure)));
+    // Percent-encoding would leave the table's titles as they are: visible ASCII, without a percent sign.
+    trailers.insert("grpc-message", HeaderValue::from_static(answer::title(failure)));
+    trailers
 }
 
 /// gRPC's status codes, by what gRPC's table for HTTP statuses makes of the same failure, and where a limit was reached by the code

@@ -1,18 +1,22 @@
-//! Keeps back the beginning of an event stream that says nothing yet, so that a failure before the first token can be rescued.
+//! Keeps back the beginning of a stream that says nothing yet, so that a failure before the first token can be rescued.
 //!
 //! Model servers send the status line, and often a first event with nothing but a role, before anything has been computed; what
 //! goes wrong then comes as an error event inside a 200. Neither tells a client anything, so both can wait for the first event that
-//! does, which is passed on the moment it comes. Whatever is not known for sure to say nothing ends the wait.
+//! does, which is passed on the moment it comes. Whatever is not known for sure to say nothing ends the wait. So it is with the head of a
+//! gRPC call, whose first message is what tells something, and whose failure is in the trailers.
 
 use std::{future::poll_fn, time::Duration};
 
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body::Frame;
 
 use super::{
     call::{Call, Lost},
     caller::Caller,
     error::Failure,
     event::{Meaning, Scanner},
+    exchange::Exchange,
     forward::Reached,
     pulse::unless_late,
 };
@@ -44,23 +48,57 @@ pub(super) fn is_event_stream(Reached { line, headers, .. }: &Reached) -> bool {
 
 /// Waits for the first event that tells the client something. What came until then is kept back in the call.
 pub(super) async fn until_first_token(caller: &Caller, call: &mut Call) -> Held {
-    // This wait has a limit of its own.
-    caller.pulse.expect_within(Duration::MAX);
-    match unless_late(&caller.pulse, tokio::time::timeout(HELD_FOR, read(caller, call))).await {
+    match in_time(caller, read_events(caller, call)).await {
         Ok(held) => held.unwrap_or(Held::Released),
-        Err(late) => Held::Broken(Failure::overdue(late)),
+        Err(failure) => Held::Broken(failure),
     }
 }
 
-async fn read(caller: &Caller, call: &mut Call) -> Held {
+/// Waits for the first message of a gRPC call, or for the trailers, which the exchange reads. Both are kept back in the call. An error
+/// is a body that broke before.
+pub(super) async fn until_first_message(
+    caller: &Caller,
+    exchange: &mut Exchange,
+    call: &mut Call,
+) -> Result<(), Failure> {
+    let first = async {
+        let frame = next(caller, call).await?;
+        if let Some(trailers) = frame.as_ref().and_then(Frame::trailers_ref) {
+            exchange.read_trailers(trailers);
+        }
+        if let Some(frame) = frame {
+            call.hold(frame);
+        }
+        Ok(())
+    };
+    in_time(caller, first).await?.unwrap_or(Ok(()))
+}
+
+/// Holds for as long as is allowed, if the call has that much time; `None` when it took longer.
+async fn in_time<T>(caller: &Caller, held: impl Future<Output = T>) -> Result<Option<T>, Failure> {
+    // This wait has a limit of its own.
+    caller.pulse.expect_within(Duration::MAX);
+    let held = unless_late(&caller.pulse, tokio::time::timeout(HELD_FOR, held)).await;
+    held.map(Result::ok).map_err(Failure::overdue)
+}
+
+/// The next part of the body, or its trailers.
+async fn next(caller: &Caller, call: &mut Call) -> Result<Option<Frame<Bytes>>, Failure> {
+    match poll_fn(|context| call.poll_next(context, &caller.worker().read_memory)).await {
+        Some(Ok(frame)) => Ok(Some(frame)),
+        Some(Err(Lost::Request(error))) => Err(error.into()),
+        Some(Err(lost)) => Err(Failure::Truncated(lost)),
+        None => Ok(None),
+    }
+}
+
+async fn read_events(caller: &Caller, call: &mut Call) -> Held {
     let (mut scanner, mut bytes) = (Scanner::default(), 0);
     loop {
-        let frame = poll_fn(|context| call.poll_next(context, &caller.worker().read_memory)).await;
-        let frame = match frame {
-            Some(Ok(frame)) => frame,
-            Some(Err(Lost::Request(error))) => return Held::Broken(error.into()),
-            Some(Err(lost)) => return Held::Broken(Failure::Truncated(lost)),
-            None => return Held::Released,
+        let frame = match next(caller, call).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Held::Released,
+            Err(failure) => return Held::Broken(failure),
         };
         let data = frame.data_ref().map(|data| &data[..]).unwrap_or_default();
         bytes += data.len();

@@ -102,7 +102,7 @@ impl Replay {
         (exchange, reached)
     }
 
-    /// Waits for the first token of an event stream where the endpoint asks for it.
+    /// Waits for the first token of an event stream, or the first message of a gRPC call, where the endpoint asks for it.
     async fn held(
         &self,
         caller: &Rc<Caller>,
@@ -112,6 +112,9 @@ impl Replay {
         let wants = exchange.policy().until == RescueUntil::FirstToken
             && exchange.policy().on == Replayed::BeforeFirstByte;
         match reached {
+            Ok(mut reached) if wants && exchange.grpc().is_some() => {
+                hold::until_first_message(caller, exchange, &mut reached.call).await.map(|()| reached)
+            }
             Ok(mut reached) if wants && hold::is_event_stream(&reached) => {
                 match hold::until_first_token(caller, &mut reached.call).await {
                     Held::Released => Ok(reached),
