@@ -11,7 +11,7 @@ use snapback::{
     name::{EndpointName, Version},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, MatchRule, ModelKey,
-        RequestKey, RescuePolicy, RouteTable, Split,
+        Protection, RequestKey, RescuePolicy, RouteTable, Split,
     },
 };
 
@@ -55,6 +55,7 @@ fn table(endpoints: u32) -> RouteTable {
             rescue: RescuePolicy::default(),
             sticky: None,
             balance: Balance::default(),
+            protection: Protection::default(),
             rewrite: None,
             split: Split::default(),
             blue: FleetRoute {

@@ -134,11 +134,12 @@ fn fleet(view: FleetView) -> wire::Fleet {
 }
 
 fn instance(view: InstanceView) -> wire::Instance {
-    let InstanceView { address, weight, health, in_flight } = view;
+    let InstanceView { address, weight, health, is_ejected, in_flight } = view;
     wire::Instance {
         address: address.to_string(),
         weight: weight.get(),
         health: health.as_str().to_owned(),
+        ejected: is_ejected,
         in_flight,
     }
 }

@@ -54,6 +54,9 @@ pub struct Instance {
     pub weight: u16,
     /// `unknown`, `healthy` or `unhealthy`.
     pub health: String,
+    /// Whether it gets no requests because it failed too many.
+    #[serde(default)]
+    pub ejected: bool,
     /// Requests in flight.
     pub in_flight: u64,
 }

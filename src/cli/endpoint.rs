@@ -101,7 +101,11 @@ fn show(endpoint: &wire::Endpoint) -> String {
                 side.to_owned(),
                 instance.address.clone(),
                 count(instance.weight.into()),
-                instance.health.clone(),
+                if instance.ejected {
+                    format!("{}, ejected", instance.health)
+                } else {
+                    instance.health.clone()
+                },
                 count(instance.in_flight),
             ]);
         }

@@ -68,6 +68,7 @@ fn endpoint_now() -> wire::Endpoint {
         address: address.into(),
         weight: 1,
         health: health.into(),
+        ejected: false,
         in_flight: 6,
     };
     let instances = vec![instance("127.0.0.1:9001", "healthy"), instance("127.0.0.1:9002", "unhealthy")];

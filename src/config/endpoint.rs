@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     EndpointSpec, HealthSpec, balance,
     document::quoted,
-    instance,
+    instance, protection,
     reader::{Table, parsed, whole},
     rescue, shape, tls,
     units::{duration, positive_duration, size},
@@ -62,8 +62,20 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let rescue = rescue::read(&table.section("rescue", &shape::RESCUE));
     let sticky = table.table("sticky", &shape::STICKY).and_then(|sticky| rescue::read_sticky(&sticky));
     let balance = balance::read(table);
+    let protection = protection::read(table);
     let rewrite = table.table("rewrite", &shape::REWRITE).and_then(|rewrite| read_rewrite(&rewrite, &rule));
-    Some(EndpointSpec { name: name?, rule, blue: blue?, health, limits, rescue, sticky, balance, rewrite })
+    Some(EndpointSpec {
+        name: name?,
+        rule,
+        blue: blue?,
+        health,
+        limits,
+        rescue,
+        sticky,
+        balance,
+        protection,
+        rewrite,
+    })
 }
 
 /// Blue's or green's fleet.

@@ -12,6 +12,7 @@ mod file;
 mod instance;
 mod plan;
 mod problems;
+mod protection;
 mod reader;
 mod render;
 mod rescue;
@@ -37,7 +38,7 @@ use crate::{
     fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    route::{Balance, Limits, MatchRule, RescuePolicy, Rewrite, Sticky},
+    route::{Balance, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Sticky},
     shift::ShiftPlan,
 };
 
@@ -186,6 +187,8 @@ pub struct EndpointSpec {
     pub sticky: Option<Sticky>,
     /// How instances share requests.
     pub balance: Balance,
+    /// What keeps instances, and clients, from instances in trouble.
+    pub protection: Protection,
     /// What the model servers get instead of the path that clients send.
     pub rewrite: Option<Rewrite>,
 }

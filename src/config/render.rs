@@ -18,7 +18,8 @@ use crate::{
 };
 
 pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
-    let EndpointSpec { name, rule, blue, health, limits, rescue, sticky, balance, rewrite } = spec;
+    let EndpointSpec { name, rule, blue, health, limits, rescue, sticky, balance, protection, rewrite } =
+        spec;
     let mut document = json!({
         "name": name.as_str(),
         "match": match_rule(rule),
@@ -28,6 +29,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         "balance": super::balance::render(balance),
         "rescue": rescue::render(rescue),
     });
+    super::protection::render(protection, &mut document);
     if let (Some(sticky), Some(document)) = (sticky, document.as_object_mut()) {
         document.insert("sticky".to_owned(), rescue::render_sticky(sticky));
     }

@@ -44,7 +44,7 @@ shapes! { CONFIG:
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
     STATE "state" ["path" "takeover_timeout"]
     LOG "log" ["level" "format"]
-    ENDPOINT "endpoint" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "rescue" "sticky"]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "ejection" "rescue" "sticky"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
@@ -56,12 +56,13 @@ shapes! { CONFIG:
     LIMITS "endpoint.limits" [
         "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "head_limit" "body_limit" "replay_limit"
     ]
+    EJECTION "endpoint.ejection" ["after" "statuses" "base_time" "longest_time" "max_share" "fleets"]
     RESCUE "endpoint.rescue" ["on" "statuses" "grpc_statuses" "until" "retry" "budget"]
     STICKY "endpoint.sticky" ["header" "cookie"]
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "rescue" "sticky"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "ejection" "rescue" "sticky"]
 }
 
 shapes! { PLAN:

@@ -335,6 +335,7 @@ fn unstarted(spec: &FleetSpec) -> super::FleetView {
         address: address.clone(),
         weight: *weight,
         health: Health::Unknown,
+        is_ejected: false,
         in_flight: 0,
     };
     super::FleetView {

@@ -99,6 +99,7 @@ impl Endpoint {
             rescue: self.record.declared.rescue,
             sticky: self.record.declared.sticky.clone(),
             balance: self.record.declared.balance.clone(),
+            protection: self.record.declared.protection,
             rewrite: self.record.declared.rewrite.clone(),
             blue: self.blue.route.clone(),
         }
@@ -128,6 +129,7 @@ impl LiveFleet {
             address: instance.address().clone(),
             weight: instance.weight(),
             health: instance.health(),
+            is_ejected: instance.is_ejected(),
             in_flight: instance.in_flight(),
         };
         FleetView {

@@ -18,8 +18,8 @@ use crate::{
     meter::WatchPoint,
     name::{EndpointName, ShiftId},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy,
-        Rewrite, RouteTable, Split, Sticky,
+        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
+        RescuePolicy, Rewrite, RouteTable, Split, Sticky,
     },
     time::Moment,
     weight::Share,
@@ -73,6 +73,7 @@ pub(super) struct Declared {
     pub(super) rescue: RescuePolicy,
     pub(super) sticky: Option<Sticky>,
     pub(super) balance: Balance,
+    pub(super) protection: Protection,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) blue: FleetRoute,
 }
@@ -209,7 +210,8 @@ impl Publisher {
 
 impl Routes {
     fn put(&mut self, declared: Declared) {
-        let Declared { slot, name, rule, limits, rescue, sticky, balance, rewrite, blue } = declared;
+        let Declared { slot, name, rule, limits, rescue, sticky, balance, protection, rewrite, blue } =
+            declared;
         let fresh = self.next_split(Share::NONE);
         let route = self.routes.entry(name.clone()).or_insert_with(|| {
             Arc::new(EndpointRoute {
@@ -220,6 +222,7 @@ impl Routes {
                 rescue,
                 sticky: sticky.clone(),
                 balance: balance.clone(),
+                protection,
                 rewrite: rewrite.clone(),
                 split: fresh,
                 blue: blue.clone(),
@@ -233,6 +236,7 @@ impl Routes {
         route.rescue = rescue;
         route.sticky = sticky;
         route.balance = balance;
+        route.protection = protection;
         route.rewrite = rewrite;
         route.blue = blue;
     }
@@ -315,6 +319,7 @@ mod tests {
                 rescue: RescuePolicy::default(),
                 sticky: None,
                 balance: Balance::default(),
+                protection: Protection::default(),
                 rewrite: None,
                 blue: fleet(version),
             }))]);

@@ -58,6 +58,8 @@ pub struct InstanceView {
     pub weight: Weight,
     /// What the checks say.
     pub health: Health,
+    /// Whether it gets no requests because it failed too many.
+    pub is_ejected: bool,
     /// Requests in flight.
     pub in_flight: u64,
 }

@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use super::{UpstreamTls, Weight, standing::Standing};
+use super::{UpstreamTls, Weight, ejection::Record, standing::Standing};
 
 /// What the address of a Unix-domain socket begins with.
 const UNIX: &str = "unix:";
@@ -51,6 +51,7 @@ pub struct Instance {
     tls: Option<Arc<UpstreamTls>>,
     resolved: ArcSwapOption<SocketAddr>,
     standing: Standing,
+    record: Record,
     in_flight: Box<[Cell]>,
 }
 
@@ -141,6 +142,7 @@ impl Instance {
             resolved: ArcSwapOption::from(address.literal().map(Arc::new)),
             address,
             standing: Standing::new(Weight::ONE),
+            record: Record::default(),
             in_flight: (0..workers.max(1)).map(|_| Cell::default()).collect(),
         }
     }
@@ -199,6 +201,19 @@ impl Instance {
     /// How large its part of the fleet's next requests is, against the parts of the others; zero when it can take none.
     pub fn part(&self) -> u64 {
         self.standing.part()
+    }
+
+    /// The same where no instance has a part: those that were ejected are better than none.
+    pub fn part_in_need(&self) -> u64 {
+        self.standing.part_in_need()
+    }
+
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
     }
 
     /// One more request in flight. Called by this worker alone.

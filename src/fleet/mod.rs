@@ -2,11 +2,13 @@
 //!
 //! Pure: no sockets. The provider makes fleets, the prober sets health, the data plane counts in-flight requests.
 
+mod ejection;
 mod instance;
 mod spec;
 mod standing;
 mod tls;
 
+pub use ejection::EjectionRule;
 pub use instance::{Address, AddressError, Health, Instance};
 pub use spec::{FleetSpec, InstanceSpec, Weight};
 pub use tls::{CertificateFiles, UpstreamTls};

@@ -1,6 +1,6 @@
 //! What a choice must know of an instance, in one word: whether it can take requests, and how large its part of them is.
 //!
-//! Health and weight have different writers, and each writes rarely, so they change the word by compare-and-swap. A choice
+//! Health, weight and ejection have different writers, and each writes rarely, so they change the word by compare-and-swap. A choice
 //! loads it once for each instance, from a cache line that stays shared.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,8 +13,11 @@ const PART: u32 = 32;
 const HEALTHY: u64 = 1;
 const UNHEALTHY: u64 = 1 << 1;
 
+const EJECTED: u64 = 1 << 2;
+const ON_TRIAL: u64 = 1 << 3;
+
 /// What keeps requests away.
-const UNABLE: u64 = UNHEALTHY;
+const UNABLE: u64 = UNHEALTHY | EJECTED;
 
 /// The part of an instance of weight 1. Parts are thousandths of a weight, so that an instance can be given less than its
 /// weight.
@@ -34,6 +37,34 @@ impl Standing {
     pub(super) fn part(&self) -> u64 {
         let word = self.0.load(Relaxed);
         if word & UNABLE == 0 { word >> PART } else { 0 }
+    }
+
+    /// The same of one that may have been ejected, when there is no other.
+    pub(super) fn part_in_need(&self) -> u64 {
+        let word = self.0.load(Relaxed);
+        if word & UNHEALTHY == 0 { word >> PART } else { 0 }
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.0.load(Relaxed) & EJECTED != 0
+    }
+
+    pub(super) fn eject(&self) {
+        self.change(|word| word & !ON_TRIAL | EJECTED);
+    }
+
+    pub(super) fn readmit(&self) {
+        self.change(|word| word & !(ON_TRIAL | EJECTED));
+    }
+
+    /// Whether it was ejected and not on trial, and now is on trial.
+    pub(super) fn begin_trial(&self) -> bool {
+        let begun = |word| (word & (EJECTED | ON_TRIAL) == EJECTED).then_some(word | ON_TRIAL);
+        self.0.try_update(Relaxed, Relaxed, begun).is_ok()
+    }
+
+    pub(super) fn end_trial(&self) {
+        self.change(|word| word & !ON_TRIAL);
     }
 
     pub(super) fn health(&self) -> Health {

@@ -10,6 +10,7 @@ use super::{
     lane::{Dealt, RouteView},
     overdue::OpenRequest,
     pool::Upstream,
+    seat::Seat,
     upload::{Progress, RequestBody},
     worker::Worker,
 };
@@ -35,7 +36,8 @@ pub(super) struct Exchange {
     stamp: Stamp,
     /// Only of a green under latency alarms.
     open: Option<OpenRequest>,
-    upstream: Option<Rc<Upstream>>,
+    /// Where it is served, if an instance can.
+    seat: Option<Seat>,
     request_body: Option<Rc<RequestBody>>,
     dispatched_at: Moment,
     answered: Option<Answered>,
@@ -80,10 +82,7 @@ impl Exchange {
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
         view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
         let open = view.open_requests(side).map(|requests| requests.begin(stamp, dispatched_at));
-        let upstream = view.pick(side, key, &mut *worker.rng()).map(Rc::clone);
-        if let Some(upstream) = &upstream {
-            upstream.instance.begin(worker.number);
-        }
+        let seat = view.seat(side, key, dispatched_at, &mut *worker.rng());
         Self {
             worker: Rc::clone(worker),
             view,
@@ -92,7 +91,7 @@ impl Exchange {
             role: Role::Dealt,
             stamp,
             open,
-            upstream,
+            seat,
             request_body,
             dispatched_at,
             answered: None,
@@ -114,15 +113,14 @@ impl Exchange {
     /// Blue's try of a request that this one, green's, has failed, if an instance can take it and the budget has room. Said in green's
     /// meters before green's failure is counted there.
     pub(super) fn rescue(&self) -> Option<Self> {
-        let upstream = self.view.pick(Side::Blue, self.key, &mut *self.worker.rng()).map(Rc::clone)?;
         let now = clock::now();
+        let seat = self.view.seat(Side::Blue, self.key, now, &mut *self.worker.rng())?;
         if !self.view.budget.spend(self.policy().budget, now) {
             self.note(Rescue::OverBudget);
             return None;
         }
         self.note(Rescue::Tried);
         self.worker.begin_request();
-        upstream.instance.begin(self.worker.number);
         Some(Self {
             worker: Rc::clone(&self.worker),
             view: Rc::clone(&self.view),
@@ -131,7 +129,7 @@ impl Exchange {
             role: Role::Rescue,
             stamp: Stamp::default(),
             open: None,
-            upstream: Some(upstream),
+            seat: Some(seat),
             request_body: self.request_body.clone(),
             dispatched_at: now,
             answered: None,
@@ -145,19 +143,20 @@ impl Exchange {
         })
     }
 
-    /// Moves the request to another instance of its fleet, if there is one, the budget has room, and this is its first try.
-    pub(super) fn move_elsewhere(&mut self) -> bool {
-        let Some(upstream) = self.upstream.as_ref().filter(|_| self.role == Role::Dealt) else {
+    /// Moves the request to another instance of its fleet, if there is one, the budget has room, and this is its first try. The
+    /// instance that it leaves has failed it.
+    pub(super) fn move_elsewhere(&mut self, failure: &Failure) -> bool {
+        let Some(seat) = self.seat.as_ref().filter(|_| self.role == Role::Dealt) else {
             return false;
         };
-        let other = self.view.pick_other(self.side, upstream, &mut *self.worker.rng()).map(Rc::clone);
-        let Some(other) = other else { return false };
-        if !self.view.budget.spend(self.policy().budget, clock::now()) {
+        let Some(other) = seat.elsewhere(&mut *self.worker.rng()) else { return false };
+        let now = clock::now();
+        if !self.view.budget.spend(self.policy().budget, now) {
             return false;
         }
-        upstream.instance.end(self.worker.number);
-        other.instance.begin(self.worker.number);
-        self.upstream = Some(other);
+        if let Some(mut left) = self.seat.replace(other) {
+            left.heed_end(failure.verdict(), None, now);
+        }
         self.role = Role::Moved;
         self.answered = None;
         self.grpc = self.grpc.as_ref().map(GrpcCall::again);
@@ -223,7 +222,7 @@ impl Exchange {
 
     /// The instance that takes the request, if one can.
     pub(super) fn upstream(&self) -> Option<&Rc<Upstream>> {
-        self.upstream.as_ref()
+        self.seat.as_ref().map(Seat::upstream)
     }
 
     /// The client's body, if the request has one.
@@ -245,6 +244,9 @@ impl Exchange {
         self.answered = Some(Answered { status, at: clock::now() });
         if let Some(call) = &mut self.grpc {
             call.read(headers);
+        }
+        if let Some(seat) = &mut self.seat {
+            seat.heed_head(status);
         }
         self.heed_failure();
     }
@@ -375,8 +377,9 @@ impl Drop for Exchange {
         } else if let Verdict::Failure(_) = outcome.verdict {
             self.note(Rescue::Failed);
         }
-        if let Some(upstream) = &self.upstream {
-            upstream.instance.end(self.worker.number);
+        // Only now: whether an instance is ejected changes nothing in what was counted.
+        if let Some(seat) = &mut self.seat {
+            seat.heed_end(outcome.verdict, outcome.status, ended_at);
         }
         if let (Side::Green, Some(watch)) = (self.side, watch)
             && watch.is_against(&outcome)

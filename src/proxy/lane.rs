@@ -9,10 +9,15 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 use http::HeaderMap;
 use rand::Rng;
 
-use super::{budget::Budget, overdue::OpenRequests, pool::Upstream};
+use super::{
+    budget::Budget,
+    overdue::OpenRequests,
+    pool::Upstream,
+    seat::{FleetView, Seat, Wanted},
+};
 use crate::{
     fleet::{Instance, Side},
-    route::{self, Choice, Deck, EndpointRoute, FleetRoute, RouteTable, Turns},
+    route::{Deck, EndpointRoute, FleetRoute, RouteTable},
     time::Moment,
     tls::Keychain,
 };
@@ -23,8 +28,8 @@ pub(super) struct RouteView {
     pub(super) route: Arc<EndpointRoute>,
     /// The endpoint's second tries.
     pub(super) budget: Rc<Budget>,
-    blue: FleetView,
-    green: Option<FleetView>,
+    blue: Rc<FleetView>,
+    green: Option<Rc<FleetView>>,
     /// Green's open requests, while a shift has latency alarms.
     open_requests: Option<Rc<OpenRequests>>,
 }
@@ -38,14 +43,6 @@ pub(super) struct Dealt {
     pub(super) key: Option<u64>,
 }
 
-/// A fleet's instances, in the fleet's own order.
-#[derive(Debug)]
-struct FleetView {
-    /// Whose turn it is, where they take turns.
-    turns: Turns,
-    upstreams: Box<[Rc<Upstream>]>,
-}
-
 /// Everything a worker keeps for endpoints from one request to the next.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
@@ -57,6 +54,8 @@ pub(super) struct Lanes {
 /// What outlives a route.
 #[derive(Debug, Default)]
 struct Known {
+    /// The worker's number.
+    worker: usize,
     /// By the instance's address in memory, which stays its own for as long as the upstream holds it.
     upstreams: HashMap<*const Instance, Rc<Upstream>>,
     /// One for each shift with latency alarms.
@@ -80,25 +79,9 @@ impl RouteView {
         }
     }
 
-    /// An instance of a fleet that is not this one; `None` when no other can serve.
-    pub(super) fn pick_other(
-        &self,
-        side: Side,
-        avoid: &Upstream,
-        rng: &mut impl Rng,
-    ) -> Option<&Rc<Upstream>> {
-        let instances = &self.fleet(side).fleet.instances;
-        let picked = route::pick(&self.fleet(side).fleet, Some(&avoid.instance), rng)?;
-        let is_other = !Arc::ptr_eq(picked, &avoid.instance);
-        self.view(side).upstreams.get(instances.element_offset(picked).filter(|_| is_other)?)
-    }
-
-    /// The instance of a fleet that takes a request whose key has this hash; `None` when none can serve.
-    pub(super) fn pick(&self, side: Side, key: Option<u64>, rng: &mut impl Rng) -> Option<&Rc<Upstream>> {
-        let (fleet, view) = (&self.fleet(side).fleet, self.view(side));
-        let choice = Choice { balance: &self.route.balance, key, turns: &view.turns };
-        let picked = choice.of(fleet, rng)?;
-        view.upstreams.get(fleet.instances.element_offset(picked)?)
+    /// A seat on the instance of a fleet that takes a request whose key has this hash; `None` when none can serve.
+    pub(super) fn seat(&self, side: Side, key: Option<u64>, now: Moment, rng: &mut impl Rng) -> Option<Seat> {
+        self.view(side).seat(Wanted { balance: &self.route.balance, key, now }, rng)
     }
 
     /// A side's open requests, where they are watched.
@@ -109,7 +92,14 @@ impl RouteView {
         }
     }
 
-    fn view(&self, side: Side) -> &FleetView {
+    /// One look at everything that time changes.
+    fn sweep(&self, now: Moment) {
+        for fleet in std::iter::once(&self.blue).chain(&self.green) {
+            fleet.sweep(now);
+        }
+    }
+
+    fn view(&self, side: Side) -> &Rc<FleetView> {
         match (side, &self.green) {
             (Side::Green, Some(green)) => green,
             (Side::Green, None) | (Side::Blue, _) => &self.blue,
@@ -118,8 +108,8 @@ impl RouteView {
 }
 
 impl Lanes {
-    pub(super) fn new(keychain: Arc<Keychain>) -> Self {
-        Self { lanes: Vec::new(), known: Known { keychain, ..Known::default() } }
+    pub(super) fn new(worker: usize, keychain: Arc<Keychain>) -> Self {
+        Self { lanes: Vec::new(), known: Known { worker, keychain, ..Known::default() } }
     }
 
     /// Deals a fleet of this endpoint: by the session's key where the endpoint has such and the request too, else from the deck.
@@ -172,6 +162,13 @@ impl Lanes {
         self.known.upstreams.retain(|_, upstream| Rc::strong_count(upstream) > 1);
     }
 
+    /// One look at everything that time changes of fleets.
+    pub(super) fn sweep(&self, now: Moment) {
+        for lane in self.lanes.iter().flatten() {
+            lane.view.sweep(now);
+        }
+    }
+
     /// Every endpoint's second tries.
     pub(super) fn budgets(&self) -> impl Iterator<Item = &Budget> {
         self.lanes.iter().flatten().map(|lane| &*lane.budget)
@@ -198,17 +195,18 @@ impl Lanes {
 }
 
 fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> RouteView {
-    let Known { upstreams, open_requests, keychain } = known;
-    let mut fleet_view = |fleet: &FleetRoute| {
+    let Known { worker, upstreams, open_requests, keychain } = known;
+    let mut fleet_view = |side: Side, fleet: &FleetRoute| {
         let upstream = |instance: &Arc<Instance>| {
             let known = upstreams.entry(Arc::as_ptr(instance));
             Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
         };
-        FleetView { turns: Turns::default(), upstreams: fleet.fleet.instances.iter().map(upstream).collect() }
+        let upstreams = fleet.fleet.instances.iter().map(upstream).collect();
+        FleetView::new(*worker, &fleet.fleet, route.protection.ejection.of(side), upstreams)
     };
     RouteView {
-        blue: fleet_view(&route.blue),
-        green: route.green.as_ref().map(&mut fleet_view),
+        blue: fleet_view(Side::Blue, &route.blue),
+        green: route.green.as_ref().map(|green| fleet_view(Side::Green, green)),
         open_requests: OpenRequests::of(route, open_requests),
         route: Arc::clone(route),
         budget: Rc::clone(budget),

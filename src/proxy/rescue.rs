@@ -79,7 +79,9 @@ impl Replay {
         match exchange.side() {
             Side::Green => self.rescue(caller, exchange, reached, limits).await,
             Side::Blue => {
-                if !exchange.move_elsewhere() {
+                // Of blue, only a lost connection is allowed a second try.
+                let moved = reached.as_ref().err().is_some_and(|failure| exchange.move_elsewhere(failure));
+                if !moved {
                     return (exchange, reached);
                 }
                 drop(reached);
@@ -205,7 +207,7 @@ pub(super) fn connect_elsewhere(exchange: &mut Exchange, failure: &Failure) -> b
         && exchange.policy().retry != Replayed::Never
         && failure.sent() == Some(Sent::Nothing)
         && exchange.request_body().is_none_or(|body| body.can_replay())
-        && exchange.move_elsewhere()
+        && exchange.move_elsewhere(failure)
 }
 
 /// After a reused connection died under a request: whether it is sent once more, on a fresh one. It most likely had been closed

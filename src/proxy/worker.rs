@@ -91,7 +91,7 @@ impl Worker {
             number,
             all_meters,
             table: RefCell::new(Cache::new(table)),
-            lanes: RefCell::new(Lanes::new(Arc::clone(&settings.keychain))),
+            lanes: RefCell::new(Lanes::new(number, Arc::clone(&settings.keychain))),
             followed: Cell::default(),
             rng: RefCell::new(StdRng::from_rng(&mut rand::rng())),
             request_ids: RefCell::new(RequestIds::new(StdRng::from_rng(&mut rand::rng()))),
@@ -219,6 +219,7 @@ impl Worker {
         for budget in lanes.budgets() {
             budget.look(now);
         }
+        lanes.sweep(now);
         for upstream in lanes.upstreams() {
             upstream.sweep(now, self.settings.upstream_idle_timeout);
         }

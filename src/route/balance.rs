@@ -20,7 +20,8 @@ type Candidate<'a> = (&'a Arc<Instance>, u64);
 ///
 /// Up to two candidates are compared as they are; randomness then only settles a tie.
 pub fn pick<'a>(fleet: &'a Fleet, avoid: Option<&Instance>, rng: &mut impl Rng) -> Option<&'a Arc<Instance>> {
-    pick_by(fleet, avoid, Instance::part, rng)
+    let picked = pick_by(fleet, avoid, Instance::part, rng);
+    picked.or_else(|| pick_by(fleet, avoid, Instance::part_in_need, rng))
 }
 
 /// The same where `part` says how large each instance's part is: zero for one that cannot take the request.

@@ -96,7 +96,8 @@ pub struct Turns(RefCell<Vec<i64>>);
 impl Choice<'_> {
     /// The instance that takes the request; `None` when none can serve.
     pub fn of<'f>(&self, fleet: &'f Fleet, rng: &mut impl Rng) -> Option<&'f Arc<Instance>> {
-        self.among(fleet, Instance::part, rng)
+        let chosen = self.among(fleet, Instance::part, rng);
+        chosen.or_else(|| self.among(fleet, Instance::part_in_need, rng))
     }
 
     /// The same where `part` says how large each instance's part is: zero for one that cannot take the request.

@@ -10,6 +10,7 @@ mod hash;
 mod matching;
 mod model;
 mod path;
+mod protection;
 mod rescue;
 mod sticky;
 mod table;
@@ -26,6 +27,7 @@ pub use model::{
     GrpcScanner, JsonScanner, ModelKey, ModelScanner, PromptScanner, Scan, model_of_message, model_of_path,
 };
 pub use path::{PathError, Rewrite, normalise};
+pub use protection::{EjectingFleets, Ejection, Judgement, Protection};
 pub use rescue::{GrpcStatuses, Replayed, RescuePolicy, RescueUntil, Statuses};
 pub use sticky::{Sticky, sticky_side};
 pub use table::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, RouteTable, Split};

@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
-use super::{Balance, MatchRule, RequestKey, RescuePolicy, Rewrite, Sticky, matching::Fit, sticky_side};
+use super::{
+    Balance, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Sticky, matching::Fit, sticky_side,
+};
 use crate::{
     fleet::{Fleet, Side},
     meter::{FleetMeters, WatchPoint},
@@ -65,6 +67,8 @@ pub struct EndpointRoute {
     pub sticky: Option<Sticky>,
     /// How its instances share its requests.
     pub balance: Balance,
+    /// What keeps its instances, and its clients, from instances in trouble.
+    pub protection: Protection,
     /// What its model servers get instead of the path that clients send.
     pub rewrite: Option<Rewrite>,
     /// Green's share.

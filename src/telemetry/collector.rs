@@ -146,6 +146,7 @@ fn write_routes(text: &Exposition, table: &RouteTable) {
     let in_flight = text.gauges(&names::IN_FLIGHT);
     let share_target = text.gauges(&names::SHARE_TARGET);
     let healthy = text.gauges(&names::INSTANCE_HEALTHY);
+    let ejected = text.gauges(&names::INSTANCE_EJECTED);
     for (route, side) in sides(table) {
         let labels = [route.name.as_str(), side.as_str()];
         let fleet = route.fleet(side);
@@ -162,7 +163,9 @@ fn write_routes(text: &Exposition, table: &RouteTable) {
         for instance in fleet.iter().flat_map(|fleet| &fleet.fleet.instances) {
             let [endpoint, side] = labels;
             let is_healthy = instance.health() == Health::Healthy;
-            healthy([endpoint, side, instance.address().as_str()], f64::from(is_healthy));
+            let labels = [endpoint, side, instance.address().as_str()];
+            healthy(labels, f64::from(is_healthy));
+            ejected(labels, f64::from(instance.is_ejected()));
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::{
     meter::{FailureKind, FleetMeters, Outcome, Overdue, Stamp, Verdict},
     name::{EndpointName, Version},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, RescuePolicy,
-        RouteTable, Split,
+        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
+        RescuePolicy, RouteTable, Split,
     },
     time::Moment,
     weight::Share,
@@ -61,6 +61,7 @@ impl Fixture {
             rescue: RescuePolicy::default(),
             sticky: None,
             balance: Balance::default(),
+            protection: Protection::default(),
             rewrite: None,
             split: Split { green: Share::from_basis_points(2_500).unwrap(), epoch: 1 },
             blue: fleet("v1", 9001),

@@ -104,6 +104,11 @@ pub(super) const INSTANCE_HEALTHY: Family<3> = family(
     ["endpoint", "fleet", "instance"],
     "Whether the instance passes its health checks; 0 also before the first check has ended",
 );
+pub(super) const INSTANCE_EJECTED: Family<3> = family(
+    "snapback_instance_ejected",
+    ["endpoint", "fleet", "instance"],
+    "Whether the instance gets no requests because it failed too many in a row",
+);
 pub(super) const SHIFT_STATE: Family<2> =
     family("snapback_shift_state", ["endpoint", "state"], "1 for the state that the endpoint's shift is in");
 pub(super) const ALARM_EVIDENCE: Family<2> = family(

@@ -87,6 +87,7 @@ fn the_numbers_are_those_of_the_meters() {
         ("snapback_share_target{endpoint=\"chat\",fleet=\"green\"}", 0.25),
         ("snapback_share_target{endpoint=\"chat\",fleet=\"blue\"}", 0.75),
         ("snapback_instance_healthy{endpoint=\"chat\",fleet=\"green\",instance=\"127.0.0.1:9002\"}", 1.0),
+        ("snapback_instance_ejected{endpoint=\"chat\",fleet=\"green\",instance=\"127.0.0.1:9002\"}", 0.0),
         ("snapback_shift_state{endpoint=\"chat\",state=\"baking\"}", 1.0),
         ("snapback_shift_state{endpoint=\"chat\",state=\"none\"}", 0.0),
         ("snapback_alarm_evidence{endpoint=\"chat\",alarm=\"error_rate\"}", 1.25),

@@ -140,6 +140,7 @@ fn endpoint() -> wire::Endpoint {
             address: Address::parse("127.0.0.1:9001").unwrap(),
             weight: Weight::ONE,
             health: Health::Healthy,
+            is_ejected: false,
             in_flight: 1,
         }],
         traffic: Traffic::default(),

@@ -223,6 +223,22 @@ fn a_table_is_wanted_where_one_belongs() {
 }
 
 #[test]
+fn an_ejection_says_what_is_wrong_with_it() {
+    assert_eq!(
+        endpoint_problems(
+            "[endpoint.ejection]\nafter = -1\nstatuses = [404]\nbase_time = \"10m\"\nmax_share = 50\nfleets = \"green\"\n"
+        ),
+        [
+            "c.toml:5: endpoint[0].ejection.after: expected a whole number from 0 to 1000, not the number -1",
+            "c.toml:6: endpoint[0].ejection.statuses[0]: expected a whole number from 500 to 599, not the number 404",
+            "c.toml:7: endpoint[0].ejection.base_time: is longer than longest_time, which is 5m: make it shorter, or longest_time longer",
+            r#"c.toml:8: endpoint[0].ejection.max_share: 50 has no unit: write "50%""#,
+            r#"c.toml:9: endpoint[0].ejection.fleets: expected one of "blue", "both", not "green""#,
+        ]
+    );
+}
+
+#[test]
 fn an_instance_is_an_address_or_a_table_with_one() {
     let text = r#"[[endpoint]]
 name = "x"
@@ -652,7 +668,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, rescue, sticky, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, ejection, rescue, sticky, not the number 5"
     );
     assert_eq!(
         problems(json!({

@@ -11,12 +11,12 @@ use crate::{
         EndpointSpec, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile, format_size,
         units,
     },
-    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, UpstreamTls, Weight},
+    fleet::{Address, CertificateFiles, EjectionRule, FleetSpec, InstanceSpec, UpstreamTls, Weight},
     meter::GrpcStatus,
     name::{EndpointName, Version},
     route::{
-        Balance, GrpcStatuses, HashKey, HostPattern, Limits, MatchRule, Replayed, RescuePolicy, RescueUntil,
-        Rewrite, Statuses, Sticky, normalise,
+        Balance, EjectingFleets, Ejection, GrpcStatuses, HashKey, HostPattern, Limits, MatchRule, Protection,
+        Replayed, RescuePolicy, RescueUntil, Rewrite, Statuses, Sticky, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -160,6 +160,21 @@ fn balance() -> impl Strategy<Value = Balance> {
 }
 
 prop_compose! {
+    fn protection()(
+        after in 0_u32..=1000,
+        statuses in prop::collection::vec(500_u16..=599, 0..6),
+        (base_time, longest_time) in (span(), span()),
+        max_share in share(0..=10_000),
+        fleets in select(vec![EjectingFleets::Blue, EjectingFleets::Both]),
+    ) -> Protection {
+        let statuses = Statuses::of(statuses);
+        let (base_time, longest_time) = (base_time.min(longest_time), longest_time.max(base_time));
+        let rule = EjectionRule { after, base_time, longest_time, max_share };
+        Protection { ejection: Ejection { rule, statuses, fleets } }
+    }
+}
+
+prop_compose! {
     fn endpoint()(
         name in "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?",
         rule in rule(),
@@ -169,10 +184,11 @@ prop_compose! {
         rescue in rescue(),
         sticky in option::of(sticky()),
         balance in balance(),
+        protection in protection(),
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let rewrite = rewrite.map(|(strip, prefix)| Rewrite::new(&strip, &prefix));
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, rewrite }
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, protection, rewrite }
     }
 }
 

@@ -57,6 +57,7 @@ fn the_reference_file_shows_the_defaults() {
     assert_eq!(shown.endpoints[0].health, HealthSpec::default());
     assert_eq!(shown.endpoints[0].limits, crate::route::Limits::default());
     assert_eq!(shown.endpoints[0].rescue, crate::route::RescuePolicy::default());
+    assert_eq!(shown.endpoints[0].protection, crate::route::Protection::default());
     assert_eq!(shown.endpoints[0].sticky, None);
     assert_eq!(shown.endpoints[0].rule, crate::route::MatchRule::default());
 }

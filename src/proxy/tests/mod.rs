@@ -13,11 +13,13 @@
 //! - `sticky`: sessions that stay on their fleet
 //! - `overdue`: what is late while it is still open
 //! - `balancing`: which instance takes a request, and which worker a connection
+//! - `ejection`: instances that get no requests because they failed too many
 //! - `matching`: models and paths
 //! - `lifetime`: many connections, table swaps, drain
 
 mod balancing;
 mod edges;
+mod ejection;
 mod faults;
 mod forwarding;
 mod framing;

@@ -1,0 +1,172 @@
+//! A fleet as one worker sees it, and the seats of requests on its instances.
+
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use rand::Rng;
+
+use super::pool::Upstream;
+use crate::{
+    fleet::Fleet,
+    meter::Verdict,
+    route::{self, Balance, Choice, Ejection, Judgement, Turns},
+    time::Moment,
+};
+
+/// A fleet as one worker sees it.
+#[derive(Debug)]
+pub(super) struct FleetView {
+    worker: usize,
+    fleet: Arc<Fleet>,
+    /// In the fleet's own order.
+    upstreams: Box<[Rc<Upstream>]>,
+    /// Whose turn it is, where they take turns.
+    turns: Turns,
+    /// How bad instances are ejected, where they are.
+    ejection: Option<Ejection>,
+    /// Whether an ejected instance may be due for its trial. The sweep says so, which spares each request a look at the clock and at
+    /// every instance.
+    has_trials: Cell<bool>,
+}
+
+/// A request's place on an instance, where it counts as in flight until this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    fleet: Rc<FleetView>,
+    upstream: Rc<Upstream>,
+    /// Whether the request tells if its ejected instance is back, and has not told yet.
+    is_trial: bool,
+}
+
+/// What a request's instance is chosen by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) balance: &'a Balance,
+    /// The hash of the request's key, where instances are chosen by one.
+    pub(super) key: Option<u64>,
+    pub(super) now: Moment,
+}
+
+impl FleetView {
+    pub(super) fn new(
+        worker: usize,
+        fleet: &Arc<Fleet>,
+        ejection: Option<Ejection>,
+        upstreams: Box<[Rc<Upstream>]>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            worker,
+            fleet: Arc::clone(fleet),
+            upstreams,
+            turns: Turns::default(),
+            ejection,
+            has_trials: Cell::new(false),
+        })
+    }
+
+    /// A seat on the instance that takes the request; `None` when none can serve.
+    pub(super) fn seat(self: &Rc<Self>, wanted: Wanted<'_>, rng: &mut impl Rng) -> Option<Seat> {
+        if self.has_trials.get()
+            && let Some(upstream) = self.begin_trial(wanted.now)
+        {
+            return Some(Seat::new(self, upstream, true));
+        }
+        let Wanted { balance, key, now: _ } = wanted;
+        let picked = Choice { balance, key, turns: &self.turns }.of(&self.fleet, rng)?;
+        let place = self.fleet.instances.element_offset(picked)?;
+        Some(Seat::new(self, self.upstreams.get(place)?, false))
+    }
+
+    /// A seat on an instance that is not this one; `None` when no other can serve.
+    fn seat_elsewhere(self: &Rc<Self>, avoid: &Upstream, rng: &mut impl Rng) -> Option<Seat> {
+        let picked = route::pick(&self.fleet, Some(&avoid.instance), rng)?;
+        let is_other = !Arc::ptr_eq(picked, &avoid.instance);
+        let place = self.fleet.instances.element_offset(picked).filter(|_| is_other)?;
+        Some(Seat::new(self, self.upstreams.get(place)?, false))
+    }
+
+    /// One look at everything that time changes.
+    pub(super) fn sweep(&self, now: Moment) {
+        let mut ejected = self.fleet.instances.iter().filter(|instance| instance.is_ejected());
+        if self.ejection.is_some() {
+            self.has_trials.set(ejected.any(|instance| instance.is_due_for_trial(now)));
+        } else {
+            // The endpoint's owner has said meanwhile that none are.
+            ejected.for_each(|instance| instance.readmit());
+        }
+    }
+
+    fn begin_trial(&self, now: Moment) -> Option<&Rc<Upstream>> {
+        let begun = self.upstreams.iter().find(|upstream| upstream.instance.begin_trial(now));
+        self.has_trials.set(begun.is_some());
+        begun
+    }
+}
+
+impl Seat {
+    fn new(fleet: &Rc<FleetView>, upstream: &Rc<Upstream>, is_trial: bool) -> Self {
+        upstream.instance.begin(fleet.worker);
+        Self { fleet: Rc::clone(fleet), upstream: Rc::clone(upstream), is_trial }
+    }
+
+    /// The instance.
+    pub(super) fn upstream(&self) -> &Rc<Upstream> {
+        &self.upstream
+    }
+
+    /// A seat on another instance of the fleet, if one can serve.
+    pub(super) fn elsewhere(&self, rng: &mut impl Rng) -> Option<Self> {
+        self.fleet.seat_elsewhere(&self.upstream, rng)
+    }
+
+    /// The response's head came. It is enough for an ejected instance to be back: a stream may last for minutes.
+    pub(super) fn heed_head(&mut self, status: u16) {
+        if !self.is_trial {
+            return;
+        }
+        let verdict = Verdict::of_status(status);
+        if self.judge(verdict, Some(status)) == Judgement::Good {
+            self.pass_trial();
+        }
+    }
+
+    /// The request ended like this. Told after the outcome was counted.
+    pub(super) fn heed_end(&mut self, verdict: Verdict, status: Option<u16>, now: Moment) {
+        let Some(Ejection { rule, .. }) = &self.fleet.ejection else { return };
+        let instance = &self.upstream.instance;
+        match (self.judge(verdict, status), self.is_trial) {
+            (Judgement::Neither, _) => {}
+            (Judgement::Good, false) => instance.succeeded(),
+            (Judgement::Good, true) => self.pass_trial(),
+            (Judgement::Bad, true) => {
+                let span = instance.fail_trial(rule, now);
+                tracing::info!(instance = %instance.address(), ?span, "an instance failed its trial and stays ejected");
+                self.is_trial = false;
+            }
+            (Judgement::Bad, false) => {
+                if let Some(span) = self.fleet.fleet.failed(instance, rule, now) {
+                    tracing::warn!(instance = %instance.address(), ?span, "an instance failed too many requests in a row and is ejected");
+                }
+            }
+        }
+    }
+
+    fn judge(&self, verdict: Verdict, status: Option<u16>) -> Judgement {
+        let ejection = self.fleet.ejection.as_ref();
+        ejection.map_or(Judgement::Neither, |ejection| ejection.judge(verdict, status))
+    }
+
+    fn pass_trial(&mut self) {
+        self.upstream.instance.readmit();
+        self.is_trial = false;
+        tracing::info!(instance = %self.upstream.instance.address(), "an ejected instance is back");
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.is_trial {
+            self.upstream.instance.give_trial_back();
+        }
+        self.upstream.instance.end(self.fleet.worker);
+    }
+}
