@@ -8,7 +8,7 @@ use http::HeaderMap;
 
 use super::{decode::Malformed, trailers};
 
-/// Extensions and trailers of one body together.
+/// Extensions, leading zeros of sizes, and trailers of one body together.
 const OVERHEAD_LIMIT_BYTES: usize = 16 * 1024;
 
 /// Where in a chunked body the decoder is.
@@ -129,6 +129,8 @@ impl Chunks {
             },
             (State::Size(size), b'\r') => Ok(State::SizeEnd(size)),
             (State::Size(size), b';' | b' ' | b'\t') => Ok(State::Extension(size)),
+            // Zeros before a size could go on for ever.
+            (State::Size(0), b'0') => self.overhead(State::Size(0)),
             (State::Size(size), _) => match digit(byte) {
                 Some(digit) if size >> 60 == 0 => Ok(State::Size(size << 4 | digit)),
                 Some(_) | None => bad,
@@ -162,7 +164,9 @@ impl Chunks {
     fn overhead(&mut self, next: State) -> Result<State, Malformed> {
         self.overhead_bytes += 1;
         if self.overhead_bytes > OVERHEAD_LIMIT_BYTES {
-            return Err(Malformed("Its body has more than 16 KiB of extensions and trailers."));
+            return Err(Malformed(
+                "Its body has more than 16 KiB of extensions, leading zeros and trailers.",
+            ));
         }
         Ok(next)
     }
@@ -213,6 +217,7 @@ mod tests {
     #[test]
     fn whatever_is_not_exactly_a_chunk_is_refused() {
         let long = format!("0\r\nx: {}\r\n\r\n", "y".repeat(20_000));
+        let zeros = format!("{}3\r\nabc\r\n0\r\n\r\n", "0".repeat(20_000));
         for text in [
             "\r\n",
             "x\r\n",
@@ -230,6 +235,7 @@ mod tests {
             "0\r\n\r\r",
             "3;x\nabc\r\n",
             &long,
+            &zeros,
         ] {
             for size in [1, 100_000] {
                 assert!(decode(text.as_bytes(), std::iter::repeat(size)).is_err(), "{text:?} by {size}");

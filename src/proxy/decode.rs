@@ -16,6 +16,9 @@ use super::{
     headers::{self, Kind},
 };
 
+/// A response head larger than this is refused. What model servers send is a tenth of it.
+const HEAD_LIMIT_BYTES: usize = 64 * 1024;
+
 /// Header lines of a response. As many as hyper takes of a request.
 const HEADERS_LIMIT: usize = 100;
 
@@ -76,8 +79,10 @@ pub(super) fn read_head(
         let parsed =
             ParserConfig::default().parse_response_with_uninit_headers(&mut response, input, &mut lines);
         let length = match parsed {
-            Ok(Status::Complete(length)) => length,
-            Ok(Status::Partial) => return Ok(None),
+            // A head that is complete may have come in one read with what is beyond the limit.
+            Ok(Status::Complete(length)) if length <= HEAD_LIMIT_BYTES => length,
+            Ok(Status::Partial) if input.len() <= HEAD_LIMIT_BYTES => return Ok(None),
+            Ok(_) => return Err(Malformed("Its head is too large.")),
             Err(_) => return Err(Malformed("Its head is not HTTP.")),
         };
         let code = response.code.unwrap_or_default();

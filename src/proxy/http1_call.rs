@@ -15,14 +15,11 @@ use tokio::io::AsyncReadExt;
 
 use super::{
     call::{INTERIM_LIMIT, Lost},
-    decode::{self, BodyDecoder, Head, Malformed, StatusLine},
+    decode::{self, BodyDecoder, Head, StatusLine},
     pool::Lease,
     sending::Sending,
 };
 use crate::{net::Stream, time::Moment};
-
-/// A response head larger than this is refused. What model servers send is a tenth of it.
-const HEAD_LIMIT_BYTES: usize = 64 * 1024;
 
 /// One request on one connection. Dropped before the end of both directions, it closes the connection.
 #[derive(Debug)]
@@ -98,15 +95,9 @@ impl Http1Call {
             self.has_heard = true;
             self.input = join(std::mem::take(&mut self.input), bytes);
             let head = decode::read_head(&mut self.input, method, headers, &mut self.interim_left);
-            match head.map_err(Lost::Malformed)? {
-                Some(Head { line, body, is_kept_alive }) => {
-                    (self.body, self.is_kept_alive) = (body, is_kept_alive);
-                    return Poll::Ready(Ok(line));
-                }
-                None if self.input.len() > HEAD_LIMIT_BYTES => {
-                    return Poll::Ready(Err(Lost::Malformed(Malformed("Its head is too large."))));
-                }
-                None => {}
+            if let Some(Head { line, body, is_kept_alive }) = head.map_err(Lost::Malformed)? {
+                (self.body, self.is_kept_alive) = (body, is_kept_alive);
+                return Poll::Ready(Ok(line));
             }
         }
     }
