@@ -311,9 +311,13 @@ impl Seen {
     }
 }
 
-/// An address that nothing listens on.
+/// An address that nothing listens on, and that no other test gets meanwhile: its socket is bound, never listens, and is kept.
 pub(super) fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
 }
 
 /// A client that writes what it is told and reads strictly.
@@ -371,6 +375,11 @@ impl Client {
         self.reader.response("GET")
     }
 
+    /// Whether the connection was seen to end with a reset.
+    pub(super) fn is_reset(&self) -> bool {
+        self.reader.is_reset
+    }
+
     pub(super) fn get(&mut self, path: &str) -> Answer {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).answer()
     }
@@ -404,11 +413,12 @@ pub(super) struct MessageReader {
     buffer: Vec<u8>,
     /// Of the last message.
     trailers: Vec<(String, String)>,
+    is_reset: bool,
 }
 
 impl MessageReader {
     pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::new(), trailers: Vec::new() }
+        Self { stream, buffer: Vec::new(), trailers: Vec::new(), is_reset: false }
     }
 
     /// More bytes into the buffer; `false` at the end of the connection.
@@ -423,7 +433,10 @@ impl MessageReader {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                 panic!("nothing came for too long; so far: {:?}", String::from_utf8_lossy(&self.buffer))
             }
-            Err(_) => false,
+            Err(_) => {
+                self.is_reset = true;
+                false
+            }
         }
     }
 
@@ -506,7 +519,13 @@ impl MessageReader {
     }
 
     pub(super) fn request(&mut self) -> Option<Seen> {
-        let (line, headers) = split(&self.head()?);
+        let head = self.head()?;
+        self.request_with(&head)
+    }
+
+    /// The request that begins with this head.
+    pub(super) fn request_with(&mut self, head: &str) -> Option<Seen> {
+        let (line, headers) = split(head);
         let (body, is_whole) = self.body(&headers, Until::Head);
         let trailers = std::mem::take(&mut self.trailers);
         is_whole.then_some(Seen { line, headers, body, trailers, connection: 0 })

@@ -15,12 +15,14 @@
 //! - `balancing`: which instance takes a request, and which worker a connection
 //! - `ejection`: instances that get no requests because they failed too many
 //! - `matching`: models and paths
+//! - `storm`: many requests through `faulty`, an instance that fails in every way that a seed can choose
 //! - `lifetime`: many connections, table swaps, drain
 
 mod balancing;
 mod edges;
 mod ejection;
 mod faults;
+mod faulty;
 mod forwarding;
 mod framing;
 mod http2;
@@ -32,5 +34,6 @@ mod overdue;
 mod raw2;
 mod rescue;
 mod sticky;
+mod storm;
 mod streams;
 mod trailers;
