@@ -66,6 +66,9 @@ pub mod config;
 pub mod control;
 pub mod demo;
 pub mod fleet;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod meter;
 pub mod name;
 pub mod net;

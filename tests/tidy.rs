@@ -14,6 +14,8 @@ use snapback::config::{known_keys, known_plan_keys};
 /// Every module from top to bottom, and what it may import besides itself. `pure` and `leaves` stand for [`PURE`] and [`LEAVES`];
 /// a longer path permits only what is below it.
 const LAYERS: &[(&str, &str)] = &[
+    // What must hold for any bytes; built for tests and for `cargo fuzz` alone.
+    ("fuzzing", "proxy config net route fleet"),
     ("main", "demo app cli"),
     ("demo", "app cli admin::wire config telemetry clock pure leaves"),
     ("app", "admin control proxy store provider telemetry tls config net clock pure leaves"),

@@ -40,6 +40,9 @@ mod event;
 mod exchange;
 mod forward;
 mod forwarded;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod gather;
 mod greeting;

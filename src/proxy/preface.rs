@@ -70,7 +70,7 @@ impl Peeked {
 }
 
 /// The protocol of a connection that begins with these bytes, once they say.
-fn tell(bytes: &[u8]) -> Option<Spoken> {
+pub(super) fn tell(bytes: &[u8]) -> Option<Spoken> {
     match bytes.get(..PREFACE.len()) {
         Some(start) if start == PREFACE => Some(Spoken::Http2),
         Some(_) => Some(Spoken::Http1),

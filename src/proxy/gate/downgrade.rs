@@ -14,7 +14,7 @@ use super::{check_target_length, is_authority};
 use crate::proxy::error::Failure;
 
 /// Lets a request's head in and makes it what the same request's head would be in HTTP/1: a path, a Host, one Cookie.
-pub(super) fn admit(head: &mut request::Parts) -> Result<(), Failure> {
+pub(in crate::proxy) fn admit(head: &mut request::Parts) -> Result<(), Failure> {
     check_target_length(head)?;
     check_hop(&head.headers)?;
     let host = host(head)?;

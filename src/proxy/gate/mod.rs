@@ -11,7 +11,7 @@ use http::{
     uri::PathAndQuery,
 };
 
-mod downgrade;
+pub(super) mod downgrade;
 
 use super::{client::Client, error::Failure};
 
@@ -82,7 +82,7 @@ fn check_target_length(head: &request::Parts) -> Result<(), Failure> {
 
 /// `host` or `host:port`: letters, digits, `-._~%`, or an address in brackets. Stricter than RFC 3986, whose sub-delims no
 /// host name has, and which parsers split at.
-fn is_authority(text: &[u8]) -> bool {
+pub(super) fn is_authority(text: &[u8]) -> bool {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(byte);
     let is_ipv6 = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
     let (host_length, host_fits) = match text {
