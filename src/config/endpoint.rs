@@ -8,20 +8,22 @@ use super::{
     EndpointSpec, HealthSpec, balance,
     document::quoted,
     instance, protection,
-    reader::{Table, parsed, whole},
+    reader::{Table, parsed, whole, word},
     rescue, shape, tls,
     units::{duration, positive_duration, size},
 };
 use crate::{
     fleet::FleetSpec,
     name::{EndpointName, Version},
-    route::{HostPattern, Limits, MatchRule, Rewrite, normalise},
+    route::{HalfClose, HostPattern, Limits, MatchRule, Rewrite, normalise},
 };
 
 /// So many checks in a row are minutes at least; more is a slip.
 const MAX_CHECKS: u32 = 1000;
 /// A smaller bound would refuse what every client sends; a larger one is beyond what the data port may take.
 const HEAD_LIMITS: (u64, u64) = (1 << 10, 1 << 20);
+const HALF_CLOSES: [(&str, HalfClose); 2] =
+    [(HalfClose::Cancel.as_str(), HalfClose::Cancel), (HalfClose::Serve.as_str(), HalfClose::Serve)];
 /// Larger bodies are no inference requests any more.
 const MAX_BODY: u64 = 1 << 40;
 /// What is kept of one request for a second try stays in memory, so many requests must fit.
@@ -249,6 +251,7 @@ fn read_limits(table: &Table<'_>) -> Limits {
     let default = Limits::default();
     let time = |key, default| table.optional(key, positive_duration).unwrap_or(default);
     let total = table.optional("total_timeout", duration);
+    let half_close = table.optional("on_half_close", word(&HALF_CLOSES));
     let head = table.optional("head_limit", size(HEAD_LIMITS.0, HEAD_LIMITS.1));
     let body = table.optional("body_limit", size(1, MAX_BODY));
     let replay = table.optional("replay_limit", size(0, MAX_REPLAY));
@@ -258,6 +261,7 @@ fn read_limits(table: &Table<'_>) -> Limits {
         idle_timeout: time("idle_timeout", default.idle_timeout),
         total_timeout: total
             .map_or(default.total_timeout, |total| Some(total).filter(|total| !total.is_zero())),
+        on_half_close: half_close.unwrap_or(default.on_half_close),
         head_limit_bytes: head.and_then(|bytes| usize::try_from(bytes).ok()),
         body_limit_bytes: body.unwrap_or(default.body_limit_bytes),
         replay_limit_bytes: replay

@@ -151,6 +151,7 @@ fn request_limits(limits: &Limits) -> Value {
         head_timeout,
         idle_timeout,
         total_timeout,
+        on_half_close,
         head_limit_bytes,
         body_limit_bytes,
         replay_limit_bytes,
@@ -161,6 +162,7 @@ fn request_limits(limits: &Limits) -> Value {
         "head_timeout": format_duration(*head_timeout),
         "idle_timeout": format_duration(*idle_timeout),
         "total_timeout": format_duration(total_timeout.unwrap_or_default()),
+        "on_half_close": on_half_close.as_str(),
         "body_limit": format_size(*body_limit_bytes),
         "replay_limit": size(*replay_limit_bytes),
     });

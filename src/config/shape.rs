@@ -54,7 +54,7 @@ shapes! { CONFIG:
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
     LIMITS "endpoint.limits" [
-        "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "head_limit" "body_limit" "replay_limit"
+        "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "on_half_close" "head_limit" "body_limit" "replay_limit"
     ]
     EJECTION "endpoint.ejection" ["after" "statuses" "base_time" "longest_time" "max_share" "fleets"]
     RESCUE "endpoint.rescue" ["on" "statuses" "grpc_statuses" "until" "retry" "budget"]

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::Rejections;
+
 /// One worker's counters that belong to no fleet. Written by that worker alone.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -20,8 +22,8 @@ pub struct WorkerMeters {
     pub proxy_headers_refused: Gauge,
     /// Requests that no endpoint matches.
     pub unmatched: Gauge,
-    /// Requests that the proxy refused as malformed or too large.
-    pub rejected: Gauge,
+    /// Requests that the proxy refused before they belonged to an endpoint's fleet.
+    pub rejected: Rejections,
     /// Requests shed because the worker had as many in flight as it may.
     pub shed: Gauge,
     /// Upstream connections made.

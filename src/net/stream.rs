@@ -97,8 +97,10 @@ impl Plain {
 pub enum Ahead {
     /// The other end sent something.
     Bytes,
-    /// The other end closed its side, or the connection is broken.
+    /// The other end has closed its side.
     End,
+    /// The connection is broken.
+    Broken,
 }
 
 impl Plain {
@@ -116,7 +118,8 @@ impl Plain {
                 Ok(1..) => return Poll::Ready(Ahead::Bytes),
                 // The runtime has learnt that it was wrong, and the next question waits.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(0) | Err(_) => return Poll::Ready(Ahead::End),
+                Ok(0) => return Poll::Ready(Ahead::End),
+                Err(_) => return Poll::Ready(Ahead::Broken),
             }
         }
     }
@@ -129,8 +132,9 @@ impl Stream {
             Self::Plain(plain) => plain.poll_ahead(context),
             // What the socket holds need not be the client's bytes, so it is deciphered, into the connection's own buffer.
             Self::Tls(tls) => Poll::Ready(match ready!(Pin::new(tls).poll_fill_buf(context)) {
-                Ok([]) | Err(_) => Ahead::End,
+                Ok([]) => Ahead::End,
                 Ok(_) => Ahead::Bytes,
+                Err(_) => Ahead::Broken,
             }),
         }
     }

@@ -21,23 +21,16 @@ struct Row {
     detail: &'static str,
 }
 
+/// What all of them are (RFC 9457 section 3).
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
 /// The answer to a request that failed, as a problem document.
 pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<ResponseBody> {
-    let Row { status, name, title, detail } = row(failure);
-    let side = match failure.side() {
-        FailureSide::Downstream => "downstream",
-        FailureSide::Upstream => "upstream",
-        FailureSide::Internal => "internal",
-    };
-    // The table's texts hold nothing that JSON escapes; a client's text never comes here.
-    let document = format!(
-        "{{\"type\":\"urn:snapback:{name}\",\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\",\"side\":\"{side}\"}}\n",
-        status.as_u16()
-    );
-    let mut response = Response::new(ResponseBody::Own(Bytes::from(document)));
+    let status = row(failure).status;
+    let mut response = Response::new(ResponseBody::Own(Bytes::from(document(failure))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers::announce(headers, connection);
     match status {
         StatusCode::METHOD_NOT_ALLOWED => {
@@ -49,6 +42,21 @@ pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<Res
         _ => {}
     }
     response
+}
+
+/// The problem document.
+pub(super) fn document(failure: &Failure) -> String {
+    let Row { status, name, title, detail } = row(failure);
+    let side = match failure.side() {
+        FailureSide::Downstream => "downstream",
+        FailureSide::Upstream => "upstream",
+        FailureSide::Internal => "internal",
+    };
+    // The table's texts hold nothing that JSON escapes; a client's text never comes here.
+    format!(
+        "{{\"type\":\"urn:snapback:{name}\",\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\",\"side\":\"{side}\"}}\n",
+        status.as_u16()
+    )
 }
 
 /// The same in one line.

@@ -84,6 +84,9 @@ impl ResponseBody {
 
 impl Stream {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if matches!(self.cut, Some(Err(_))) && self.caller.is_flushing() {
+            return Poll::Pending;
+        }
         if let Some(cut) = self.cut.take() {
             return Poll::Ready(Some(cut));
         }
@@ -124,8 +127,9 @@ impl Stream {
             Poll::Ready(Some(Err(lost))) => Failure::Truncated(lost),
         };
         self.cut(failure);
-        // hyper drops what it has not written yet when it sees an error; a turn without one lets it write what has come.
-        context.waker().wake_by_ref();
+        // hyper drops what it has not written yet when it sees an error; a turn without one lets it write what has come. In
+        // HTTP/2 the turn is the connection's, and what the client's window has no room for is lost.
+        self.caller.await_flush();
         Poll::Pending
     }
 

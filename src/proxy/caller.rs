@@ -78,6 +78,22 @@ impl Caller {
         self.has_read_request.get()
     }
 
+    /// Lets what was handed over of the current response be written, and then wakes its task.
+    pub(super) fn await_flush(&self) {
+        match self.kind {
+            Kind::Connection => self.pulse.wake(),
+            Kind::Stream => self.client.await_flush(&self.pulse),
+        }
+    }
+
+    /// Whether that is still to be written, as far as the client has room for it.
+    pub(super) fn is_flushing(&self) -> bool {
+        match self.kind {
+            Kind::Connection => false,
+            Kind::Stream => self.client.is_flushing(&self.pulse),
+        }
+    }
+
     /// The response's last byte was handed over.
     pub(super) fn end_exchange(&self) {
         self.pulse.end_by(None);

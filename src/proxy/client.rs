@@ -16,10 +16,12 @@ use super::{
     gather,
     preface::{Peeked, Spoken},
     pulse::Pulse,
+    refusal,
     worker::Worker,
 };
 use crate::{
     net::{Ahead, Stream},
+    route::HalfClose,
     time::Moment,
 };
 
@@ -40,8 +42,16 @@ pub(super) struct Client {
     pub(super) pulse: Rc<Pulse>,
     /// From the end of the greeting until the socket is dropped.
     stream: RefCell<Option<Stream>>,
-    /// Whether the client has sent more than the current request.
+    /// Whether there is nothing to learn from what the client sends next: it has sent more than the current request, or may close
+    /// its side.
     has_sent_more: Cell<bool>,
+    on_half_close: Cell<HalfClose>,
+    /// Whether hyper may hold bytes of an answer to a request.
+    is_answering: Cell<bool>,
+    /// Whether the socket takes no more for now.
+    is_blocked: Cell<bool>,
+    /// Streams that end badly once what they handed over is written.
+    last_words: RefCell<Vec<Rc<Pulse>>>,
     stage: Cell<Stage>,
     order: Cell<Order>,
     at_close: Cell<AtClose>,
@@ -100,6 +110,10 @@ impl Client {
             pulse: Rc::default(),
             stream: RefCell::default(),
             has_sent_more: Cell::new(false),
+            on_half_close: Cell::new(HalfClose::Cancel),
+            is_answering: Cell::new(false),
+            is_blocked: Cell::new(false),
+            last_words: RefCell::default(),
             stage: Cell::new(Stage::Fresh),
             order: Cell::new(Order::Serve),
             at_close: Cell::new(AtClose::Nothing),
@@ -143,11 +157,13 @@ impl Client {
     pub(super) fn begin_exchange(&self) {
         self.stage.set(Stage::Exchange);
         self.has_sent_more.set(false);
+        self.on_half_close.set(HalfClose::Cancel);
     }
 
     /// The response's last byte was handed over.
     pub(super) fn end_exchange(&self) {
         self.stage.set(Stage::Idle);
+        self.is_answering.set(true);
         let mut head = self.raw_head.borrow_mut();
         head.clear();
         head.shrink_to(KEPT_HEAD_BYTES);
@@ -219,7 +235,34 @@ impl Client {
                 self.has_sent_more.set(true);
                 false
             }
-            Poll::Ready(Ahead::End) => true,
+            Poll::Ready(Ahead::End) if self.on_half_close.get() == HalfClose::Serve => {
+                self.has_sent_more.set(true);
+                false
+            }
+            Poll::Ready(Ahead::End | Ahead::Broken) => true,
+        }
+    }
+
+    /// What it means when the client closes its side before it is answered.
+    pub(super) fn set_on_half_close(&self, on_half_close: HalfClose) {
+        self.on_half_close.set(on_half_close);
+    }
+
+    /// Lets everything be written that streams have handed over, and then wakes this one.
+    pub(super) fn await_flush(&self, stream: &Rc<Pulse>) {
+        self.last_words.borrow_mut().push(Rc::clone(stream));
+        self.pulse.wake();
+    }
+
+    /// Whether what the stream had handed over when it asked is not written yet.
+    pub(super) fn is_flushing(&self, stream: &Rc<Pulse>) -> bool {
+        self.last_words.borrow().iter().any(|waiting| Rc::ptr_eq(waiting, stream))
+    }
+
+    /// The connection has had a turn. Unless its socket is full, it has written all that may be written.
+    pub(super) fn end_turn(&self) {
+        if !self.is_blocked.get() && !self.last_words.borrow().is_empty() {
+            self.last_words.take().iter().for_each(|stream| stream.wake());
         }
     }
 
@@ -235,11 +278,18 @@ impl Client {
         self.pulse.expect_within(self.worker.settings.head_timeout);
     }
 
-    /// Something was written. In HTTP/2 that may have been an answer to a ping, which keeps no connection busy.
-    fn wrote(&self) {
-        if self.stage.get() != Stage::Streams {
+    /// Something was written, or could not be. In HTTP/2 that may have been an answer to a ping, which keeps no connection busy.
+    fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.is_blocked.set(written.is_pending());
+        if written.is_ready() && self.stage.get() != Stage::Streams {
             self.pulse.beat();
         }
+        written
+    }
+
+    /// Whether what hyper writes answers no request: it could not read the head, and says so by itself.
+    fn is_unasked(&self) -> bool {
+        !self.is_answering.get() && matches!(self.stage.get(), Stage::Fresh | Stage::Idle | Stage::Head)
     }
 
     fn heard(&self, bytes: &[u8]) {
@@ -261,16 +311,24 @@ pub(super) struct ClientSocket {
     client: Rc<Client>,
     /// What was read to tell the protocol, until it is read as such.
     peeked: Peeked,
+    /// What is written instead of an answer of hyper's own.
+    refusal: Option<Refusal>,
+}
+
+#[derive(Debug)]
+struct Refusal {
+    bytes: Vec<u8>,
+    written: usize,
 }
 
 impl ClientSocket {
     pub(super) fn new(client: Rc<Client>) -> Self {
-        Self { client, peeked: Peeked::default() }
+        Self { client, peeked: Peeked::default(), refusal: None }
     }
 
     /// Reads as much as tells which protocol the client speaks, and keeps it to be read again. `None` when it leaves first.
     pub(super) fn poll_spoken(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Spoken>>> {
-        let Self { client, peeked } = self;
+        let Self { client, peeked, .. } = self;
         let spoken = client.with_stream(|stream| peeked.poll_fill(stream, context));
         if !peeked.is_empty() && client.stage() == Stage::Fresh {
             client.begin_head();
@@ -293,6 +351,28 @@ impl ClientSocket {
         }
     }
 
+    /// Words hyper's own answer anew. `None` when these bytes are none, and are to be written as they are.
+    fn poll_refuse(&mut self, context: &mut Context<'_>, bare: &[u8]) -> Option<Poll<io::Result<usize>>> {
+        if self.refusal.is_none() {
+            let (bytes, failure) = refusal::reword(bare)?;
+            self.client.linger_at_close();
+            if let Some(rejection) = failure.rejection() {
+                self.client.worker.meters().rejected.up(rejection);
+            }
+            self.refusal = Some(Refusal { bytes, written: 0 });
+        }
+        let Refusal { bytes, written } = self.refusal.as_mut()?;
+        while let Some(rest) = bytes.get(*written..).filter(|rest| !rest.is_empty()) {
+            match self.client.with_stream(|stream| Pin::new(stream).poll_write(context, rest)) {
+                Poll::Ready(Ok(length)) if length > 0 => *written += length,
+                Poll::Ready(Ok(_)) => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
+                Poll::Pending => return Some(Poll::Pending),
+            }
+        }
+        Some(Poll::Ready(Ok(bare.len())))
+    }
+
     fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.client.with_stream(|stream| Pin::new(stream).poll_shutdown(context))
     }
@@ -305,7 +385,7 @@ impl AsyncRead for ClientSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let Self { client, peeked } = &mut *self;
+        let Self { client, peeked, .. } = &mut *self;
         if peeked.is_empty() {
             ready!(client.with_stream(|stream| Pin::new(stream).poll_read(context, buffer)))?;
         } else {
@@ -317,20 +397,31 @@ impl AsyncRead for ClientSocket {
 }
 
 impl AsyncWrite for ClientSocket {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(self.client.with_stream(|stream| Pin::new(stream).poll_write(context, bytes)));
-        self.client.wrote();
-        Poll::Ready(written)
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.client.is_unasked()
+            && let Some(refused) = self.poll_refuse(context, bytes)
+        {
+            return refused;
+        }
+        self.client.wrote(self.client.with_stream(|stream| Pin::new(stream).poll_write(context, bytes)))
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.client.with_stream(|stream| gather::poll_write(stream, context, slices)));
-        self.client.wrote();
-        Poll::Ready(written)
+        if self.client.is_unasked() {
+            let bare = slices.iter().flat_map(|slice| &**slice).copied().collect::<Vec<u8>>();
+            if let Some(refused) = self.poll_refuse(context, &bare) {
+                return refused;
+            }
+        }
+        self.client.wrote(self.client.with_stream(|stream| gather::poll_write(stream, context, slices)))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -338,7 +429,11 @@ impl AsyncWrite for ClientSocket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.client.with_stream(|stream| Pin::new(stream).poll_flush(context))
+        // hyper asks for this once it has written everything.
+        self.client.is_answering.set(false);
+        let flushed = self.client.with_stream(|stream| Pin::new(stream).poll_flush(context));
+        self.client.is_blocked.set(flushed.is_pending());
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

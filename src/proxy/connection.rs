@@ -46,9 +46,6 @@ pub(super) async fn serve(admitted: Admitted, accepted: Accepted) {
         Some(Spoken::Http2) => http2::serve(client, socket).await,
     };
     if let Err(error) = ended {
-        if error.is_parse() {
-            client.worker.meters().rejected.up();
-        }
         tracing::debug!(%error, %peer, "a client connection ended");
     }
 }
@@ -115,6 +112,7 @@ pub(super) async fn attend<C: Future<Output = hyper::Result<()>>>(
             begin_shutdown(connection.as_mut());
             poll = connection.as_mut().poll(context);
         }
+        client.end_turn();
         if poll.is_pending() && is_gone(context) {
             return Poll::Ready(Ok(()));
         }

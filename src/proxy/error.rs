@@ -4,7 +4,7 @@ use std::io;
 
 use super::{call::Lost, decode::Malformed, pulse::Late, upload::UploadError};
 use crate::{
-    meter::{FailureKind, Verdict},
+    meter::{FailureKind, Rejection, Verdict},
     route::PathError,
 };
 
@@ -142,6 +142,33 @@ impl Failure {
             | Self::TotalTimeout
             | Self::Overlong
             | Self::Truncated(_) => Some(Sent::Perhaps),
+        }
+    }
+
+    /// Why a request that was dealt to no fleet was refused; `None` when that was not for what it is.
+    pub(super) fn rejection(&self) -> Option<Rejection> {
+        match self {
+            Self::BadRequest(_) | Self::OddPath(_) | Self::BrokenBody | Self::BadTimeout => {
+                Some(Rejection::Malformed)
+            }
+            Self::Connect | Self::UnknownCoding => Some(Rejection::Unsupported),
+            Self::LongTarget => Some(Rejection::LongTarget),
+            Self::LargeHead => Some(Rejection::LargeHead),
+            Self::LargeBody => Some(Rejection::LargeBody),
+            Self::StalledBody | Self::Deadline => Some(Rejection::Late),
+            Self::Busy
+            | Self::NoMatch
+            | Self::NoInstance
+            | Self::Unresolved
+            | Self::ConnectFailed(_)
+            | Self::ConnectTimeout
+            | Self::Reset(_)
+            | Self::BadResponse(_)
+            | Self::HeadTimeout
+            | Self::IdleTimeout
+            | Self::TotalTimeout
+            | Self::Overlong
+            | Self::Truncated(_) => None,
         }
     }
 

@@ -42,8 +42,8 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
                 meters.unmatched.up()
             } else if let Failure::Busy = refused {
                 meters.shed.up()
-            } else {
-                meters.rejected.up()
+            } else if let Some(rejection) = refused.rejection() {
+                meters.rejected.up(rejection)
             }
             answer(caller, &refused)
         }
@@ -72,6 +72,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         peek::rewrite(&mut head, rewrite)?;
     }
     let limits = dealt.view.route.limits;
+    caller.client.set_on_half_close(limits.on_half_close);
     check_head(&head, &limits)?;
     check_length(&head.headers, &limits)?;
     if caller.pulse.is_expired() {

@@ -59,6 +59,7 @@ mod plane;
 mod pool;
 mod preface;
 mod pulse;
+mod refusal;
 mod rescue;
 mod seat;
 mod sending;

@@ -30,4 +30,6 @@ pub use path::{PathError, Rewrite, normalise};
 pub use protection::{EjectingFleets, Ejection, Judgement, Protection};
 pub use rescue::{GrpcStatuses, Replayed, RescuePolicy, RescueUntil, Statuses};
 pub use sticky::{Sticky, sticky_side};
-pub use table::{EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, RouteTable, Split};
+pub use table::{
+    EndpointRoute, EndpointSlot, FleetRoute, Generation, HalfClose, Limits, Lookup, RouteTable, Split,
+};

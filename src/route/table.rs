@@ -112,10 +112,32 @@ pub struct Limits {
     pub total_timeout: Option<Duration>,
     /// The largest request head; larger ones get 431. `None` where the data port's own bound is enough.
     pub head_limit_bytes: Option<usize>,
+    /// What becomes of a request whose client closes its sending side.
+    pub on_half_close: HalfClose,
     /// The largest request body; larger ones get 413.
     pub body_limit_bytes: u64,
     /// The largest request body that is kept for a second try.
     pub replay_limit_bytes: usize,
+}
+
+/// What becomes of a request of HTTP/1 when its client closes its sending side before the answer. One that has gone away and one
+/// that will send no more and waits look the same until something is written to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HalfClose {
+    /// It is taken for gone, and the model server is told to stop.
+    Cancel,
+    /// It is answered. Had it gone, that shows at the second thing that is written: at a token, or not before the answer.
+    Serve,
+}
+
+impl HalfClose {
+    /// `cancel` or `serve`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Serve => "serve",
+        }
+    }
 }
 
 impl RouteTable {
@@ -193,6 +215,7 @@ impl Default for Limits {
             idle_timeout: Duration::from_secs(60),
             total_timeout: None,
             head_limit_bytes: None,
+            on_half_close: HalfClose::Cancel,
             body_limit_bytes: 1 << 30,
             replay_limit_bytes: 1 << 20,
         }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock,
     fleet::{Health, Side},
-    meter::{FailureKind, Gauge, GrpcStatus, Rescue, WorkerMeters},
+    meter::{FailureKind, Gauge, GrpcStatus, Rejection, Rescue, WorkerMeters},
     name::EndpointName,
     route::{EndpointRoute, RouteTable},
     time::WallTime,
@@ -184,7 +184,10 @@ fn write_workers(text: &Exposition, workers: &[WorkerMeters]) {
     sum(&names::HANDSHAKES_FAILED, |worker| &worker.handshakes_failed);
     sum(&names::PROXY_HEADERS_REFUSED, |worker| &worker.proxy_headers_refused);
     sum(&names::UNMATCHED_REQUESTS, |worker| &worker.unmatched);
-    sum(&names::REJECTED_REQUESTS, |worker| &worker.rejected);
+    let rejected = text.counters(&names::REJECTED_REQUESTS);
+    for reason in Rejection::ALL {
+        rejected([reason.as_str()], workers.iter().map(|worker| worker.rejected.get(reason)).sum());
+    }
     sum(&names::SHED_REQUESTS, |worker| &worker.shed);
     sum(&names::UPSTREAM_CONNECTIONS, |worker| &worker.upstream_connects);
 }

@@ -169,10 +169,10 @@ pub(super) const PROXY_HEADERS_REFUSED: Family<0> = family(
 );
 pub(super) const UNMATCHED_REQUESTS: Family<0> =
     family("snapback_unmatched_requests_total", [], "Requests that no endpoint matches");
-pub(super) const REJECTED_REQUESTS: Family<0> = family(
+pub(super) const REJECTED_REQUESTS: Family<1> = family(
     "snapback_rejected_requests_total",
-    [],
-    "Requests that were refused as malformed, too large, or too late for their own deadline",
+    ["reason"],
+    "Requests that were refused before they belonged to a fleet, as malformed, too large or late",
 );
 pub(super) const SHED_REQUESTS: Family<0> = family(
     "snapback_shed_requests_total",

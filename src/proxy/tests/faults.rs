@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::kit::{Client, MessageReader, Origin, Rig, Seen, Setup, Then, eventually, nobody};
 use crate::{
     meter::{FailureKind, Reading},
-    route::Replayed,
+    route::{HalfClose, Replayed},
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -151,6 +151,60 @@ fn a_client_that_leaves_counts_for_nobody_and_frees_the_instance() {
     let reading = rig.blue_when(|reading| reading.settled() == 2);
     assert_eq!((reading.client_gone, reading.failed(), reading.dealt), (2, 0, 2));
     assert_eq!(rig.route.blue.fleet.in_flight(), 0);
+}
+
+#[test]
+fn a_client_that_closes_its_sending_side_has_gone_unless_the_endpoint_says_otherwise() {
+    for on_half_close in [HalfClose::Cancel, HalfClose::Serve] {
+        let (release, wait) = mpsc::channel::<()>();
+        let wait = std::sync::Mutex::new(wait);
+        let origin = Origin::new(move |_, stream| {
+            let is_released = wait.lock().unwrap().recv().is_ok();
+            if is_released {
+                stream.write_all(OK.as_bytes()).map_or(Then::Close, |()| Then::Keep)
+            } else {
+                Then::Close
+            }
+        });
+        let mut setup = Setup::new(&[origin.address]);
+        setup.limits.on_half_close = on_half_close;
+        let rig = setup.start();
+        for request in ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", "POST / HTTP/1.0\r\ncontent-length: 1\r\n\r\nx"]
+        {
+            let mut client = rig.client();
+            client.send(request).stream.shutdown(Shutdown::Write).unwrap();
+            if on_half_close == HalfClose::Serve {
+                eventually(|| (rig.route.blue.fleet.in_flight() == 1).then_some(()));
+                release.send(()).unwrap();
+                assert_eq!(client.answer().text(), "ok");
+            }
+            assert!(client.is_closed());
+        }
+        let reading = rig.blue_when(|reading| reading.settled() == 2);
+        let expected = if on_half_close == HalfClose::Serve { (0, 2) } else { (2, 0) };
+        assert_eq!((reading.client_gone, reading.succeeded), expected);
+    }
+}
+
+#[test]
+fn a_client_that_closes_both_sides_of_a_stream_has_gone_wherever_half_a_close_is_none() {
+    let origin = Origin::new(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        while stream.write_all(b"1\r\nx\r\n").is_ok() {
+            std::thread::park_timeout(std::time::Duration::from_millis(2));
+        }
+        Then::Close
+    });
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.on_half_close = HalfClose::Serve;
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n").stream.shutdown(Shutdown::Write).unwrap();
+    client.head();
+    client.expect("1\r\nx\r\n");
+    drop(client);
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!((reading.client_gone, reading.failed()), (1, 0));
 }
 
 #[test]

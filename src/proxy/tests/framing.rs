@@ -69,6 +69,8 @@ fn a_request_that_could_be_read_in_two_ways_goes_no_further() {
         match must {
             Refuse(status) => {
                 assert_eq!(answer.status, *status, "{name}");
+                assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{name}");
+                assert!(answer.text().contains(&format!("\"status\":{status}")), "{name}: {}", answer.text());
                 let unclear = matches!(status, 400 | 501);
                 assert!(!unclear || client.is_closed(), "{name}: the connection stays open");
                 assert_eq!(origin.seen().len(), before, "{name}: something was sent upstream");
@@ -82,6 +84,63 @@ fn a_request_that_could_be_read_in_two_ways_goes_no_further() {
         }
     }
     assert_eq!(rig.blue_when(|reading| reading.settled() == reading.dealt).failed(), 0);
+    let refused = REQUESTS.iter().filter(|(.., must)| matches!(must, Refuse(_))).count();
+    assert_eq!(rig.workers[0].rejected.total(), u64::try_from(refused).unwrap());
+}
+
+/// Requests that may come first on a connection, all of them answered.
+const FIRST: [&str; 3] = [
+    "GET /first HTTP/1.1\r\nhost: a\r\n\r\n",
+    "POST /first HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nbody",
+    "POST /first HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+];
+
+/// What may come second must pass the same gate, wherever the packets' bounds are.
+#[test]
+fn a_request_behind_another_is_refused_for_what_the_first_would_be_refused_for() {
+    let seconds = [
+        "POST /second HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /second HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n",
+        // Were its beginning not known, the rest would look like a head of its own.
+        "POST /second HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\nx: POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /second HTTP/1.1\r\nhost: a\r\nx: 1\x002\r\n\r\n",
+    ];
+    let origin = Origin::saying(OK);
+    let rig = Rig::before(&origin);
+    for first in FIRST {
+        for second in seconds {
+            let bounds =
+                [0, 5, second.find(": 4").unwrap_or(9), second.find("POST / ").unwrap_or(40), second.len()];
+            for bound in bounds {
+                let before = origin.seen().len();
+                let mut client = rig.client();
+                let (early, late) = second.split_at(bound);
+                assert_eq!(client.send(format!("{first}{early}")).answer().status, 200, "{first}");
+                // Where the refusal has come already, nothing more is taken.
+                drop(std::io::Write::write_all(&mut client.stream, late.as_bytes()));
+                let answer = client.answer();
+                assert_eq!(
+                    (answer.status, answer.header("connection")),
+                    (400, Some("close")),
+                    "{first}{early}|{late}"
+                );
+                assert!(client.is_closed());
+                assert_eq!(origin.seen().len(), before + 1, "{first}{early}|{late}");
+            }
+        }
+    }
+}
+
+#[test]
+fn chunked_requests_may_follow_one_another_on_a_connection() {
+    let origin = Origin::saying(OK);
+    let rig = Rig::before(&origin);
+    for first in FIRST {
+        let mut client = rig.client();
+        for request in [first, FIRST[2], FIRST[2], first] {
+            assert_eq!(client.send(request).answer().status, 200, "{request}");
+        }
+    }
 }
 
 #[test]

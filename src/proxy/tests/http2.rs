@@ -9,8 +9,8 @@ use http::{Method, Request, Response};
 use super::{
     kit::{Client, MessageReader, Origin, Rig, Setup, Then, eventually, nobody},
     raw2::{
-        self, ACK, CONTINUATION, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, Raw,
-        SETTINGS, block, frame, get,
+        self, ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM,
+        Raw, SETTINGS, block, frame, get,
     },
 };
 use crate::meter::FailureKind;
@@ -194,6 +194,52 @@ async fn a_response_cut_short_is_reset_and_the_connection_serves_on() {
     assert_eq!(send(&mut sender, request(Method::GET, "/"), b"").await.status(), 200);
     let reading = rig.blue_when(|reading| reading.settled() == 2);
     assert_eq!(reading.failures[FailureKind::Truncated.index()], 1);
+}
+
+#[test]
+fn what_came_of_a_response_before_it_broke_reaches_the_client() {
+    // The second is less than a client's first window, and more than one frame.
+    for length in [4, 60_000] {
+        let body = vec![b'x'; length];
+        let origin = Origin::new(move |_, stream| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").unwrap();
+            stream.write_all(&body).unwrap();
+            Then::Close
+        });
+        let rig = Rig::before(&origin);
+        let mut raw = Raw::connect(rig.address);
+        raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/")));
+        let mut received = 0;
+        let reset = loop {
+            let next = raw.frame().expect("a reset before the connection's end");
+            match next.kind {
+                DATA => received += next.payload.len(),
+                RST_STREAM => break next,
+                _ => {}
+            }
+        };
+        assert_eq!((received, reset.payload), (length, 2_u32.to_be_bytes().to_vec()), "INTERNAL_ERROR");
+        assert_eq!(
+            rig.blue_when(|reading| reading.settled() == 1).failures[FailureKind::Truncated.index()],
+            1
+        );
+    }
+}
+
+#[test]
+fn a_client_that_takes_nothing_does_not_keep_a_broken_response() {
+    let origin = Origin::new(move |_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\nx").unwrap();
+        Then::Close
+    });
+    let rig = Rig::before(&origin);
+    let mut raw = Raw::connect(rig.address);
+    // A window of nothing (RFC 9113 section 6.5.2: 4 is SETTINGS_INITIAL_WINDOW_SIZE).
+    raw.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/")));
+    assert!(raw.next(HEADERS).is_some());
+    let later = std::iter::from_fn(|| raw.frame()).find(|frame| matches!(frame.kind, DATA | RST_STREAM));
+    assert_eq!(later.map(|frame| (frame.kind, frame.stream)), Some((RST_STREAM, 1)));
 }
 
 #[tokio::test]

@@ -3,7 +3,10 @@
 use std::{io::Write, sync::mpsc, time::Duration};
 
 use super::kit::{MessageReader, Origin, Rig, Setup, Then, eventually};
-use crate::{clock, meter::FailureKind};
+use crate::{
+    clock,
+    meter::{FailureKind, Rejection},
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(120);
@@ -30,7 +33,10 @@ fn a_body_that_says_it_is_too_large_is_refused_unread() {
     let answer = client.post("/", "0123456789a");
     assert_eq!((answer.status, answer.header("connection")), (413, Some("close")));
     assert!(client.is_closed());
-    assert_eq!((rig.blue().dealt, origin.seen().len(), rig.workers[0].rejected.get()), (1, 1, 1));
+    assert_eq!(
+        (rig.blue().dealt, origin.seen().len(), rig.workers[0].rejected.get(Rejection::LargeBody)),
+        (1, 1, 1)
+    );
 }
 
 #[test]
@@ -60,7 +66,10 @@ fn heads_and_targets_have_a_limit() {
     assert_eq!(rig.client().get(&format!("/{long}")).status, 414);
     let answer =
         rig.client().send(format!("GET / HTTP/1.1\r\nhost: test\r\na: {long}\r\nb: {long}\r\n\r\n")).answer();
-    assert_eq!(answer.status, 431);
+    assert_eq!((answer.status, answer.header("connection")), (431, Some("close")));
+    assert!(answer.text().contains("head-too-large"), "{}", answer.text());
+    let counts = |reason| rig.workers[0].rejected.get(reason);
+    assert_eq!((counts(Rejection::LongTarget), counts(Rejection::LargeHead)), (1, 1));
     assert_eq!(origin.connections(), 0);
 }
 
@@ -113,7 +122,7 @@ fn a_request_that_flows_for_longer_than_its_total_timeout_is_cut() {
         while reader.line().is_some() {}
     });
     let mut setup = Setup::new(&[origin.address]);
-    setup.limits.total_timeout = Some(SHORT);
+    setup.limits.total_timeout = Some(Duration::from_secs(1));
     let rig = setup.start();
     let mut client = rig.client();
     let answer = client.post("/silent", "x");
@@ -152,7 +161,10 @@ fn an_endpoint_may_take_smaller_heads_than_the_port() {
     let answer = client.send(head.replace("x: 1", "x: 12")).answer();
     assert_eq!((answer.status, answer.text().contains("head-too-large")), (431, true));
     assert_eq!(client.send(head).answer().status, 200, "its head was understood, so the connection is kept");
-    assert_eq!((origin.seen().len(), rig.workers[0].rejected.get(), rig.blue().dealt), (2, 1, 2));
+    assert_eq!(
+        (origin.seen().len(), rig.workers[0].rejected.get(Rejection::LargeHead), rig.blue().dealt),
+        (2, 1, 2)
+    );
 }
 
 #[test]
