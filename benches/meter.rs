@@ -4,9 +4,13 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion};
 use snapback::{
-    alarm::{AlarmBook, AlarmPlan, Guard, GuardBound},
-    meter::{Bell, FleetMeters, Outcome, Overdue, Verdict, WatchPoint},
+    alarm::{
+        AlarmBook, AlarmPlan, Dealing, Guard, GuardBound, Regression, RegressionBound, Sight, Tails,
+        Tolerance,
+    },
+    meter::{Bell, FleetMeters, Outcome, Overdue, Reading, Verdict, WatchPoint},
     time::Moment,
+    weight::Share,
 };
 
 const WORKERS: usize = 8;
@@ -16,6 +20,7 @@ fn main() {
     count(&mut criterion);
     read(&mut criterion);
     look(&mut criterion);
+    round(&mut criterion);
     criterion.final_summary();
 }
 
@@ -45,11 +50,12 @@ fn look(criterion: &mut Criterion) {
         for (distance, odds) in [("far", 1_000.0), ("near", 2.0)] {
             let (book, watch, meters) = shift(guards, f64::from(guards) / odds);
             (0..50).for_each(|_| settle(&meters, &watch));
-            let reading = meters.read();
+            let (reading, blue) = (meters.read(), Reading::default());
+            let tails = book.edges().read(&meters, &meters);
             criterion.bench_function(&format!("alarm/look with {guards} guards, {distance}"), |bencher| {
                 bencher.iter_batched_ref(
                     || book.clone(),
-                    |book| book.look(black_box(&reading), watch.stamp()).new_bet,
+                    |book| book.look(sight(black_box(&reading), &blue, &tails, &watch)).new_bet,
                     BatchSize::SmallInput,
                 );
             });
@@ -63,13 +69,93 @@ fn shift(guards: u16, false_alarm: f64) -> (AlarmBook, WatchPoint, FleetMeters) 
         bound: GuardBound::ErrorRate { below: 0.01 * f64::from(place + 1) },
     };
     let plan = AlarmPlan { guards: (0..guards).map(guard).collect(), false_alarm, ..AlarmPlan::default() };
-    let (mut book, meters) = (AlarmBook::new(&plan, 1, 0), FleetMeters::new(1));
+    let blue = Reading::default();
+    let (mut book, meters) = (AlarmBook::new(&plan, 1, 0, Dealing::Deck, &blue), FleetMeters::new(1));
     let watch = WatchPoint::new(&AlarmBook::bounds(&plan), Arc::new(Bell::new()));
-    book.begin_step();
-    if book.look(&meters.read(), watch.stamp()).new_bet {
+    book.begin_step(Share::ALL);
+    let tails = book.edges().read(&meters, &meters);
+    if book.look(sight(&meters.read(), &blue, &tails, &watch)).new_bet {
         watch.advance();
     }
     (book, watch, meters)
+}
+
+/// A round as the evaluator makes it, over 100 endpoints with 10 alarms each, four of them regressions, one of these on latency at four
+/// quantiles: both fleets' meters of 8 workers are read, and 50 of green's requests and 450 of blue's settled since the last.
+fn round(criterion: &mut Criterion) {
+    let shifts: Vec<_> = (0..100).map(|_| Shift::new()).collect();
+    criterion.bench_function("alarm/round of 100 endpoints with 10 alarms", |bencher| {
+        bencher.iter_batched_ref(
+            || {
+                shifts.iter().for_each(Shift::serve);
+                shifts.iter().map(|shift| shift.book.clone()).collect::<Vec<_>>()
+            },
+            |books| {
+                for (shift, book) in shifts.iter().zip(books) {
+                    black_box(shift.look(book));
+                }
+            },
+            BatchSize::PerIteration,
+        );
+    });
+}
+
+struct Shift {
+    green: FleetMeters,
+    blue: FleetMeters,
+    watch: WatchPoint,
+    book: AlarmBook,
+}
+
+impl Shift {
+    fn new() -> Self {
+        let guard = |place: u16| Guard {
+            name: format!("guard-{place}"),
+            bound: match place {
+                0..3 => GuardBound::ErrorRate { below: 0.01 * f64::from(place + 1) },
+                _ => GuardBound::Latency {
+                    quantile: 0.99,
+                    below: Duration::from_millis(u64::from(place) * 200),
+                },
+            },
+        };
+        let tolerance = Tolerance::Ratio(1.5);
+        let bounds = [
+            RegressionBound::ErrorRate { tolerance },
+            RegressionBound::ClientErrorRate { tolerance },
+            RegressionBound::ErrorRate { tolerance: Tolerance::Points(0.01) },
+            RegressionBound::Latency { quantile: None, ratio: 1.2 },
+        ];
+        let regression = |bound| Regression { name: format!("{bound:?}"), bound, burst: None };
+        let plan = AlarmPlan {
+            guards: (0..6).map(guard).collect(),
+            regressions: bounds.into_iter().map(regression).collect(),
+            ..AlarmPlan::default()
+        };
+        let (green, blue) = (FleetMeters::new(WORKERS), FleetMeters::new(WORKERS));
+        let watch = WatchPoint::new(&AlarmBook::bounds(&plan), Arc::new(Bell::new()));
+        let book = AlarmBook::new(&plan, 2, 0, Dealing::Deck, &blue.read());
+        let mut shift = Self { green, blue, watch, book };
+        shift.serve();
+        shift.book.begin_step(Share::from_basis_points(1_000).expect("a tenth is a share"));
+        shift.book.mark(&shift.green.latency(), &shift.blue.latency());
+        shift
+    }
+
+    fn serve(&self) {
+        (0..50).for_each(|_| settle(&self.green, &self.watch));
+        (0..450).for_each(|_| settle(&self.blue, &self.watch));
+    }
+
+    fn look(&self, book: &mut AlarmBook) -> bool {
+        let (green, blue) = (self.green.read(), self.blue.read());
+        let tails = book.edges().read(&self.green, &self.blue);
+        book.look(sight(&green, &blue, &tails, &self.watch)).new_bet
+    }
+}
+
+fn sight<'a>(green: &'a Reading, blue: &'a Reading, tails: &'a Tails, watch: &WatchPoint) -> Sight<'a> {
+    Sight { green, blue, tails, stamp: watch.stamp() }
 }
 
 fn settle(meters: &FleetMeters, watch: &WatchPoint) {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::words::{capitalised, count, grouped, list, odds, percent, percent_of, span};
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, GuardBound, Telling},
+    alarm::{AlarmEvidence, AlarmState, Compared, GuardBound, RegressionBound, Rule, Telling, Tolerance},
+    config::format_quantile,
     control::{Next, ShiftView, Traffic},
     shift::{Cause, PauseReason, State},
     time::WallTime,
@@ -244,7 +245,7 @@ fn cause_clause(view: &ShiftView, cause: &Cause) -> String {
         Cause::GreenNotReady { reason } => format!("because green did not become ready: {}", unended(reason)),
         Cause::GreenGone => "because every instance of green failed its health checks".to_owned(),
         Cause::NoData => {
-            let names: Vec<String> = lacking(view).iter().map(|evidence| guard(evidence)).collect();
+            let names: Vec<String> = lacking(view).iter().map(|evidence| called(evidence)).collect();
             let whose = if names.is_empty() { "the alarms".to_owned() } else { list(&names) };
             format!("because a bake ended with too little data for {whose}, which fails by the plan")
         }
@@ -271,12 +272,16 @@ fn alarm_clause(view: &ShiftView, name: &str, evidence: &str) -> String {
     match raised {
         Some(raised) => format!(
             "by {}: {}; {}, needed {}",
-            guard(raised),
+            called(raised),
             counted(raised),
             odds_text(raised),
             odds(raised.threshold)
         ),
-        None => format!("by guard {name}: {}", unended(evidence)),
+        None => {
+            let is_regression = view.plan.alarms.regressions.iter().any(|regression| regression.name == name);
+            let kind = if is_regression { "regression" } else { "guard" };
+            format!("by {kind} {name}: {}", unended(evidence))
+        }
     }
 }
 
@@ -314,7 +319,7 @@ fn timing(view: &ShiftView) -> String {
 fn alarms(view: &ShiftView) -> String {
     let all = || view.alarms.iter().map(|alarm| &alarm.evidence);
     let raised: Vec<String> =
-        all().filter(|evidence| evidence.state == AlarmState::Alarm).map(guard).collect();
+        all().filter(|evidence| evidence.state == AlarmState::Alarm).map(called).collect();
     let lacking = lacking(view);
     let nearest = view.alarms.iter().max_by(|left, right| left.nearness.total_cmp(&right.nearness));
     match (nearest, raised.as_slice(), lacking.as_slice()) {
@@ -327,8 +332,8 @@ fn alarms(view: &ShiftView) -> String {
         (Some(nearest), [], []) => {
             let evidence = &nearest.evidence;
             let which = match view.alarms.len() {
-                1 => format!("{} is not raised", capitalised(&guard(evidence))),
-                _ => format!("No alarm is raised; nearest is {}", guard(evidence)),
+                1 => format!("{} is not raised", capitalised(&called(evidence))),
+                _ => format!("No alarm is raised; nearest is {}", called(evidence)),
             };
             format!(
                 "{which}: {}; {}, needed {}.",
@@ -350,23 +355,29 @@ fn lacking_clause(lacking: &[&AlarmEvidence]) -> String {
     let mut needs = Vec::new();
     for evidence in lacking {
         let of_what = if needs.is_empty() { " of green's requests" } else { "" };
-        needs.push(format!("{} needs {} more{of_what}", guard(evidence), grouped(evidence.missing)));
+        needs.push(format!("{} needs {} more{of_what}", called(evidence), grouped(evidence.missing)));
     }
     list(&needs)
 }
 
-fn guard(evidence: &AlarmEvidence) -> String {
-    format!("guard {}", evidence.name)
+fn called(evidence: &AlarmEvidence) -> String {
+    match evidence.rule {
+        Rule::Guard(_) => format!("guard {}", evidence.name),
+        Rule::Regression { .. } => format!("regression {}", evidence.name),
+    }
 }
 
 /// `28 of green's last 41 requests failed (68.3%), permitted below 1%`
 fn counted(evidence: &AlarmEvidence) -> String {
-    let permitted = percent(evidence.bound.permitted());
-    let (failed, permitted) = match evidence.bound {
-        GuardBound::ErrorRate { below: _ } => ("failed".to_owned(), format!("permitted below {permitted}")),
-        GuardBound::Latency { quantile: _, below } => {
+    let permitted = percent(evidence.rule.permitted());
+    let (failed, permitted) = match evidence.rule {
+        Rule::Guard(GuardBound::ErrorRate { below: _ }) => {
+            ("failed".to_owned(), format!("permitted below {permitted}"))
+        }
+        Rule::Guard(GuardBound::Latency { quantile: _, below }) => {
             (format!("took {} or longer", span(below)), format!("permitted at most {permitted}"))
         }
+        Rule::Regression { bound, compared } => (compared_by(&bound, &compared), blues(&bound, &compared)),
     };
     let (failures, all, last, only) = match evidence.telling() {
         Telling::All { requests, failures } => (failures, requests, "", "only"),
@@ -383,6 +394,46 @@ fn counted(evidence: &AlarmEvidence) -> String {
         }
     };
     format!("{happened}, {permitted}")
+}
+
+/// What green's bad requests did: `failed`, `took 148 ms or longer, 1.2 times blue's p95`.
+fn compared_by(bound: &RegressionBound, compared: &Compared) -> String {
+    match (bound, compared.quantile, compared.times) {
+        (RegressionBound::ErrorRate { .. }, ..) => "failed".to_owned(),
+        (RegressionBound::ClientErrorRate { .. }, ..) => "were answered with a client error".to_owned(),
+        (RegressionBound::Latency { ratio, .. }, Some(quantile), Some((green, _))) => {
+            let times = if *ratio > 1.0 { format!("{ratio} times ") } else { String::new() };
+            format!("took {} or longer, {times}blue's {}", span(green), format_quantile(quantile))
+        }
+        (RegressionBound::Latency { .. }, ..) => "were slow".to_owned(),
+    }
+}
+
+/// Blue's side: `so did 31 of blue's 5,508 requests (0.6%), 1.5 times blue's rate permitted`.
+fn blues(bound: &RegressionBound, compared: &Compared) -> String {
+    let Compared { blue_requests, blue_failures, quantile: _, times } = *compared;
+    let requests = format!("blue's {}", count(blue_requests, "request"));
+    let seen = match (blue_requests, blue_failures, bound) {
+        (0, ..) => return "and blue has had none to compare with".to_owned(),
+        (_, 0, _) => format!("none of {requests} did"),
+        (_, failed, RegressionBound::ErrorRate { .. } | RegressionBound::ClientErrorRate { .. }) => {
+            format!("so did {} of {requests} ({})", grouped(failed), percent_of(failed, blue_requests))
+        }
+        (_, slow, RegressionBound::Latency { .. }) => {
+            let time = times.map(|(_, blue)| format!(" took {} or longer", span(blue))).unwrap_or_default();
+            format!("{} of {requests}{time} ({})", grouped(slow), percent_of(slow, blue_requests))
+        }
+    };
+    match bound {
+        RegressionBound::ErrorRate { tolerance } | RegressionBound::ClientErrorRate { tolerance } => {
+            match tolerance {
+                Tolerance::Ratio(1.0) => seen,
+                Tolerance::Ratio(ratio) => format!("{seen}, {ratio} times blue's rate permitted"),
+                Tolerance::Points(points) => format!("{seen}, {} more permitted", percent(*points)),
+            }
+        }
+        RegressionBound::Latency { .. } => seen,
+    }
 }
 
 fn next(next: &Next, now: WallTime) -> String {

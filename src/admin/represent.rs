@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{explain, wire, words};
 use crate::{
-    alarm::{AlarmEvidence, GuardBound},
-    config::{format_fraction, format_quantile},
+    alarm::{AlarmEvidence, Compared, GuardBound, RegressionBound, Rule, Tolerance},
+    config::{format_fraction, format_quantile, format_tolerance},
     control::{
         AlarmView, EndpointView, Execution, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
         Transition,
@@ -236,11 +236,11 @@ fn cause(view: &ShiftView, cause: &Cause) -> wire::Cause {
 fn alarm(view: AlarmView) -> wire::Alarm {
     let AlarmView { evidence, nearness } = view;
     let odds = explain::odds_text(&evidence);
-    let permitted_rate = evidence.bound.permitted();
+    let permitted_rate = evidence.rule.permitted();
     // How much data is missing is said in the explanation, where it matters.
     let AlarmEvidence {
         name,
-        bound,
+        rule,
         state,
         requests,
         failures,
@@ -250,15 +250,12 @@ fn alarm(view: AlarmView) -> wire::Alarm {
         threshold,
         missing: _,
     } = evidence;
-    let (metric, quantile, bound) = match bound {
-        GuardBound::ErrorRate { below } => ("error_rate", None, format_fraction(below)),
-        GuardBound::Latency { quantile, below } => {
-            ("latency", Some(format_quantile(quantile)), format_duration(below))
-        }
-    };
+    let Judged { kind, metric, quantile, bound, compared } = judged(&rule);
+    let blue_requests = compared.map(|compared| compared.blue_requests);
+    let blue_failures = compared.map(|compared| compared.blue_failures);
     wire::Alarm {
         name,
-        kind: "guard".to_owned(),
+        kind: kind.to_owned(),
         metric: metric.to_owned(),
         quantile,
         bound,
@@ -269,6 +266,9 @@ fn alarm(view: AlarmView) -> wire::Alarm {
         recent_requests,
         recent_failures,
         recent_rate: words::ratio(recent_failures, recent_requests),
+        blue_requests,
+        blue_failures,
+        blue_rate: compared.and_then(|compared| words::ratio(compared.blue_failures, compared.blue_requests)),
         permitted_rate,
         // JSON has no infinity.
         ln_e: ln_e.clamp(f64::MIN, f64::MAX),
@@ -276,6 +276,41 @@ fn alarm(view: AlarmView) -> wire::Alarm {
         nearness,
         odds,
     }
+}
+
+/// A rule in the words of a plan.
+struct Judged {
+    kind: &'static str,
+    metric: &'static str,
+    quantile: Option<String>,
+    bound: String,
+    compared: Option<Compared>,
+}
+
+fn judged(rule: &Rule) -> Judged {
+    let (kind, compared) = match rule {
+        Rule::Guard(_) => ("guard", None),
+        Rule::Regression { bound: _, compared } => ("regression", Some(*compared)),
+    };
+    let (metric, quantile, bound) = match *rule {
+        Rule::Guard(GuardBound::ErrorRate { below }) => ("error_rate", None, format_fraction(below)),
+        Rule::Guard(GuardBound::Latency { quantile, below }) => {
+            ("latency", Some(format_quantile(quantile)), format_duration(below))
+        }
+        Rule::Regression { bound: RegressionBound::ErrorRate { tolerance }, .. } => {
+            ("error_rate", None, format_tolerance(tolerance))
+        }
+        Rule::Regression { bound: RegressionBound::ClientErrorRate { tolerance }, .. } => {
+            ("client_error_rate", None, format_tolerance(tolerance))
+        }
+        // Without a quantile in the plan, the one that speaks most against green is told.
+        Rule::Regression { bound: RegressionBound::Latency { quantile, ratio }, compared } => (
+            "latency",
+            quantile.or(compared.quantile).map(format_quantile),
+            format_tolerance(Tolerance::Ratio(ratio)),
+        ),
+    };
+    Judged { kind, metric, quantile, bound, compared }
 }
 
 fn transition(transition: Transition) -> wire::Transition {

@@ -209,13 +209,13 @@ pub struct Cause {
 pub struct Alarm {
     /// Its name.
     pub name: String,
-    /// `guard`.
+    /// `guard` or `regression`.
     pub kind: String,
-    /// `error_rate` or `latency`.
+    /// `error_rate`, `client_error_rate` or `latency`.
     pub metric: String,
-    /// For latency, such as `p99`.
+    /// For latency, such as `p99`; a regression without one is told at blue's quantile that speaks most against green.
     pub quantile: Option<String>,
-    /// The bound as in the plan: `1%`, `250ms`.
+    /// The bound as in the plan: `1%`, `250ms`; for a regression the tolerance: `1.5x`, `0.5%`.
     pub bound: String,
     /// `ok`, `alarm` or `insufficient_data`.
     pub state: String,
@@ -231,7 +231,13 @@ pub struct Alarm {
     pub recent_failures: u64,
     /// recent_failures / recent_requests.
     pub recent_rate: Option<f64>,
-    /// The failure rate that the bound permits.
+    /// For a regression, blue's requests over the same moments.
+    pub blue_requests: Option<u64>,
+    /// Of those, failed, or as slow as a green request that counts as too slow may be.
+    pub blue_failures: Option<u64>,
+    /// blue_failures / blue_requests.
+    pub blue_rate: Option<f64>,
+    /// The failure rate that the bound permits; for a regression, by blue's rate so far.
     pub permitted_rate: f64,
     /// Evidence against green in nats.
     pub ln_e: f64,

@@ -1,13 +1,16 @@
-//! All alarms of one shift, fed with readings of green's meters.
+//! All alarms of one shift, fed with readings of both fleets' meters.
 //!
 //! **Guarantee**: a healthy green is called bad in at most the plan's fraction `false_alarm` of all shifts, over all their steps, alarms and
-//! looks together. Each of m guards gets a = false_alarm/m and is raised at evidence of ln(1/a) nats; that the parts add up needs no
+//! looks together. Each of m guards and regressions gets a = false_alarm/m and is raised at evidence of ln(1/a) nats; that the parts add up needs no
 //! independence (the union bound).
 //!
 //! **Bets**: a guard's money goes in over time (`purse`), and a part put in now may be paid only by requests dealt afterwards. So
 //! every request is stamped with the number of the newest bet when it is dealt, and a new bet waits until no request of an older
 //! stamp is open. At a step's start it does not wait; failures of requests two bets old are then left out, which makes the alarm more
 //! careful, never less.
+//!
+//! Regressions have a purse of their own: a failure's label is a fresh coin for every bet placed before it is known, so their money need
+//! not wait for open requests.
 //!
 //! **Counts** are differences between readings, for the current stamp and the one before; the meters' slots are used again and again, so
 //! a slot is compared with itself at the last look. A client that leaves undecided takes its request out of the count by its stamp, even
@@ -16,25 +19,55 @@
 use std::time::Duration;
 
 use super::{
-    AlarmEvidence, AlarmPlan, AlarmState, Guard, GuardBound, Standing, Verdicts,
+    AlarmEvidence, AlarmPlan, AlarmState, Dealing, Edges, Guard, GuardBound, Rule, Standing, Tails, Verdicts,
+    contest::{Done, RegressionAlarm},
     guard::{GuardTest, Tally, least_failures},
     purse::Purse,
     recent::Recent,
 };
-use crate::meter::{CohortReading, MAX_BOUNDS, Reading, Stamp};
+use crate::{
+    meter::{CohortReading, HistogramSnapshot, MAX_BOUNDS, Reading, Stamp},
+    weight::Share,
+};
+
+/// Answers of blue since a step began that tell its present quantiles; with fewer, all that it ever gave do.
+const RECENT_ANSWERS: u64 = 1_000;
 
 /// All alarms of one shift. Never forgets: a raised alarm stays raised.
 #[derive(Clone, Debug)]
 pub struct AlarmBook {
-    alarms: Vec<GuardAlarm>,
+    guards: Vec<GuardAlarm>,
+    regressions: Vec<RegressionAlarm>,
+    dealing: Dealing,
     purse: Purse,
+    regressions_purse: Purse,
     /// Whether a step has begun since the last new bet: the next one waits for no open request.
     step_begun: bool,
-    /// What the last look saw.
+    /// What the last look saw of green, and of blue.
     last: Reading,
+    last_blue: Reading,
+    edges: Edges,
+    last_tails: Tails,
+    /// Blue's answers when its quantiles were taken last.
+    marked: Option<HistogramSnapshot>,
+    /// Requests dealt in this step: green's and blue's.
+    dealt_in_step: (u64, u64),
     max_failures: Option<u64>,
     /// The first raised alarm.
     breach: Option<AlarmEvidence>,
+}
+
+/// Both fleets' meters at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// Green's.
+    pub green: &'a Reading,
+    /// Blue's, read right after.
+    pub blue: &'a Reading,
+    /// The slow answers of both, by [`AlarmBook::edges`].
+    pub tails: &'a Tails,
+    /// The watch point's stamp.
+    pub stamp: Stamp,
 }
 
 /// One guard at work.
@@ -73,17 +106,28 @@ struct Progress {
 }
 
 impl AlarmBook {
-    /// The alarms of a plan with this many bakes (at least 1), for meters of green that start at zero. `life` counts the process starts
+    /// The alarms of a plan with this many bakes (at least 1), for meters of green that start at zero and meters of blue that stand at
+    /// `blue`. `life` counts the process starts
     /// that this shift has seen, from 0: each later life gets half the false-alarm probability of the one before, so the promise over
     /// the shift is at most doubled.
-    pub fn new(plan: &AlarmPlan, bakes: usize, life: u32) -> Self {
+    pub fn new(plan: &AlarmPlan, bakes: usize, life: u32, dealing: Dealing, blue: &Reading) -> Self {
         let bounds = Self::bounds(plan);
         let threshold = plan.threshold(life);
+        let history = Done::between(&Reading::default(), blue);
+        let regression = |regression| RegressionAlarm::new(regression, dealing, history, threshold);
         Self {
-            alarms: plan.guards.iter().map(|guard| GuardAlarm::new(guard, &bounds, threshold)).collect(),
+            guards: plan.guards.iter().map(|guard| GuardAlarm::new(guard, &bounds, threshold)).collect(),
+            regressions: plan.regressions.iter().map(regression).collect(),
+            dealing,
             purse: Purse::new(bakes),
+            regressions_purse: Purse::new(bakes),
             step_begun: false,
             last: Reading::default(),
+            last_blue: blue.clone(),
+            edges: Edges::default(),
+            last_tails: Tails::default(),
+            marked: None,
+            dealt_in_step: (0, 0),
             max_failures: plan.max_failures,
             breach: None,
         }
@@ -101,45 +145,116 @@ impl AlarmBook {
         bounds
     }
 
-    /// A bake begins. Call before its first request is dealt; the next look begins a new bet.
-    pub fn begin_step(&mut self) {
+    /// A bake begins in which green has this share. Call before its first request is dealt; the next look begins a new bet.
+    pub fn begin_step(&mut self, share: Share) {
         self.purse.begin_step();
+        self.regressions_purse.begin_step();
         self.step_begun = true;
         let stake = self.purse.first_part();
-        for alarm in &mut self.alarms {
+        for alarm in &mut self.guards {
             alarm.judged = 0;
             alarm.needed = least_failures(alarm.guard.bound.permitted(), alarm.threshold, stake);
         }
+        for alarm in &mut self.regressions {
+            alarm.begin_step(share.as_fraction(), stake);
+        }
+        self.edges = Edges::default();
+        self.last_tails = Tails::default();
+        self.dealt_in_step = (0, 0);
     }
 
-    /// Looks at green's meters. `current` is the watch point's stamp. Readings only ever grow; a counter that shrank counts as no
-    /// progress, and from there on.
-    pub fn look(&mut self, green: &Reading, current: Stamp) -> Verdicts {
+    /// Whether a latency regression wants blue's quantiles, by [`AlarmBook::mark`], before the next look.
+    pub fn lacks_marks(&self) -> bool {
+        self.regressions.iter().any(RegressionAlarm::lacks_marks)
+    }
+
+    /// Takes blue's quantiles, which green's answers of this step are compared with, from all of blue's answers so far. Call with green's
+    /// distribution of the same moment.
+    pub fn mark(&mut self, green: &HistogramSnapshot, blue: &HistogramSnapshot) {
+        let recent = self.marked.as_ref().map(|marked| blue.since(marked));
+        let recent = recent.filter(|recent| recent.count() >= RECENT_ANSWERS);
+        for alarm in self.regressions.iter_mut().filter(|alarm| alarm.lacks_marks()) {
+            alarm.mark(recent.as_ref().unwrap_or(blue));
+        }
+        self.edges = Edges::of(self.regressions.iter().flat_map(RegressionAlarm::marks));
+        self.last_tails = self.edges.count(green, blue);
+        self.marked = Some(blue.clone());
+    }
+
+    /// The times at which slow answers are to be counted for the next look.
+    pub fn edges(&self) -> &Edges {
+        &self.edges
+    }
+
+    /// Looks at the meters. Readings only ever grow; a counter that shrank counts as no progress, and from there on.
+    pub fn look(&mut self, sight: Sight<'_>) -> Verdicts {
+        let Sight { green, blue: _, tails: _, stamp: current } = sight;
+        self.compare(sight);
         let progress = Progress::between(&self.last, green, current);
         self.last.clone_from(green);
         self.purse.dealt(progress.current.dealt + progress.previous.dealt);
-        for alarm in &mut self.alarms {
+        for alarm in &mut self.guards {
             alarm.take_in(&progress, self.purse.cash());
         }
         if self.breach.is_none() {
-            self.breach = self.alarms.iter().find_map(|alarm| alarm.raised.clone());
+            let guard = self.guards.iter().find_map(|alarm| alarm.raised.as_ref());
+            let raised = guard.or_else(|| self.regressions.iter().find_map(RegressionAlarm::raised));
+            self.breach = raised.cloned();
         }
         let nothing_older_is_open = green.open_before(current) == 0;
         let new_bet =
-            !self.alarms.is_empty() && self.purse.is_due() && (self.step_begun || nothing_older_is_open);
+            !self.guards.is_empty() && self.purse.is_due() && (self.step_begun || nothing_older_is_open);
         if new_bet {
             self.step_begun = false;
             let money = self.purse.draw();
-            for alarm in &mut self.alarms {
+            for alarm in &mut self.guards {
                 alarm.test.bet(money);
             }
         }
         Verdicts { standing: self.standing(), new_bet }
     }
 
-    /// What every alarm says, in the plan's order, with the numbers of the last look.
+    /// Lets the regressions take in what both fleets did since the last look. A part that is due goes in before, for labels that are
+    /// known from now on.
+    fn compare(&mut self, sight: Sight<'_>) {
+        if self.regressions.is_empty() {
+            return;
+        }
+        let Sight { green, blue, tails, stamp: _ } = sight;
+        let (of_green, of_blue) = (Done::between(&self.last, green), Done::between(&self.last_blue, blue));
+        self.last_blue.clone_from(blue);
+        let is_due = self.regressions_purse.is_due() && !(of_green.is_nothing() && of_blue.is_nothing());
+        if is_due {
+            let money = self.regressions_purse.draw();
+            let seen = self.share_of_clients();
+            for alarm in &mut self.regressions {
+                alarm.bet(money, seen);
+            }
+        }
+        self.regressions_purse.dealt(of_green.dealt);
+        self.dealt_in_step.0 += of_green.dealt;
+        self.dealt_in_step.1 += of_blue.dealt;
+        let slow = |marks| self.edges.slow(&self.last_tails, tails, marks);
+        for alarm in &mut self.regressions {
+            alarm.take_in(of_green, of_blue, slow, self.regressions_purse.cash());
+        }
+        self.last_tails.clone_from(tails);
+    }
+
+    /// Green's share of this step's requests so far, where clients and not requests are dealt.
+    fn share_of_clients(&self) -> Option<f64> {
+        let (green, blue) = self.dealt_in_step;
+        match self.dealing {
+            Dealing::Sticky if green > 0 => Some(green as f64 / (green + blue) as f64),
+            Dealing::Sticky | Dealing::Deck => None,
+        }
+    }
+
+    /// What every alarm says, guards first and each kind in the plan's order, with the numbers of the last look.
     pub fn evidence(&self) -> Vec<AlarmEvidence> {
-        self.alarms.iter().map(|alarm| alarm.evidence(self.purse.cash())).collect()
+        let guards = self.guards.iter().map(|alarm| alarm.evidence(self.purse.cash()));
+        let cash = self.regressions_purse.cash();
+        guards.chain(self.regressions.iter().map(|alarm| alarm.evidence(cash))).collect()
     }
 
     fn standing(&self) -> Standing {
@@ -152,8 +267,10 @@ impl AlarmBook {
         {
             return Standing::BudgetSpent { failures, max_failures };
         }
-        let blind = self.alarms.iter().filter(|alarm| alarm.state() == AlarmState::InsufficientData);
-        let alarms: Vec<String> = blind.map(|alarm| alarm.guard.name.clone()).collect();
+        let guards = self.guards.iter().map(|alarm| (alarm.state(), alarm.guard.name.as_str()));
+        let all = guards.chain(self.regressions.iter().map(|alarm| (alarm.state(), alarm.name())));
+        let blind = all.filter(|(state, _)| *state == AlarmState::InsufficientData);
+        let alarms: Vec<String> = blind.map(|(_, name)| name.to_owned()).collect();
         if alarms.is_empty() { Standing::Clear } else { Standing::InsufficientData { alarms } }
     }
 }
@@ -218,7 +335,7 @@ impl GuardAlarm {
             let recent = self.recent.tally();
             AlarmEvidence {
                 name: self.guard.name.clone(),
-                bound: self.guard.bound,
+                rule: Rule::Guard(self.guard.bound),
                 state: self.state(),
                 requests: self.total.requests as u64,
                 failures: self.total.failures as u64,

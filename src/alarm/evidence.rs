@@ -1,6 +1,8 @@
 //! What alarms say, and with which numbers.
 
-use super::GuardBound;
+use std::time::Duration;
+
+use super::{GuardBound, RegressionBound, Tolerance};
 
 /// What an alarm says (CloudWatch's three states).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -39,13 +41,14 @@ pub enum Standing {
 pub struct AlarmEvidence {
     /// The alarm's name.
     pub name: String,
-    /// What it bounds.
-    pub bound: GuardBound,
+    /// What it is about.
+    pub rule: Rule,
     /// What it says.
     pub state: AlarmState,
     /// Green requests that entered the test in this shift (dealt, less those that left undecided).
     pub requests: u64,
-    /// Of those, known to have failed: errors, or answers that took as long as the bound or longer.
+    /// Of those, known to have failed: errors, or answers that took as long as the bound or longer. A regression on latency counts answers,
+    /// and of them the slow ones at the quantile that speaks most against green.
     pub failures: u64,
     /// The requests of these since the moment from which they speak most against green; zero while nothing does. What tipped an alarm is
     /// seen here when green was healthy for long before. For people only: the alarm does not come from it.
@@ -59,6 +62,33 @@ pub struct AlarmEvidence {
     pub threshold: f64,
     /// How many more requests of this step must settle before a total outage could have raised it; zero once enough have.
     pub missing: u64,
+}
+
+/// What an alarm is about.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Rule {
+    /// A bound on green.
+    Guard(GuardBound),
+    /// A comparison with blue.
+    Regression {
+        /// What is compared.
+        bound: RegressionBound,
+        /// Blue's side of it.
+        compared: Compared,
+    },
+}
+
+/// Blue's side of a comparison, over the moments at which green was compared with it.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Compared {
+    /// Blue's requests that came to an end that tells something; for latency, its complete answers.
+    pub blue_requests: u64,
+    /// Of those, failed or slow.
+    pub blue_failures: u64,
+    /// For latency, blue's quantile that speaks most against green.
+    pub quantile: Option<f64>,
+    /// From how long on answers of green and of blue count as slow there; unknown until blue's quantiles are.
+    pub times: Option<(Duration, Duration)>,
 }
 
 /// The counts by which an alarm is best explained.
@@ -97,6 +127,33 @@ impl AlarmState {
             Self::Alarm => "alarm",
             Self::InsufficientData => "insufficient_data",
         }
+    }
+}
+
+impl Rule {
+    /// The rate of failures that is permitted: a guard's bound, or what blue's own rate so far permits.
+    pub fn permitted(&self) -> f64 {
+        match self {
+            Self::Guard(bound) => bound.permitted(),
+            Self::Regression { bound, compared } => {
+                let blue = compared.rate();
+                match bound {
+                    RegressionBound::ErrorRate { tolerance }
+                    | RegressionBound::ClientErrorRate { tolerance } => match tolerance {
+                        Tolerance::Ratio(ratio) => (blue * ratio).min(1.0),
+                        Tolerance::Points(points) => (blue + points).min(1.0),
+                    },
+                    RegressionBound::Latency { .. } => blue,
+                }
+            }
+        }
+    }
+}
+
+impl Compared {
+    /// Blue's failures per request; zero without any.
+    pub fn rate(&self) -> f64 {
+        self.blue_failures as f64 / self.blue_requests.max(1) as f64
     }
 }
 

@@ -87,10 +87,17 @@ impl LatencyTest {
         Self { ratio, parts }
     }
 
-    /// Green's share of the requests dealt from now on. At 0 or 1 the test rests. Blue's quantiles are to be taken anew.
-    pub fn set_share(&mut self, share: f64) {
+    /// A step begins in which green has this share. Blue's quantiles are to be taken anew.
+    pub fn begin_step(&mut self, share: f64) {
         for part in &mut self.parts {
             part.marks = None;
+        }
+        self.set_share(share);
+    }
+
+    /// Green's share of the requests dealt from now on. At 0 or 1 the test rests.
+    pub fn set_share(&mut self, share: f64) {
+        for part in &mut self.parts {
             part.test.set_share(share);
         }
     }

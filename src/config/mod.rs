@@ -4,6 +4,7 @@
 //! its keys by way of `reader`, which refuses what is not in `shape` and goes on after a bad value, so that one pass finds every
 //! problem. Values carry their units (`units`). `render` writes JSON that reads back to an equal value.
 
+mod alarms;
 mod balance;
 mod differences;
 mod document;
@@ -25,7 +26,7 @@ mod tests;
 
 pub use problems::{Problem, Problems};
 pub use shape::{known_keys, known_plan_keys};
-pub use units::{format_fraction, format_quantile, format_size};
+pub use units::{format_fraction, format_quantile, format_size, format_tolerance};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

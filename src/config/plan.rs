@@ -1,34 +1,20 @@
 //! Reads plans.
 
-use std::collections::BTreeSet;
-
 use super::{
-    PlanSpec,
-    document::{Value, quoted},
+    PlanSpec, alarms,
+    document::Value,
     endpoint::read_fleet,
-    reader::{Table, boolean, parsed, text, whole, word},
+    reader::{Table, boolean, text, word},
     shape::{self, Shape},
-    units::{duration, format_quantile, fraction, positive_duration, quantile, share},
+    units::{duration, positive_duration, share},
 };
-use crate::{
-    alarm::{AlarmPlan, Guard, GuardBound},
-    meter::MAX_BOUNDS,
-    shift::{Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Step, Strategy, StrategyKind},
+use crate::shift::{
+    Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Step, Strategy, StrategyKind,
 };
 
 const NO_DATA: [(&str, NoData); 3] = [("hold", NoData::Hold), ("pass", NoData::Pass), ("fail", NoData::Fail)];
 const ON_RESTART: [(&str, OnRestart); 2] =
     [("continue", OnRestart::Continue), ("roll_back", OnRestart::RollBack)];
-
-/// Each guard takes its part of the false-alarm probability, so that many guards make each one slow.
-const MAX_GUARDS: usize = 16;
-
-/// What a guard's `metric` says.
-#[derive(Clone, Copy, PartialEq)]
-enum Metric {
-    ErrorRate,
-    Latency,
-}
 
 pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
     let example = "{ version = \"v2\", instances = [\"127.0.0.1:9003\"] }";
@@ -36,16 +22,10 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
         .required_table("green", example, &shape::GREEN)
         .and_then(|table| read_fleet(&table, &shape::GREEN_INSTANCES, &shape::GREEN_TLS));
     let limits = read_limits(root);
-    let alarms = read_alarms(root);
+    let alarms = alarms::read(root);
     let shift = read_shift(root, limits);
-    if let Some(shift) = shift.as_ref().filter(|_| !alarms.guards.is_empty())
-        && shift.steps().iter().all(|step| step.bake.is_zero())
-    {
-        root.problem(
-            "strategy",
-            "every bake is 0s, so no guard has time to see a request: give the strategy a bake, such as final_bake = \"5m\", or \
-             leave the guards out",
-        );
+    if let Some(shift) = &shift {
+        alarms::check(root, &alarms, shift);
     }
     Some(PlanSpec { green: green?, shift: shift?, alarms })
 }
@@ -149,90 +129,5 @@ fn read_limits(root: &Table<'_>) -> ShiftLimits {
         ready_timeout: ready.unwrap_or(default.ready_timeout),
         no_data: root.optional("no_data", word(&NO_DATA)).unwrap_or(default.no_data),
         on_restart: root.optional("on_restart", word(&ON_RESTART)).unwrap_or(default.on_restart),
-    }
-}
-
-fn read_alarms(root: &Table<'_>) -> AlarmPlan {
-    let default = AlarmPlan::default();
-    let false_alarm = root.optional("false_alarm", |value| match fraction(value)? {
-        probability if probability < 0.5 => Ok(probability),
-        _ => Err("must be below 50%, such as \"0.1%\": a test that is wrong every second time says nothing"
-            .to_owned()),
-    });
-    let max_failures = root.optional("max_failures", whole(1..=1_000_000_000));
-    AlarmPlan {
-        guards: read_guards(root),
-        false_alarm: false_alarm.unwrap_or(default.false_alarm),
-        max_failures: max_failures.or(default.max_failures),
-    }
-}
-
-fn read_guards(root: &Table<'_>) -> Vec<Guard> {
-    let tables = root.tables("guard", &shape::GUARD);
-    if tables.len() > MAX_GUARDS {
-        root.problem(
-            "guard",
-            format!("{} guards are more than the {MAX_GUARDS} a plan can have", tables.len()),
-        );
-    }
-    let guards: Vec<_> = tables.iter().map(|table| (table, read_guard(table))).collect();
-    let mut names = BTreeSet::new();
-    let mut bounds = 0;
-    for (table, guard) in guards.iter().filter_map(|(table, guard)| Some((table, guard.as_ref()?))) {
-        if !names.insert(&guard.name) {
-            let message = format!("there are two guards called {:?}: give one a name of its own", guard.name);
-            table.problem("name", message);
-        }
-        match guard.bound {
-            GuardBound::ErrorRate { .. } => {}
-            GuardBound::Latency { .. } => bounds += 1,
-        }
-        if bounds > MAX_BOUNDS {
-            table.problem("metric", format!("a plan has at most {MAX_BOUNDS} guards on latency"));
-            break;
-        }
-    }
-    guards.into_iter().filter_map(|(_, guard)| guard).collect()
-}
-
-fn read_guard(table: &Table<'_>) -> Option<Guard> {
-    let name = table.optional("name", parsed(guard_name));
-    let bound = match table.required("metric", "\"error_rate\"", metric)? {
-        Metric::ErrorRate => {
-            if table.has("quantile") {
-                table.problem("quantile", "a guard on error_rate has no quantile: leave it out");
-            }
-            GuardBound::ErrorRate { below: table.required("below", "\"1%\"", fraction)? }
-        }
-        Metric::Latency => {
-            let quantile = table.required("quantile", "\"p99\"", quantile);
-            let below = table.required("below", "\"250ms\"", positive_duration);
-            GuardBound::Latency { quantile: quantile?, below: below? }
-        }
-    };
-    let name = name.unwrap_or_else(|| match bound {
-        GuardBound::ErrorRate { .. } => "error_rate".to_owned(),
-        GuardBound::Latency { quantile, .. } => format!("latency_{}", format_quantile(quantile)),
-    });
-    Some(Guard { name, bound })
-}
-
-fn metric(value: &Value) -> Result<Metric, String> {
-    match text(value) {
-        Ok(later @ ("first_token" | "token_gap")) => Err(format!(
-            "{later:?} is not available in this version, which judges green by guards on error_rate and latency"
-        )),
-        Ok(_) | Err(_) => word(&[("error_rate", Metric::ErrorRate), ("latency", Metric::Latency)])(value),
-    }
-}
-
-/// Guards' names are labels of metrics and parts of sentences.
-fn guard_name(text: &str) -> Result<String, String> {
-    let fits = (1..=63).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    if fits {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("{} is not a guard's name: use 1 to 63 letters, digits or any of _ - .", quoted(text)))
     }
 }

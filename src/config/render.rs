@@ -6,11 +6,11 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{
-    EndpointSpec, HealthSpec, PlanSpec, rescue,
-    units::{format_fraction, format_quantile, format_size},
+    EndpointSpec, HealthSpec, PlanSpec, alarms, rescue,
+    units::{format_fraction, format_size},
 };
 use crate::{
-    alarm::{AlarmPlan, Guard, GuardBound},
+    alarm::AlarmPlan,
     fleet::{CertificateFiles, FleetSpec, UpstreamTls},
     route::{HostPattern, Limits, MatchRule},
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, StrategyKind},
@@ -41,8 +41,8 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
 }
 
 pub(super) fn plan(spec: &PlanSpec) -> Value {
-    let PlanSpec { green, shift, alarms } = spec;
-    let AlarmPlan { guards, false_alarm, max_failures } = alarms;
+    let PlanSpec { green, shift, alarms: alarm_plan } = spec;
+    let AlarmPlan { guards, regressions, false_alarm, max_failures } = alarm_plan;
     let ShiftLimits {
         execution_timeout,
         termination_wait,
@@ -64,7 +64,8 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
     if let Some(max_failures) = max_failures {
         document.insert("max_failures".to_owned(), (*max_failures).into());
     }
-    document.insert("guard".to_owned(), guards.iter().map(guard).collect());
+    document.insert("guard".to_owned(), guards.iter().map(alarms::render_guard).collect());
+    document.insert("regression".to_owned(), regressions.iter().map(alarms::render_regression).collect());
     Value::Object(document)
 }
 
@@ -204,21 +205,6 @@ fn step(step: &Step) -> Value {
         Approval::NotNeeded => false,
     };
     json!({ "share": share.to_string(), "bake": format_duration(*bake), "approval": approval })
-}
-
-fn guard(guard: &Guard) -> Value {
-    let Guard { name, bound } = guard;
-    match bound {
-        GuardBound::ErrorRate { below } => {
-            json!({ "name": name, "metric": "error_rate", "below": format_fraction(*below) })
-        }
-        GuardBound::Latency { quantile, below } => json!({
-            "name": name,
-            "metric": "latency",
-            "quantile": format_quantile(*quantile),
-            "below": format_duration(*below),
-        }),
-    }
 }
 
 fn no_data_word(no_data: NoData) -> &'static str {

@@ -25,8 +25,8 @@ macro_rules! shapes {
     };
 }
 
-const GUARDS_ONLY: &str =
-    "is not available in this version, which judges green by [[guard]] on error_rate and latency";
+const NO_THRESHOLDS: &str =
+    "is not available in this version, which judges green by [[guard]] and [[regression]]";
 
 const ROLLING_ONLY: &str = "belongs to the strategy rolling, which is not available in this version";
 
@@ -68,8 +68,8 @@ shapes! { ENDPOINT_DOCUMENT:
 shapes! { PLAN:
     PLAN_ROOT "" [
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
-        "false_alarm" "max_failures" "guard"
-    ] => refused ["regression": GUARDS_ONLY, "threshold": GUARDS_ONLY]
+        "false_alarm" "max_failures" "guard" "regression"
+    ] => refused ["threshold": NO_THRESHOLDS]
     GREEN "green" ["version" "instances" "tls"]
     GREEN_INSTANCES "green.instances" ["address" "weight"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
@@ -82,6 +82,9 @@ shapes! { PLAN:
     STEPS "strategy" ["type" "steps" "final_bake"]
     STEP "strategy.steps" ["share" "bake" "approval"]
     GUARD "guard" ["name" "metric" "quantile" "below"]
+    REGRESSION "regression" ["name" "metric" "quantile" "tolerance" "burst"] => refused [
+        "below": "a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]"
+    ]
 }
 
 /// The path of every key of a configuration file, list indices left out, such as `endpoint.health.interval`.

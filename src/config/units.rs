@@ -9,7 +9,7 @@ use super::{
     document::{Value, quoted},
     reader::text,
 };
-use crate::{time::parse_duration, weight::Share};
+use crate::{alarm::Tolerance, time::parse_duration, weight::Share};
 
 /// The longest duration that a document may ask for. Far beyond any real wait, so that a slip of units shows, and near
 /// enough that sums of waits stay within every clock.
@@ -72,6 +72,34 @@ pub(super) fn quantile(value: &Value) -> Result<f64, String> {
             quoted(text)
         )
     })
+}
+
+/// By how much green may be worse than blue: `1.5x` its rate, or `0.5%` above it.
+pub(super) fn tolerance(value: &Value) -> Result<Tolerance, String> {
+    const MOST: f64 = 100.0;
+    let text = text(value).map_err(|_| {
+        format!("expected a tolerance such as \"1.5x\" or \"0.5%\", not {}", value.describe())
+    })?;
+    let points = text.strip_suffix('%').and_then(hundredths).filter(|points| *points > 0.0 && *points < 1.0);
+    let ratio = || {
+        let number = text.strip_suffix('x').filter(|number| hundredths(number).is_some())?;
+        number.parse().ok().filter(|ratio| (1.0..=MOST).contains(ratio))
+    };
+    points.map(Tolerance::Points).or_else(|| ratio().map(Tolerance::Ratio)).ok_or_else(|| {
+        format!(
+            "{} is not a tolerance: write \"1.5x\" for one and a half times blue's, from 1x to {MOST}x, or \"0.5%\" for so many \
+             percentage points above it",
+            quoted(text)
+        )
+    })
+}
+
+/// `1.5x` or `0.5%`: every tolerance reads back to the same value.
+pub fn format_tolerance(tolerance: Tolerance) -> String {
+    match tolerance {
+        Tolerance::Ratio(ratio) => format!("{ratio}x"),
+        Tolerance::Points(points) => format_fraction(points),
+    }
 }
 
 /// A size in bytes within bounds that are both allowed.

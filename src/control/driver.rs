@@ -16,6 +16,7 @@ use super::{
     words,
 };
 use crate::{
+    alarm::Dealing,
     fleet::{Fleet, FleetSpec, Side},
     meter::FleetMeters,
     name::ShiftId,
@@ -119,9 +120,9 @@ impl Endpoint {
                     self.provisioned(links, &id, fleet);
                 }
                 Effect::Provision => run.provision(links),
-                Effect::BeginStep(_) => {
-                    if let Some(green) = &run.green {
-                        green.watched.begin_step();
+                Effect::BeginStep(step) => {
+                    if let Some((green, step)) = run.green.as_ref().zip(run.plan.shift.steps().get(step)) {
+                        green.watched.begin_step(step.share);
                     }
                 }
                 Effect::PublishShare(share) => run.publish(links, share),
@@ -151,6 +152,8 @@ impl Endpoint {
             endpoint: run.endpoint.clone(),
             shift: run.id.clone(),
             green: route.clone(),
+            blue: run.blue.clone(),
+            dealing: if self.record.declared.sticky.is_some() { Dealing::Sticky } else { Dealing::Deck },
             alarms: &run.plan.alarms,
             bakes: run.plan.shift.steps().len(),
             life: run.engine.snapshot(links.timer.now()).restarts,

@@ -11,12 +11,13 @@ use std::sync::{
 
 use super::{publisher::Publisher, timer::Timer, words};
 use crate::{
-    alarm::{self, AlarmBook, AlarmEvidence, AlarmPlan},
+    alarm::{self, AlarmBook, AlarmEvidence, AlarmPlan, Dealing, LEAST_ANSWERS, Sight},
     meter::{Bell, Reading, WatchPoint},
     name::{EndpointName, ShiftId},
     route::FleetRoute,
     shift::{Cause, Standing},
     time::Moment,
+    weight::Share,
 };
 
 /// A shift under watch, shared by the evaluator, the watchdog and the control task.
@@ -25,6 +26,7 @@ pub(super) struct Watched {
     pub(super) endpoint: EndpointName,
     pub(super) shift: ShiftId,
     pub(super) green: FleetRoute,
+    blue: FleetRoute,
     pub(super) watch: Arc<WatchPoint>,
     publisher: Arc<Publisher>,
     timer: Timer,
@@ -64,6 +66,9 @@ pub(super) struct WatchParts<'a> {
     pub(super) endpoint: EndpointName,
     pub(super) shift: ShiftId,
     pub(super) green: FleetRoute,
+    pub(super) blue: FleetRoute,
+    /// How the endpoint's requests come to their fleet.
+    pub(super) dealing: Dealing,
     pub(super) alarms: &'a AlarmPlan,
     /// How many bakes the plan has.
     pub(super) bakes: usize,
@@ -76,13 +81,15 @@ pub(super) struct WatchParts<'a> {
 
 impl Watched {
     pub(super) fn new(parts: WatchParts<'_>) -> Self {
-        let WatchParts { endpoint, shift, green, alarms, bakes, life, bell, publisher, timer } = parts;
-        let book = AlarmBook::new(alarms, bakes.max(1), life);
+        let WatchParts { endpoint, shift, green, blue, dealing, alarms, bakes, life, bell, publisher, timer } =
+            parts;
+        let book = AlarmBook::new(alarms, bakes.max(1), life, dealing, &blue.meters.read());
         let bench = Bench { book, looked_at: timer.now(), standing: Standing::InsufficientData };
         Self {
             endpoint,
             shift,
             green,
+            blue,
             watch: Arc::new(WatchPoint::new(&AlarmBook::bounds(alarms), bell)),
             publisher,
             timer,
@@ -103,15 +110,15 @@ impl Watched {
         self.live.store(live == Live::Yes, Ordering::Release);
     }
 
-    /// The alarms begin a step. The look that follows at once begins the step's first bet before a request of it is dealt.
-    pub(super) fn begin_step(&self) {
+    /// The alarms begin a step in which green has this share. The look that follows at once begins the step's first bet before a request of it is dealt.
+    pub(super) fn begin_step(&self, share: Share) {
         if let Ok(mut bench) = self.bench.lock() {
-            bench.book.begin_step();
+            bench.book.begin_step(share);
         }
         self.judge(None);
     }
 
-    /// Looks at green's meters now, and goes to blue if an alarm is raised. `rung` is the first ring since the look before.
+    /// Looks at the meters now, and goes to blue if an alarm is raised. `rung` is the first ring since the look before.
     ///
     /// The response that tipped the alarm was not counted at the look before, and everything that speaks against green rings the bell
     /// after its moment is taken, so the later of the two moments bounds the breach from below: the time from breach to decision is
@@ -128,7 +135,7 @@ impl Watched {
         let before = bench.looked_at;
         bench.looked_at = self.timer.now();
         let reading = self.green.meters.read();
-        let verdicts = bench.book.look(&reading, self.watch.stamp());
+        let verdicts = self.look(&mut bench.book, &reading);
         if verdicts.new_bet {
             self.watch.advance();
         }
@@ -142,6 +149,15 @@ impl Watched {
             self.changed.store(true, Ordering::Release);
         }
         standing
+    }
+
+    fn look(&self, book: &mut AlarmBook, green: &Reading) -> alarm::Verdicts {
+        let blue = self.blue.meters.read();
+        if book.lacks_marks() && blue.succeeded + blue.client_errors >= LEAST_ANSWERS {
+            book.mark(&self.green.meters.latency(), &self.blue.meters.latency());
+        }
+        let tails = book.edges().read(&self.green.meters, &self.blue.meters);
+        book.look(Sight { green, blue: &blue, tails: &tails, stamp: self.watch.stamp() })
     }
 
     /// Goes to blue for a reason that is no alarm's.

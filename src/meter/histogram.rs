@@ -96,6 +96,11 @@ impl HistogramSnapshot {
         self.counts.iter().sum()
     }
 
+    /// How many values reach an edge.
+    pub fn tail(&self, edge: Edge) -> u64 {
+        self.counts[edge.0..].iter().sum()
+    }
+
     /// The sum of the values.
     pub fn sum(&self) -> Duration {
         Duration::from_nanos(self.sum_nanos)
@@ -210,6 +215,9 @@ mod tests {
             for (edge, tail) in edges.iter().zip(tails) {
                 let reach = values.iter().filter(|nanos| u128::from(**nanos) >= edge.time().as_nanos()).count();
                 prop_assert_eq!(tail, reach as u64);
+                let mut snapshot = HistogramSnapshot::default();
+                histogram.add_to(&mut snapshot);
+                prop_assert_eq!(snapshot.tail(*edge), tail);
             }
         }
 

@@ -9,7 +9,7 @@ use super::{
     fixture::{Fixture, bad, good},
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, GuardBound},
+    alarm::{AlarmEvidence, AlarmState, GuardBound, Rule},
     fleet::Side,
     meter::{FailureKind, WorkerMeters},
     name::EndpointName,
@@ -34,7 +34,7 @@ fn figures() -> ShiftFigures {
         state: "baking",
         alarms: vec![AlarmEvidence {
             name: "error_rate".to_owned(),
-            bound: GuardBound::ErrorRate { below: 0.01 },
+            rule: Rule::Guard(GuardBound::ErrorRate { below: 0.01 }),
             state: AlarmState::Ok,
             requests: 100,
             failures: 1,

@@ -73,6 +73,35 @@ fn a_green_that_takes_requests_and_never_answers_is_snapped_back_by_its_latency_
 }
 
 #[test]
+fn a_green_that_fails_while_blue_does_not_is_snapped_back_by_a_regression_alone() {
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let mut plan = plan(green.address, "30s");
+    plan["guard"] = json!([]);
+    plan["regression"] = json!([{ "metric": "error_rate", "tolerance": "1.5x" }, { "metric": "latency" }]);
+    let id = snapback.start_shift(&plan);
+    let shift = snapback.drive_until(&id, |shift| shift["alarms"][1]["requests"].as_u64() > Some(20));
+    assert_eq!(
+        (&shift["state"], &shift["alarms"][0]["kind"]),
+        (&json!("baking"), &json!("regression")),
+        "{shift:#}"
+    );
+    green.fail();
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert_eq!(
+        (&shift["state"], &shift["cause"]["alarm"]),
+        (&json!("rolled_back"), &json!("error_rate_regression")),
+        "{shift:#}"
+    );
+    assert_eq!(shift["alarms"][0]["blue_failures"], 0, "{shift:#}");
+    assert!(
+        shift["explanation"].as_str().unwrap().contains("by regression error_rate_regression"),
+        "{shift:#}"
+    );
+}
+
+#[test]
 fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
     let (folder, blue, green) =
         (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
@@ -87,11 +116,17 @@ fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
         "steps": [{ "share": "20%", "bake": "1s" }, { "share": "10%", "bake": "1s" }] });
     let mut blind = good.clone();
     blind["strategy"] = json!({ "type": "canary", "share": "50%", "bake": "0s", "final_bake": "0s" });
+    let mut alone = good.clone();
+    alone["strategy"] = json!({ "type": "all_at_once", "final_bake": "1s" });
+    alone["regression"] = json!([{ "metric": "error_rate" }]);
     let mut misspelt = good.clone();
     misspelt["execution_timeuot"] = json!("20m");
-    for (bad, needle) in
-        [(falling, "must rise"), (blind, "every bake is 0s"), (misspelt, "execution_timeout")]
-    {
+    for (bad, needle) in [
+        (falling, "must rise"),
+        (blind, "every bake is 0s"),
+        (alone, "a blue that takes traffic"),
+        (misspelt, "execution_timeout"),
+    ] {
         let (status, problem) = snapback.admin("POST", "/v1/endpoints/chat/shifts", &bad.to_string());
         assert_eq!(status, 422, "{problem}");
         assert!(problem.to_string().contains(needle), "{problem}");

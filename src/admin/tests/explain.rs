@@ -7,7 +7,7 @@ use super::{
     fixture::{NOW, alarms, error_rate, later, p99, transition, view},
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState},
+    alarm::{AlarmEvidence, AlarmState, Compared, RegressionBound, Rule, Tolerance},
     control::{Next, ShiftView, Traffic, TrafficWindow},
     shift::{Cause, PauseReason, State},
     store::Moments,
@@ -58,6 +58,40 @@ fn baking_says_the_share_wanted_and_got_the_nearest_alarm_and_what_is_next() {
         "Baking step 2 of 4: green (v2) is to get 50% and has had 50% of the requests since. No alarm is raised; nearest is guard \
          error_rate: 2 of green's 804 requests failed (0.249%), permitted below 1%; odds of 3.4 : 1 against chance, needed 2,000 \
          : 1. Next, in 1 min 20 s: step 3 of 4: 75% to green.",
+    );
+}
+
+#[test]
+fn a_regression_tells_blues_side() {
+    let mut view = view(State::Baking { step: 1, ends: SOMETIME });
+    let compared = Compared { blue_requests: 5_508, blue_failures: 31, quantile: None, times: None };
+    let regression = |bound, compared| AlarmEvidence {
+        name: "worse".to_owned(),
+        rule: Rule::Regression { bound, compared },
+        failures: 28,
+        requests: 612,
+        ..error_rate()
+    };
+    let ratio = RegressionBound::ErrorRate { tolerance: Tolerance::Ratio(1.5) };
+    view.alarms = alarms([regression(ratio, compared)]);
+    assert!(
+        explain(&view, NOW).contains(
+            "Regression worse is not raised: 28 of green's 612 requests failed (4.58%), so did 31 of blue's 5,508 requests (0.563%), \
+             1.5 times blue's rate permitted; odds of"
+        ),
+        "{}",
+        explain(&view, NOW)
+    );
+    let times = Some((Duration::from_millis(148), Duration::from_millis(123)));
+    let slow = Compared { quantile: Some(0.95), times, ..compared };
+    view.alarms = alarms([regression(RegressionBound::Latency { quantile: None, ratio: 1.2 }, slow)]);
+    assert!(
+        explain(&view, NOW).contains(
+            "28 of green's 612 requests took 148 ms or longer, 1.2 times blue's p95 (4.58%), 31 of blue's 5,508 requests took 123 \
+             ms or longer (0.563%); odds of"
+        ),
+        "{}",
+        explain(&view, NOW)
     );
 }
 
@@ -244,7 +278,7 @@ fn an_alarm_of_a_green_that_broke_late_says_what_tipped_it() {
         "Rolled back by guard error_rate: 28 of green's last 41 requests failed (68.3%), permitted below 1%; odds of 12,000 : 1 \
          against chance, needed 2,000 : 1. Blue (v1) is the fleet in service.",
     );
-    view.alarms = alarms([AlarmEvidence { recent_requests: 28, bound: p99().bound, ..broken_late.clone() }]);
+    view.alarms = alarms([AlarmEvidence { recent_requests: 28, rule: p99().rule, ..broken_late.clone() }]);
     says(
         &view,
         "Rolled back by guard error_rate: all of green's last 28 requests took 250 ms or longer, permitted at most 1%; odds of \

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, GuardBound},
+    alarm::{AlarmEvidence, AlarmState, GuardBound, Rule},
     config::PlanSpec,
     control::{AlarmView, Next, ShiftView, Traffic, TrafficWindow, Transition},
     meter::FailureKind,
@@ -40,7 +40,7 @@ pub(super) fn plan() -> PlanSpec {
 pub(super) fn error_rate() -> AlarmEvidence {
     AlarmEvidence {
         name: "error_rate".to_owned(),
-        bound: GuardBound::ErrorRate { below: 0.01 },
+        rule: Rule::Guard(GuardBound::ErrorRate { below: 0.01 }),
         state: AlarmState::Ok,
         requests: 804,
         failures: 2,
@@ -55,7 +55,7 @@ pub(super) fn error_rate() -> AlarmEvidence {
 pub(super) fn p99() -> AlarmEvidence {
     AlarmEvidence {
         name: "p99".to_owned(),
-        bound: GuardBound::Latency { quantile: 0.99, below: Duration::from_millis(250) },
+        rule: Rule::Guard(GuardBound::Latency { quantile: 0.99, below: Duration::from_millis(250) }),
         failures: 0,
         ln_e: -0.7,
         ..error_rate()

@@ -4,8 +4,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{super::*, Trial, assert_near};
 use crate::{
-    meter::{Bell, FailureKind, FleetMeters, MAX_BOUNDS, Outcome, Overdue, Stamp, Verdict, WatchPoint},
+    meter::{
+        Bell, FailureKind, FleetMeters, MAX_BOUNDS, Outcome, Overdue, Reading, Stamp, Verdict, WatchPoint,
+    },
     time::Moment,
+    weight::Share,
 };
 
 const OK: Verdict = Verdict::Success;
@@ -23,9 +26,9 @@ impl Rig {
     /// A shift whose first step has begun and been looked at once.
     fn new(plan: &AlarmPlan, bakes: usize) -> Self {
         let watch = WatchPoint::new(&AlarmBook::bounds(plan), Arc::new(Bell::new()));
-        let book = AlarmBook::new(plan, bakes, 0);
+        let book = AlarmBook::new(plan, bakes, 0, Dealing::Deck, &Reading::default());
         let mut rig = Self { meters: FleetMeters::new(2), watch, book };
-        rig.book.begin_step();
+        rig.book.begin_step(Share::ALL);
         rig.look();
         rig
     }
@@ -58,7 +61,12 @@ impl Rig {
     }
 
     fn look(&mut self) -> Verdicts {
-        let verdicts = self.book.look(&self.meters.read(), self.watch.stamp());
+        let verdicts = self.book.look(Sight {
+            green: &self.meters.read(),
+            blue: &Reading::default(),
+            tails: &Tails::default(),
+            stamp: self.watch.stamp(),
+        });
         if verdicts.new_bet {
             self.watch.advance();
         }
@@ -120,7 +128,7 @@ fn an_alarm_is_ok_once_an_outage_could_have_raised_it_in_this_step() {
     assert_eq!(rig.book.evidence()[0].missing, 1);
     rig.pass(1, OK, 1);
     assert_eq!(rig.look().standing, Standing::Clear);
-    rig.book.begin_step();
+    rig.book.begin_step(Share::ALL);
     assert_eq!(rig.look().standing, names());
     rig.pass(2, GONE, 1);
     rig.pass(2, OK, 1);
@@ -144,7 +152,7 @@ fn the_failure_budget_ends_the_shift_whatever_the_alarms_say() {
 fn each_alarm_has_its_part_of_the_probability_and_each_life_half_of_the_one_before() {
     let plan = plan(vec![errors(0.01), latency("slow", 0.9, 100)]);
     for (life, parts) in [(0, 2000.0_f64), (1, 4000.0), (2, 8000.0)] {
-        let book = AlarmBook::new(&plan, 1, life);
+        let book = AlarmBook::new(&plan, 1, life, Dealing::Deck, &Reading::default());
         for evidence in book.evidence() {
             assert_near(evidence.threshold, parts.ln(), life);
         }
@@ -166,7 +174,7 @@ fn a_new_bet_needs_64_requests_and_none_older_open() {
     assert!(!rig.look().new_bet, "the open one has the stamp before");
     rig.settle(open, OK, 1);
     assert!(rig.look().new_bet);
-    rig.book.begin_step();
+    rig.book.begin_step(Share::ALL);
     assert!(rig.look().new_bet, "a step's begin does not wait");
 }
 
@@ -177,7 +185,7 @@ fn evidence_is_the_tests_for_requests_that_settle_between_two_looks() {
     let mut trial = Trial::new(0.05, 2);
     for look in 0..300 {
         if look == 150 {
-            rig.book.begin_step();
+            rig.book.begin_step(Share::ALL);
             rig.look();
             trial.begin_step();
         }
@@ -229,7 +237,7 @@ fn failures_of_requests_two_bets_old_are_left_out() {
     let old: Vec<Stamp> = (0..5).map(|_| rig.deal()).collect();
     for _ in 0..2 {
         rig.look();
-        rig.book.begin_step();
+        rig.book.begin_step(Share::ALL);
         rig.look();
     }
     for stamp in old {

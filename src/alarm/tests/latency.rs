@@ -34,7 +34,7 @@ struct Race {
 impl Race {
     fn new(share: f64, ratio: f64, quantile: Option<f64>, answers: usize, rng: &mut StdRng) -> Self {
         let mut test = LatencyTest::new(quantile, ratio, 1.0);
-        test.set_share(share);
+        test.begin_step(share);
         test.mark(&distribution(answers, rng));
         let mut purse = Purse::new(1);
         purse.begin_step();
@@ -149,7 +149,7 @@ fn marks_are_blues_quantiles_and_greens_the_tolerance_times_as_long_rounded_up()
     let mut rng = StdRng::seed_from_u64(1);
     let blue = distribution(1_000, &mut rng);
     let mut test = LatencyTest::new(Some(0.9), 1.2, 1.0);
-    test.set_share(0.1);
+    test.begin_step(0.1);
     assert!(test.lacks_marks() && test.marks().next().is_none());
     test.mark(&distribution(99, &mut rng));
     assert!(test.lacks_marks(), "99 answers tell no quantile");
@@ -159,7 +159,7 @@ fn marks_are_blues_quantiles_and_greens_the_tolerance_times_as_long_rounded_up()
     assert_eq!(mark.time(), p90);
     let (low, high) = (p90.mul_f64(1.2), p90.mul_f64(1.2 * (1.0 + 1.0 / 64.0)));
     assert!((low..=high).contains(&green.time()), "{:?}", green.time());
-    test.set_share(1.0);
+    test.begin_step(1.0);
     assert!(test.rests() && test.lacks_marks());
 }
 
@@ -173,7 +173,7 @@ fn evidence_is_the_average_of_the_comparisons_and_the_worst_is_told() {
     race.test.observe(|marks| if marks == p99 { Slow { green: 3, blue: 0 } } else { Slow::default() });
     let cash = race.purse.cash();
     let mut alone = LatencyTest::new(Some(0.99), 1.0, 1.0);
-    alone.set_share(0.1);
+    alone.begin_step(0.1);
     alone.mark(&distribution(1_000, &mut rng));
     alone.bet(0.5);
     alone.observe(|_| Slow { green: 3, blue: 0 });

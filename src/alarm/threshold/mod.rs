@@ -192,6 +192,6 @@ impl ThresholdAlarm {
         let breaches = |point: &Datapoint| comparison.breaches(point.value, bound);
         let oldest = self.range.iter().position(Option::is_some);
         oldest.is_some_and(|oldest| self.range.len() - oldest >= datapoints)
-            && self.range.iter().flatten().all(|point| breaches(point))
+            && self.range.iter().flatten().all(breaches)
     }
 }

@@ -197,8 +197,12 @@ fn seen(alarm: &wire::Alarm) -> (Option<f64>, u64, u64) {
     }
 }
 
-/// `error_rate < 1%`, `latency p99 < 250ms`
+/// `error_rate < 1%`, `latency p99 < 250ms`, `error_rate vs blue, 1.5x`
 pub(in crate::cli) fn bound(alarm: &wire::Alarm) -> String {
     let quantile = alarm.quantile.as_deref().map(|quantile| format!(" {quantile}")).unwrap_or_default();
-    format!("{}{quantile} < {}", alarm.metric, alarm.bound)
+    if alarm.kind == "regression" {
+        format!("{}{quantile} vs blue, {}", alarm.metric, alarm.bound)
+    } else {
+        format!("{}{quantile} < {}", alarm.metric, alarm.bound)
+    }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::{
+    alarm::{Regression, RegressionBound, Tolerance},
     config::{EndpointSpec, PlanSpec, load, parse},
     name::EndpointName,
 };
@@ -481,7 +482,7 @@ quantile = 99
             r#"p.toml:9: guard[1].quantile: "p100" is not a quantile: write "p50", "p99" or "p99.9", above p0 and below p100"#,
             r#"p.toml:10: guard[1].below: 250 has no unit: write "250s" for seconds or "250ms" for milliseconds"#,
             r#"p.toml:12: guard[2].metric: "token_gap" is not available in this version, which judges green by guards on error_rate and latency"#,
-            r#"p.toml:14: guard[3].name: "too slow" is not a guard's name: use 1 to 63 letters, digits or any of _ - ."#,
+            r#"p.toml:14: guard[3].name: "too slow" is not an alarm's name: use 1 to 63 letters, digits or any of _ - ."#,
             r#"p.toml:15: guard[3].metric: expected one of "error_rate", "latency", not "p99""#,
             r#"p.toml:16: guard[3].execution_timeout: unknown key here; "execution_timeout" belongs at the top of the file, above the first [table]"#,
             r#"p.toml:19: guard[4].below: 0.01 has no unit: write a percentage in quotes, such as "5%""#,
@@ -494,10 +495,119 @@ quantile = 99
 
 #[test]
 fn alarms_of_later_versions_are_refused_as_such() {
-    let why = "is not available in this version, which judges green by [[guard]] on error_rate and latency";
     assert_eq!(
-        plan_problems("[[regression]]\nmetric = \"error_rate\"\n[[threshold]]\nname = \"slow\"\n"),
-        [format!("p.toml:3: regression: {why}"), format!("p.toml:5: threshold: {why}")]
+        plan_problems("[[threshold]]\nname = \"slow\"\n"),
+        [
+            "p.toml:3: threshold: is not available in this version, which judges green by [[guard]] and [[regression]]"
+        ]
+    );
+}
+
+#[test]
+fn regressions_say_what_they_take() {
+    let lines = r#"[[regression]]
+metric = "error_rate"
+tolerance = "0.9x"
+quantile = "p99"
+burst = 0
+[[regression]]
+metric = "latency"
+tolerance = "5%"
+[[regression]]
+metric = "latency"
+tolerance = "1.01x"
+quantile = "p0"
+[[regression]]
+metric = "first_token"
+[[regression]]
+name = "latency_regression"
+metric = "client_error_rate"
+tolerance = 1.5
+below = "1%"
+[[regression]]
+metric = "error"
+"#;
+    let tolerance = "is not a tolerance: write \"1.5x\" for one and a half times blue's, from 1x to 100x, or \"0.5%\" for so many \
+                     percentage points above it";
+    assert_eq!(
+        plan_problems(lines),
+        [
+            format!("p.toml:5: regression[0].tolerance: \"0.9x\" {tolerance}"),
+            "p.toml:6: regression[0].quantile: only a regression on latency has a quantile: leave it out".to_owned(),
+            "p.toml:7: regression[0].burst: expected a whole number from 1 to 1000, not the number 0".to_owned(),
+            "p.toml:10: regression[1].tolerance: latency is compared by a ratio: write for instance \"1.2x\"".to_owned(),
+            "p.toml:13: regression[2].tolerance: \"1.01x\" is finer than the buckets that latency is counted in, which are a 64th \
+             wide: write \"1x\", or \"1.02x\" and more"
+                .to_owned(),
+            r#"p.toml:14: regression[2].quantile: "p0" is not a quantile: write "p50", "p99" or "p99.9", above p0 and below p100"#
+                .to_owned(),
+            r#"p.toml:16: regression[3].metric: "first_token" is not available in this version, which compares green with blue by error_rate, client_error_rate and latency"#
+                .to_owned(),
+            "p.toml:20: regression[4].tolerance: expected a tolerance such as \"1.5x\" or \"0.5%\", not the number 1.5".to_owned(),
+            "p.toml:21: regression[4].below: a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]"
+                .to_owned(),
+            r#"p.toml:23: regression[5].metric: expected one of "error_rate", "client_error_rate", "latency", not "error""#
+                .to_owned(),
+        ]
+    );
+}
+
+#[test]
+fn a_regression_needs_a_blue_that_takes_traffic() {
+    let plan = |strategy: &str| {
+        format!(
+            "green = {{ version = \"v2\", instances = [\"a:1\"] }}\nstrategy = {strategy}\n[[regression]]\nmetric = \"latency\"\n"
+        )
+    };
+    for (kind, strategy) in [
+        ("all_at_once", "{ type = \"all_at_once\", final_bake = \"5m\" }"),
+        ("canary", "{ type = \"canary\", share = \"5%\", bake = \"0s\", final_bake = \"5m\" }"),
+    ] {
+        assert_eq!(
+            whole_plan_problems(&plan(strategy)),
+            [format!(
+                "p.toml:3: regression: a regression compares green with a blue that takes traffic at the same moments, and {kind} has no \
+                 step below 100% with a bake: use strategy = {{ type = \"canary\", share = \"5%\", bake = \"2m\", final_bake = \"5m\" }}, \
+                 or a [[guard]], which needs no blue"
+            )]
+        );
+    }
+}
+
+#[test]
+fn alarms_of_all_kinds_have_names_of_their_own() {
+    let lines = "[[guard]]\nname = \"same\"\nmetric = \"error_rate\"\nbelow = \"1%\"\n\
+                 [[regression]]\nname = \"same\"\nmetric = \"error_rate\"\n";
+    assert_eq!(
+        plan_problems(lines),
+        [r#"p.toml:8: regression[0].name: there are two alarms called "same": give one a name of its own"#]
+    );
+    let many =
+        (0..17).map(|number| format!("[[regression]]\nmetric = \"error_rate\"\nname = \"r{number}\"\n"));
+    assert_eq!(
+        plan_problems(&many.collect::<String>()),
+        ["p.toml:3: regression: 17 regressions are more than the 16 a plan can have"]
+    );
+}
+
+#[test]
+fn a_regression_without_a_name_is_called_after_its_metric_and_has_no_tolerance() {
+    let lines = "[[regression]]\nmetric = \"error_rate\"\n[[regression]]\nmetric = \"client_error_rate\"\n\
+                 [[regression]]\nmetric = \"latency\"\n[[regression]]\nmetric = \"latency\"\nquantile = \"p95\"\ntolerance = \"1.2x\"\n";
+    let plan = PlanSpec::from_toml(&format!("{PLAN_HEAD}{lines}"), "p.toml").unwrap();
+    let tolerance = Tolerance::Ratio(1.0);
+    let regression = |name: &str, bound| Regression { name: name.to_owned(), bound, burst: None };
+    assert_eq!(
+        plan.alarms.regressions,
+        [
+            regression("error_rate_regression", RegressionBound::ErrorRate { tolerance }),
+            regression("client_error_rate_regression", RegressionBound::ClientErrorRate { tolerance }),
+            regression("latency_regression", RegressionBound::Latency { quantile: None, ratio: 1.0 }),
+            regression(
+                "latency_p95_regression",
+                RegressionBound::Latency { quantile: Some(0.95), ratio: 1.2 }
+            ),
+        ]
     );
 }
 
@@ -516,7 +626,7 @@ fn guards_have_names_of_their_own_and_a_number_that_the_meters_can_hold() {
     let twice = "[[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\n".repeat(2);
     assert_eq!(
         plan_problems(&twice),
-        [r#"p.toml:6: guard[1].name: there are two guards called "error_rate": give one a name of its own"#]
+        [r#"p.toml:6: guard[1].name: there are two alarms called "error_rate": give one a name of its own"#]
     );
     let many: String = (0..17)
         .map(|number| format!("[[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\nname = \"g{number}\"\n"))

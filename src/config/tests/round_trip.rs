@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue};
 use proptest::{option, prelude::*, sample::select};
 
 use crate::{
-    alarm::{AlarmPlan, Guard, GuardBound},
+    alarm::{AlarmPlan, Guard, GuardBound, Regression, RegressionBound, Tolerance},
     config::{
         EndpointSpec, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile, format_size,
         units,
@@ -238,6 +238,18 @@ prop_compose! {
     }
 }
 
+fn regression_bound() -> impl Strategy<Value = RegressionBound> {
+    let tolerance =
+        || prop_oneof![(1.0..=100.0).prop_map(Tolerance::Ratio), (1e-9..1.0).prop_map(Tolerance::Points)];
+    let ratio = prop_oneof![Just(1.0), 1.02..100.0];
+    prop_oneof![
+        tolerance().prop_map(|tolerance| RegressionBound::ErrorRate { tolerance }),
+        tolerance().prop_map(|tolerance| RegressionBound::ClientErrorRate { tolerance }),
+        (option::of(1e-9..1.0), ratio)
+            .prop_map(|(quantile, ratio)| RegressionBound::Latency { quantile, ratio }),
+    ]
+}
+
 prop_compose! {
     fn alarms()(
         bounds in prop::collection::vec(
@@ -247,17 +259,28 @@ prop_compose! {
             ],
             0..8,
         ),
+        comparisons in prop::collection::vec((regression_bound(), option::of(1_u32..=1_000)), 0..8),
         false_alarm in 1e-9..0.5,
         max_failures in option::of(1_u64..=1_000_000_000),
     ) -> AlarmPlan {
         let guard = |(place, bound)| Guard { name: format!("guard_{place}"), bound };
-        AlarmPlan { guards: bounds.into_iter().enumerate().map(guard).collect(), false_alarm, max_failures }
+        let regression = |(place, (bound, burst))| Regression { name: format!("regression_{place}"), bound, burst };
+        AlarmPlan {
+            guards: bounds.into_iter().enumerate().map(guard).collect(),
+            regressions: comparisons.into_iter().enumerate().map(regression).collect(),
+            false_alarm,
+            max_failures,
+        }
     }
 }
 
 prop_compose! {
     fn plan()(green in fleet(), strategy in strategy(), limits in shift_limits(), alarms in alarms()) -> PlanSpec {
-        PlanSpec { green, shift: ShiftPlan::new(strategy, limits).unwrap(), alarms }
+        let shift = ShiftPlan::new(strategy, limits).unwrap();
+        // A regression needs a blue that takes traffic.
+        let compares = shift.steps().iter().any(|step| step.share < Share::ALL && !step.bake.is_zero());
+        let regressions = if compares { alarms.regressions } else { Vec::new() };
+        PlanSpec { green, shift, alarms: AlarmPlan { regressions, ..alarms } }
     }
 }
 

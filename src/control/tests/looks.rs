@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::world::{CANARY, Memory, chat, config_of, plan};
 use crate::{
-    alarm::{AlarmPlan, Guard, GuardBound},
+    alarm::{AlarmPlan, Dealing, Guard, GuardBound, Regression, RegressionBound, Tolerance},
     config::PlanSpec,
     control::{
         Execution, Parts,
@@ -21,38 +21,47 @@ use crate::{
         watched::{Live, Roster, WatchParts, Watched},
     },
     fleet::{Address, Fleet},
-    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Verdict},
+    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Stamp, Verdict},
     name::{EndpointName, ShiftId, Version},
     route::{FleetRoute, RouteTable},
     shift::{Cause, Standing},
+    time::Moment,
     weight::Share,
 };
 
 struct Bench {
     evaluator: Evaluator,
     watched: Arc<Watched>,
+    blue: FleetRoute,
     timer: Timer,
 }
 
 impl Bench {
     fn new(bound: GuardBound) -> Self {
+        let alarms =
+            AlarmPlan { guards: vec![Guard { name: "guard".to_owned(), bound }], ..AlarmPlan::default() };
+        Self::with(&alarms, Share::ALL, FleetMeters::new(1))
+    }
+
+    /// A step of this share, beside a blue with these meters.
+    fn with(alarms: &AlarmPlan, share: Share, blue: FleetMeters) -> Self {
         let (timer, bell) = (Timer::new(), Arc::new(Bell::new()));
         let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         let publisher = Arc::new(Publisher::new(table, timer));
         let (endpoint, shift) = (EndpointName::parse("chat").unwrap(), ShiftId::parse("chat-1").unwrap());
         publisher.arm(&endpoint, &shift);
-        let version = Version::parse("v2").unwrap();
-        let green = FleetRoute {
-            fleet: Arc::new(Fleet { version, instances: Vec::new() }),
-            meters: Arc::new(FleetMeters::new(1)),
+        let fleet = |version, meters| FleetRoute {
+            fleet: Arc::new(Fleet { version: Version::parse(version).unwrap(), instances: Vec::new() }),
+            meters: Arc::new(meters),
         };
-        let alarms =
-            AlarmPlan { guards: vec![Guard { name: "guard".to_owned(), bound }], ..AlarmPlan::default() };
+        let (green, blue) = (fleet("v2", FleetMeters::new(1)), fleet("v1", blue));
         let watched = Arc::new(Watched::new(WatchParts {
             endpoint,
             shift,
             green,
-            alarms: &alarms,
+            blue: blue.clone(),
+            dealing: Dealing::Deck,
+            alarms,
             bakes: 1,
             life: 0,
             bell: Arc::clone(&bell),
@@ -61,7 +70,7 @@ impl Bench {
         }));
         let roster = Arc::new(Roster::default());
         roster.add(Arc::clone(&watched));
-        watched.begin_step();
+        watched.begin_step(share);
         watched.set_live(Live::Yes);
         let evaluator = Evaluator {
             roster,
@@ -70,21 +79,12 @@ impl Bench {
             notice: Arc::default(),
             heartbeat: Arc::new(Heartbeat::default()),
         };
-        Self { evaluator, watched, timer }
+        Self { evaluator, watched, blue, timer }
     }
 
     /// Counts answers and says when, ringing as the data plane does.
     fn serve(&self, count: usize, verdict: Verdict, millis: u64) {
-        let outcome = Outcome {
-            verdict,
-            status: None,
-            grpc_status: None,
-            first_byte: None,
-            duration: Duration::from_millis(millis),
-            bytes_in: 0,
-            bytes_out: 0,
-            overdue: Overdue::default(),
-        };
+        let outcome = outcome(verdict, millis);
         let (watch, shard) = (&self.watched.watch, self.watched.green.meters.shard(0));
         for _ in 0..count {
             let now = self.timer.now();
@@ -94,6 +94,27 @@ impl Bench {
                 watch.ring(now);
             }
         }
+    }
+}
+
+/// Counts blue's answers.
+fn serve_blue(meters: &FleetMeters, count: usize, verdict: Verdict, millis: u64) {
+    for _ in 0..count {
+        meters.shard(0).dealt(Stamp::default(), Moment::from_nanos(1));
+        meters.shard(0).settled(Stamp::default(), None, &outcome(verdict, millis));
+    }
+}
+
+fn outcome(verdict: Verdict, millis: u64) -> Outcome {
+    Outcome {
+        verdict,
+        status: None,
+        grpc_status: None,
+        first_byte: None,
+        duration: Duration::from_millis(millis),
+        bytes_in: 0,
+        bytes_out: 0,
+        overdue: Overdue::default(),
     }
 }
 
@@ -149,6 +170,103 @@ async fn without_a_ring_the_breach_is_as_early_as_it_can_have_been() {
     assert_eq!((snap.breach, snap.decided.since(looked)), (Some(looked), Duration::from_millis(10)));
 }
 
+fn regressions(bound: RegressionBound) -> AlarmPlan {
+    let regressions = vec![Regression { name: "regression".to_owned(), bound, burst: None }];
+    AlarmPlan { regressions, ..AlarmPlan::default() }
+}
+
+/// Green gets a tenth; blue has given 1,000 answers before.
+fn beside_blue(bound: RegressionBound) -> Bench {
+    let blue = FleetMeters::new(1);
+    (0..1_000).for_each(|place| serve_blue(&blue, 1, Verdict::Success, 50 + place % 100));
+    Bench::with(&regressions(bound), Share::from_basis_points(1_000).unwrap(), blue)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_green_that_fails_more_often_than_blue_is_snapped_back() {
+    let tolerance = Tolerance::Ratio(1.0);
+    for (bound, verdict, told) in [
+        (RegressionBound::ErrorRate { tolerance }, Verdict::Failure(FailureKind::Reset), "failed"),
+        (
+            RegressionBound::ClientErrorRate { tolerance },
+            Verdict::ClientError,
+            "were answered with a client error",
+        ),
+    ] {
+        let bench = beside_blue(bound);
+        assert_eq!(bench.watched.judge(None), Standing::InsufficientData);
+        serve_blue(&bench.blue.meters, 45, Verdict::Success, 60);
+        bench.serve(5, verdict, 1);
+        bench.evaluator.round();
+        let snap = bench.watched.snapped().unwrap();
+        let Cause::Alarm { name, evidence } = snap.cause else { panic!("{:?}", snap.cause) };
+        assert_eq!(name, "regression");
+        assert!(
+            evidence.contains(&format!("5 of 5 requests {told}, 100.00% where blue had 0 of 45")),
+            "{evidence}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_both_fleets_together_raise_no_regression() {
+    let bench = beside_blue(RegressionBound::ErrorRate { tolerance: Tolerance::Ratio(1.0) });
+    for _ in 0..50 {
+        serve_blue(&bench.blue.meters, 9, Verdict::Failure(FailureKind::Reset), 1);
+        bench.serve(1, Verdict::Failure(FailureKind::Reset), 1);
+        bench.evaluator.round();
+    }
+    assert_eq!(bench.watched.snapped(), None);
+    assert_eq!(bench.watched.judge(None), Standing::Clear);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_green_that_is_slower_than_blue_is_snapped_back_with_blues_quantile_as_evidence() {
+    let bench = beside_blue(RegressionBound::Latency { quantile: Some(0.95), ratio: 1.2 });
+    assert_eq!(bench.watched.judge(None), Standing::InsufficientData);
+    serve_blue(&bench.blue.meters, 90, Verdict::Success, 60);
+    bench.serve(10, Verdict::Success, 160);
+    bench.evaluator.round();
+    assert_eq!(bench.watched.judge(None), Standing::Clear, "within the tolerance");
+    serve_blue(&bench.blue.meters, 90, Verdict::Success, 60);
+    bench.serve(10, Verdict::Success, 400);
+    bench.evaluator.round();
+    let snap = bench.watched.snapped().unwrap();
+    let Cause::Alarm { evidence, .. } = snap.cause else { panic!("{:?}", snap.cause) };
+    let told = "latency at most 1.2x blue's: 10 of 20 requests took 175ms or longer, 1.2 times blue's p95, 50.00% where blue had 0 of 180";
+    assert!(evidence.starts_with(told), "{evidence}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_latency_regression_waits_for_a_blue_that_tells_its_quantiles() {
+    let bound = RegressionBound::Latency { quantile: None, ratio: 1.0 };
+    let bench =
+        Bench::with(&regressions(bound), Share::from_basis_points(5_000).unwrap(), FleetMeters::new(1));
+    bench.serve(60, Verdict::Success, 400);
+    serve_blue(&bench.blue.meters, 60, Verdict::Success, 60);
+    assert_eq!(bench.watched.judge(None), Standing::InsufficientData);
+    assert_eq!(bench.watched.evidence()[0].missing, 40);
+    bench.serve(40, Verdict::Success, 400);
+    serve_blue(&bench.blue.meters, 40, Verdict::Success, 60);
+    assert_eq!(
+        bench.watched.judge(None),
+        Standing::Clear,
+        "answers before the quantiles were known do not count"
+    );
+    bench.serve(40, Verdict::Success, 400);
+    bench.watched.judge(None);
+    assert!(bench.watched.snapped().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_all_traffic_on_green_a_regression_rests_and_lacks_nothing() {
+    let bench = beside_blue(RegressionBound::ErrorRate { tolerance: Tolerance::Ratio(1.0) });
+    bench.watched.begin_step(Share::ALL);
+    assert_eq!(bench.watched.judge(None), Standing::Clear);
+    bench.serve(50, Verdict::Failure(FailureKind::Reset), 1);
+    assert_eq!(bench.watched.judge(None), Standing::Clear);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_decided_once_is_not_decided_again() {
     let bench = Bench::new(ERRORS);
@@ -178,7 +296,7 @@ async fn a_later_steps_bet_is_placed_when_it_begins_whatever_is_still_open() {
     let bench = Bench::new(ERRORS);
     let first = bench.watched.watch.stamp();
     bench.watched.green.meters.shard(0).dealt(first, bench.timer.now());
-    bench.watched.begin_step();
+    bench.watched.begin_step(Share::ALL);
     assert_eq!(first.age(bench.watched.watch.stamp()), 1);
 }
 

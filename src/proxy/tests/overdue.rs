@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use super::kit::{MessageReader, Origin, Rig, Setup, eventually};
 use crate::{
-    alarm::{AlarmBook, AlarmPlan, AlarmState, Guard, GuardBound, Standing},
-    meter::{CohortReading, Stamp},
+    alarm::{AlarmBook, AlarmPlan, AlarmState, Dealing, Guard, GuardBound, Sight, Standing, Tails},
+    meter::{CohortReading, Reading, Stamp},
     route::{Generation, RouteTable},
     weight::Share,
 };
@@ -44,9 +44,11 @@ fn a_green_that_accepts_and_never_answers_raises_its_latency_alarm() {
     let plan = AlarmPlan { guards: vec![Guard { name: "slow".to_owned(), bound }], ..AlarmPlan::default() };
     let green = silent();
     let rig = rig(&green, &AlarmBook::bounds(&plan));
-    let mut book = AlarmBook::new(&plan, 1, 0);
-    book.begin_step();
-    if book.look(&rig.green(), rig.stamp()).new_bet {
+    let mut book = AlarmBook::new(&plan, 1, 0, Dealing::Deck, &Reading::default());
+    book.begin_step(Share::ALL);
+    let (blue, tails) = (Reading::default(), Tails::default());
+    let first = rig.green();
+    if book.look(Sight { green: &first, blue: &blue, tails: &tails, stamp: rig.stamp() }).new_bet {
         rig.route.watch.as_ref().unwrap().advance();
     }
     let _clients: Vec<_> = (0..4)
@@ -59,7 +61,9 @@ fn a_green_that_accepts_and_never_answers_raises_its_latency_alarm() {
     rig.cohort_when(|cohort| cohort.exceeded[0] == 4);
     let reading = rig.green();
     assert_eq!((reading.dealt, reading.settled()), (4, 0), "no response ever came");
-    let Standing::Breached(evidence) = book.look(&reading, rig.stamp()).standing else {
+    let Standing::Breached(evidence) =
+        book.look(Sight { green: &reading, blue: &blue, tails: &tails, stamp: rig.stamp() }).standing
+    else {
         panic!("not raised: {:?}", book.evidence());
     };
     assert_eq!((evidence.state, evidence.requests, evidence.failures), (AlarmState::Alarm, 4, 4));

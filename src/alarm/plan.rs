@@ -1,0 +1,113 @@
+//! The alarms of a shift, as the plan states them.
+
+use std::time::Duration;
+
+use super::{Purse, Tolerance, guard};
+
+/// The alarms of a shift.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AlarmPlan {
+    /// Bounds on green. Every alarm has a name of its own (checked by `config`).
+    pub guards: Vec<Guard>,
+    /// Comparisons of green with blue.
+    pub regressions: Vec<Regression>,
+    /// The probability, over the whole shift and all its alarms together, that a healthy green is called bad: between 0 and 0.5.
+    pub false_alarm: f64,
+    /// Failures of green that reached clients, after which the shift ends whatever the alarms say.
+    pub max_failures: Option<u64>,
+}
+
+/// An absolute bound on green.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Guard {
+    /// Unique among the shift's alarms.
+    pub name: String,
+    /// What is bounded.
+    pub bound: GuardBound,
+}
+
+/// What a guard bounds, and by how much.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum GuardBound {
+    /// The fraction of requests that fail stays below this, above 0 and below 1.
+    ErrorRate {
+        /// The bound.
+        below: f64,
+    },
+    /// This quantile of the time from dispatch to the last byte stays below this time.
+    Latency {
+        /// Above 0 and below 1.
+        quantile: f64,
+        /// The bound.
+        below: Duration,
+    },
+}
+
+/// A comparison of green with blue over the same moments.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Regression {
+    /// Unique among the shift's alarms.
+    pub name: String,
+    /// What is compared.
+    pub bound: RegressionBound,
+    /// How many failures may come together, from 1; `None` for one, or four where a sticky key deals whole clients.
+    pub burst: Option<u32>,
+}
+
+/// What a regression compares, and by how much green may be worse.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum RegressionBound {
+    /// The fraction of requests that fail.
+    ErrorRate {
+        /// By how much green's may exceed blue's.
+        tolerance: Tolerance,
+    },
+    /// The fraction of requests with an answer that blames the client: a green that serves another model name answers 404 to everything.
+    ClientErrorRate {
+        /// By how much green's may exceed blue's.
+        tolerance: Tolerance,
+    },
+    /// The time from dispatch to the last byte of complete answers.
+    Latency {
+        /// One of blue's quantiles, above 0 and below 1; `None` for all of [`super::QUANTILES`] together.
+        quantile: Option<f64>,
+        /// How many times as long green may take, at least 1.
+        ratio: f64,
+    },
+}
+
+impl Default for AlarmPlan {
+    /// No alarms; once in a thousand shifts is rarer than shifts fail for real.
+    fn default() -> Self {
+        Self { guards: Vec::new(), regressions: Vec::new(), false_alarm: 0.001, max_failures: None }
+    }
+}
+
+impl AlarmPlan {
+    /// The evidence in nats at which one of this plan's alarms is raised, in the shift's `life`-th process life counted from 0:
+    /// the false-alarm probability is divided evenly over guards and regressions, and halved for each life.
+    pub fn threshold(&self, life: u32) -> f64 {
+        let alarms = self.guards.len() + self.regressions.len();
+        (alarms.max(1) as f64 / self.false_alarm).ln() + f64::from(life) * std::f64::consts::LN_2
+    }
+
+    /// The least number of requests of one step that raise this guard's alarm if all of them fail, in a plan with this many bakes.
+    /// A step that sees fewer can find nothing. `u64::MAX` when no number does.
+    pub fn least_requests(&self, guard: &Guard, bakes: usize) -> u64 {
+        let mut purse = Purse::new(bakes);
+        purse.begin_step();
+        guard::least_failures(guard.bound.permitted(), self.threshold(0), purse.first_part())
+    }
+}
+
+impl GuardBound {
+    /// The permitted probability of failure of one request: p0.
+    pub fn permitted(&self) -> f64 {
+        match self {
+            Self::ErrorRate { below } => *below,
+            // In a double 1 - 0.99 is 0.010000000000000009; rounded to the decimals that a double of this size can tell apart, it is 0.01
+            // again, which is what was asked for and what people are shown.
+            Self::Latency { quantile, .. } => ((1.0 - quantile) * 1e15).round().max(1.0) / 1e15,
+        }
+    }
+}
