@@ -30,6 +30,9 @@ const MAX_REPLAY_MEMORY: u64 = 1 << 40;
 /// Above a million the kernel's own limits on open files are reached first.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
+/// A faster client is a good one on every network.
+const MAX_LEAST_RATE: u64 = 1 << 20;
+
 pub(super) fn read(root: &Table<'_>) -> Option<Config> {
     let (data_table, admin_table) =
         (root.section("data", &shape::DATA), root.section("admin", &shape::ADMIN));
@@ -68,6 +71,7 @@ fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
     let workers = table.optional("workers", whole(0..=MAX_WORKERS)).filter(|workers| *workers > 0);
     let head_limit = table.optional("head_limit", size(MIN_HEAD_LIMIT, MAX_HEAD_LIMIT));
     let model_window = table.optional("model_window", size(1, MAX_MODEL_WINDOW));
+    let least_rate = table.optional("least_rate", size(0, MAX_LEAST_RATE));
     let requests = table.optional("requests_per_worker", whole(1..=MAX_CONNECTIONS));
     let replay = table.optional("replay_memory", size(0, MAX_REPLAY_MEMORY));
     let connections = table.optional("connections_per_worker", whole(1..=MAX_CONNECTIONS));
@@ -85,6 +89,7 @@ fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
         connections_per_worker: connections.unwrap_or(16_384),
         requests_per_worker: requests.unwrap_or(16_384),
         replay_memory_bytes: replay.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(256 << 20),
+        least_rate: least_rate.unwrap_or(256),
         model_window_bytes: model_window.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(64 << 10),
         drain_timeout: table.optional("drain_timeout", duration).unwrap_or(Duration::from_secs(30)),
     }

@@ -84,6 +84,8 @@ pub struct DataConfig {
     pub upstream_idle_timeout: Duration,
     /// The largest request head.
     pub head_limit_bytes: usize,
+    /// Bytes a second that clients must send of request bodies and take of responses; zero for no bound.
+    pub least_rate: u64,
     /// How many client connections a worker holds at most.
     pub connections_per_worker: usize,
     /// How many requests a worker has in flight at most; more get 503.

@@ -34,7 +34,7 @@ shapes! { CONFIG:
     ROOT "" ["data" "admin" "state" "log" "endpoint"]
     DATA "data" [
         "listen" "workers" "expose_fleet" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
-        "connections_per_worker" "requests_per_worker" "replay_memory" "model_window" "drain_timeout" "tls" "proxy_protocol"
+        "connections_per_worker" "requests_per_worker" "replay_memory" "model_window" "least_rate" "drain_timeout" "tls" "proxy_protocol"
         "trusted_proxies"
     ]
     DATA_TLS "data.tls" ["listen" "certificates" "client_ca" "client_auth"]

@@ -24,6 +24,8 @@ pub struct WorkerMeters {
     pub unmatched: Gauge,
     /// Requests that the proxy refused before they belonged to an endpoint's fleet.
     pub rejected: Rejections,
+    /// Clients cut because they sent a request body, or took a response, too slowly.
+    pub too_slow: Gauge,
     /// Requests shed because the worker had as many in flight as it may.
     pub shed: Gauge,
     /// Upstream connections made.

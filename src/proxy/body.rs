@@ -91,12 +91,14 @@ impl Stream {
             return Poll::Ready(Some(cut));
         }
         let Some(Open { exchange, call }) = &mut self.open else { return Poll::Ready(None) };
+        self.caller.has_room();
         let is_expired = self.caller.pulse.is_expired();
         let failure = match call.poll_frame(context, &self.caller.worker().read_memory) {
             // A stream that goes on and on must end too.
             Poll::Ready(Some(Ok(frame))) if is_expired && frame.is_data() => Failure::Deadline,
             Poll::Ready(Some(Ok(frame))) => {
                 self.caller.pulse.beat();
+                self.caller.hand_over(frame.data_ref().map_or(0, Bytes::len));
                 match (frame.data_ref(), frame.trailers_ref()) {
                     (Some(bytes), _) => exchange.passed(bytes.len()),
                     (None, Some(trailers)) => exchange.read_trailers(trailers),
@@ -113,7 +115,8 @@ impl Stream {
                 return Poll::Ready(None);
             }
             Poll::Pending => match self.caller.pulse.late() {
-                None => {
+                // The task is about to end for it.
+                None | Some(Late::Slow) => {
                     self.has_waited = true;
                     exchange.await_more();
                     return Poll::Pending;
@@ -153,6 +156,14 @@ impl Stream {
             true => Ok(Frame::trailers(grpc::trailers(&failure))),
             false => Err(failure),
         });
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.open.is_some() && self.at_end == AtEnd::Close {
+            self.caller.client.reset_at_close();
+        }
     }
 }
 

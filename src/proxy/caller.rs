@@ -78,6 +78,22 @@ impl Caller {
         self.has_read_request.get()
     }
 
+    /// So many bytes of the response were handed over. Nobody asks for more until there is room for it. In HTTP/1 the socket itself
+    /// tells whether there is.
+    pub(super) fn hand_over(&self, bytes: usize) {
+        if self.kind == Kind::Stream {
+            self.pulse.pace.pass(bytes);
+            self.pulse.pace.await_taking(true);
+        }
+    }
+
+    /// More of the response is asked for: there is room.
+    pub(super) fn has_room(&self) {
+        if self.kind == Kind::Stream {
+            self.pulse.pace.await_taking(false);
+        }
+    }
+
     /// Lets what was handed over of the current response be written, and then wakes its task.
     pub(super) fn await_flush(&self) {
         match self.kind {

@@ -196,10 +196,15 @@ impl Client {
 
     /// Takes note of what happened since the last look.
     pub(super) fn check(&self, now: Moment) {
-        self.pulse.check(now);
-        for stream in &*self.streams.borrow() {
-            stream.check(now);
-        }
+        let least = self.worker.settings.least_rate;
+        let look = |pulse: &Pulse| {
+            pulse.check(now);
+            if pulse.check_pace(now, least) {
+                self.worker.meters().too_slow.up();
+            }
+        };
+        look(&self.pulse);
+        self.streams.borrow().iter().for_each(|stream| look(stream));
     }
 
     /// Looks at the current request's head as it came. Of a pipelined request, that is one whose head came while another was
@@ -259,6 +264,14 @@ impl Client {
         self.last_words.borrow().iter().any(|waiting| Rc::ptr_eq(waiting, stream))
     }
 
+    /// Nothing is waited for any more. What was not written yet is lost, and only a reset tells the client so wherever the
+    /// response's end is that of the connection.
+    pub(super) fn give_up(&self) {
+        if self.is_blocked.get() {
+            self.reset_at_close();
+        }
+    }
+
     /// The connection has had a turn. Unless its socket is full, it has written all that may be written.
     pub(super) fn end_turn(&self) {
         if !self.is_blocked.get() && !self.last_words.borrow().is_empty() {
@@ -279,10 +292,14 @@ impl Client {
     }
 
     /// Something was written, or could not be. In HTTP/2 that may have been an answer to a ping, which keeps no connection busy.
-    fn wrote<T>(&self, written: Poll<T>) -> Poll<T> {
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.is_blocked.set(written.is_pending());
-        if written.is_ready() && self.stage.get() != Stage::Streams {
-            self.pulse.beat();
+        if self.stage.get() != Stage::Streams {
+            self.pulse.pace.await_taking(written.is_pending());
+            if let Poll::Ready(written) = &written {
+                self.pulse.beat();
+                self.pulse.pace.pass(written.as_ref().copied().unwrap_or_default());
+            }
         }
         written
     }

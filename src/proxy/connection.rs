@@ -94,6 +94,7 @@ pub(super) async fn attend<C: Future<Output = hyper::Result<()>>>(
     poll_fn(|context| {
         client.pulse.listen(context.waker());
         if client.order() == Order::Cut {
+            client.give_up();
             return Poll::Ready(Ok(()));
         }
         // First let it read what has come already: a request that is there is served, even when draining.
@@ -118,6 +119,7 @@ pub(super) async fn attend<C: Future<Output = hyper::Result<()>>>(
         }
         // Whoever could do better than closing has seen by now that the connection is late, and started a new wait.
         if poll.is_pending() && client.pulse.is_late() {
+            client.give_up();
             return Poll::Ready(Ok(()));
         }
         poll

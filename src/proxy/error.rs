@@ -49,6 +49,9 @@ pub(super) enum Failure {
     /// The client stopped sending its request body; a part was sent upstream.
     #[error("downstream: the client stopped sending the request body")]
     StalledBody,
+    /// The client sent its request body more slowly than it must; a part was sent upstream.
+    #[error("downstream: the client sent the request body too slowly")]
+    SlowBody,
     /// The worker has as many requests in flight as it may. Nothing was sent upstream.
     #[error("internal: the worker has as many requests in flight as it may")]
     Busy,
@@ -111,6 +114,7 @@ impl Failure {
     pub(super) fn overdue(late: Late) -> Self {
         match late {
             Late::Expired => Self::Deadline,
+            Late::Slow => Self::SlowBody,
             Late::Overdue | Late::Silent => Self::TotalTimeout,
         }
     }
@@ -128,6 +132,7 @@ impl Failure {
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
+            | Self::SlowBody
             | Self::Busy
             | Self::BadTimeout
             | Self::Deadline
@@ -155,7 +160,7 @@ impl Failure {
             Self::LongTarget => Some(Rejection::LongTarget),
             Self::LargeHead => Some(Rejection::LargeHead),
             Self::LargeBody => Some(Rejection::LargeBody),
-            Self::StalledBody | Self::Deadline => Some(Rejection::Late),
+            Self::StalledBody | Self::SlowBody | Self::Deadline => Some(Rejection::Late),
             Self::Busy
             | Self::NoMatch
             | Self::NoInstance
@@ -184,6 +189,7 @@ impl Failure {
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
+            | Self::SlowBody
             | Self::BadTimeout
             | Self::NoMatch => FailureSide::Downstream,
             Self::Busy => FailureSide::Internal,
@@ -214,6 +220,7 @@ impl Failure {
             | Self::LargeBody
             | Self::BrokenBody
             | Self::StalledBody
+            | Self::SlowBody
             | Self::Busy
             | Self::BadTimeout
             | Self::Deadline

@@ -284,6 +284,7 @@ async fn call_once(
         Ok(Ok(line)) => Ok(Ok(line)),
         Err(late) => Err(match (exchange.request_body().map(|body| body.progress()), late) {
             (_, Late::Expired) => Failure::Deadline,
+            (_, Late::Slow) => Failure::SlowBody,
             (Some(Progress::ClientIsDue), _) => Failure::StalledBody,
             (_, Late::Overdue) => Failure::TotalTimeout,
             (None | Some(Progress::Complete), Late::Silent) => Failure::HeadTimeout,

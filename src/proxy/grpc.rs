@@ -110,6 +110,7 @@ fn code(failure: &Failure) -> &'static str {
     const UNAVAILABLE: &str = "14";
     match failure {
         Failure::StalledBody
+        | Failure::SlowBody
         | Failure::HeadTimeout
         | Failure::IdleTimeout
         | Failure::TotalTimeout

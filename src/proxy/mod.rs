@@ -16,7 +16,7 @@
 //!    for it, `hold` keeps back an event stream's beginning until it says something.
 //! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer. `overdue`
 //!    counts green's requests against a shift's latency alarms as soon as they are late, while they are still open. A gRPC caller sets its
-//!    own limit for the whole call (`deadline`).
+//!    own limit for the whole call (`deadline`). `pace` finds clients that send or take a byte at a time.
 //!
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
@@ -54,6 +54,7 @@ mod http2;
 mod lane;
 mod listener;
 mod overdue;
+mod pace;
 mod peek;
 mod plane;
 mod pool;
@@ -75,4 +76,4 @@ mod tests;
 pub use greeting::PROTOCOLS;
 pub use listener::{BindError, Listen, Listeners};
 pub use plane::DataPlane;
-pub use settings::Settings;
+pub use settings::{LeastRate, Settings};

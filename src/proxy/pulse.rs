@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use super::{pace::Pace, settings::LeastRate};
 use crate::time::Moment;
 
 /// How often a worker looks for connections that are late. Ten looks a second at 10,000 connections cost about a
@@ -31,6 +32,7 @@ pub(super) struct Pulse {
     /// When what is under way must be over, whatever happens until then.
     deadline: Cell<Option<Moment>>,
     late: Cell<Option<Late>>,
+    pub(super) pace: Pace,
     is_expired: Cell<bool>,
     seen: Cell<u32>,
     seen_at: Cell<Moment>,
@@ -46,6 +48,8 @@ pub(super) enum Late {
     Overdue,
     /// So has the one that the client set.
     Expired,
+    /// The client sends its request's body, or takes its response, too slowly.
+    Slow,
 }
 
 impl Pulse {
@@ -121,6 +125,15 @@ impl Pulse {
         if self.deadline.get().is_some_and(|deadline| now >= deadline) {
             self.note(Late::Overdue);
         }
+    }
+
+    /// Takes a look at the client's pace; whether it has been found too slow just now.
+    pub(super) fn check_pace(&self, now: Moment, least: LeastRate) -> bool {
+        let is_found = self.pace.is_too_slow(now, least) && !self.is_late();
+        if is_found {
+            self.note(Late::Slow);
+        }
+        is_found
     }
 
     fn note(&self, late: Late) {

@@ -20,6 +20,8 @@ pub struct Settings {
     pub upstream_idle_timeout: Duration,
     /// The largest request head.
     pub head_limit_bytes: usize,
+    /// How fast clients must send and take what they are waited for.
+    pub least_rate: LeastRate,
     /// How many client connections a worker holds at most.
     pub connections_per_worker: usize,
     /// How many requests a worker has in flight at most; more get 503.
@@ -36,4 +38,18 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Makes connections to instances with TLS.
     pub keychain: Arc<Keychain>,
+}
+
+/// How fast clients must send request bodies and take responses; slower ones are cut.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeastRate {
+    /// Zero for no bound.
+    pub bytes_per_second: u64,
+    /// How long a client must have been waited for, without a pause, until it is judged.
+    pub window: Duration,
+}
+
+impl LeastRate {
+    /// Half a minute: a phone that changes cells, or a laptop that wakes up, is back by then.
+    pub const WINDOW: Duration = Duration::from_secs(30);
 }

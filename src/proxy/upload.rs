@@ -39,6 +39,8 @@ pub(super) struct RequestBody {
     trailers: RefCell<Option<HeaderMap>>,
     passed_bytes: Cell<u64>,
     progress: Cell<Progress>,
+    /// Whether the client must keep the least rate. A call of gRPC may send a message now and another one later.
+    is_measured: Cell<bool>,
     /// How long the instance may be silent after the last byte.
     limit_after: Cell<Duration>,
 }
@@ -99,6 +101,7 @@ pub(super) enum UploadError {
 impl Drop for RequestBody {
     fn drop(&mut self) {
         self.forget();
+        self.caller.pulse.pace.await_sending(false);
     }
 }
 
@@ -122,6 +125,7 @@ impl RequestBody {
                 trailers: RefCell::default(),
                 passed_bytes: Cell::new(0),
                 progress: Cell::new(Progress::InstanceIsDue),
+                is_measured: Cell::new(!caller.speaks_grpc()),
                 limit_after: Cell::new(limits.head_timeout),
             })
         })
@@ -156,6 +160,9 @@ impl RequestBody {
     pub(super) fn mark_answered(&self) {
         self.forget();
         self.limit_after.set(self.limits.idle_timeout);
+        // From here on it may be a conversation, in which the client waits for the answer to what it said.
+        self.is_measured.set(false);
+        self.caller.pulse.pace.await_sending(false);
     }
 
     /// Reads what has come of a body that goes nowhere, without waiting for more. If that is all of it, the client's connection
@@ -230,6 +237,7 @@ impl RequestBody {
         }
         let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
             self.progress.set(Progress::ClientIsDue);
+            self.caller.pulse.pace.await_sending(self.is_measured.get());
             return Poll::Pending;
         };
         Poll::Ready(match frame.map(|frame| frame.map(Frame::into_data)) {
@@ -264,6 +272,8 @@ impl RequestBody {
             self.complete();
         } else {
             self.progress.set(Progress::InstanceIsDue);
+            self.caller.pulse.pace.await_sending(false);
+            self.caller.pulse.pace.pass(length);
             self.caller.pulse.beat();
         }
         Ok(bytes)
@@ -297,6 +307,7 @@ impl RequestBody {
 
     fn complete(&self) {
         self.progress.set(Progress::Complete);
+        self.caller.pulse.pace.await_sending(false);
         self.caller.mark_request_read();
         self.caller.pulse.expect_within(self.limit_after.get());
     }

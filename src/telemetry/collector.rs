@@ -188,6 +188,7 @@ fn write_workers(text: &Exposition, workers: &[WorkerMeters]) {
     for reason in Rejection::ALL {
         rejected([reason.as_str()], workers.iter().map(|worker| worker.rejected.get(reason)).sum());
     }
+    sum(&names::SLOW_CLIENTS, |worker| &worker.too_slow);
     sum(&names::SHED_REQUESTS, |worker| &worker.shed);
     sum(&names::UPSTREAM_CONNECTIONS, |worker| &worker.upstream_connects);
 }

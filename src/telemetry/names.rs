@@ -174,6 +174,11 @@ pub(super) const REJECTED_REQUESTS: Family<1> = family(
     ["reason"],
     "Requests that were refused before they belonged to a fleet, as malformed, too large or late",
 );
+pub(super) const SLOW_CLIENTS: Family<0> = family(
+    "snapback_slow_clients_total",
+    [],
+    "Clients cut because they sent a request body, or took a response, more slowly than the least rate",
+);
 pub(super) const SHED_REQUESTS: Family<0> = family(
     "snapback_shed_requests_total",
     [],

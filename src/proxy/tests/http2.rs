@@ -13,7 +13,7 @@ use super::{
         Raw, SETTINGS, block, frame, get,
     },
 };
-use crate::meter::FailureKind;
+use crate::{meter::FailureKind, proxy::LeastRate};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(150);
@@ -240,6 +240,22 @@ fn a_client_that_takes_nothing_does_not_keep_a_broken_response() {
     assert!(raw.next(HEADERS).is_some());
     let later = std::iter::from_fn(|| raw.frame()).find(|frame| matches!(frame.kind, DATA | RST_STREAM));
     assert_eq!(later.map(|frame| (frame.kind, frame.stream)), Some((RST_STREAM, 1)));
+}
+
+#[test]
+fn a_stream_whose_client_takes_nothing_is_cut_for_it_and_the_others_are_not() {
+    let origin = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody");
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.least_rate = LeastRate { bytes_per_second: 256, window: SHORT };
+    let rig = setup.start();
+    let mut raw = Raw::connect(rig.address);
+    raw.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("/")));
+    let reset = raw.next(RST_STREAM).unwrap();
+    assert_eq!((reset.stream, rig.workers[0].too_slow.get()), (1, 1));
+    raw.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]));
+    raw.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &get("/")));
+    assert_eq!(raw.next(DATA).map(|frame| (frame.stream, frame.payload)), Some((3, b"body".to_vec())));
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
     meter::{Bell, FleetMeters, Reading, WatchPoint, WorkerMeters},
     name::{EndpointName, Version},
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    proxy::{DataPlane, Listen, Listeners, Settings},
+    proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
         RescuePolicy, Rewrite, RouteTable, Split, Sticky,
@@ -84,6 +84,7 @@ impl Setup {
                 head_limit_bytes: 16 * 1024,
                 connections_per_worker: 1_000,
                 requests_per_worker: 1_000,
+                least_rate: LeastRate { bytes_per_second: 0, window: LeastRate::WINDOW },
                 replay_memory_bytes: 1 << 30,
                 model_window_bytes: 1_024,
                 drain_timeout: PATIENCE,

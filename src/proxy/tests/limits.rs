@@ -1,11 +1,16 @@
 //! Sizes and times.
 
-use std::{io::Write, sync::mpsc, time::Duration};
+use std::{
+    io::{Read, Write},
+    sync::mpsc,
+    time::Duration,
+};
 
 use super::kit::{MessageReader, Origin, Rig, Setup, Then, eventually};
 use crate::{
     clock,
     meter::{FailureKind, Rejection},
+    proxy::LeastRate,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -211,6 +216,76 @@ fn a_client_that_does_not_take_its_answer_is_cut_and_counts_for_nobody() {
     client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
     let reading = rig.blue_when(|reading| reading.settled() == 1);
     assert_eq!((reading.client_gone, reading.failed()), (1, 0));
+}
+
+/// A least rate that is judged soon.
+fn at_least(bytes_per_second: u64) -> LeastRate {
+    LeastRate { bytes_per_second, window: SHORT }
+}
+
+#[test]
+fn a_client_that_sends_its_body_a_byte_at_a_time_is_cut_and_counts_for_nobody() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.least_rate = at_least(1 << 20);
+    let rig = setup.start();
+    let mut client = rig.client();
+    client.send("POST / HTTP/1.1\r\nhost: test\r\ncontent-length: 1000000\r\n\r\n");
+    let mut sender = client.stream.try_clone().unwrap();
+    let sending = std::thread::spawn(move || {
+        while sender.write_all(b"x").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    });
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.text().contains("request-too-slow")), (408, true));
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!((reading.client_gone, reading.failed(), rig.workers[0].too_slow.get()), (1, 0, 1));
+    drop(client);
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_client_that_takes_its_answer_a_byte_at_a_time_is_cut_and_counts_for_nobody() {
+    let origin = Origin::new(|_, stream| {
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n"));
+        while stream.write_all(&[0; 65_536]).is_ok() {}
+        Then::Close
+    });
+    for version in ["1.1", "1.0"] {
+        let mut setup = Setup::new(&[origin.address]);
+        setup.settings.least_rate = at_least(1 << 20);
+        let rig = setup.start();
+        let mut client = rig.client();
+        client.send(format!("GET / HTTP/{version}\r\nhost: test\r\n\r\n"));
+        let mut byte = [0];
+        while rig.workers[0].too_slow.get() == 0 {
+            client.stream.read_exact(&mut byte).unwrap();
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+        let reading = rig.blue_when(|reading| reading.settled() == 1);
+        assert_eq!((reading.client_gone, reading.failed(), rig.workers[0].too_slow.get()), (1, 0, 1));
+        let ended = std::io::copy(&mut client.stream, &mut std::io::sink());
+        assert!(ended.is_err(), "HTTP/{version}: a response that is not all there does not end cleanly");
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_model_is_not_slow() {
+    let origin = Origin::new(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+        for _ in 0..100 {
+            stream.write_all(b"1\r\nx\r\n").unwrap();
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        stream.write_all(b"0\r\n\r\n").unwrap();
+        Then::Keep
+    });
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.least_rate = at_least(1 << 20);
+    let rig = setup.start();
+    let answer = rig.client().post("/", "body");
+    assert_eq!((answer.text().len(), answer.is_whole, rig.workers[0].too_slow.get()), (100, true, 0));
 }
 
 #[test]
