@@ -60,9 +60,13 @@ impl Ejection {
     /// What a request's end says of its instance. An answer is a good sign, whatever it says, unless its status is one of
     /// [`Ejection::statuses`].
     pub fn judge(&self, verdict: Verdict, status: Option<u16>) -> Judgement {
+        let answer = match status {
+            Some(status) if self.statuses.contains(status) => Judgement::Bad,
+            Some(_) | None => Judgement::Good,
+        };
         match verdict {
             Verdict::ClientGone => Judgement::Neither,
-            Verdict::Success | Verdict::ClientError => Judgement::Good,
+            Verdict::Success | Verdict::ClientError => answer,
             Verdict::Failure(kind) => match kind {
                 FailureKind::ConnectFailed
                 | FailureKind::Reset
@@ -70,10 +74,7 @@ impl Ejection {
                 | FailureKind::IdleTimeout
                 | FailureKind::Truncated
                 | FailureKind::BadResponse => Judgement::Bad,
-                FailureKind::ServerError | FailureKind::Overload => match status {
-                    Some(status) if self.statuses.contains(status) => Judgement::Bad,
-                    Some(_) | None => Judgement::Good,
-                },
+                FailureKind::ServerError | FailureKind::Overload => answer,
                 FailureKind::NoInstance | FailureKind::InBand | FailureKind::Deadline => Judgement::Neither,
             },
         }

@@ -227,11 +227,11 @@ fn a_table_is_wanted_where_one_belongs() {
 fn an_ejection_says_what_is_wrong_with_it() {
     assert_eq!(
         endpoint_problems(
-            "[endpoint.ejection]\nafter = -1\nstatuses = [404]\nbase_time = \"10m\"\nmax_share = 50\nfleets = \"green\"\n"
+            "[endpoint.ejection]\nafter = -1\nstatuses = [200]\nbase_time = \"10m\"\nmax_share = 50\nfleets = \"green\"\n"
         ),
         [
             "c.toml:5: endpoint[0].ejection.after: expected a whole number from 0 to 1000, not the number -1",
-            "c.toml:6: endpoint[0].ejection.statuses[0]: expected a whole number from 500 to 599, not the number 404",
+            "c.toml:6: endpoint[0].ejection.statuses[0]: expected a whole number from 400 to 599, not the number 200",
             "c.toml:7: endpoint[0].ejection.base_time: is longer than longest_time, which is 5m: make it shorter, or longest_time longer",
             r#"c.toml:8: endpoint[0].ejection.max_share: 50 has no unit: write "50%""#,
             r#"c.toml:9: endpoint[0].ejection.fleets: expected one of "blue", "both", not "green""#,
