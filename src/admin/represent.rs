@@ -124,10 +124,11 @@ pub(super) fn event(event: Event) -> wire::Event {
 
 fn fleet(view: FleetView) -> wire::Fleet {
     // The side is the field that the fleet stands in.
-    let FleetView { side: _, version, instances, traffic: counts, recent: window } = view;
+    let FleetView { side: _, version, instances, waiting, traffic: counts, recent: window } = view;
     wire::Fleet {
         version: version.to_string(),
         instances: instances.into_iter().map(instance).collect(),
+        waiting,
         traffic: traffic(counts),
         recent: recent(&window),
     }
@@ -152,6 +153,7 @@ fn traffic(counts: Traffic) -> wire::Traffic {
         failed,
         failures,
         client_gone,
+        shed,
         retried,
         rescued,
         rescue_failed,
@@ -168,6 +170,7 @@ fn traffic(counts: Traffic) -> wire::Traffic {
             .map(|(kind, count)| (kind.as_str().to_owned(), count.into()))
             .collect(),
         client_gone,
+        shed,
         retried,
         rescued,
         rescue_failed,

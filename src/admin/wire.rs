@@ -38,6 +38,9 @@ pub struct Fleet {
     pub version: String,
     /// Its instances.
     pub instances: Vec<Instance>,
+    /// Requests that wait for room on an instance.
+    #[serde(default)]
+    pub waiting: u64,
     /// What its requests came to since it came into service.
     pub traffic: Traffic,
     /// The last seconds.
@@ -76,6 +79,9 @@ pub struct Traffic {
     pub failures: serde_json::Map<String, serde_json::Value>,
     /// Clients that went away.
     pub client_gone: u64,
+    /// Requests that found no room on an instance.
+    #[serde(default)]
+    pub shed: u64,
     /// Requests sent again within the fleet.
     pub retried: u64,
     /// Failures that went to blue before the client saw anything.

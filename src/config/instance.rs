@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value as Json};
 
 use super::{
+    protection::max_concurrency,
     reader::{Table, parsed, whole},
     shape::Shape,
 };
@@ -45,18 +46,22 @@ pub(super) fn read(fleet: &Table<'_>, shape: &'static Shape) -> Option<Vec<Insta
 fn read_table(table: &Table<'_>) -> Option<InstanceSpec> {
     let address = table.required("address", "\"127.0.0.1:9001\"", parsed(Address::parse));
     let weight = table.optional("weight", whole(1..=Weight::MOST)).and_then(Weight::new);
-    Some(InstanceSpec { address: address?, weight: weight.unwrap_or_default() })
+    let max_concurrency = table.optional("max_concurrency", max_concurrency);
+    Some(InstanceSpec { address: address?, weight: weight.unwrap_or_default(), max_concurrency })
 }
 
 pub(super) fn render(instances: &[InstanceSpec]) -> Json {
     let instance = |spec: &InstanceSpec| {
-        let InstanceSpec { address, weight } = spec;
+        let InstanceSpec { address, weight, max_concurrency } = spec;
         if *spec == InstanceSpec::from(address.clone()) {
             return Json::from(address.as_str());
         }
         let mut document = Map::new();
         document.insert("address".to_owned(), address.as_str().into());
         document.insert("weight".to_owned(), weight.get().into());
+        if let Some(most) = max_concurrency {
+            document.insert("max_concurrency".to_owned(), most.get().into());
+        }
         Json::Object(document)
     };
     instances.iter().map(instance).collect()

@@ -1,20 +1,29 @@
 //! Reads and writes what an endpoint says about instances in trouble.
 
+use std::num::NonZeroU32;
+
 use serde_json::{Value as Json, json};
 
 use super::{
+    document::Value,
     reader::{Table, whole, word},
     shape,
     units::{positive_duration, share},
 };
 use crate::{
     fleet::EjectionRule,
-    route::{EjectingFleets, Ejection, Protection, Statuses},
+    route::{Admission, Blame, EjectingFleets, Ejection, Protection, ShedStatus, Statuses},
     time::format_duration,
 };
 
 /// So many in a row are never met; more is a slip.
 const MAX_FAILURES: u32 = 1_000;
+
+/// No server takes more at a time.
+const MAX_CONCURRENCY: u32 = 1_000_000;
+
+/// Each costs some hundred bytes and its client's connection; more is no queue but a failure that comes late.
+const MAX_QUEUE: usize = 100_000;
 
 const FLEETS: [(&str, EjectingFleets); 2] = [
     (EjectingFleets::Blue.as_str(), EjectingFleets::Blue),
@@ -23,7 +32,34 @@ const FLEETS: [(&str, EjectingFleets); 2] = [
 
 /// From `[[endpoint]]`.
 pub(super) fn read(endpoint: &Table<'_>) -> Protection {
-    Protection { ejection: read_ejection(&endpoint.section("ejection", &shape::EJECTION)) }
+    Protection {
+        admission: read_admission(&endpoint.section("admission", &shape::ADMISSION)),
+        ejection: read_ejection(&endpoint.section("ejection", &shape::EJECTION)),
+    }
+}
+
+fn read_admission(table: &Table<'_>) -> Admission {
+    let default = Admission::default();
+    let blame = [(Blame::Nobody.as_str(), Blame::Nobody), (Blame::Fleet.as_str(), Blame::Fleet)];
+    Admission {
+        max_concurrency: table.optional("max_concurrency", max_concurrency),
+        queue: table.optional("queue", whole(0..=MAX_QUEUE)).unwrap_or(default.queue),
+        queue_timeout: table.optional("queue_timeout", positive_duration).unwrap_or(default.queue_timeout),
+        shed_status: table.optional("shed_status", shed_status).unwrap_or(default.shed_status),
+        blame: table.optional("blame", word(&blame)).unwrap_or(default.blame),
+    }
+}
+
+/// How many requests an instance takes at a time.
+pub(super) fn max_concurrency(value: &Value) -> Result<NonZeroU32, String> {
+    let most = whole(1..=MAX_CONCURRENCY)(value)?;
+    NonZeroU32::new(most).ok_or_else(|| "must be at least 1".to_owned())
+}
+
+fn shed_status(value: &Value) -> Result<ShedStatus, String> {
+    let known = [ShedStatus::ServiceUnavailable, ShedStatus::TooManyRequests];
+    let found = known.into_iter().find(|status| *value == Value::Integer(status.code().into()));
+    found.ok_or_else(|| format!("expected 503 or 429, not {}", value.describe()))
 }
 
 fn read_ejection(table: &Table<'_>) -> Ejection {
@@ -57,8 +93,23 @@ fn read_ejection(table: &Table<'_>) -> Ejection {
 
 /// Adds its tables to an endpoint's.
 pub(super) fn render(protection: &Protection, endpoint: &mut Json) {
-    let Protection { ejection } = protection;
+    let Protection { ejection, admission } = protection;
+    endpoint["admission"] = render_admission(admission);
     endpoint["ejection"] = render_ejection(ejection);
+}
+
+fn render_admission(admission: &Admission) -> Json {
+    let Admission { max_concurrency, queue, queue_timeout, shed_status, blame } = admission;
+    let mut document = json!({
+        "queue": queue,
+        "queue_timeout": format_duration(*queue_timeout),
+        "shed_status": shed_status.code(),
+        "blame": blame.as_str(),
+    });
+    if let Some(most) = max_concurrency {
+        document["max_concurrency"] = json!(most);
+    }
+    document
 }
 
 fn render_ejection(ejection: &Ejection) -> Json {

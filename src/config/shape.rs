@@ -44,25 +44,26 @@ shapes! { CONFIG:
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
     STATE "state" ["path" "takeover_timeout"]
     LOG "log" ["level" "format"]
-    ENDPOINT "endpoint" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "ejection" "rescue" "sticky"]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "admission" "ejection" "rescue" "sticky"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
     REWRITE "endpoint.rewrite" ["strip_prefix" "prefix"]
     BLUE "endpoint.blue" ["version" "instances" "tls"]
-    BLUE_INSTANCES "endpoint.blue.instances" ["address" "weight"]
+    BLUE_INSTANCES "endpoint.blue.instances" ["address" "weight" "max_concurrency"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
     LIMITS "endpoint.limits" [
         "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "on_half_close" "head_limit" "body_limit" "replay_limit"
     ]
+    ADMISSION "endpoint.admission" ["max_concurrency" "queue" "queue_timeout" "shed_status" "blame"]
     EJECTION "endpoint.ejection" ["after" "statuses" "base_time" "longest_time" "max_share" "fleets"]
     RESCUE "endpoint.rescue" ["on" "statuses" "grpc_statuses" "until" "retry" "budget"]
     STICKY "endpoint.sticky" ["header" "cookie"]
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "ejection" "rescue" "sticky"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "blue" "health" "limits" "balance" "admission" "ejection" "rescue" "sticky"]
 }
 
 shapes! { PLAN:
@@ -71,7 +72,7 @@ shapes! { PLAN:
         "false_alarm" "max_failures" "guard" "regression"
     ] => refused ["threshold": NO_THRESHOLDS]
     GREEN "green" ["version" "instances" "tls"]
-    GREEN_INSTANCES "green.instances" ["address" "weight"]
+    GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
     ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake"] => refused [
         "batch": ROLLING_ONLY, "rollback_batch": ROLLING_ONLY

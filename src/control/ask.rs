@@ -331,17 +331,19 @@ pub(super) fn change_records(changes: &Changes) -> Vec<Record> {
 
 /// A fleet that nobody has checked or sent anything to.
 fn unstarted(spec: &FleetSpec) -> super::FleetView {
-    let instance = |InstanceSpec { address, weight }: &InstanceSpec| super::InstanceView {
-        address: address.clone(),
-        weight: *weight,
-        health: Health::Unknown,
-        is_ejected: false,
-        in_flight: 0,
-    };
+    let instance =
+        |InstanceSpec { address, weight, max_concurrency: _ }: &InstanceSpec| super::InstanceView {
+            address: address.clone(),
+            weight: *weight,
+            health: Health::Unknown,
+            is_ejected: false,
+            in_flight: 0,
+        };
     super::FleetView {
         side: Side::Blue,
         version: spec.version.clone(),
         instances: spec.instances.iter().map(instance).collect(),
+        waiting: 0,
         traffic: super::Traffic::default(),
         recent: super::TrafficWindow::default(),
     }

@@ -132,11 +132,13 @@ impl LiveFleet {
             is_ejected: instance.is_ejected(),
             in_flight: instance.in_flight(),
         };
+        let reading = self.route.meters.read();
         FleetView {
             side,
             version: self.route.fleet.version.clone(),
             instances: self.route.fleet.instances.iter().map(instance).collect(),
-            traffic: traffic_since(&self.route.meters.read(), &Reading::default()),
+            waiting: reading.waiting,
+            traffic: traffic_since(&reading, &Reading::default()),
             recent: self.ring.window(&self.route.meters, now),
         }
     }
@@ -188,6 +190,7 @@ fn remade(old: &Fleet, spec: &FleetSpec, links: &Links) -> (Arc<Fleet>, Fleet) {
     let kept = |instance: &Arc<Instance>| {
         let Some(old) = in_old(instance) else { return Arc::clone(instance) };
         old.set_weight(instance.weight());
+        old.set_max_concurrency(instance.max_concurrency());
         Arc::clone(old)
     };
     let instances: Vec<_> = fresh.instances.iter().map(kept).collect();

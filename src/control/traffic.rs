@@ -62,7 +62,9 @@ impl Ring {
         let span = now.since(oldest.at);
         let requests = now_figures.reading.dealt.saturating_sub(then.reading.dealt);
         let failed = now_figures.reading.failed().saturating_sub(then.reading.failed());
-        let gone = now_figures.reading.client_gone.saturating_sub(then.reading.client_gone);
+        // What counts for nobody is no part of a rate.
+        let for_nobody = |reading: &Reading| reading.client_gone + reading.shed;
+        let gone = for_nobody(&now_figures.reading).saturating_sub(for_nobody(&then.reading));
         let settled = now_figures.reading.settled().saturating_sub(then.reading.settled());
         let latency = now_figures.latency.since(&then.latency);
         let first_byte = now_figures.first_byte.since(&then.first_byte);
@@ -90,6 +92,7 @@ pub(super) fn traffic_since(reading: &Reading, baseline: &Reading) -> Traffic {
         failed: reading.failed().saturating_sub(baseline.failed()),
         failures: failures.filter(|(_, count)| *count > 0).collect(),
         client_gone: reading.client_gone.saturating_sub(baseline.client_gone),
+        shed: reading.shed.saturating_sub(baseline.shed),
         retried: reading.retried.saturating_sub(baseline.retried),
         rescued: reading.rescued().saturating_sub(baseline.rescued()),
         rescue_failed: reading.rescue_failed().saturating_sub(baseline.rescue_failed()),
@@ -106,6 +109,7 @@ impl Traffic {
         self.client_errors += earlier.client_errors;
         self.failed += earlier.failed;
         self.client_gone += earlier.client_gone;
+        self.shed += earlier.shed;
         self.retried += earlier.retried;
         self.rescued += earlier.rescued;
         self.rescue_failed += earlier.rescue_failed;

@@ -43,6 +43,8 @@ pub struct FleetView {
     pub version: Version,
     /// Its instances.
     pub instances: Vec<InstanceView>,
+    /// Requests that wait for room on an instance.
+    pub waiting: u64,
     /// What its requests came to since the fleet came into service.
     pub traffic: Traffic,
     /// The same over the last seconds.
@@ -79,6 +81,8 @@ pub struct Traffic {
     pub failures: Vec<(FailureKind, u64)>,
     /// Clients that went away.
     pub client_gone: u64,
+    /// Requests that found no room on an instance.
+    pub shed: u64,
     /// Requests sent again within the fleet.
     pub retried: u64,
     /// Failures that went to blue before the client saw anything.

@@ -3,10 +3,11 @@
 use std::{
     fmt,
     net::SocketAddr,
+    num::NonZeroU32,
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -52,6 +53,8 @@ pub struct Instance {
     resolved: ArcSwapOption<SocketAddr>,
     standing: Standing,
     record: Record,
+    /// Zero for none of its own.
+    max_concurrency: AtomicU32,
     in_flight: Box<[Cell]>,
 }
 
@@ -143,6 +146,7 @@ impl Instance {
             address,
             standing: Standing::new(Weight::ONE),
             record: Record::default(),
+            max_concurrency: AtomicU32::new(0),
             in_flight: (0..workers.max(1)).map(|_| Cell::default()).collect(),
         }
     }
@@ -196,6 +200,21 @@ impl Instance {
     /// Says what it weighs from now on. Written by control alone.
     pub fn set_weight(&self, weight: Weight) {
         self.standing.set_weight(weight);
+    }
+
+    /// How many requests it takes at a time, where that is not what the endpoint says of all.
+    pub fn max_concurrency(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.max_concurrency.load(Relaxed))
+    }
+
+    /// Says how many from now on. Written by control alone.
+    pub fn set_max_concurrency(&self, most: Option<NonZeroU32>) {
+        self.max_concurrency.store(most.map_or(0, NonZeroU32::get), Relaxed);
+    }
+
+    /// Whether it takes one more request, where instances of which nothing else is said take so many.
+    pub fn has_room(&self, default: Option<NonZeroU32>) -> bool {
+        self.max_concurrency().or(default).is_none_or(|most| self.in_flight() < u64::from(most.get()))
     }
 
     /// How large its part of the fleet's next requests is, against the parts of the others; zero when it can take none.
@@ -297,6 +316,19 @@ mod tests {
             let expected = if health == Health::Unhealthy { 0 } else { 3 * part };
             assert_eq!(instance.part(), expected, "{health:?}");
         }
+    }
+
+    #[test]
+    fn an_instances_own_limit_stands_against_the_endpoints() {
+        let instance = Instance::new(Address::parse("127.0.0.1:1").unwrap(), 2);
+        instance.begin(0);
+        instance.begin(1);
+        assert!(instance.has_room(None) && instance.has_room(NonZeroU32::new(3)));
+        assert!(!instance.has_room(NonZeroU32::new(2)), "over all workers");
+        instance.set_max_concurrency(NonZeroU32::new(3));
+        assert!(instance.has_room(NonZeroU32::new(2)));
+        instance.set_max_concurrency(NonZeroU32::new(1));
+        assert!(!instance.has_room(None));
     }
 
     #[test]

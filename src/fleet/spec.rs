@@ -1,6 +1,6 @@
 //! What fleets are made from.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{Address, UpstreamTls};
 use crate::name::Version;
@@ -23,6 +23,8 @@ pub struct InstanceSpec {
     pub address: Address,
     /// Its part of the fleet's requests.
     pub weight: Weight,
+    /// How many requests it takes at a time, where that is not what the endpoint says of all.
+    pub max_concurrency: Option<NonZeroU32>,
 }
 
 /// An instance's part of its fleet's requests, against the weights of the others: 1 to 1,000.
@@ -60,6 +62,6 @@ impl Default for Weight {
 impl From<Address> for InstanceSpec {
     /// An instance of which nothing but its address is said.
     fn from(address: Address) -> Self {
-        Self { address, weight: Weight::ONE }
+        Self { address, weight: Weight::ONE, max_concurrency: None }
     }
 }

@@ -25,6 +25,8 @@ pub use shard::Shard;
 pub use watch::{MAX_BOUNDS, Stamp, WatchPoint};
 pub use worker::{Gauge, WorkerMeters};
 
+use crate::time::Moment;
+
 /// All workers' meters of one fleet.
 #[derive(Debug)]
 pub struct FleetMeters {
@@ -56,6 +58,14 @@ impl FleetMeters {
             shard.add_to(&mut sum);
             sum
         })
+    }
+
+    /// The worker whose first waiting request has waited longest, and since when; `None` when nobody waits.
+    pub fn longest_waiting(&self) -> Option<(usize, Moment)> {
+        let waiting = self.shards.iter().enumerate();
+        waiting
+            .filter_map(|(worker, shard)| Some((worker, shard.waiting_since()?)))
+            .min_by_key(|(_, since)| *since)
     }
 
     /// The distribution of durations, dispatch to last byte, of all requests that got a complete answer.

@@ -40,6 +40,8 @@ pub enum Verdict {
     Failure(FailureKind),
     /// The client went away first. Counts for nobody.
     ClientGone,
+    /// The proxy found no room for it on an instance and sent it to none. Counts for nobody.
+    Shed,
 }
 
 /// How a fleet failed.
@@ -130,13 +132,14 @@ impl Verdict {
         }
     }
 
-    /// `success`, `client_error`, `failure` or `client_gone`.
+    /// `success`, `client_error`, `failure`, `client_gone` or `shed`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::ClientError => "client_error",
             Self::Failure(_) => "failure",
             Self::ClientGone => "client_gone",
+            Self::Shed => "shed",
         }
     }
 }

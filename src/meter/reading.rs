@@ -35,6 +35,12 @@ pub struct Reading {
     pub client_errors: u64,
     /// Requests whose client went away.
     pub client_gone: u64,
+    /// Requests that found no room on an instance.
+    pub shed: u64,
+    /// Requests that wait for room now; the one figure that also falls.
+    pub waiting: u64,
+    /// Requests that ever waited.
+    pub queued: u64,
     /// Failures by [`FailureKind::index`].
     pub failures: [u64; FailureKind::ALL.len()],
     /// Answers by the hundreds of their status, 1xx at index 0.
@@ -110,6 +116,6 @@ impl Reading {
 
     /// Requests that ended, in whatever way.
     pub fn settled(&self) -> u64 {
-        self.succeeded + self.client_errors + self.client_gone + self.failed()
+        self.succeeded + self.client_errors + self.client_gone + self.shed + self.failed()
     }
 }

@@ -53,6 +53,11 @@ pub struct Shard {
     succeeded: Count,
     client_errors: Count,
     client_gone: Count,
+    shed: Count,
+    /// Requests that wait now, since when the first of them does, and how many ever did.
+    waiting: Count,
+    waiting_since_nanos: Count,
+    queued: Count,
     failures: [Count; FailureKind::ALL.len()],
     statuses: [Count; 5],
     grpc_statuses: [Count; GrpcStatus::ALL.len()],
@@ -76,6 +81,25 @@ impl Shard {
     /// A request is sent again within the fleet.
     pub fn retried(&self) {
         self.retried.add(1);
+    }
+
+    /// So many requests wait for room on an instance, the first of them since this moment. Whoever makes room sees it, or this worker sees
+    /// the room.
+    pub fn waiting(&self, waiting: usize, since: Moment) {
+        let since_nanos = if waiting == 0 { 0 } else { since.as_nanos().max(1) };
+        self.waiting.0.store(u64::try_from(waiting).unwrap_or(u64::MAX), Relaxed);
+        self.waiting_since_nanos.0.store(since_nanos, Release);
+    }
+
+    /// One more request began to wait.
+    pub fn queued(&self) {
+        self.queued.add(1);
+    }
+
+    /// Since when the first request has waited here, if one does.
+    pub(super) fn waiting_since(&self) -> Option<Moment> {
+        let nanos = self.waiting_since_nanos.get_first();
+        (nanos > 0).then(|| Moment::from_nanos(nanos))
     }
 
     /// What came of a failure that was to be rescued. That one was sent to blue is said before its failure is counted
@@ -110,6 +134,7 @@ impl Shard {
             Verdict::Success => self.succeeded.add(1),
             Verdict::ClientError => self.client_errors.add(1),
             Verdict::ClientGone => self.client_gone.add(1),
+            Verdict::Shed => self.shed.add(1),
             Verdict::Failure(kind) => self.failures[kind.index()].add_last(1),
         }
         if let Some(status) = outcome.status
@@ -125,7 +150,7 @@ impl Shard {
         }
         match outcome.verdict {
             Verdict::Success | Verdict::ClientError => self.latency.record(outcome.duration),
-            Verdict::Failure(_) | Verdict::ClientGone => {}
+            Verdict::Failure(_) | Verdict::ClientGone | Verdict::Shed => {}
         }
         self.bytes_in.add(outcome.bytes_in);
         self.bytes_out.add(outcome.bytes_out);
@@ -158,6 +183,9 @@ impl Shard {
         sum.succeeded += self.succeeded.get();
         sum.client_errors += self.client_errors.get();
         sum.client_gone += self.client_gone.get();
+        sum.shed += self.shed.get();
+        sum.waiting += self.waiting.get();
+        sum.queued += self.queued.get();
         sum.bytes_in += self.bytes_in.get();
         sum.bytes_out += self.bytes_out.get();
         sum.retried += self.retried.get();
@@ -177,7 +205,7 @@ impl Cohort {
                 self.failed.add(1);
                 false
             }
-            Verdict::ClientGone => {
+            Verdict::ClientGone | Verdict::Shed => {
                 self.left.add(1);
                 false
             }

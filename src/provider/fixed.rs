@@ -16,8 +16,9 @@ impl StaticProvider {
     /// The fleet of these addresses, at once: the instances are there already, so nothing can fail, and a start can recover its fleets
     /// before it serves.
     pub fn fleet(&self, spec: &FleetSpec) -> Arc<Fleet> {
-        let instance = |InstanceSpec { address, weight }: &InstanceSpec| {
+        let instance = |InstanceSpec { address, weight, max_concurrency }: &InstanceSpec| {
             let instance = Instance::new(address.clone(), self.workers);
+            instance.set_max_concurrency(*max_concurrency);
             Arc::new(instance.weighing(*weight).secured(spec.tls.clone()))
         };
         Arc::new(Fleet {

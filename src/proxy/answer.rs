@@ -8,9 +8,10 @@ use http::{
 
 use super::{
     body::ResponseBody,
-    error::{Failure, FailureSide},
+    error::{Failure, FailureSide, Shed},
     headers::{self, Connection},
 };
+use crate::route::ShedStatus;
 
 /// One row of the table.
 struct Row {
@@ -36,7 +37,7 @@ pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<Res
         StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
-        StatusCode::SERVICE_UNAVAILABLE => {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}
@@ -94,6 +95,12 @@ fn row(failure: &Failure) -> Row {
             "The call's grpc-timeout is malformed", "It has up to eight digits and a unit: H, M, S, m, u or n."),
         Failure::Deadline => row(StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded",
             "The call's deadline passed", "The model server did not end the call in the time that the client had set."),
+        Failure::QueueFull(shed) => row(shed_status(*shed), "queue-full",
+            "The model servers have no room", "As many requests wait as may. Nothing was sent to a model server; the request may be sent again."),
+        Failure::QueueTimeout(shed) => row(shed_status(*shed), "queue-timeout",
+            "The model servers had no room in time", "No model server had room within this endpoint's queue timeout. The request may be sent again."),
+        Failure::Exhausted(_) => row(StatusCode::SERVICE_UNAVAILABLE, "exhausted",
+            "The proxy has no room for another connection", "Nothing was sent to a model server. The request may be sent again."),
         Failure::NoMatch => row(StatusCode::NOT_FOUND, "no-match",
             "No endpoint takes this request", "No endpoint's match fits the request's host, path, headers and model."),
         Failure::NoInstance => row(StatusCode::SERVICE_UNAVAILABLE, "no-instance",
@@ -114,6 +121,13 @@ fn row(failure: &Failure) -> Row {
             "The model server did not answer in time", "No response came within this endpoint's total timeout. The request may have been executed."),
         Failure::Overlong | Failure::Truncated(_) => row(StatusCode::BAD_GATEWAY, "truncated",
             "The model server's answer was cut short", "The answer ended before its end. The request has been executed."),
+    }
+}
+
+fn shed_status(shed: Shed) -> StatusCode {
+    match shed.status {
+        ShedStatus::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ShedStatus::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
     }
 }
 
@@ -138,7 +152,10 @@ mod tests {
             Failure::Deadline,
             Failure::Busy,
             Failure::NoMatch,
+            Failure::Exhausted(std::io::Error::other("secret")),
             Failure::NoInstance,
+            Failure::QueueFull(Shed::new(&crate::route::Admission::default())),
+            Failure::QueueTimeout(Shed::new(&crate::route::Admission::default())),
             Failure::Unresolved,
             Failure::ConnectFailed(std::io::Error::other("secret")),
             Failure::ConnectTimeout,

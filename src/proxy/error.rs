@@ -2,10 +2,12 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use super::{call::Lost, decode::Malformed, pulse::Late, upload::UploadError};
 use crate::{
     meter::{FailureKind, Rejection, Verdict},
-    route::PathError,
+    route::{Admission, Blame, PathError, ShedStatus},
 };
 
 /// Where a failure arose.
@@ -62,6 +64,12 @@ pub(super) enum Failure {
     /// exchange knows.
     #[error("upstream: the call's deadline passed before its end")]
     Deadline,
+    /// No instance of the fleet had room, and as many requests waited as may. Nothing was sent upstream.
+    #[error("internal: no instance has room, and the queue is full")]
+    QueueFull(Shed),
+    /// No instance of the fleet had room for as long as a request waits. Nothing was sent upstream.
+    #[error("internal: no instance had room in time")]
+    QueueTimeout(Shed),
     /// No endpoint's rule fits. Nothing was sent upstream.
     #[error("downstream: no endpoint takes the request")]
     NoMatch,
@@ -71,6 +79,9 @@ pub(super) enum Failure {
     /// The instance's host name has no address yet. Nothing was sent upstream.
     #[error("upstream: the instance's host name is not resolved")]
     Unresolved,
+    /// The system has no descriptor or port for a connection to the instance. Nothing was sent upstream.
+    #[error("internal: the system has no room for another connection")]
+    Exhausted(#[source] io::Error),
     /// The connection was refused or is impossible. Nothing was sent upstream.
     #[error("upstream: could not connect to the instance")]
     ConnectFailed(#[source] io::Error),
@@ -100,6 +111,22 @@ pub(super) enum Failure {
     Truncated(#[source] Lost),
 }
 
+/// What becomes of a request for which there is no room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Shed {
+    pub(super) status: ShedStatus,
+    blame: Blame,
+}
+
+impl Shed {
+    pub(super) fn new(admission: &Admission) -> Self {
+        Self { status: admission.shed_status, blame: admission.blame }
+    }
+}
+
+/// What running out of descriptors, memory for sockets, or ports of this machine looks like. None of it is the instance's doing.
+const EXHAUSTION: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+
 /// What an instance may have got of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Sent {
@@ -110,6 +137,12 @@ pub(super) enum Sent {
 }
 
 impl Failure {
+    /// Of a connection that was not made.
+    pub(super) fn not_connected(error: io::Error) -> Self {
+        let is_exhaustion = |errno: &Errno| error.raw_os_error() == Some(errno.raw_os_error());
+        if EXHAUSTION.iter().any(is_exhaustion) { Self::Exhausted(error) } else { Self::ConnectFailed(error) }
+    }
+
     /// Of a wait that has limits of its own, and so can only run into those of the whole request.
     pub(super) fn overdue(late: Late) -> Self {
         match late {
@@ -136,7 +169,12 @@ impl Failure {
             | Self::Busy
             | Self::BadTimeout
             | Self::Deadline
+            | Self::Exhausted(_)
             | Self::NoMatch => None,
+            Self::QueueFull(shed) | Self::QueueTimeout(shed) => match shed.blame {
+                Blame::Nobody => None,
+                Blame::Fleet => Some(Sent::Nothing),
+            },
             Self::NoInstance | Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => {
                 Some(Sent::Nothing)
             }
@@ -162,6 +200,9 @@ impl Failure {
             Self::LargeBody => Some(Rejection::LargeBody),
             Self::StalledBody | Self::SlowBody | Self::Deadline => Some(Rejection::Late),
             Self::Busy
+            | Self::QueueFull(_)
+            | Self::QueueTimeout(_)
+            | Self::Exhausted(_)
             | Self::NoMatch
             | Self::NoInstance
             | Self::Unresolved
@@ -192,7 +233,9 @@ impl Failure {
             | Self::SlowBody
             | Self::BadTimeout
             | Self::NoMatch => FailureSide::Downstream,
-            Self::Busy => FailureSide::Internal,
+            Self::Busy | Self::Exhausted(_) | Self::QueueFull(_) | Self::QueueTimeout(_) => {
+                FailureSide::Internal
+            }
             Self::NoInstance
             | Self::Unresolved
             | Self::ConnectFailed(_)
@@ -208,7 +251,7 @@ impl Failure {
         }
     }
 
-    /// What it says about the fleet that the request was dealt to. What the client did counts for nobody.
+    /// What it says about the fleet that the request was dealt to. What the client did, or the proxy lacks, counts for nobody.
     pub(super) fn verdict(&self) -> Verdict {
         Verdict::Failure(match self {
             Self::BadRequest(_)
@@ -225,6 +268,11 @@ impl Failure {
             | Self::BadTimeout
             | Self::Deadline
             | Self::NoMatch => return Verdict::ClientGone,
+            Self::Exhausted(_) => return Verdict::Shed,
+            Self::QueueFull(shed) | Self::QueueTimeout(shed) => match shed.blame {
+                Blame::Nobody => return Verdict::Shed,
+                Blame::Fleet => FailureKind::Overload,
+            },
             Self::NoInstance => FailureKind::NoInstance,
             Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => FailureKind::ConnectFailed,
             Self::Reset(_) => FailureKind::Reset,

@@ -10,7 +10,8 @@ use super::{
     lane::{Dealt, RouteView},
     overdue::OpenRequest,
     pool::Upstream,
-    seat::Seat,
+    queue::Waiter,
+    seat::{Offer, Seat},
     upload::{Progress, RequestBody},
     worker::Worker,
 };
@@ -18,7 +19,7 @@ use crate::{
     clock,
     fleet::Side,
     meter::{FailureKind, GrpcStatus, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
-    route::RescuePolicy,
+    route::{Protection, RescuePolicy},
     time::Moment,
 };
 
@@ -38,6 +39,8 @@ pub(super) struct Exchange {
     open: Option<OpenRequest>,
     /// Where it is served, if an instance can.
     seat: Option<Seat>,
+    /// Whether it has to wait for one.
+    waits: bool,
     request_body: Option<Rc<RequestBody>>,
     dispatched_at: Moment,
     answered: Option<Answered>,
@@ -82,7 +85,9 @@ impl Exchange {
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
         view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
         let open = view.open_requests(side).map(|requests| requests.begin(stamp, dispatched_at));
-        let seat = view.seat(side, key, dispatched_at, &mut *worker.rng());
+        let offer = view.offer(side, key, dispatched_at, &mut *worker.rng());
+        let waits = matches!(offer, Offer::NoRoom);
+        let seat = if let Offer::Seat(seat) = offer { Some(seat) } else { None };
         Self {
             worker: Rc::clone(worker),
             view,
@@ -92,6 +97,7 @@ impl Exchange {
             stamp,
             open,
             seat,
+            waits,
             request_body,
             dispatched_at,
             answered: None,
@@ -114,7 +120,9 @@ impl Exchange {
     /// meters before green's failure is counted there.
     pub(super) fn rescue(&self) -> Option<Self> {
         let now = clock::now();
-        let seat = self.view.seat(Side::Blue, self.key, now, &mut *self.worker.rng())?;
+        let offer = self.view.offer(Side::Blue, self.key, now, &mut *self.worker.rng());
+        // A rescue does not wait: what blue has no room for would only push blue's own requests back.
+        let Offer::Seat(seat) = offer else { return None };
         if !self.view.budget.spend(self.policy().budget, now) {
             self.note(Rescue::OverBudget);
             return None;
@@ -130,6 +138,7 @@ impl Exchange {
             stamp: Stamp::default(),
             open: None,
             seat: Some(seat),
+            waits: false,
             request_body: self.request_body.clone(),
             dispatched_at: now,
             answered: None,
@@ -163,6 +172,27 @@ impl Exchange {
         self.verdict = Verdict::ClientGone;
         self.count_retry();
         true
+    }
+
+    /// Whether it has to wait for room on an instance.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// A place at the end of its fleet's queue; `None` when the queue is full.
+    pub(super) fn join_queue(&self, now: Moment) -> Option<Waiter> {
+        Waiter::join(self.view.queue(self.side)?, &self.view, (self.side, self.key), now)
+    }
+
+    /// Its wait is over.
+    pub(super) fn sit(&mut self, seat: Seat) {
+        self.seat = Some(seat);
+        self.waits = false;
+    }
+
+    /// What the endpoint says about instances in trouble.
+    pub(super) fn protection(&self) -> &Protection {
+        &self.view.route.protection
     }
 
     /// What the endpoint says about second tries.
@@ -318,7 +348,11 @@ impl Exchange {
         Some(match verdict {
             Verdict::Success if self.is_blamed => Verdict::Failure(FailureKind::InBand),
             Verdict::ClientError if self.is_blamed => Verdict::Failure(FailureKind::ServerError),
-            Verdict::Success | Verdict::ClientError | Verdict::ClientGone | Verdict::Failure(_) => verdict,
+            Verdict::Success
+            | Verdict::ClientError
+            | Verdict::ClientGone
+            | Verdict::Shed
+            | Verdict::Failure(_) => verdict,
         })
     }
 

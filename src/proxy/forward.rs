@@ -24,6 +24,7 @@ use super::{
     peek,
     pool::{Lease, Upstream},
     pulse::{Late, unless_late},
+    queue,
     rescue::{self, Replay},
     sending::Sending,
     upload::{Early, Progress, RequestBody},
@@ -197,6 +198,10 @@ pub(super) async fn attempt(
     head: request::Parts,
     limits: &Limits,
 ) -> Result<Reached, Failure> {
+    if exchange.waits() {
+        // Boxed, so that requests that need not wait carry no room for it.
+        Box::pin(queue::wait(caller, exchange)).await?;
+    }
     let idle_timeout = caller.worker().settings.upstream_idle_timeout;
     let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
     let lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {

@@ -13,11 +13,12 @@ use super::{
     body::ResponseBody,
     caller::Caller,
     deadline::{self, Deadline},
-    error::Failure,
+    error::{Failure, Shed},
 };
 use crate::{
     clock,
     meter::{FailureKind, GrpcStatus, Verdict},
+    route::ShedStatus,
     time::Moment,
 };
 
@@ -126,7 +127,13 @@ fn code(failure: &Failure) -> &'static str {
         | Failure::BrokenBody
         | Failure::BadResponse(_)
         | Failure::Truncated(_) => INTERNAL,
-        Failure::NoInstance
+        // As a server says that is full; callers back off.
+        Failure::QueueFull(Shed { status: ShedStatus::TooManyRequests, .. })
+        | Failure::QueueTimeout(Shed { status: ShedStatus::TooManyRequests, .. }) => RESOURCE_EXHAUSTED,
+        Failure::QueueFull(Shed { status: ShedStatus::ServiceUnavailable, .. })
+        | Failure::QueueTimeout(Shed { status: ShedStatus::ServiceUnavailable, .. })
+        | Failure::Exhausted(_)
+        | Failure::NoInstance
         | Failure::Unresolved
         | Failure::ConnectFailed(_)
         | Failure::ConnectTimeout

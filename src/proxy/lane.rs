@@ -13,7 +13,8 @@ use super::{
     budget::Budget,
     overdue::OpenRequests,
     pool::Upstream,
-    seat::{FleetView, Seat, Wanted},
+    queue::{Doorbells, Queue},
+    seat::{FleetView, Offer, Parts, Wanted},
 };
 use crate::{
     fleet::{Instance, Side},
@@ -44,7 +45,7 @@ pub(super) struct Dealt {
 }
 
 /// Everything a worker keeps for endpoints from one request to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lanes {
     /// By [`EndpointSlot`](crate::route::EndpointSlot).
     lanes: Vec<Option<Lane>>,
@@ -52,14 +53,17 @@ pub(super) struct Lanes {
 }
 
 /// What outlives a route.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     /// The worker's number.
     worker: usize,
+    doorbells: Doorbells,
     /// By the instance's address in memory, which stays its own for as long as the upstream holds it.
     upstreams: HashMap<*const Instance, Rc<Upstream>>,
     /// One for each shift with latency alarms.
     open_requests: Vec<Rc<OpenRequests>>,
+    /// One for each fleet whose instances take only so many requests at a time.
+    queues: Vec<Rc<Queue>>,
     keychain: Arc<Keychain>,
 }
 
@@ -79,9 +83,29 @@ impl RouteView {
         }
     }
 
-    /// A seat on the instance of a fleet that takes a request whose key has this hash; `None` when none can serve.
-    pub(super) fn seat(&self, side: Side, key: Option<u64>, now: Moment, rng: &mut impl Rng) -> Option<Seat> {
-        self.view(side).seat(Wanted { balance: &self.route.balance, key, now }, rng)
+    /// What a fleet has for a request that comes now and whose key has this hash.
+    pub(super) fn offer(&self, side: Side, key: Option<u64>, now: Moment, rng: &mut impl Rng) -> Offer {
+        self.view(side).offer(self.wanted(key, now), rng)
+    }
+
+    /// What it has for one that has waited, and whose turn it is.
+    pub(super) fn offer_to_first(
+        &self,
+        side: Side,
+        key: Option<u64>,
+        now: Moment,
+        rng: &mut impl Rng,
+    ) -> Offer {
+        self.view(side).offer_to_first(self.wanted(key, now), rng)
+    }
+
+    /// Where a fleet's requests wait, where its instances take only so many at a time.
+    pub(super) fn queue(&self, side: Side) -> Option<&Rc<Queue>> {
+        self.view(side).queue()
+    }
+
+    fn wanted(&self, key: Option<u64>, now: Moment) -> Wanted<'_> {
+        Wanted { balance: &self.route.balance, key, now }
     }
 
     /// A side's open requests, where they are watched.
@@ -108,8 +132,17 @@ impl RouteView {
 }
 
 impl Lanes {
-    pub(super) fn new(worker: usize, keychain: Arc<Keychain>) -> Self {
-        Self { lanes: Vec::new(), known: Known { worker, keychain, ..Known::default() } }
+    /// Of the worker of this number, whose doorbell is rung when there may be room for a request that waits.
+    pub(super) fn new(worker: usize, doorbells: Doorbells, keychain: Arc<Keychain>) -> Self {
+        let known = Known {
+            worker,
+            doorbells,
+            upstreams: HashMap::new(),
+            open_requests: Vec::new(),
+            queues: Vec::new(),
+            keychain,
+        };
+        Self { lanes: Vec::new(), known }
     }
 
     /// Deals a fleet of this endpoint: by the session's key where the endpoint has such and the request too, else from the deck.
@@ -163,9 +196,22 @@ impl Lanes {
     }
 
     /// One look at everything that time changes of fleets.
-    pub(super) fn sweep(&self, now: Moment) {
+    pub(super) fn sweep(&mut self, now: Moment, rng: &mut impl Rng) {
         for lane in self.lanes.iter().flatten() {
             lane.view.sweep(now);
+        }
+        // One count is the list's own.
+        self.known.queues.retain(|queue| Rc::strong_count(queue) > 1);
+        for queue in &self.known.queues {
+            queue.expire(now);
+        }
+        self.admit_waiting(now, rng);
+    }
+
+    /// Gives room to requests that wait, as far as there is any.
+    pub(super) fn admit_waiting(&self, now: Moment, rng: &mut impl Rng) {
+        for queue in &self.known.queues {
+            queue.admit(now, rng);
         }
     }
 
@@ -195,14 +241,24 @@ impl Lanes {
 }
 
 fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> RouteView {
-    let Known { worker, upstreams, open_requests, keychain } = known;
+    let Known { worker, doorbells, upstreams, open_requests, queues, keychain } = known;
     let mut fleet_view = |side: Side, fleet: &FleetRoute| {
         let upstream = |instance: &Arc<Instance>| {
             let known = upstreams.entry(Arc::as_ptr(instance));
             Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
         };
         let upstreams = fleet.fleet.instances.iter().map(upstream).collect();
-        FleetView::new(*worker, &fleet.fleet, route.protection.ejection.of(side), upstreams)
+        let max_concurrency = route.protection.admission.max_concurrency;
+        let is_limited = max_concurrency.is_some()
+            || fleet.fleet.instances.iter().any(|instance| instance.max_concurrency().is_some());
+        FleetView::new(Parts {
+            worker: *worker,
+            fleet: &fleet.fleet,
+            ejection: route.protection.ejection.of(side),
+            upstreams,
+            max_concurrency,
+            queue: is_limited.then(|| Queue::of(queues, *worker, &fleet.meters, doorbells)),
+        })
     };
     RouteView {
         blue: fleet_view(Side::Blue, &route.blue),

@@ -7,7 +7,8 @@
 //!    thread: no lock is taken, nothing is `Send`, and in HTTP/1 a request and its response cost four system calls.
 //! 2. `gate` refuses a head that two parsers could read differently. `headers` leaves out what belongs to one hop.
 //! 3. `lane` finds the endpoint, after a look into the body where only the model tells it (`peek`), deals the fleet and picks
-//!    the instance: the request has a `seat` there, whose end also says whether the instance is to be ejected. From here on an `exchange` stands for the request; dropping it counts the outcome, so every dealt
+//!    the instance: the request has a `seat` there, whose end also says whether the instance is to be ejected. Where
+//!    instances take only so many requests at a time, it may have to wait for one in a `queue`. From here on an `exchange` stands for the request; dropping it counts the outcome, so every dealt
 //!    request is counted once.
 //! 4. `pool` gives a connection to the instance. A `call` uses it for one request (`http1_call`): `sending` writes what `upload` reads from
 //!    the client, `decode` and `chunks` understand the response, and `body` streams it back and ends the exchange at the
@@ -60,6 +61,7 @@ mod plane;
 mod pool;
 mod preface;
 mod pulse;
+mod queue;
 mod refusal;
 mod rescue;
 mod seat;

@@ -5,13 +5,14 @@ use std::{io, sync::Arc, thread::JoinHandle};
 use arc_swap::ArcSwap;
 use tokio::{
     runtime,
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::LocalSet,
 };
 
 use super::{
     Listeners, Settings,
     accept::{HANDOVER_QUEUE, Handed},
+    queue::Doorbells,
     worker::{self, Worker},
 };
 use crate::{meter::WorkerMeters, route::RouteTable};
@@ -42,13 +43,15 @@ impl DataPlane {
         let (senders, receivers): (Vec<_>, Vec<_>) =
             by_worker.iter().map(|_| mpsc::channel::<Handed>(HANDOVER_QUEUE)).unzip();
         let senders: Arc<[_]> = senders.into();
+        let doorbells: Doorbells = meters.iter().map(|_| Notify::new()).collect();
         let mut threads = Vec::with_capacity(by_worker.len());
         for (number, (sockets, handed)) in by_worker.into_iter().zip(receivers).enumerate() {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let (settings, table, meters) = (settings.clone(), Arc::clone(&table), Arc::clone(&meters));
             let (senders, shutdown) = (Arc::clone(&senders), shutdown.clone());
+            let doorbells = Arc::clone(&doorbells);
             let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                let worker = Worker::new(number, settings, table, meters);
+                let worker = Worker::new(number, settings, table, meters, doorbells);
                 let run = worker::run(worker, sockets, senders, handed, shutdown);
                 if let Err(error) = LocalSet::new().block_on(&runtime, run) {
                     tracing::error!(%error, worker = number, "a worker could not serve its sockets");

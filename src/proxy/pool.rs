@@ -81,7 +81,7 @@ impl Upstream {
             Some(path) => Plain::connect_unix(path).await,
             None => Plain::connect(self.instance.socket_address().ok_or(Failure::Unresolved)?).await,
         };
-        let plain = opened.map_err(Failure::ConnectFailed)?;
+        let plain = opened.map_err(Failure::not_connected)?;
         match &self.tls {
             None => Ok(Stream::Plain(plain)),
             Some(tls) => {

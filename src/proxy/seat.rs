@@ -1,12 +1,12 @@
 //! A fleet as one worker sees it, and the seats of requests on its instances.
 
-use std::{cell::Cell, rc::Rc, sync::Arc};
+use std::{cell::Cell, num::NonZeroU32, rc::Rc, sync::Arc};
 
 use rand::Rng;
 
-use super::pool::Upstream;
+use super::{pool::Upstream, queue::Queue};
 use crate::{
-    fleet::Fleet,
+    fleet::{Fleet, Instance},
     meter::Verdict,
     route::{self, Balance, Choice, Ejection, Judgement, Turns},
     time::Moment,
@@ -23,6 +23,10 @@ pub(super) struct FleetView {
     turns: Turns,
     /// How bad instances are ejected, where they are.
     ejection: Option<Ejection>,
+    /// Where requests wait, where instances take only so many at a time.
+    queue: Option<Rc<Queue>>,
+    /// How many an instance takes of which nothing else is said.
+    max_concurrency: Option<NonZeroU32>,
     /// Whether an ejected instance may be due for its trial. The sweep says so, which spares each request a look at the clock and at
     /// every instance.
     has_trials: Cell<bool>,
@@ -46,39 +50,94 @@ pub(super) struct Wanted<'a> {
     pub(super) now: Moment,
 }
 
+/// What a fleet has for a request.
+#[derive(Debug)]
+pub(super) enum Offer {
+    /// A seat.
+    Seat(Seat),
+    /// Those that can serve have no room: it has to wait.
+    NoRoom,
+    /// No instance can serve.
+    Nobody,
+}
+
+/// What a view is made from.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) worker: usize,
+    pub(super) fleet: &'a Arc<Fleet>,
+    pub(super) ejection: Option<Ejection>,
+    /// Of the fleet's instances, in its order.
+    pub(super) upstreams: Box<[Rc<Upstream>]>,
+    pub(super) max_concurrency: Option<NonZeroU32>,
+    pub(super) queue: Option<Rc<Queue>>,
+}
+
 impl FleetView {
-    pub(super) fn new(
-        worker: usize,
-        fleet: &Arc<Fleet>,
-        ejection: Option<Ejection>,
-        upstreams: Box<[Rc<Upstream>]>,
-    ) -> Rc<Self> {
+    pub(super) fn new(parts: Parts<'_>) -> Rc<Self> {
+        let Parts { worker, fleet, ejection, upstreams, max_concurrency, queue } = parts;
         Rc::new(Self {
             worker,
             fleet: Arc::clone(fleet),
             upstreams,
             turns: Turns::default(),
             ejection,
+            queue,
+            max_concurrency,
             has_trials: Cell::new(false),
         })
     }
 
-    /// A seat on the instance that takes the request; `None` when none can serve.
-    pub(super) fn seat(self: &Rc<Self>, wanted: Wanted<'_>, rng: &mut impl Rng) -> Option<Seat> {
+    /// Where its requests wait, where instances take only so many at a time.
+    pub(super) fn queue(&self) -> Option<&Rc<Queue>> {
+        self.queue.as_ref()
+    }
+
+    /// What there is for a request that comes now: where others wait, it is behind them.
+    pub(super) fn offer(self: &Rc<Self>, wanted: Wanted<'_>, rng: &mut impl Rng) -> Offer {
+        match &self.queue {
+            None => self.seat(wanted, rng).map_or(Offer::Nobody, Offer::Seat),
+            Some(queue) if queue.is_anybody_waiting() => Offer::NoRoom,
+            Some(_) => self.offer_to_first(wanted, rng),
+        }
+    }
+
+    /// What there is for the request whose turn it is.
+    pub(super) fn offer_to_first(self: &Rc<Self>, wanted: Wanted<'_>, rng: &mut impl Rng) -> Offer {
+        match self.seat(wanted, rng) {
+            Some(seat) => Offer::Seat(seat),
+            None if self.fleet.instances.iter().any(|instance| instance.part_in_need() > 0) => Offer::NoRoom,
+            None => Offer::Nobody,
+        }
+    }
+
+    /// A seat on the instance that takes the request; `None` when none can serve or has room.
+    fn seat(self: &Rc<Self>, wanted: Wanted<'_>, rng: &mut impl Rng) -> Option<Seat> {
         if self.has_trials.get()
             && let Some(upstream) = self.begin_trial(wanted.now)
         {
             return Some(Seat::new(self, upstream, true));
         }
         let Wanted { balance, key, now: _ } = wanted;
-        let picked = Choice { balance, key, turns: &self.turns }.of(&self.fleet, rng)?;
+        let choice = Choice { balance, key, turns: &self.turns };
+        let picked = if self.queue.is_none() {
+            choice.of(&self.fleet, rng)
+        } else {
+            let part = self.part_with_room();
+            choice.among(&self.fleet, |instance| self.if_room(instance, part(instance)), rng)
+        }?;
         let place = self.fleet.instances.element_offset(picked)?;
         Some(Seat::new(self, self.upstreams.get(place)?, false))
     }
 
     /// A seat on an instance that is not this one; `None` when no other can serve.
     fn seat_elsewhere(self: &Rc<Self>, avoid: &Upstream, rng: &mut impl Rng) -> Option<Seat> {
-        let picked = route::pick(&self.fleet, Some(&avoid.instance), rng)?;
+        let picked = if self.queue.is_none() {
+            route::pick(&self.fleet, Some(&avoid.instance), rng)
+        } else {
+            let part = |instance: &Instance| self.if_room(instance, instance.part());
+            route::pick_by(&self.fleet, Some(&avoid.instance), part, rng)
+        }?;
         let is_other = !Arc::ptr_eq(picked, &avoid.instance);
         let place = self.fleet.instances.element_offset(picked).filter(|_| is_other)?;
         Some(Seat::new(self, self.upstreams.get(place)?, false))
@@ -93,6 +152,16 @@ impl FleetView {
             // The endpoint's owner has said meanwhile that none are.
             ejected.for_each(|instance| instance.readmit());
         }
+    }
+
+    /// How parts are told: ejected instances have one only when no other can serve. That the others are full is no reason.
+    fn part_with_room(&self) -> fn(&Instance) -> u64 {
+        let can_any = self.fleet.instances.iter().any(|instance| instance.part() > 0);
+        if can_any { Instance::part } else { Instance::part_in_need }
+    }
+
+    fn if_room(&self, instance: &Instance, part: u64) -> u64 {
+        if part > 0 && instance.has_room(self.max_concurrency) { part } else { 0 }
     }
 
     fn begin_trial(&self, now: Moment) -> Option<&Rc<Upstream>> {
@@ -168,5 +237,8 @@ impl Drop for Seat {
             self.upstream.instance.give_trial_back();
         }
         self.upstream.instance.end(self.fleet.worker);
+        if let Some(queue) = &self.fleet.queue {
+            queue.ring();
+        }
     }
 }

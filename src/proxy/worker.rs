@@ -26,6 +26,7 @@ use super::{
     lane::{Dealt, Lanes},
     listener::Listener,
     pulse::{LOOK, SWEEP},
+    queue::Doorbells,
 };
 use crate::{
     clock,
@@ -47,6 +48,7 @@ pub(super) struct Worker {
     pub(super) number: usize,
     pub(super) settings: Settings,
     all_meters: Arc<[WorkerMeters]>,
+    doorbells: Doorbells,
     table: RefCell<Cache<Arc<ArcSwap<RouteTable>>, Arc<RouteTable>>>,
     lanes: RefCell<Lanes>,
     followed: Cell<Generation>,
@@ -86,12 +88,14 @@ impl Worker {
         settings: Settings,
         table: Arc<ArcSwap<RouteTable>>,
         all_meters: Arc<[WorkerMeters]>,
+        doorbells: Doorbells,
     ) -> Rc<Self> {
         Rc::new(Self {
             number,
             all_meters,
             table: RefCell::new(Cache::new(table)),
-            lanes: RefCell::new(Lanes::new(number, Arc::clone(&settings.keychain))),
+            lanes: RefCell::new(Lanes::new(number, Arc::clone(&doorbells), Arc::clone(&settings.keychain))),
+            doorbells,
             followed: Cell::default(),
             rng: RefCell::new(StdRng::from_rng(&mut rand::rng())),
             request_ids: RefCell::new(RequestIds::new(StdRng::from_rng(&mut rand::rng()))),
@@ -219,13 +223,22 @@ impl Worker {
         for budget in lanes.budgets() {
             budget.look(now);
         }
-        lanes.sweep(now);
+        lanes.sweep(now, &mut *self.rng());
         for upstream in lanes.upstreams() {
             upstream.sweep(now, self.settings.upstream_idle_timeout);
         }
     }
 
     /// The same at what cannot wait for the next sweep.
+    /// Waits until there may be room for a request that waits.
+    async fn rung(&self) {
+        self.doorbells.get(self.number).expect("there are as many doorbells as workers").notified().await;
+    }
+
+    fn admit_waiting(&self) {
+        self.lanes.borrow().admit_waiting(clock::now(), &mut *self.rng());
+    }
+
     fn look(&self) {
         let now = clock::now();
         self.deadlines.look(now);
@@ -308,6 +321,7 @@ async fn sweep_for_ever(worker: Rc<Worker>) {
         let has_deadlines = worker.deadlines.is_watched();
         tokio::select! {
             _ = ticks.tick() => worker.sweep(),
+            () = worker.rung() => worker.admit_waiting(),
             () = tokio::time::sleep(LOOK), if is_watching || has_deadlines => worker.look(),
             () = worker.deadlines.begun(), if !has_deadlines => {}
         }

@@ -25,7 +25,7 @@ pub fn pick<'a>(fleet: &'a Fleet, avoid: Option<&Instance>, rng: &mut impl Rng) 
 }
 
 /// The same where `part` says how large each instance's part is: zero for one that cannot take the request.
-pub(super) fn pick_by<'a>(
+pub fn pick_by<'a>(
     fleet: &'a Fleet,
     avoid: Option<&Instance>,
     part: impl Fn(&Instance) -> u64,

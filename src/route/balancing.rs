@@ -101,7 +101,7 @@ impl Choice<'_> {
     }
 
     /// The same where `part` says how large each instance's part is: zero for one that cannot take the request.
-    fn among<'f>(
+    pub fn among<'f>(
         &self,
         fleet: &'f Fleet,
         part: impl Fn(&Instance) -> u64 + Copy,

@@ -18,7 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use balance::pick;
+pub use balance::{pick, pick_by};
 pub use balancing::{Balance, Choice, HashKey, Turns};
 pub use deck::Deck;
 pub use hash::hash;
@@ -27,7 +27,7 @@ pub use model::{
     GrpcScanner, JsonScanner, ModelKey, ModelScanner, PromptScanner, Scan, model_of_message, model_of_path,
 };
 pub use path::{PathError, Rewrite, normalise};
-pub use protection::{EjectingFleets, Ejection, Judgement, Protection};
+pub use protection::{Admission, Blame, EjectingFleets, Ejection, Judgement, Protection, ShedStatus};
 pub use rescue::{GrpcStatuses, Replayed, RescuePolicy, RescueUntil, Statuses};
 pub use sticky::{Sticky, sticky_side};
 pub use table::{

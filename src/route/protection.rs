@@ -1,6 +1,6 @@
 //! What keeps an endpoint's instances, and its clients, from instances that are in trouble.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::Statuses;
 use crate::{
@@ -14,6 +14,41 @@ use crate::{
 pub struct Protection {
     /// When single bad instances get no requests for a while.
     pub ejection: Ejection,
+    /// How many requests an instance takes at a time, and what becomes of more.
+    pub admission: Admission,
+}
+
+/// How many requests an instance takes at a time, and what becomes of more: they wait in a queue of their fleet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Admission {
+    /// How many an instance takes of which nothing else is said; without it, any number.
+    pub max_concurrency: Option<NonZeroU32>,
+    /// How many requests wait, on each worker and for each fleet; more are shed.
+    pub queue: usize,
+    /// How long one waits before it is shed.
+    pub queue_timeout: Duration,
+    /// What a client is told whose request was shed.
+    pub shed_status: ShedStatus,
+    /// Whom it counts against.
+    pub blame: Blame,
+}
+
+/// What a client is told whose request was shed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ShedStatus {
+    /// 503: the service has no room.
+    ServiceUnavailable,
+    /// 429: clients send too much.
+    TooManyRequests,
+}
+
+/// Whom a request that was shed counts against.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Blame {
+    /// Nobody: clients sent more than the operator lets the fleet take.
+    Nobody,
+    /// The fleet, as if its own instances had said that they are full. Green's go to blue then.
+    Fleet,
 }
 
 /// When an instance that fails requests gets none for a while.
@@ -65,7 +100,7 @@ impl Ejection {
             Some(_) | None => Judgement::Good,
         };
         match verdict {
-            Verdict::ClientGone => Judgement::Neither,
+            Verdict::ClientGone | Verdict::Shed => Judgement::Neither,
             Verdict::Success | Verdict::ClientError => answer,
             Verdict::Failure(kind) => match kind {
                 FailureKind::ConnectFailed
@@ -94,6 +129,40 @@ impl Default for Ejection {
             },
             statuses: Statuses::of([502, 503, 504]),
             fleets: EjectingFleets::Blue,
+        }
+    }
+}
+
+impl Default for Admission {
+    /// No limit, since only the operator knows one. A request that cannot be served within a second is better sent elsewhere by its client
+    /// than kept, and a hundred on each worker are what a model server works off in about that time.
+    fn default() -> Self {
+        Self {
+            max_concurrency: None,
+            queue: 100,
+            queue_timeout: Duration::from_secs(1),
+            shed_status: ShedStatus::ServiceUnavailable,
+            blame: Blame::Nobody,
+        }
+    }
+}
+
+impl ShedStatus {
+    /// 503 or 429.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::ServiceUnavailable => 503,
+            Self::TooManyRequests => 429,
+        }
+    }
+}
+
+impl Blame {
+    /// `nobody` or `fleet`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::Fleet => "fleet",
         }
     }
 }

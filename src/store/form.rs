@@ -2,7 +2,7 @@
 //!
 //! Conversions destructure in full. Durations are written as seconds and nanoseconds, exactly (S6).
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,8 @@ enum InstanceForm {
 struct WholeInstanceForm {
     address: String,
     weight: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_concurrency: Option<NonZeroU32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,11 +125,15 @@ impl From<&FleetSpec> for FleetForm {
 
 impl From<&InstanceSpec> for InstanceForm {
     fn from(spec: &InstanceSpec) -> Self {
-        let InstanceSpec { address, weight } = spec;
+        let InstanceSpec { address, weight, max_concurrency } = spec;
         if *spec == InstanceSpec::from(address.clone()) {
             return Self::Address(address.as_str().to_owned());
         }
-        Self::Instance(WholeInstanceForm { address: address.as_str().to_owned(), weight: weight.get() })
+        Self::Instance(WholeInstanceForm {
+            address: address.as_str().to_owned(),
+            weight: weight.get(),
+            max_concurrency: *max_concurrency,
+        })
     }
 }
 
@@ -136,10 +142,13 @@ impl InstanceForm {
         let address = |text: &str| Address::parse(text).map_err(|error| error.to_string());
         match self {
             Self::Address(text) => Ok(address(&text)?.into()),
-            Self::Instance(WholeInstanceForm { address: text, weight }) => Ok(InstanceSpec {
-                address: address(&text)?,
-                weight: Weight::new(weight).ok_or_else(|| format!("{weight} is no weight"))?,
-            }),
+            Self::Instance(WholeInstanceForm { address: text, weight, max_concurrency }) => {
+                Ok(InstanceSpec {
+                    address: address(&text)?,
+                    weight: Weight::new(weight).ok_or_else(|| format!("{weight} is no weight"))?,
+                    max_concurrency,
+                })
+            }
         }
     }
 }

@@ -96,6 +96,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
             ("client_error", sums.client_errors),
             ("failure", sums.failed()),
             ("client_gone", sums.client_gone),
+            ("shed", sums.shed),
         ];
         for (outcome, count) in outcomes {
             requests([endpoint, side.as_str(), outcome], count);
@@ -120,6 +121,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
     write_histograms(text, &names::FIRST_BYTE, totals, |sums| &sums.first_byte);
     write_counts(text, &names::REQUEST_BODY_BYTES, totals, |sums| sums.bytes_in);
     write_counts(text, &names::RESPONSE_BODY_BYTES, totals, |sums| sums.bytes_out);
+    write_counts(text, &names::QUEUED, totals, |sums| sums.queued);
     write_counts(text, &names::RETRIES, totals, |sums| sums.retried);
 }
 
@@ -144,6 +146,7 @@ fn write_counts(text: &Exposition, family: &Family<2>, totals: &Totals, which: i
 
 fn write_routes(text: &Exposition, table: &RouteTable) {
     let in_flight = text.gauges(&names::IN_FLIGHT);
+    let waiting = text.gauges(&names::WAITING);
     let share_target = text.gauges(&names::SHARE_TARGET);
     let healthy = text.gauges(&names::INSTANCE_HEALTHY);
     let ejected = text.gauges(&names::INSTANCE_EJECTED);
@@ -155,6 +158,7 @@ fn write_routes(text: &Exposition, table: &RouteTable) {
             labels,
             running.map_or(0.0, |reading| real(reading.dealt.saturating_sub(reading.settled()))),
         );
+        waiting(labels, fleet.map_or(0.0, |fleet| real(fleet.meters.read().waiting)));
         let share = match side {
             Side::Blue => route.split.green.complement(),
             Side::Green => route.split.green,

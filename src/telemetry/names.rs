@@ -57,7 +57,7 @@ const fn family<const LABELS: usize>(
 pub(super) const REQUESTS: Family<3> = family(
     "snapback_requests_total",
     ["endpoint", "fleet", "outcome"],
-    "Requests that ended, by what they came to; a client that went away counts for nobody",
+    "Requests that ended, by what they came to; a client that went away and a request that found no room on an instance count for nobody",
 );
 pub(super) const FAILURES: Family<3> = family(
     "snapback_failures_total",
@@ -95,6 +95,10 @@ pub(super) const RESCUES: Family<3> = family(
     ["endpoint", "fleet", "result"],
     "Failures that were to go to the other fleet before the client saw them: tried, of those failed there too, or not tried and why",
 );
+pub(super) const QUEUED: Family<2> =
+    family("snapback_queued_requests_total", FLEET, "Requests that had to wait for room on an instance");
+pub(super) const WAITING: Family<2> =
+    family("snapback_waiting_requests", FLEET, "Requests that wait for room on an instance");
 pub(super) const IN_FLIGHT: Family<2> =
     family("snapback_in_flight", FLEET, "Requests that were dealt to the fleet and have not ended");
 pub(super) const SHARE_TARGET: Family<2> =

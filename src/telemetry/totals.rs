@@ -27,6 +27,8 @@ pub(super) struct Sums {
     pub(super) succeeded: u64,
     pub(super) client_errors: u64,
     pub(super) client_gone: u64,
+    pub(super) shed: u64,
+    pub(super) queued: u64,
     pub(super) failures: [u64; FailureKind::ALL.len()],
     pub(super) statuses: [u64; 5],
     pub(super) grpc_statuses: [u64; GrpcStatus::ALL.len()],
@@ -117,6 +119,8 @@ impl Sums {
             succeeded,
             client_errors,
             client_gone,
+            shed,
+            queued,
             failures,
             statuses,
             grpc_statuses,
@@ -131,6 +135,8 @@ impl Sums {
         grow(succeeded, now.succeeded, then.succeeded);
         grow(client_errors, now.client_errors, then.client_errors);
         grow(client_gone, now.client_gone, then.client_gone);
+        grow(shed, now.shed, then.shed);
+        grow(queued, now.queued, then.queued);
         grow(bytes_in, now.bytes_in, then.bytes_in);
         grow(bytes_out, now.bytes_out, then.bytes_out);
         grow(retried, now.retried, then.retried);

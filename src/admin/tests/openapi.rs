@@ -143,6 +143,7 @@ fn endpoint() -> wire::Endpoint {
             is_ejected: false,
             in_flight: 1,
         }],
+        waiting: 0,
         traffic: Traffic::default(),
         recent: window(),
     };

@@ -224,6 +224,22 @@ fn a_table_is_wanted_where_one_belongs() {
 }
 
 #[test]
+fn an_admission_says_what_is_wrong_with_it() {
+    assert_eq!(
+        endpoint_problems(
+            "[endpoint.admission]\nmax_concurrency = 0\nqueue = -1\nqueue_timeout = \"0s\"\nshed_status = 500\nblame = \"green\"\n"
+        ),
+        [
+            "c.toml:5: endpoint[0].admission.max_concurrency: expected a whole number from 1 to 1000000, not the number 0",
+            "c.toml:6: endpoint[0].admission.queue: expected a whole number from 0 to 100000, not the number -1",
+            r#"c.toml:7: endpoint[0].admission.queue_timeout: must be longer than 0s"#,
+            "c.toml:8: endpoint[0].admission.shed_status: expected 503 or 429, not the number 500",
+            r#"c.toml:9: endpoint[0].admission.blame: expected one of "nobody", "fleet", not "green""#,
+        ]
+    );
+}
+
+#[test]
 fn an_ejection_says_what_is_wrong_with_it() {
     assert_eq!(
         endpoint_problems(
@@ -780,7 +796,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, ejection, rescue, sticky, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, admission, ejection, rescue, sticky, not the number 5"
     );
     assert_eq!(
         problems(json!({

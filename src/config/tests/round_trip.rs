@@ -1,6 +1,6 @@
 //! What is written reads back to an equal value.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use proptest::{option, prelude::*, sample::select};
@@ -15,8 +15,9 @@ use crate::{
     meter::GrpcStatus,
     name::{EndpointName, Version},
     route::{
-        Balance, EjectingFleets, Ejection, GrpcStatuses, HalfClose, HashKey, HostPattern, Limits, MatchRule,
-        Protection, Replayed, RescuePolicy, RescueUntil, Rewrite, Statuses, Sticky, normalise,
+        Admission, Balance, Blame, EjectingFleets, Ejection, GrpcStatuses, HalfClose, HashKey, HostPattern,
+        Limits, MatchRule, Protection, Replayed, RescuePolicy, RescueUntil, Rewrite, ShedStatus, Statuses,
+        Sticky, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -43,6 +44,7 @@ prop_compose! {
             address: Address::parse(&format!("model-a:{port}")).unwrap(),
             // Half of them plain.
             weight: Weight::new(if weight > 500 { 1 } else { weight }).unwrap(),
+            max_concurrency: NonZeroU32::new(u32::from(weight) % 3),
         };
         FleetSpec {
             version: Version::parse(&version).unwrap(),
@@ -162,17 +164,31 @@ fn balance() -> impl Strategy<Value = Balance> {
 }
 
 prop_compose! {
+    fn admission()(
+        max_concurrency in 0_u32..=1_000_000,
+        queue in 0_usize..=100_000,
+        queue_timeout in span(),
+        shed_status in select(vec![ShedStatus::ServiceUnavailable, ShedStatus::TooManyRequests]),
+        blame in select(vec![Blame::Nobody, Blame::Fleet]),
+    ) -> Admission {
+        let max_concurrency = NonZeroU32::new(max_concurrency);
+        Admission { max_concurrency, queue, queue_timeout, shed_status, blame }
+    }
+}
+
+prop_compose! {
     fn protection()(
         after in 0_u32..=1000,
         statuses in prop::collection::vec(500_u16..=599, 0..6),
         (base_time, longest_time) in (span(), span()),
         max_share in share(0..=10_000),
         fleets in select(vec![EjectingFleets::Blue, EjectingFleets::Both]),
+        admission in admission(),
     ) -> Protection {
         let statuses = Statuses::of(statuses);
         let (base_time, longest_time) = (base_time.min(longest_time), longest_time.max(base_time));
         let rule = EjectionRule { after, base_time, longest_time, max_share };
-        Protection { ejection: Ejection { rule, statuses, fleets } }
+        Protection { ejection: Ejection { rule, statuses, fleets }, admission }
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    num::NonZeroU32,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -57,6 +58,8 @@ pub(super) struct Setup {
     pub(super) rule: MatchRule,
     pub(super) balance: Balance,
     pub(super) protection: Protection,
+    /// Of blue's instances, in their order; none for those that are left out.
+    pub(super) max_concurrency: Vec<Option<NonZeroU32>>,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) workers: usize,
     /// The bounds of the latency alarms that watch green.
@@ -95,6 +98,7 @@ impl Setup {
             rule: MatchRule::default(),
             balance: Balance::default(),
             protection: Protection::default(),
+            max_concurrency: Vec::new(),
             rewrite: None,
             workers: 1,
             latency_bounds: Vec::new(),
@@ -128,6 +132,9 @@ impl Setup {
                 .then(|| Arc::new(WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new())))),
             green,
         };
+        for (instance, most) in route.blue.fleet.instances.iter().zip(self.max_concurrency) {
+            instance.set_max_concurrency(most);
+        }
         let table = RouteTable::new(Generation(1), vec![Arc::new(route.clone())]);
         let table = Arc::new(ArcSwap::from_pointee(table));
         let workers: Arc<[WorkerMeters]> = (0..self.workers).map(|_| WorkerMeters::default()).collect();

@@ -14,6 +14,7 @@
 //! - `overdue`: what is late while it is still open
 //! - `balancing`: which instance takes a request, and which worker a connection
 //! - `ejection`: instances that get no requests because they failed too many
+//! - `queue`: instances that take only so many requests at a time
 //! - `matching`: models and paths
 //! - `storm`: many requests through `faulty`, an instance that fails in every way that a seed can choose
 //! - `lifetime`: many connections, table swaps, drain
@@ -31,6 +32,7 @@ mod lifetime;
 mod limits;
 mod matching;
 mod overdue;
+mod queue;
 mod raw2;
 mod rescue;
 mod sticky;

@@ -65,7 +65,11 @@ fn id(text: &str) -> ShiftId {
 
 fn fleet(version: &str) -> FleetSpec {
     let address = |text| InstanceSpec::from(Address::parse(text).unwrap());
-    let heavy = InstanceSpec { weight: Weight::new(3).unwrap(), ..address("model-a:8000") };
+    let heavy = InstanceSpec {
+        weight: Weight::new(3).unwrap(),
+        max_concurrency: std::num::NonZeroU32::new(8),
+        ..address("model-a:8000")
+    };
     FleetSpec {
         version: Version::parse(version).unwrap(),
         instances: vec![address("127.0.0.1:9001"), heavy, address("unix:/run/model.sock")],
