@@ -100,7 +100,7 @@ impl Stream {
                 self.caller.pulse.beat();
                 self.caller.hand_over(frame.data_ref().map_or(0, Bytes::len));
                 match (frame.data_ref(), frame.trailers_ref()) {
-                    (Some(bytes), _) => exchange.passed(bytes.len()),
+                    (Some(bytes), _) => exchange.passed(bytes),
                     (None, Some(trailers)) => exchange.read_trailers(trailers),
                     (None, None) => {}
                 }

@@ -304,9 +304,14 @@ impl Exchange {
     }
 
     /// A part of the response body went downstream.
-    pub(super) fn passed(&mut self, bytes: usize) {
+    pub(super) fn passed(&mut self, bytes: &[u8]) {
         self.awaits_more = false;
-        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if let Some(call) = &mut self.grpc
+            && call.finds_error(bytes)
+        {
+            self.blame();
+        }
     }
 
     /// Ends the exchange with a failure.
@@ -331,9 +336,13 @@ impl Exchange {
     fn heed_failure(&mut self) {
         // That a gRPC call has no status yet says nothing before its end.
         let is_open = self.grpc.as_ref().is_some_and(|call| call.status.is_none());
-        if let Some(failure @ Verdict::Failure(kind)) = self.verdict_of_answer()
-            && !(is_open && kind == FailureKind::Truncated)
-        {
+        let verdict = match self.verdict_of_answer() {
+            Some(Verdict::Failure(FailureKind::Truncated)) if is_open => {
+                self.is_blamed.then_some(Verdict::Failure(FailureKind::InBand))
+            }
+            verdict => verdict,
+        };
+        if let Some(failure @ Verdict::Failure(_)) = verdict {
             self.verdict = failure;
         }
     }

@@ -14,6 +14,7 @@ use super::{
     caller::Caller,
     deadline::{self, Deadline},
     error::{Failure, Shed},
+    grpc_replies::Replies,
 };
 use crate::{
     clock,
@@ -29,6 +30,8 @@ pub(super) struct GrpcCall {
     pub(super) deadline: Option<Rc<Deadline>>,
     /// How it ended, once its instance has said so.
     pub(super) status: Option<GrpcStatus>,
+    /// Only of a call whose answer may hold errors and end well.
+    replies: Option<Box<Replies>>,
 }
 
 const STATUS: &str = "grpc-status";
@@ -44,7 +47,8 @@ impl GrpcCall {
         }
         caller.mark_grpc();
         let begin = |timeout| Deadline::begin(caller.worker(), &caller.pulse, timeout, clock::now());
-        Ok(Some(Self { deadline: deadline::timeout(&head.headers)?.map(begin).transpose()?, status: None }))
+        let deadline = deadline::timeout(&head.headers)?.map(begin).transpose()?;
+        Ok(Some(Self { deadline, status: None, replies: Replies::of(head.uri.path()) }))
     }
 
     /// Tells the instance that gets the call now how much of its time is left.
@@ -56,7 +60,17 @@ impl GrpcCall {
 
     /// The same call as another instance gets it.
     pub(super) fn again(&self) -> Self {
-        Self { deadline: self.deadline.clone(), status: None }
+        Self { deadline: self.deadline.clone(), status: None, replies: self.fresh_replies() }
+    }
+
+    /// What reads the answer from its beginning for errors in it.
+    pub(super) fn fresh_replies(&self) -> Option<Box<Replies>> {
+        self.replies.is_some().then(Box::default)
+    }
+
+    /// Whether a part of the answer holds an error.
+    pub(super) fn finds_error(&mut self, bytes: &[u8]) -> bool {
+        self.replies.as_mut().is_some_and(|replies| replies.read(bytes))
     }
 
     /// Reads trailers, or a head that may be all there is.

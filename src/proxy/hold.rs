@@ -18,6 +18,7 @@ use super::{
     event::{Meaning, Scanner},
     exchange::Exchange,
     forward::Reached,
+    grpc::GrpcCall,
     pulse::unless_late,
 };
 
@@ -65,6 +66,12 @@ pub(super) async fn until_first_message(
         let frame = next(caller, call).await?;
         if let Some(trailers) = frame.as_ref().and_then(Frame::trailers_ref) {
             exchange.read_trailers(trailers);
+        }
+        let mut replies = exchange.grpc().and_then(GrpcCall::fresh_replies);
+        if let (Some(replies), Some(data)) = (&mut replies, frame.as_ref().and_then(Frame::data_ref))
+            && replies.read(data)
+        {
+            exchange.blame();
         }
         if let Some(frame) = frame {
             call.hold(frame);

@@ -48,6 +48,7 @@ mod gate;
 mod gather;
 mod greeting;
 mod grpc;
+mod grpc_replies;
 mod headers;
 mod hold;
 mod http1_call;
