@@ -57,6 +57,9 @@ const TURNS: usize = 20;
 /// For all streams to be opened.
 const OPENING: Duration = Duration::from_secs(30);
 
+/// As many as fit into the model servers' queues of connections to be accepted.
+const OPENING_AT_ONCE: u64 = 50;
+
 const EVENT: &str = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"}}]}\n\n";
 
 fn serve_events(addresses: &[&str]) -> Outcome<()> {
@@ -109,13 +112,16 @@ fn begin_stream(mut stream: TcpStream) -> std::io::Result<TcpStream> {
 }
 
 async fn take_streams(address: SocketAddr, count: usize, seconds: u64) -> Outcome<()> {
-    let (open, events, mut streams) = (Arc::default(), Arc::default(), JoinSet::new());
-    for _ in 0..count {
-        streams.spawn(take_stream(address, Arc::clone(&open), Arc::clone(&events)));
-    }
+    let (open, events, mut streams) = (Arc::<AtomicU64>::default(), Arc::default(), JoinSet::new());
     let all_open = async {
+        for begun in 0..count as u64 {
+            while begun >= open.load(Relaxed) + OPENING_AT_ONCE {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            streams.spawn(take_stream(address, Arc::clone(&open), Arc::clone(&events)));
+        }
         while open.load(Relaxed) < count as u64 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::time::timeout(OPENING, all_open).await.map_err(|_| "not all streams could be opened")?;

@@ -57,8 +57,7 @@ pub(super) async fn serve(client: &Rc<Client>, socket: ClientSocket) -> hyper::R
     let service = service_fn(|request| {
         let caller = Caller::stream(client);
         streams.newest.replace(Some(Rc::clone(&caller)));
-        // On the heap, since what is made of the call is moved eight times on its way into a task and through its states, and the
-        // call itself has several KiB: that was two thirds of all instructions of a request.
+        // On the heap: what is made of the call is moved eight times on its way through a task, and the call has several KiB.
         Box::pin(async move { Ok::<_, Infallible>(forward::handle(&caller, request).await) })
     });
     let head_limit = client.worker.settings.head_limit_bytes;
