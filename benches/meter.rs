@@ -67,6 +67,7 @@ fn shift(guards: u16, false_alarm: f64) -> (AlarmBook, WatchPoint, FleetMeters) 
     let guard = |place| Guard {
         name: format!("guard-{place}"),
         bound: GuardBound::ErrorRate { below: 0.01 * f64::from(place + 1) },
+        burst: None,
     };
     let plan = AlarmPlan { guards: (0..guards).map(guard).collect(), false_alarm, ..AlarmPlan::default() };
     let blue = Reading::default();
@@ -118,6 +119,7 @@ impl Shift {
                     below: Duration::from_millis(u64::from(place) * 200),
                 },
             },
+            burst: None,
         };
         let tolerance = Tolerance::Ratio(1.5);
         let bounds = [

@@ -75,6 +75,7 @@ pub struct Sight<'a> {
 struct GuardAlarm {
     guard: Guard,
     counted: Counted,
+    burst: f64,
     test: GuardTest,
     threshold: f64,
     /// Sums of the tallies over the shift.
@@ -116,7 +117,11 @@ impl AlarmBook {
         let history = Done::between(&Reading::default(), blue);
         let regression = |regression| RegressionAlarm::new(regression, dealing, history, threshold);
         Self {
-            guards: plan.guards.iter().map(|guard| GuardAlarm::new(guard, &bounds, threshold)).collect(),
+            guards: plan
+                .guards
+                .iter()
+                .map(|guard| GuardAlarm::new(guard, &bounds, threshold, dealing))
+                .collect(),
             regressions: plan.regressions.iter().map(regression).collect(),
             dealing,
             purse: Purse::new(bakes),
@@ -153,7 +158,7 @@ impl AlarmBook {
         let stake = self.purse.first_part();
         for alarm in &mut self.guards {
             alarm.judged = 0;
-            alarm.needed = least_failures(alarm.guard.bound.permitted(), alarm.threshold, stake);
+            alarm.needed = least_failures(alarm.guard.bound.permitted(), alarm.burst, alarm.threshold, stake);
         }
         for alarm in &mut self.regressions {
             alarm.begin_step(share.as_fraction(), stake);
@@ -276,7 +281,8 @@ impl AlarmBook {
 }
 
 impl GuardAlarm {
-    fn new(guard: &Guard, bounds: &[Duration], threshold: f64) -> Self {
+    fn new(guard: &Guard, bounds: &[Duration], threshold: f64, dealing: Dealing) -> Self {
+        let burst = dealing.burst(guard.burst);
         let counted = match guard.bound {
             GuardBound::ErrorRate { .. } => Counted::Failures,
             GuardBound::Latency { below, .. } => {
@@ -287,7 +293,8 @@ impl GuardAlarm {
         Self {
             guard: guard.clone(),
             counted,
-            test: GuardTest::new(guard.bound.permitted()),
+            burst,
+            test: GuardTest::new(guard.bound.permitted(), burst),
             threshold,
             total: Tally::default(),
             recent: Recent::default(),

@@ -63,6 +63,17 @@ pub(super) struct Done {
     pub(super) failed: u64,
 }
 
+impl Dealing {
+    /// How many failures may come together, for a plan that says so or leaves it open.
+    pub(super) fn burst(self, stated: Option<u32>) -> f64 {
+        let by_default = match self {
+            Self::Deck => 1,
+            Self::Sticky => STICKY_BURST,
+        };
+        f64::from(stated.unwrap_or(by_default).max(1))
+    }
+}
+
 impl Done {
     /// A counter that shrank counts as no progress.
     pub(super) fn between(last: &Reading, now: &Reading) -> Self {
@@ -88,11 +99,7 @@ impl Done {
 impl RegressionAlarm {
     /// `blue` is what its requests came to before the shift.
     pub(super) fn new(regression: &Regression, dealing: Dealing, blue: Done, threshold: f64) -> Self {
-        let by_default = match dealing {
-            Dealing::Deck => 1,
-            Dealing::Sticky => STICKY_BURST,
-        };
-        let burst = f64::from(regression.burst.unwrap_or(by_default));
+        let burst = dealing.burst(regression.burst);
         let rate = |tolerance: Tolerance, failures: u64| {
             let mut test = ShareTest::new(tolerance, burst);
             test.remember_blue(blue.settled(), failures);

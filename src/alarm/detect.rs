@@ -165,7 +165,7 @@ fn first_part(bakes: usize) -> f64 {
 }
 
 /// P(Binomial(number, rate) >= least).
-fn binomial_tail(number: f64, rate: f64, least: f64) -> f64 {
+pub(super) fn binomial_tail(number: f64, rate: f64, least: f64) -> f64 {
     if least <= 0.0 || rate >= 1.0 {
         return 1.0;
     }

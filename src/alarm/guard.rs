@@ -21,7 +21,7 @@
 //!
 //! **Cold start**: none; the first failure counts. **Units**: natural logarithms throughout; a batch can add or take 70,000 nats, which no
 //! plain number could hold. **Misses**: rates less than a quarter above p0 in odds are found slowly; failures that come in bursts look
-//! like the rate that they are at that time. Fractional failures are allowed (a weighted geometric mean is at most the arithmetic one).
+//! like the rate that they are at that time, unless a burst factor says how many belong together. Fractional failures are allowed (a weighted geometric mean is at most the arithmetic one).
 
 use super::cells::{self, CELLS, Cells, NOTHING, log_add, log_sum};
 
@@ -54,9 +54,10 @@ pub struct Tally {
 }
 
 impl GuardTest {
-    /// A test of this permitted probability of failure, above 0 and below 1, with nothing put in yet.
-    pub fn new(permitted: f64) -> Self {
-        Self { increments: Increments::new(permitted), older: NOTHING, newest: NOTHING }
+    /// A test of this permitted probability of failure, above 0 and below 1, with nothing put in yet. `burst`, at least 1, is how many
+    /// failures may come together: with increments divided by it, a group of so many with one cause counts as one.
+    pub fn new(permitted: f64, burst: f64) -> Self {
+        Self { increments: Increments::new(permitted).divided_by(burst), older: NOTHING, newest: NOTHING }
     }
 
     /// Puts money on a new bet, in equal parts on every cell. From now on a [`Tally`] is `current` only for requests dealt after this.
@@ -99,6 +100,13 @@ impl Increments {
         Self::towards(alternatives(permitted), permitted)
     }
 
+    /// For failures that come so many together: their factors enter as their geometric mean, whose mean is at most 1 under any
+    /// dependence between them.
+    fn divided_by(self, burst: f64) -> Self {
+        let divided = |cells: Cells| cells.map(|nats| nats / burst);
+        Self { of_request: divided(self.of_request), of_failure: divided(self.of_failure) }
+    }
+
     /// For bets on these rates against the permitted one.
     pub(super) fn towards(alternatives: Cells, permitted: f64) -> Self {
         let of_request = alternatives.map(|rate| (-rate).ln_1p() - (-permitted).ln_1p());
@@ -124,8 +132,8 @@ impl Tally {
 
 /// The least number of requests that raise a guard's alarm if all of them fail, with only this much money on them. With fewer, not even a
 /// total outage can be told from chance. `u64::MAX` when no number does.
-pub(super) fn least_failures(permitted: f64, threshold: f64, money: f64) -> u64 {
-    let gains = alternatives(permitted).map(|rate| (rate / permitted).ln());
+pub(super) fn least_failures(permitted: f64, burst: f64, threshold: f64, money: f64) -> u64 {
+    let gains = alternatives(permitted).map(|rate| (rate / permitted).ln() / burst);
     let stake = cells::even_part(money);
     let raises = |failures: u64| {
         let wealth = gains.map(|gain| stake + failures as f64 * gain);

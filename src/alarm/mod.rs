@@ -2,9 +2,9 @@
 //!
 //! Pure: readings of the meters go in, standings and evidence come out. `guard` holds the test of a bound on green, `share` the test of
 //! green against blue, `latency` that of its latency; all keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns
-//! the meters' counters into what they are fed with, by a `contest` for each regression. `safe` tests the opposite, that green is within its bounds, and `detect` forecasts
-//! what a step can find. `threshold` judges periods as CloudWatch does, by one `statistic` each. `recent` finds, for people, what tipped an
-//! alarm.
+//! the meters' counters into what they are fed with, by a `contest` for each regression. `safe` tests the opposite, that green is within its
+//! bounds, `detect` forecasts what a step can find, and `outlook` what a plan's numbers do to a healthy green. `threshold` judges periods as
+//! CloudWatch does, by one `statistic` each. `recent` finds, for people, what tipped an alarm.
 
 mod book;
 mod cells;
@@ -13,6 +13,7 @@ mod detect;
 mod evidence;
 mod guard;
 mod latency;
+mod outlook;
 mod plan;
 mod purse;
 mod recent;
@@ -30,6 +31,7 @@ pub use detect::{Forecast, POWER, RegressionOutlook};
 pub use evidence::{AlarmEvidence, AlarmState, Compared, Rule, Standing, Telling, Verdicts};
 pub use guard::{GuardTest, Tally};
 pub use latency::{LEAST_ANSWERS, LatencyTest, Marks, QUANTILES, Slow, Worst};
+pub use outlook::{BUDGET_CHANCE, chance_of_spending, fitting_burst, sufficient_budget};
 pub use plan::{AlarmPlan, Guard, GuardBound, Regression, RegressionBound};
 pub use purse::Purse;
 pub use safe::{SAFE_EVIDENCE, SafeGuard, SafeShare};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Purse, Tolerance, guard};
+use super::{Dealing, Purse, Tolerance, guard};
 
 /// The alarms of a shift.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,6 +24,8 @@ pub struct Guard {
     pub name: String,
     /// What is bounded.
     pub bound: GuardBound,
+    /// How many failures may come together, from 1; `None` for one, or four where a sticky key deals whole clients.
+    pub burst: Option<u32>,
 }
 
 /// What a guard bounds, and by how much.
@@ -93,10 +95,11 @@ impl AlarmPlan {
 
     /// The least number of requests of one step that raise this guard's alarm if all of them fail, in a plan with this many bakes.
     /// A step that sees fewer can find nothing. `u64::MAX` when no number does.
-    pub fn least_requests(&self, guard: &Guard, bakes: usize) -> u64 {
+    pub fn least_requests(&self, guard: &Guard, bakes: usize, dealing: Dealing) -> u64 {
         let mut purse = Purse::new(bakes);
         purse.begin_step();
-        guard::least_failures(guard.bound.permitted(), self.threshold(0), purse.first_part())
+        let burst = dealing.burst(guard.burst);
+        guard::least_failures(guard.bound.permitted(), burst, self.threshold(0), purse.first_part())
     }
 }
 

@@ -110,6 +110,7 @@ fn read_guards(root: &Table<'_>, names: &mut BTreeSet<String>) -> Vec<Guard> {
 
 fn read_guard(table: &Table<'_>) -> Option<Guard> {
     let name = table.optional("name", parsed(alarm_name));
+    let burst = table.optional("burst", whole(1..=1_000));
     let later = "judges green by guards on error_rate and latency";
     let bound = match table.required("metric", "\"error_rate\"", metric(&OF_GUARDS, later))? {
         Metric::ErrorRate | Metric::ClientErrorRate => {
@@ -128,7 +129,7 @@ fn read_guard(table: &Table<'_>) -> Option<Guard> {
         GuardBound::ErrorRate { .. } => "error_rate".to_owned(),
         GuardBound::Latency { quantile, .. } => format!("latency_{}", format_quantile(quantile)),
     });
-    Some(Guard { name, bound })
+    Some(Guard { name, bound, burst })
 }
 
 fn read_regressions(root: &Table<'_>, names: &mut BTreeSet<String>) -> Vec<Regression> {
@@ -227,8 +228,8 @@ fn alarm_name(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn render_guard(guard: &Guard) -> serde_json::Value {
-    let Guard { name, bound } = guard;
-    match bound {
+    let Guard { name, bound, burst } = guard;
+    let mut document = match bound {
         GuardBound::ErrorRate { below } => {
             json!({ "name": name, "metric": "error_rate", "below": format_fraction(*below) })
         }
@@ -238,7 +239,11 @@ pub(super) fn render_guard(guard: &Guard) -> serde_json::Value {
             "quantile": format_quantile(*quantile),
             "below": format_duration(*below),
         }),
+    };
+    if let Some(burst) = burst {
+        document["burst"] = (*burst).into();
     }
+    document
 }
 
 pub(super) fn render_regression(regression: &Regression) -> serde_json::Value {

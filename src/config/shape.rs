@@ -82,7 +82,7 @@ shapes! { PLAN:
     LINEAR "strategy" ["type" "step" "bake" "final_bake"]
     STEPS "strategy" ["type" "steps" "final_bake"]
     STEP "strategy.steps" ["share" "bake" "approval"]
-    GUARD "guard" ["name" "metric" "quantile" "below"]
+    GUARD "guard" ["name" "metric" "quantile" "below" "burst"]
     REGRESSION "regression" ["name" "metric" "quantile" "tolerance" "burst"] => refused [
         "below": "a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]"
     ]

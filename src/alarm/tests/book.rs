@@ -83,12 +83,12 @@ impl Rig {
 }
 
 fn errors(below: f64) -> Guard {
-    Guard { name: "errors".to_owned(), bound: GuardBound::ErrorRate { below } }
+    Guard { name: "errors".to_owned(), bound: GuardBound::ErrorRate { below }, burst: None }
 }
 
 fn latency(name: &str, quantile: f64, millis: u64) -> Guard {
     let below = Duration::from_millis(millis);
-    Guard { name: name.to_owned(), bound: GuardBound::Latency { quantile, below } }
+    Guard { name: name.to_owned(), bound: GuardBound::Latency { quantile, below }, burst: None }
 }
 
 fn plan(guards: Vec<Guard>) -> AlarmPlan {
@@ -157,8 +157,8 @@ fn each_alarm_has_its_part_of_the_probability_and_each_life_half_of_the_one_befo
             assert_near(evidence.threshold, parts.ln(), life);
         }
     }
-    assert_eq!(plan.least_requests(&plan.guards[0], 1), 3);
-    assert_eq!(plan.least_requests(&plan.guards[1], 10), 6);
+    assert_eq!(plan.least_requests(&plan.guards[0], 1, Dealing::Deck), 3);
+    assert_eq!(plan.least_requests(&plan.guards[1], 10, Dealing::Deck), 6);
 }
 
 #[test]
@@ -338,4 +338,26 @@ fn evidence_tells_what_tipped_the_alarm_apart_from_the_whole_shift() {
     rig.pass(50, OK, 1);
     rig.look();
     assert_eq!(rig.book.evidence(), [broken], "a raised alarm keeps the numbers that raised it");
+}
+
+#[test]
+fn failures_that_come_together_count_as_one_where_the_plan_or_a_sticky_key_says_so() {
+    let raised_after = |burst: Option<u32>, dealing: Dealing| {
+        let guard = Guard { burst, ..errors(0.01) };
+        let plan = plan(vec![guard]);
+        let mut rig = Rig::new(&plan, 1);
+        rig.book = AlarmBook::new(&plan, 1, 0, dealing, &Reading::default());
+        rig.book.begin_step(Share::ALL);
+        rig.look();
+        let needed = (1..100).find(|_| {
+            rig.pass(1, FAILED, 1);
+            matches!(rig.look().standing, Standing::Breached(_))
+        });
+        assert_eq!(needed, Some(plan.least_requests(&plan.guards[0], 1, dealing)));
+        needed
+    };
+    assert_eq!(raised_after(None, Dealing::Deck), Some(3));
+    assert_eq!(raised_after(Some(3), Dealing::Deck), Some(7));
+    assert_eq!(raised_after(Some(4), Dealing::Deck), raised_after(None, Dealing::Sticky));
+    assert_eq!(raised_after(Some(1), Dealing::Sticky), Some(3));
 }

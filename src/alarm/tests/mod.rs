@@ -25,7 +25,7 @@ struct Trial {
 impl Trial {
     fn new(permitted: f64, steps: usize) -> Self {
         let mut trial = Self {
-            test: GuardTest::new(permitted),
+            test: GuardTest::new(permitted, 1.0),
             purse: Purse::new(steps),
             step_begun: false,
             since_bet: 0,

@@ -65,9 +65,9 @@ proptest! {
     ) {
         let trial = Trial::new(permitted, steps);
         let money = trial.purse.first_part();
-        let least = least_failures(permitted, threshold, money);
+        let least = least_failures(permitted, 1.0, threshold, money);
         let wealth_after = |failures: u64| {
-            let mut test = GuardTest::new(permitted);
+            let mut test = GuardTest::new(permitted, 1.0);
             test.bet(money);
             let failed = failures as f64;
             test.observe(Tally { requests: failed, failures: failed }, Tally::default());
@@ -117,7 +117,7 @@ fn what_is_not_a_number_raises_the_alarm() {
 #[test]
 fn an_outage_is_told_from_chance_by_few_requests() {
     // ln 1000 nats, a plan of one step: three requests at a bound of 1 %, fifteen at a median.
-    assert_eq!(least_failures(0.01, 1000_f64.ln(), 0.5), 3);
-    assert_eq!(least_failures(0.5, 1000_f64.ln(), 0.5), 15);
-    assert_eq!(least_failures(0.01, 1000_f64.ln(), 0.0), u64::MAX);
+    assert_eq!(least_failures(0.01, 1.0, 1000_f64.ln(), 0.5), 3);
+    assert_eq!(least_failures(0.5, 1.0, 1000_f64.ln(), 0.5), 15);
+    assert_eq!(least_failures(0.01, 1.0, 1000_f64.ln(), 0.0), u64::MAX);
 }

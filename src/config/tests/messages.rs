@@ -471,6 +471,7 @@ fn guards_say_what_they_take() {
 metric = "error_rate"
 below = "100%"
 quantile = "p99"
+burst = 1.5
 [[guard]]
 metric = "latency"
 quantile = "p100"
@@ -495,16 +496,17 @@ quantile = 99
         [
             r#"p.toml:5: guard[0].below: "100%" is not a percentage above 0% and below 100%, such as "1%" or "0.05%""#,
             "p.toml:6: guard[0].quantile: a guard on error_rate has no quantile: leave it out",
-            r#"p.toml:9: guard[1].quantile: "p100" is not a quantile: write "p50", "p99" or "p99.9", above p0 and below p100"#,
-            r#"p.toml:10: guard[1].below: 250 has no unit: write "250s" for seconds or "250ms" for milliseconds"#,
-            r#"p.toml:12: guard[2].metric: "token_gap" is not available in this version, which judges green by guards on error_rate and latency"#,
-            r#"p.toml:14: guard[3].name: "too slow" is not an alarm's name: use 1 to 63 letters, digits or any of _ - ."#,
-            r#"p.toml:15: guard[3].metric: expected one of "error_rate", "latency", not "p99""#,
-            r#"p.toml:16: guard[3].execution_timeout: unknown key here; "execution_timeout" belongs at the top of the file, above the first [table]"#,
-            r#"p.toml:19: guard[4].below: 0.01 has no unit: write a percentage in quotes, such as "5%""#,
-            r#"p.toml:20: guard[5].metric: is missing; write metric = "error_rate""#,
-            r#"p.toml:22: guard[6].below: is missing; write below = "250ms""#,
-            r#"p.toml:24: guard[6].quantile: expected a quantile such as "p99", not the number 99"#,
+            "p.toml:7: guard[0].burst: expected a whole number from 1 to 1000, not the number 1.5",
+            r#"p.toml:10: guard[1].quantile: "p100" is not a quantile: write "p50", "p99" or "p99.9", above p0 and below p100"#,
+            r#"p.toml:11: guard[1].below: 250 has no unit: write "250s" for seconds or "250ms" for milliseconds"#,
+            r#"p.toml:13: guard[2].metric: "token_gap" is not available in this version, which judges green by guards on error_rate and latency"#,
+            r#"p.toml:15: guard[3].name: "too slow" is not an alarm's name: use 1 to 63 letters, digits or any of _ - ."#,
+            r#"p.toml:16: guard[3].metric: expected one of "error_rate", "latency", not "p99""#,
+            r#"p.toml:17: guard[3].execution_timeout: unknown key here; "execution_timeout" belongs at the top of the file, above the first [table]"#,
+            r#"p.toml:20: guard[4].below: 0.01 has no unit: write a percentage in quotes, such as "5%""#,
+            r#"p.toml:21: guard[5].metric: is missing; write metric = "error_rate""#,
+            r#"p.toml:23: guard[6].below: is missing; write below = "250ms""#,
+            r#"p.toml:25: guard[6].quantile: expected a quantile such as "p99", not the number 99"#,
         ]
     );
 }

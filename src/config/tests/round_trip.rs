@@ -269,17 +269,17 @@ fn regression_bound() -> impl Strategy<Value = RegressionBound> {
 prop_compose! {
     fn alarms()(
         bounds in prop::collection::vec(
-            prop_oneof![
+            (prop_oneof![
                 (1e-9..1.0).prop_map(|below| GuardBound::ErrorRate { below }),
                 (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::Latency { quantile, below }),
-            ],
+            ], option::of(1_u32..=1_000)),
             0..8,
         ),
         comparisons in prop::collection::vec((regression_bound(), option::of(1_u32..=1_000)), 0..8),
         false_alarm in 1e-9..0.5,
         max_failures in option::of(1_u64..=1_000_000_000),
     ) -> AlarmPlan {
-        let guard = |(place, bound)| Guard { name: format!("guard_{place}"), bound };
+        let guard = |(place, (bound, burst))| Guard { name: format!("guard_{place}"), bound, burst };
         let regression = |(place, (bound, burst))| Regression { name: format!("regression_{place}"), bound, burst };
         AlarmPlan {
             guards: bounds.into_iter().enumerate().map(guard).collect(),

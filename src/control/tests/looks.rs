@@ -38,8 +38,10 @@ struct Bench {
 
 impl Bench {
     fn new(bound: GuardBound) -> Self {
-        let alarms =
-            AlarmPlan { guards: vec![Guard { name: "guard".to_owned(), bound }], ..AlarmPlan::default() };
+        let alarms = AlarmPlan {
+            guards: vec![Guard { name: "guard".to_owned(), bound, burst: None }],
+            ..AlarmPlan::default()
+        };
         Self::with(&alarms, Share::ALL, FleetMeters::new(1))
     }
 

@@ -41,7 +41,10 @@ impl Rig {
 #[test]
 fn a_green_that_accepts_and_never_answers_raises_its_latency_alarm() {
     let bound = GuardBound::Latency { quantile: 0.99, below: BOUND };
-    let plan = AlarmPlan { guards: vec![Guard { name: "slow".to_owned(), bound }], ..AlarmPlan::default() };
+    let plan = AlarmPlan {
+        guards: vec![Guard { name: "slow".to_owned(), bound, burst: None }],
+        ..AlarmPlan::default()
+    };
     let green = silent();
     let rig = rig(&green, &AlarmBook::bounds(&plan));
     let mut book = AlarmBook::new(&plan, 1, 0, Dealing::Deck, &Reading::default());
