@@ -5,6 +5,7 @@
 //! - `forwarding`: what passes, and how it is changed on its way
 //! - `trailers`: what comes after a body, in both directions
 //! - `framing`: requests and responses that could be read in two ways
+//! - `smuggling`: the same in the disguises that research has found
 //! - `faults`: instances that fail, clients that leave, and who is counted for it
 //! - `limits`: sizes and times
 //! - `http2`: the same from clients of HTTP/2, with `raw2` for what a library would not send
@@ -35,6 +36,7 @@ mod overdue;
 mod queue;
 mod raw2;
 mod rescue;
+mod smuggling;
 mod sticky;
 mod storm;
 mod streams;
