@@ -107,7 +107,8 @@ pub fn grpc_model(bytes: &[u8]) {
 /// A normalised path has no dot segments and does not change when it is normalised again; a rewritten one begins with a slash.
 pub fn path(bytes: &[u8]) {
     let Ok(path) = std::str::from_utf8(bytes) else { return };
-    if !path.starts_with('/') {
+    // No target has a bare zero byte, and a path in a configuration is a target too.
+    if !path.starts_with('/') || path.contains('\0') {
         return;
     }
     if let Some(target) = Rewrite::new("/a", "/b/c").apply(path, Some("q")) {
