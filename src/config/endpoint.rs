@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::{
-    EndpointSpec, HealthSpec, balance,
+    EndpointSpec, HealthCheck, HealthSpec, balance,
     document::quoted,
     instance, protection,
     reader::{Table, parsed, whole, word},
@@ -13,7 +13,7 @@ use super::{
     units::{duration, positive_duration, size},
 };
 use crate::{
-    fleet::FleetSpec,
+    fleet::{FleetSpec, Protocol},
     name::{EndpointName, Version},
     route::{HalfClose, HostPattern, Limits, MatchRule, Rewrite, normalise},
 };
@@ -59,7 +59,14 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let blue = table
         .required_table("blue", example, &shape::BLUE)
         .and_then(|blue| read_fleet(&blue, &shape::BLUE_INSTANCES, &shape::BLUE_TLS));
-    let health = read_health(&table.section("health", &shape::HEALTH));
+    let health = table.section("health", &shape::HEALTH);
+    if health.has("grpc") && blue.as_ref().is_some_and(|blue| blue.protocol == Protocol::Http1) {
+        health.problem(
+            "grpc",
+            "is asked over HTTP/2, but blue's protocol is \"http1\": write protocol = \"h2c\" or \"h2\" there",
+        );
+    }
+    let health = read_health(&health);
     let limits = read_limits(&table.section("limits", &shape::LIMITS));
     let rescue = rescue::read(&table.section("rescue", &shape::RESCUE));
     let sticky = table.table("sticky", &shape::STICKY).and_then(|sticky| rescue::read_sticky(&sticky));
@@ -89,7 +96,26 @@ pub(super) fn read_fleet(
     let version = table.required("version", "\"v1\"", parsed(Version::parse));
     let instances = instance::read(table, instances_shape)?;
     let tls = table.table("tls", tls_shape).map(|tls| Arc::new(tls::read_upstream(&tls, &instances)));
-    Some(FleetSpec { version: version?, instances, tls })
+    let protocol = read_protocol(table, tls.is_some());
+    Some(FleetSpec { version: version?, instances, protocol, tls })
+}
+
+/// Whether HTTP/2 comes with TLS is said twice, so that neither a forgotten nor a needless `tls` goes unnoticed.
+fn read_protocol(table: &Table<'_>, has_tls: bool) -> Protocol {
+    let known = [Protocol::Http1, Protocol::H2c, Protocol::H2].map(|protocol| (protocol.as_str(), protocol));
+    let protocol = table.optional("protocol", word(&known)).unwrap_or_default();
+    match (protocol, has_tls) {
+        (Protocol::H2c, true) => table.problem(
+            "protocol",
+            "is \"h2c\", which is HTTP/2 without TLS, but the fleet has tls: write \"h2\", or leave tls out",
+        ),
+        (Protocol::H2, false) => table.problem(
+            "protocol",
+            "is \"h2\", which is HTTP/2 over TLS, but the fleet has no tls: add tls = {}, or write \"h2c\"",
+        ),
+        (Protocol::Http1, _) | (Protocol::H2c, false) | (Protocol::H2, true) => {}
+    }
+    protocol
 }
 
 fn read_rule(table: &Table<'_>) -> MatchRule {
@@ -231,15 +257,37 @@ fn absolute_path(text: &str, example: &str) -> Result<String, String> {
     }
 }
 
+/// A service's name as it stands in a path, or nothing for the whole server.
+fn service_name(text: &str) -> Result<String, String> {
+    let fits =
+        text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._".contains(&byte));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{} is not a gRPC service: write its full name, such as \"inference.GRPCInferenceService\", or \"\" for the whole server",
+            quoted(text)
+        ))
+    }
+}
+
 fn read_health(table: &Table<'_>) -> HealthSpec {
     let default = HealthSpec::default();
     let path = table.optional("path", parsed(|text| absolute_path(text, "/health")));
+    let grpc = table.optional("grpc", parsed(service_name));
+    if table.has("path") && table.has("grpc") {
+        table.problem("grpc", "a check asks for a path or for a gRPC service: leave one of them out");
+    }
     let interval = table.optional("interval", positive_duration);
     let timeout = table.optional("timeout", positive_duration);
     let unhealthy_after = table.optional("unhealthy_after", whole(1..=MAX_CHECKS));
     let healthy_after = table.optional("healthy_after", whole(1..=MAX_CHECKS));
     HealthSpec {
-        path: path.or(default.path),
+        check: match (path, grpc) {
+            (Some(path), _) => HealthCheck::Get(path),
+            (None, Some(service)) => HealthCheck::Grpc(service),
+            (None, None) => default.check,
+        },
         interval: interval.unwrap_or(default.interval),
         timeout: timeout.unwrap_or(default.timeout),
         unhealthy_after: unhealthy_after.unwrap_or(default.unhealthy_after),
@@ -275,7 +323,7 @@ impl Default for HealthSpec {
     /// take an instance out; one success, so that a restarted instance is not kept waiting.
     fn default() -> Self {
         Self {
-            path: None,
+            check: HealthCheck::Connection,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(3),
             unhealthy_after: 3,

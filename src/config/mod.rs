@@ -196,11 +196,23 @@ pub struct EndpointSpec {
     pub rewrite: Option<Rewrite>,
 }
 
+/// What an instance is asked.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum HealthCheck {
+    /// Nothing: that it takes a connection is enough.
+    #[default]
+    Connection,
+    /// `GET` this path, and want 2xx.
+    Get(String),
+    /// gRPC's health service about this service, and want SERVING; an empty name stands for the whole server.
+    Grpc(String),
+}
+
 /// `[endpoint.health]`
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HealthSpec {
-    /// `GET` this path and want 2xx; without a path, a TCP connection is enough.
-    pub path: Option<String>,
+    /// What is asked.
+    pub check: HealthCheck,
     /// From one check to the next.
     pub interval: Duration,
     /// How long a check may take.

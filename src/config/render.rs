@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{
-    EndpointSpec, HealthSpec, PlanSpec, alarms, rescue,
+    EndpointSpec, HealthCheck, HealthSpec, PlanSpec, alarms, rescue,
     units::{format_fraction, format_size},
 };
 use crate::{
@@ -70,10 +70,11 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
 }
 
 fn fleet(spec: &FleetSpec) -> Value {
-    let FleetSpec { version, instances, tls } = spec;
+    let FleetSpec { version, instances, protocol, tls } = spec;
     let mut document = Map::new();
     document.insert("version".to_owned(), version.as_str().into());
     document.insert("instances".to_owned(), super::instance::render(instances));
+    document.insert("protocol".to_owned(), protocol.as_str().into());
     if let Some(tls) = tls {
         document.insert("tls".to_owned(), upstream_tls(tls));
     }
@@ -134,10 +135,12 @@ fn slashed(prefix: &str) -> &str {
 }
 
 fn health_spec(spec: &HealthSpec) -> Value {
-    let HealthSpec { path, interval, timeout, unhealthy_after, healthy_after } = spec;
+    let HealthSpec { check, interval, timeout, unhealthy_after, healthy_after } = spec;
     let mut document = Map::new();
-    if let Some(path) = path {
-        document.insert("path".to_owned(), path.as_str().into());
+    match check {
+        HealthCheck::Connection => {}
+        HealthCheck::Get(path) => drop(document.insert("path".to_owned(), path.as_str().into())),
+        HealthCheck::Grpc(service) => drop(document.insert("grpc".to_owned(), service.as_str().into())),
     }
     document.insert("interval".to_owned(), format_duration(*interval).into());
     document.insert("timeout".to_owned(), format_duration(*timeout).into());

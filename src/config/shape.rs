@@ -49,10 +49,10 @@ shapes! { CONFIG:
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
     REWRITE "endpoint.rewrite" ["strip_prefix" "prefix"]
-    BLUE "endpoint.blue" ["version" "instances" "tls"]
+    BLUE "endpoint.blue" ["version" "instances" "protocol" "tls"]
     BLUE_INSTANCES "endpoint.blue.instances" ["address" "weight" "max_concurrency"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
-    HEALTH "endpoint.health" ["path" "interval" "timeout" "unhealthy_after" "healthy_after"]
+    HEALTH "endpoint.health" ["path" "grpc" "interval" "timeout" "unhealthy_after" "healthy_after"]
     LIMITS "endpoint.limits" [
         "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "on_half_close" "head_limit" "body_limit" "replay_limit"
     ]
@@ -71,7 +71,7 @@ shapes! { PLAN:
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
         "false_alarm" "max_failures" "guard" "regression"
     ] => refused ["threshold": NO_THRESHOLDS]
-    GREEN "green" ["version" "instances" "tls"]
+    GREEN "green" ["version" "instances" "protocol" "tls"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
     ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake"] => refused [

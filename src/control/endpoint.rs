@@ -182,10 +182,12 @@ async fn retire(provider: StaticProvider, fleet: Arc<Fleet>) {
     }
 }
 
-/// A fleet of another specification that keeps the instances with the same addresses and TLS, and the instances that it does not keep.
+/// A fleet of another specification that keeps the instances with the same addresses, protocol and TLS, and the instances that it does not keep.
 fn remade(old: &Fleet, spec: &FleetSpec, links: &Links) -> (Arc<Fleet>, Fleet) {
     let fresh = links.provider.fleet(spec);
-    let is_same = |old: &Instance, new: &Instance| old.address() == new.address() && old.tls() == new.tls();
+    let is_same = |old: &Instance, new: &Instance| {
+        old.address() == new.address() && old.protocol() == new.protocol() && old.tls() == new.tls()
+    };
     let in_old = |instance: &Arc<Instance>| old.instances.iter().find(|old| is_same(old, instance));
     let kept = |instance: &Arc<Instance>| {
         let Some(old) = in_old(instance) else { return Arc::clone(instance) };

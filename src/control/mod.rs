@@ -17,6 +17,7 @@ mod evaluator;
 mod handle;
 mod ledger;
 mod probe;
+mod probe_http2;
 mod prober;
 mod publisher;
 mod recovery;

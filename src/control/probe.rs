@@ -7,20 +7,24 @@ use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, header};
+use http::{Method, Request, header, request};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 
+use super::probe_http2;
 use crate::{
-    config::HealthSpec,
-    fleet::{Address, Instance},
+    config::{HealthCheck, HealthSpec},
+    fleet::{Address, Instance, Protocol},
     net::{Plain, Stream},
     tls::Connector,
 };
 
-/// What is offered to instances in TLS handshakes.
-const PROTOCOLS: &[&str] = &["http/1.1"];
+/// How a check names itself.
+const USER_AGENT: &str = concat!("snapback-probe/", env!("CARGO_PKG_VERSION"));
+
+/// The method of gRPC's health service (grpc.health.v1).
+const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/Check";
 
 /// How instances are checked: [`Network`], or what a test puts in its place.
 pub(super) trait Check: Send + Sync + fmt::Debug {
@@ -28,7 +32,7 @@ pub(super) trait Check: Send + Sync + fmt::Debug {
     fn check<'a>(&'a self, target: &'a mut Target) -> BoxFuture<'a, Result<(), String>>;
 }
 
-/// Checks over the network: an HTTP request, or a TCP connection alone.
+/// Checks over the network, in the fleet's protocol: an HTTP request, a gRPC call, or a TCP connection alone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Network;
 
@@ -58,8 +62,23 @@ impl Target {
             }
         };
         let Some(tls) = &self.tls else { return Ok(Stream::Plain(plain)) };
-        let shaken = tls.connect(plain, self.instance.address().host(), PROTOCOLS).await;
-        shaken.map(Stream::Tls).map_err(|error| format!("no TLS: {error}"))
+        let protocol = self.instance.protocol();
+        let shaken = tls.connect(plain, self.instance.address().host(), &[protocol.alpn()]).await;
+        let stream = shaken.map_err(|error| format!("no TLS: {error}"))?;
+        if protocol != Protocol::Http1 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+            return Err("it did not agree to HTTP/2 in the TLS handshake".to_owned());
+        }
+        Ok(Stream::Tls(stream))
+    }
+
+    /// A request over HTTP/2 to a path of the instance.
+    fn request(&self, method: Method, path: &str) -> request::Builder {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let authority = self.instance.address().authority();
+        Request::builder()
+            .method(method)
+            .uri(format!("{scheme}://{authority}{path}"))
+            .header(header::USER_AGENT, USER_AGENT)
     }
 
     /// Where the instance's address leads now.
@@ -79,9 +98,21 @@ impl Check for Network {
     fn check<'a>(&'a self, target: &'a mut Target) -> BoxFuture<'a, Result<(), String>> {
         Box::pin(async move {
             let stream = target.open().await?;
-            match &target.spec.path {
-                Some(path) => get(stream, path, target.instance.address()).await,
-                None => Ok(()),
+            match (&target.spec.check, target.instance.protocol()) {
+                (HealthCheck::Connection, _) => Ok(()),
+                (HealthCheck::Get(path), Protocol::Http1) => {
+                    get(stream, path, target.instance.address()).await
+                }
+                (HealthCheck::Get(path), Protocol::H2c | Protocol::H2) => {
+                    probe_http2::get(stream, target.request(Method::GET, path), path).await
+                }
+                (HealthCheck::Grpc(service), Protocol::H2c | Protocol::H2) => {
+                    probe_http2::grpc(stream, target.request(Method::POST, HEALTH_SERVICE), service).await
+                }
+                (HealthCheck::Grpc(_), Protocol::Http1) => {
+                    Err("gRPC's health service is asked over HTTP/2, and the fleet's protocol is http1"
+                        .to_owned())
+                }
             }
         })
     }
@@ -115,7 +146,7 @@ fn no_connection(error: std::io::Error) -> String {
 async fn get(stream: Stream, path: &str, address: &Address) -> Result<(), String> {
     let request = Request::get(path)
         .header(header::HOST, address.authority())
-        .header(header::USER_AGENT, concat!("snapback-probe/", env!("CARGO_PKG_VERSION")))
+        .header(header::USER_AGENT, USER_AGENT)
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())
         .map_err(|error| format!("the path {path:?} cannot be asked for: {error}"))?;

@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use super::{UpstreamTls, Weight, ejection::Record, standing::Standing};
+use super::{Protocol, UpstreamTls, Weight, ejection::Record, standing::Standing};
 
 /// What the address of a Unix-domain socket begins with.
 const UNIX: &str = "unix:";
@@ -49,6 +49,7 @@ pub enum Health {
 /// while it moves, which a balancer can bear, but no write ever contends.
 pub struct Instance {
     address: Address,
+    protocol: Protocol,
     tls: Option<Arc<UpstreamTls>>,
     resolved: ArcSwapOption<SocketAddr>,
     standing: Standing,
@@ -138,9 +139,10 @@ impl Health {
 }
 
 impl Instance {
-    /// An instance with no request in flight and unknown health, counted by this many workers, without TLS.
+    /// An instance with no request in flight and unknown health, counted by this many workers, that speaks HTTP/1.1 without TLS.
     pub fn new(address: Address, workers: usize) -> Self {
         Self {
+            protocol: Protocol::Http1,
             tls: None,
             resolved: ArcSwapOption::from(address.literal().map(Arc::new)),
             address,
@@ -155,6 +157,16 @@ impl Instance {
     pub fn weighing(self, weight: Weight) -> Self {
         self.set_weight(weight);
         self
+    }
+
+    /// The same instance, which speaks this.
+    pub fn speaking(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// What it speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// The same instance, connections to which are secured like this.

@@ -4,12 +4,14 @@
 
 mod ejection;
 mod instance;
+mod protocol;
 mod spec;
 mod standing;
 mod tls;
 
 pub use ejection::EjectionRule;
 pub use instance::{Address, AddressError, Health, Instance};
+pub use protocol::Protocol;
 pub use spec::{FleetSpec, InstanceSpec, Weight};
 pub use tls::{CertificateFiles, UpstreamTls};
 

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use super::{Address, UpstreamTls};
+use super::{Address, Protocol, UpstreamTls};
 use crate::name::Version;
 
 /// What a fleet is made from: a version and, for the static provider, its instances.
@@ -12,6 +12,8 @@ pub struct FleetSpec {
     pub version: Version,
     /// Its instances, at least one, none twice (checked by `config`).
     pub instances: Vec<InstanceSpec>,
+    /// What the instances speak; [`Protocol::H2`] has `tls`, [`Protocol::H2c`] has none (checked by `config`).
+    pub protocol: Protocol,
     /// How connections to the instances are secured; without it they are plain.
     pub tls: Option<Arc<UpstreamTls>>,
 }

@@ -19,7 +19,7 @@ impl StaticProvider {
         let instance = |InstanceSpec { address, weight, max_concurrency }: &InstanceSpec| {
             let instance = Instance::new(address.clone(), self.workers);
             instance.set_max_concurrency(*max_concurrency);
-            Arc::new(instance.weighing(*weight).secured(spec.tls.clone()))
+            Arc::new(instance.weighing(*weight).speaking(spec.protocol).secured(spec.tls.clone()))
         };
         Arc::new(Fleet {
             version: spec.version.clone(),

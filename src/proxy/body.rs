@@ -139,7 +139,9 @@ impl Stream {
     fn complete(&mut self) {
         let Some(Open { exchange, call }) = self.open.take() else { return };
         let now = exchange.settle_complete(if self.has_waited { End::Now } else { End::WithHead });
-        self.caller.worker().give_buffer(call.end(now));
+        if let Some(buffer) = call.end(now) {
+            self.caller.worker().give_buffer(buffer);
+        }
         self.caller.end_exchange();
     }
 
@@ -160,7 +162,11 @@ impl Stream {
 }
 
 impl Drop for Stream {
+    /// Whoever writes a body of known length asks for nothing after its last byte, not even for the end of the stream that brought it.
     fn drop(&mut self) {
+        if self.open.as_ref().is_some_and(|open| open.call.bytes_left() == Some(0)) {
+            self.complete();
+        }
         if self.open.is_some() && self.at_end == AtEnd::Close {
             self.caller.client.reset_at_close();
         }

@@ -6,19 +6,22 @@
 use std::{
     collections::VecDeque,
     io,
+    rc::Rc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{Request, request};
 use http_body::Frame;
 
 use super::{
     decode::{Malformed, StatusLine},
     http1_call::{Http1Call, ReadMemory},
+    http2_call::Http2Call,
+    multiplex::Seat,
     pool::Lease,
     sending::Sending,
-    upload::UploadError,
+    upload::{RequestBody, UploadError},
 };
 use crate::time::Moment;
 
@@ -28,14 +31,23 @@ pub(super) const INTERIM_LIMIT: u32 = 32;
 /// One request at one instance. Dropped before the end of both directions, it ends what the instance does for it.
 #[derive(Debug)]
 pub(super) struct Call {
-    transport: Http1Call,
+    transport: Transport,
     /// Parts of the body that were kept back.
     held: VecDeque<Frame<Bytes>>,
+}
+
+#[derive(Debug)]
+enum Transport {
+    Http1(Http1Call),
+    Http2(Http2Call),
 }
 
 /// Why a call ended before its response did.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Lost {
+    /// The instance says that it has not looked at the request, or nothing was sent.
+    #[error("the instance did not take the request")]
+    Refused(#[source] io::Error),
     /// The connection ended.
     #[error("the connection ended")]
     Closed(#[source] io::Error),
@@ -48,30 +60,36 @@ pub(super) enum Lost {
 }
 
 impl Call {
-    pub(super) fn new(lease: Lease, sending: Sending) -> Self {
-        Self { transport: Http1Call::new(lease, sending), held: VecDeque::new() }
+    /// A call on an HTTP/1 connection.
+    pub(super) fn alone(lease: Lease, sending: Sending) -> Self {
+        Self { transport: Transport::Http1(Http1Call::new(lease, sending)), held: VecDeque::new() }
+    }
+
+    /// A call on a shared HTTP/2 connection.
+    pub(super) fn shared(seat: Seat, request: Request<()>, body: Option<Rc<RequestBody>>) -> Self {
+        Self { transport: Transport::Http2(Http2Call::new(seat, request, body)), held: VecDeque::new() }
     }
 
     /// Whether its connection had served a request before and has brought no byte of a response: the instance may have closed it
     /// at the very moment at which the request was sent.
     pub(super) fn may_have_been_closed(&self) -> bool {
-        self.transport.may_have_been_closed()
+        match &self.transport {
+            Transport::Http1(call) => call.may_have_been_closed(),
+            Transport::Http2(call) => call.may_have_been_closed(),
+        }
     }
 
-    /// The same request on another connection. Its body must be able to replay.
-    pub(super) fn again(self, lease: Lease) -> Self {
-        Self { transport: self.transport.again(lease), held: VecDeque::new() }
-    }
-
-    /// Sends the request and waits for the head of the response, whose headers are put into `headers`.
+    /// Sends the request and waits for the head of the response, whose headers take the place of the request's.
     pub(super) fn poll_head(
         &mut self,
         context: &mut Context<'_>,
         memory: &ReadMemory,
-        method: &Method,
-        headers: &mut HeaderMap,
+        head: &mut request::Parts,
     ) -> Poll<Result<StatusLine, Lost>> {
-        self.transport.poll_head(context, memory, method, headers)
+        match &mut self.transport {
+            Transport::Http1(call) => call.poll_head(context, memory, &head.method, &mut head.headers),
+            Transport::Http2(call) => call.poll_head(context, &head.method, &mut head.headers),
+        }
     }
 
     /// Keeps a part of the body back, to come again.
@@ -102,22 +120,37 @@ impl Call {
         context: &mut Context<'_>,
         memory: &ReadMemory,
     ) -> Poll<Option<Result<Frame<Bytes>, Lost>>> {
-        self.transport.poll_next(context, memory)
+        match &mut self.transport {
+            Transport::Http1(call) => call.poll_next(context, memory),
+            Transport::Http2(call) => call.poll_next(context),
+        }
     }
 
     /// Whether the response has come to its end, and nothing of it was kept back.
     pub(super) fn is_answered(&self) -> bool {
-        self.held.is_empty() && self.transport.is_answered()
+        self.held.is_empty()
+            && match &self.transport {
+                Transport::Http1(call) => call.is_answered(),
+                Transport::Http2(call) => call.is_answered(),
+            }
     }
 
     /// How many bytes of the response's body are to come, if that is known.
     pub(super) fn bytes_left(&self) -> Option<u64> {
         let held: usize = self.held.iter().filter_map(Frame::data_ref).map(Bytes::len).sum();
-        self.transport.bytes_left()?.checked_add(u64::try_from(held).ok()?)
+        let left = match &self.transport {
+            Transport::Http1(call) => call.bytes_left(),
+            Transport::Http2(call) => call.bytes_left(),
+        };
+        left?.checked_add(u64::try_from(held).ok()?)
     }
 
-    /// Gives the connection back if both directions ended cleanly, else closes it. Returns the request's buffer.
-    pub(super) fn end(self, now: Moment) -> Vec<u8> {
-        self.transport.end(now)
+    /// Ends a call whose response is there. A connection of its own is kept if both directions ended cleanly, else closed, and the
+    /// request's buffer comes back; a stream is reset where it did not.
+    pub(super) fn end(self, now: Moment) -> Option<Vec<u8>> {
+        match self.transport {
+            Transport::Http1(call) => Some(call.end(now)),
+            Transport::Http2(_) => None,
+        }
     }
 }

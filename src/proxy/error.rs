@@ -88,6 +88,9 @@ pub(super) enum Failure {
     /// The connection was not made in time. Nothing was sent upstream.
     #[error("upstream: connecting to the instance took too long")]
     ConnectTimeout,
+    /// The instance said that it did not look at the request, as HTTP/2 can. It was not executed.
+    #[error("upstream: the instance did not take the request")]
+    Refused(#[source] io::Error),
     /// The connection ended before the response's head. The instance may have executed the request.
     #[error("upstream: the connection ended before a response")]
     Reset(#[source] io::Error),
@@ -175,9 +178,11 @@ impl Failure {
                 Blame::Nobody => None,
                 Blame::Fleet => Some(Sent::Nothing),
             },
-            Self::NoInstance | Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => {
-                Some(Sent::Nothing)
-            }
+            Self::NoInstance
+            | Self::Unresolved
+            | Self::ConnectFailed(_)
+            | Self::ConnectTimeout
+            | Self::Refused(_) => Some(Sent::Nothing),
             Self::Reset(_)
             | Self::BadResponse(_)
             | Self::HeadTimeout
@@ -208,6 +213,7 @@ impl Failure {
             | Self::Unresolved
             | Self::ConnectFailed(_)
             | Self::ConnectTimeout
+            | Self::Refused(_)
             | Self::Reset(_)
             | Self::BadResponse(_)
             | Self::HeadTimeout
@@ -240,6 +246,7 @@ impl Failure {
             | Self::Unresolved
             | Self::ConnectFailed(_)
             | Self::ConnectTimeout
+            | Self::Refused(_)
             | Self::Reset(_)
             | Self::BadResponse(_)
             | Self::HeadTimeout
@@ -274,7 +281,9 @@ impl Failure {
                 Blame::Fleet => FailureKind::Overload,
             },
             Self::NoInstance => FailureKind::NoInstance,
-            Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout => FailureKind::ConnectFailed,
+            Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout | Self::Refused(_) => {
+                FailureKind::ConnectFailed
+            }
             Self::Reset(_) => FailureKind::Reset,
             Self::BadResponse(_) => FailureKind::BadResponse,
             Self::HeadTimeout | Self::TotalTimeout => FailureKind::HeadTimeout,
@@ -297,6 +306,7 @@ impl From<Lost> for Failure {
     /// Of a call that ended before its response's head.
     fn from(lost: Lost) -> Self {
         match lost {
+            Lost::Refused(error) => Self::Refused(error),
             Lost::Closed(error) => Self::Reset(error),
             Lost::Malformed(Malformed(defect)) => Self::BadResponse(defect),
             Lost::Request(error) => error.into(),

@@ -3,9 +3,10 @@
 use std::{error::Error, future::poll_fn, rc::Rc, time::Duration};
 
 use http::{
-    HeaderMap, Method, Request, Response, Version,
+    HeaderMap, Request, Response, Version,
     header::{CONTENT_LENGTH, HOST},
     request,
+    uri::Scheme,
 };
 use hyper::body::Incoming;
 
@@ -19,10 +20,11 @@ use super::{
     exchange::Exchange,
     gate,
     grpc::{self, GrpcCall},
-    headers::{self, Additions, BodyFraming},
+    headers::{self, Additions, BodyFraming, NewId},
+    http2_head,
     lane::Dealt,
     peek,
-    pool::{Lease, Upstream},
+    pool::{Upstream, Way},
     pulse::{Late, unless_late},
     queue,
     rescue::{self, Replay},
@@ -204,50 +206,78 @@ pub(super) async fn attempt(
     }
     let idle_timeout = caller.worker().settings.upstream_idle_timeout;
     let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
-    let lease = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
-        Some(lease) => lease,
+    let way = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
+        Some(way) => way,
         None => connect(caller, exchange, limits).await?,
     };
-    let mut call = Call::new(lease, write(caller, exchange, &head));
-    // The request's map takes the response's headers: one allocation serves both.
-    let (method, mut headers) = (head.method, head.headers);
-    let mut answered = call_once(caller, exchange, &mut call, &method, &mut headers, limits).await?;
-    if let Err(Lost::Closed(_)) = answered
-        && rescue::may_be_the_race(exchange, &call)
+    let mut sent = Sent { head, id: caller.worker().new_id() };
+    let mut call = begin(caller, exchange, way, &mut sent)?;
+    let mut answered = call_once(caller, exchange, &mut call, &mut sent.head, limits).await?;
+    if let Err(lost) = &answered
+        && rescue::may_be_sent_again(exchange, &call, lost)
     {
         exchange.count_retry();
-        call = call.again(connect(caller, exchange, limits).await?);
-        answered = call_once(caller, exchange, &mut call, &method, &mut headers, limits).await?;
+        let way = connect(caller, exchange, limits).await?;
+        call = begin(caller, exchange, way, &mut sent)?;
+        answered = call_once(caller, exchange, &mut call, &mut sent.head, limits).await?;
     }
     let line = answered?;
-    exchange.answered(line.status.as_u16(), &headers);
-    Ok(Reached { line, headers, call })
+    exchange.answered(line.status.as_u16(), &sent.head.headers);
+    // The request's map has taken the response's headers: in HTTP/1 one allocation serves both.
+    Ok(Reached { line, headers: sent.head.headers, call })
 }
 
-/// The request as it goes to its instance.
-fn write(caller: &Caller, exchange: &Exchange, head: &request::Parts) -> Sending {
+/// What is the same each time that a request is sent.
+struct Sent<'a> {
+    head: request::Parts,
+    id: NewId<'a>,
+}
+
+/// Begins a call with the request as it goes to its instance.
+fn begin(caller: &Caller, exchange: &Exchange, way: Way, sent: &mut Sent<'_>) -> Result<Call, Failure> {
+    match way {
+        Way::Alone(lease) => Ok(Call::alone(lease, write(caller, exchange, sent))),
+        Way::Shared(seat) => {
+            let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
+            let request = http2_head::request(
+                &sent.head,
+                http2_head::Additions {
+                    downstream: caller.client.downstream(),
+                    instance: upstream.instance.address().authority(),
+                    scheme: if upstream.has_tls() { Scheme::HTTPS } else { Scheme::HTTP },
+                    id: &mut sent.id,
+                },
+            );
+            let request = request.ok_or(Failure::BadRequest("Its target cannot be said in HTTP/2."))?;
+            Ok(Call::shared(seat, request, exchange.request_body().cloned()))
+        }
+    }
+}
+
+/// The request as text, for HTTP/1.
+fn write(caller: &Caller, exchange: &Exchange, sent: &mut Sent<'_>) -> Sending {
     let body = exchange.request_body();
     let framing = match body {
         None => BodyFraming::Empty,
-        Some(_) if head.headers.contains_key(CONTENT_LENGTH) => BodyFraming::Length,
+        Some(_) if sent.head.headers.contains_key(CONTENT_LENGTH) => BodyFraming::Length,
         Some(_) => BodyFraming::Chunked,
     };
     let mut out = caller.worker().take_buffer();
     headers::write_request(
         &mut out,
-        head,
+        &sent.head,
         Additions {
             downstream: caller.client.downstream(),
             instance: exchange.upstream().map_or("", |upstream| upstream.instance.address().authority()),
             framing,
-            ids: &mut caller.worker().request_ids(),
+            id: &mut sent.id,
         },
     );
     Sending::new(out, framing, body.cloned())
 }
 
 /// Makes a connection to the request's instance, or to another one if that cannot be reached and may be avoided.
-async fn connect(caller: &Caller, exchange: &mut Exchange, limits: &Limits) -> Result<Lease, Failure> {
+async fn connect(caller: &Caller, exchange: &mut Exchange, limits: &Limits) -> Result<Way, Failure> {
     let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
     match connect_to(caller, upstream, limits).await {
         Err(failure) if rescue::connect_elsewhere(exchange, &failure) => {
@@ -258,10 +288,12 @@ async fn connect(caller: &Caller, exchange: &mut Exchange, limits: &Limits) -> R
     }
 }
 
-async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -> Result<Lease, Failure> {
+async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -> Result<Way, Failure> {
     // Connecting has a timeout of its own, and what was late before is over.
     caller.pulse.expect_within(Duration::MAX);
-    caller.worker().meters().upstream_connects.up();
+    if !upstream.is_connecting() {
+        caller.worker().meters().upstream_connects.up();
+    }
     let connecting = unless_late(&caller.pulse, upstream.connect(limits.connect_timeout));
     connecting.await.unwrap_or_else(|late| Err(Failure::overdue(late)))
 }
@@ -271,15 +303,14 @@ async fn call_once(
     caller: &Caller,
     exchange: &mut Exchange,
     call: &mut Call,
-    method: &Method,
-    headers: &mut HeaderMap,
+    head: &mut request::Parts,
     limits: &Limits,
 ) -> Result<Result<StatusLine, Lost>, Failure> {
     let is_due = exchange.request_body().is_some_and(|body| body.progress() != Progress::Complete);
     caller.pulse.expect_within(if is_due { limits.idle_timeout } else { limits.head_timeout });
     let memory = &caller.worker().read_memory;
-    let head = poll_fn(|context| call.poll_head(context, memory, method, headers));
-    match unless_late(&caller.pulse, head).await {
+    let answer = poll_fn(|context| call.poll_head(context, memory, head));
+    match unless_late(&caller.pulse, answer).await {
         Ok(Err(lost)) => {
             if let Lost::Closed(_) = lost {
                 exchange.note_death();

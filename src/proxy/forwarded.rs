@@ -6,16 +6,19 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue,
     header::{FORWARDED, HOST},
 };
 
-use super::headers::write_line;
+use super::headers::Lines;
 use crate::net::{Peer, TrustedProxies};
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
-const FORWARDED_HOST: &str = "x-forwarded-host";
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+
+static HTTP: HeaderValue = HeaderValue::from_static("http");
+static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// What a connection's client is to instances.
 #[derive(Debug)]
@@ -62,38 +65,40 @@ impl Downstream {
         Self { address: HeaderValue::try_from(text).expect("an IP address is visible ASCII"), scheme, word }
     }
 
-    /// Writes the headers about the client into a request's head that has these.
-    pub(super) fn write(&self, out: &mut Vec<u8>, headers: &HeaderMap) {
+    /// Adds the headers about the client to a request's head that has these.
+    pub(super) fn write(&self, out: &mut impl Lines, headers: &HeaderMap) {
         if let Word::Believed { node } = &self.word {
             return self.write_continued(out, headers, node);
         }
-        write_line(out, FORWARDED_FOR, self.address.as_bytes());
-        write_line(out, FORWARDED_PROTO, self.scheme.as_str().as_bytes());
+        out.line(&FORWARDED_FOR, &self.address);
+        out.line(&FORWARDED_PROTO, self.scheme.value());
         if let Some(host) = headers.get(HOST) {
-            write_line(out, FORWARDED_HOST, host.as_bytes());
+            out.line(&FORWARDED_HOST, host);
         }
     }
 
     /// The same where a trusted proxy has spoken before.
     #[cold]
-    fn write_continued(&self, out: &mut Vec<u8>, headers: &HeaderMap, node: &str) {
-        if let Some(line) = self.continued(headers, node) {
-            write_line(out, FORWARDED.as_str(), &line);
+    fn write_continued(&self, out: &mut impl Lines, headers: &HeaderMap, node: &str) {
+        // What is joined of values is a value.
+        if let Some(Ok(line)) = self.continued(headers, node).map(HeaderValue::try_from) {
+            out.line(&FORWARDED, &line);
         }
-        let before = joined(headers, FORWARDED_FOR);
-        let address = self.address.as_bytes();
-        let list = before.map_or_else(|| address.to_vec(), |before| [&before, &b", "[..], address].concat());
-        write_line(out, FORWARDED_FOR, &list);
-        let proto = headers.get(FORWARDED_PROTO).map(HeaderValue::as_bytes);
-        write_line(out, FORWARDED_PROTO, proto.unwrap_or(self.scheme.as_str().as_bytes()));
-        if let Some(host) = headers.get(FORWARDED_HOST).or_else(|| headers.get(HOST)) {
-            write_line(out, FORWARDED_HOST, host.as_bytes());
+        let before = joined(headers, &FORWARDED_FOR);
+        let list = before.map(|before| [&before, &b", "[..], self.address.as_bytes()].concat());
+        match list.map(HeaderValue::try_from) {
+            Some(Ok(list)) => out.line(&FORWARDED_FOR, &list),
+            Some(Err(_)) | None => out.line(&FORWARDED_FOR, &self.address),
+        }
+        out.line(&FORWARDED_PROTO, headers.get(&FORWARDED_PROTO).unwrap_or(self.scheme.value()));
+        if let Some(host) = headers.get(&FORWARDED_HOST).or_else(|| headers.get(HOST)) {
+            out.line(&FORWARDED_HOST, host);
         }
     }
 
     /// The line of `forwarded` that goes on, if one was begun.
     fn continued(&self, headers: &HeaderMap, node: &str) -> Option<Vec<u8>> {
-        let before = joined(headers, FORWARDED.as_str())?;
+        let before = joined(headers, &FORWARDED)?;
         let mut line = [&before, &b", for="[..], node.as_bytes()].concat();
         if let Some(host) = headers.get(HOST) {
             // The gate has let no quote and no backslash into a host.
@@ -114,10 +119,17 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    fn value(self) -> &'static HeaderValue {
+        match self {
+            Self::Http => &HTTP,
+            Self::Https => &HTTPS,
+        }
+    }
 }
 
 /// All lines of a header as one, which they stand for (RFC 9110 section 5.3).
-fn joined(headers: &HeaderMap, name: &str) -> Option<Vec<u8>> {
+fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
     let lines: Vec<&[u8]> = lines.into_iter().filter(|line| !line.trim_ascii().is_empty()).collect();
     (!lines.is_empty()).then(|| lines.join(&b", "[..]))

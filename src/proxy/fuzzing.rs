@@ -2,6 +2,8 @@
 //!
 //! `tests/fuzz` drives these with libFuzzer, the tests of the crate's own `fuzzing` with random bytes and with what was once found.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header::HOST};
 use rand::{SeedableRng, rngs::StdRng};
@@ -11,7 +13,7 @@ use super::{
     event::{Meaning, Scanner},
     forwarded::{Downstream, Scheme},
     gate::{self, downgrade},
-    headers::{self, Additions, BodyFraming, Kind, RequestIds},
+    headers::{self, Additions, BodyFraming, Kind, NewId, RequestIds},
     preface,
 };
 use crate::net::{Peer, TrustedProxies, TrustedProxy};
@@ -204,8 +206,9 @@ pub fn request(bytes: &[u8]) {
     let peer = Peer::Internet(([127, 0, 0, 1], 9).into());
     let downstream = Downstream::new(peer, Scheme::Http, &TrustedProxies::new(trusted));
     let framing = if choice & 2 == 0 { BodyFraming::Empty } else { BodyFraming::Chunked };
-    let (mut out, mut ids) = (Vec::new(), RequestIds::new(StdRng::seed_from_u64(1)));
-    let additions = Additions { downstream: &downstream, instance: "instance:1", framing, ids: &mut ids };
+    let (mut out, ids) = (Vec::new(), RefCell::new(RequestIds::new(StdRng::seed_from_u64(1))));
+    let mut id = NewId::new(&ids);
+    let additions = Additions { downstream: &downstream, instance: "instance:1", framing, id: &mut id };
     headers::write_request(&mut out, &head, additions);
 
     let mut lines = [httparse::EMPTY_HEADER; 256];

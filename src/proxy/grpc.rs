@@ -152,6 +152,7 @@ fn code(failure: &Failure) -> &'static str {
         | Failure::ConnectFailed(_)
         | Failure::ConnectTimeout
         | Failure::Busy
+        | Failure::Refused(_)
         | Failure::Reset(_) => UNAVAILABLE,
     }
 }

@@ -4,6 +4,8 @@
 //! what the proxy itself relies on: a client must not be able to remove its own address. What the proxy states about a
 //! client replaces what the client states. `x-snapback-` is the proxy's own and never passes.
 
+use std::cell::RefCell;
+
 use bytes::BufMut;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -16,6 +18,9 @@ use super::forwarded::Downstream;
 
 /// Says which fleet answered, where the config asks for it.
 static FLEET: HeaderName = HeaderName::from_static("x-snapback-fleet");
+
+/// The request's id.
+pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Every header with this prefix is the proxy's own.
 const OWN_PREFIX: &str = "x-snapback-";
@@ -137,6 +142,11 @@ impl ConnectionLine {
         !self.has_close && (is_http_1_1 || self.has_keep_alive)
     }
 
+    /// Whether the lines name this header, and it may go.
+    pub(super) fn names(&self, name: &HeaderName) -> bool {
+        self.named.contains(name)
+    }
+
     /// Takes out what the lines name.
     pub(super) fn remove_named(&self, headers: &mut HeaderMap) {
         for name in &self.named {
@@ -157,16 +167,16 @@ pub(super) enum BodyFraming {
 
 /// What the proxy adds to a request.
 #[derive(Debug)]
-pub(super) struct Additions<'a> {
+pub(super) struct Additions<'a, 'b> {
     pub(super) downstream: &'a Downstream,
     /// Names the host when the client, speaking HTTP/1.0, did not.
     pub(super) instance: &'a str,
     pub(super) framing: BodyFraming,
-    pub(super) ids: &'a mut RequestIds,
+    pub(super) id: &'a mut NewId<'b>,
 }
 
 /// Writes a request's head for the instance, leaving out what does not pass.
-pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions: Additions<'_>) {
+pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions: Additions<'_, '_>) {
     let mut connection = ConnectionLine::default();
     for line in head.headers.get_all(CONNECTION) {
         connection.add(line.as_bytes());
@@ -185,7 +195,7 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions:
             Kind::Trailer if additions.framing != BodyFraming::Chunked => continue,
             Kind::Coding | Kind::Connection | Kind::SingleHop | Kind::Forwarded | Kind::Own => continue,
             Kind::RequestId => id = Some(value),
-            Kind::Other if connection.named.contains(name) => continue,
+            Kind::Other if connection.names(name) => continue,
             Kind::Host | Kind::Length | Kind::Trailer | Kind::Other => {}
         }
         write_line(out, name.as_str(), value.as_bytes());
@@ -195,7 +205,7 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions:
         write_line(out, "host", additions.instance.as_bytes());
     }
     if id.is_none() {
-        write_line(out, "x-request-id", &additions.ids.next());
+        write_line(out, REQUEST_ID.as_str(), additions.id.get());
     }
     if takes_trailers {
         // What concerns one hop is named as such (RFC 9110 section 10.1.4).
@@ -208,8 +218,26 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions:
 }
 
 /// Whether a `TE` says that its sender takes trailers, beside whatever transfer codings.
-fn names_trailers(te: &HeaderValue) -> bool {
+pub(super) fn names_trailers(te: &HeaderValue) -> bool {
     te.as_bytes().split(|byte| *byte == b',').any(|part| part.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Where headers go: the text of an HTTP/1 head, or the map of an HTTP/2 head.
+pub(super) trait Lines {
+    /// Adds a header.
+    fn line(&mut self, name: &HeaderName, value: &HeaderValue);
+}
+
+impl Lines for Vec<u8> {
+    fn line(&mut self, name: &HeaderName, value: &HeaderValue) {
+        write_line(self, name.as_str(), value.as_bytes());
+    }
+}
+
+impl Lines for HeaderMap {
+    fn line(&mut self, name: &HeaderName, value: &HeaderValue) {
+        self.append(name.clone(), value.clone());
+    }
 }
 
 /// Writes a header.
@@ -236,6 +264,23 @@ pub(super) fn announce(headers: &mut HeaderMap, connection: Connection) {
 /// Says which fleet the request was dealt to, or that it was rescued.
 pub(super) fn expose_fleet(headers: &mut HeaderMap, fleet: &'static str) {
     headers.insert(&FLEET, HeaderValue::from_static(fleet));
+}
+
+/// The id of a request whose client gave it none: made when it is first asked for, and the same for every try.
+#[derive(Debug)]
+pub(super) struct NewId<'a> {
+    ids: &'a RefCell<RequestIds>,
+    made: Option<[u8; 32]>,
+}
+
+impl<'a> NewId<'a> {
+    pub(super) fn new(ids: &'a RefCell<RequestIds>) -> Self {
+        Self { ids, made: None }
+    }
+
+    pub(super) fn get(&mut self) -> &[u8; 32] {
+        self.made.get_or_insert_with(|| self.ids.borrow_mut().next())
+    }
 }
 
 /// A worker's source of request ids: 128 random bits in hexadecimal digits, as nginx and W3C trace ids have them.
@@ -277,11 +322,12 @@ mod tests {
         let (head, ()) = request.into_parts();
         let mut out = Vec::new();
         let peer = Peer::Internet("192.0.2.7:1".parse().unwrap());
+        let ids = RefCell::new(RequestIds::new(StdRng::seed_from_u64(1)));
         let additions = Additions {
             downstream: &Downstream::new(peer, Scheme::Http, &TrustedProxies::default()),
             instance: "instance:1",
             framing,
-            ids: &mut RequestIds::new(StdRng::seed_from_u64(1)),
+            id: &mut NewId::new(&ids),
         };
         write_request(&mut out, &head, additions);
         let text = String::from_utf8(out).unwrap();

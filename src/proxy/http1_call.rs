@@ -75,11 +75,6 @@ impl Http1Call {
         self.lease.is_reused() && !self.has_heard
     }
 
-    /// The same request on another connection. Its body must be able to replay.
-    pub(super) fn again(self, lease: Lease) -> Self {
-        Self::new(lease, self.sending.again())
-    }
-
     /// Sends the request and waits for the head of the response, whose headers are put into `headers`.
     pub(super) fn poll_head(
         &mut self,

@@ -1,19 +1,23 @@
 //! A worker's connections to one instance.
 //!
-//! Idle connections are a stack: the one used last is taken first, so that a burst's extra connections grow old and are
+//! In HTTP/2 they are shared (`multiplex`). In HTTP/1, idle connections are a stack: the one used last is taken first, so that a burst's extra connections grow old and are
 //! closed. A connection belongs to one request at a time and comes back only when both directions ended cleanly.
 
 use std::{
     cell::RefCell,
+    io,
     rc::Rc,
     sync::Arc,
     task::{Context, Waker},
     time::Duration,
 };
 
-use super::error::Failure;
+use super::{
+    error::Failure,
+    multiplex::{Group, Seat},
+};
 use crate::{
-    fleet::Instance,
+    fleet::{Instance, Protocol},
     net::{Plain, Stream},
     time::Moment,
     tls::{Connector, Keychain},
@@ -23,15 +27,22 @@ use crate::{
 /// on one instance than this, and those it opens again within a round trip.
 const IDLE_CONNECTIONS: usize = 256;
 
-/// What is offered to instances in TLS handshakes.
-const PROTOCOLS: [&str; 1] = ["http/1.1"];
-
 /// One instance as a worker sees it.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) instance: Arc<Instance>,
     tls: Option<Arc<Connector>>,
     idle: RefCell<Vec<Idle>>,
+    shared: Group,
+}
+
+/// A request's means to reach its instance.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// A connection of its own, in HTTP/1.
+    Alone(Lease),
+    /// A seat on one that is shared, in HTTP/2.
+    Shared(Seat),
 }
 
 #[derive(Debug)]
@@ -51,11 +62,18 @@ pub(super) struct Lease {
 impl Upstream {
     pub(super) fn new(instance: Arc<Instance>, keychain: &Keychain) -> Rc<Self> {
         let tls = instance.tls().map(|spec| keychain.connector(spec));
-        Rc::new(Self { instance, tls, idle: RefCell::default() })
+        Rc::new(Self { instance, tls, idle: RefCell::default(), shared: Group::default() })
     }
 
-    /// The idle connection that was used last, unless it is too old or closed.
-    pub(super) fn checkout(self: &Rc<Self>, now: Moment, idle_timeout: Duration) -> Option<Lease> {
+    /// A connection that is open: the idle one that was used last, unless it is too old or closed, or a shared one that has room.
+    pub(super) fn checkout(self: &Rc<Self>, now: Moment, idle_timeout: Duration) -> Option<Way> {
+        match self.instance.protocol() {
+            Protocol::Http1 => self.checkout_idle(now, idle_timeout).map(Way::Alone),
+            Protocol::H2c | Protocol::H2 => self.shared.seat().map(Way::Shared),
+        }
+    }
+
+    fn checkout_idle(self: &Rc<Self>, now: Moment, idle_timeout: Duration) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { mut stream, since }) = idle.pop() {
             if now.since(since) >= idle_timeout {
@@ -67,12 +85,33 @@ impl Upstream {
         None
     }
 
-    /// Makes a connection.
-    pub(super) async fn connect(self: &Rc<Self>, timeout: Duration) -> Result<Lease, Failure> {
-        match tokio::time::timeout(timeout, self.open()).await {
-            Ok(opened) => Ok(Lease { upstream: Rc::clone(self), stream: opened?, is_reused: false }),
+    /// Makes a connection, or waits for the one that another request makes to be shared.
+    pub(super) async fn connect(self: &Rc<Self>, timeout: Duration) -> Result<Way, Failure> {
+        let connected = async {
+            Ok(match self.instance.protocol() {
+                Protocol::Http1 => {
+                    let stream = self.open().await?;
+                    Way::Alone(Lease { upstream: Rc::clone(self), stream, is_reused: false })
+                }
+                Protocol::H2c | Protocol::H2 => {
+                    Way::Shared(self.shared.open(async || self.open().await).await?)
+                }
+            })
+        };
+        match tokio::time::timeout(timeout, connected).await {
+            Ok(connected) => connected,
             Err(_) => Err(Failure::ConnectTimeout),
         }
+    }
+
+    /// Whether another request is making a connection that this one can share.
+    pub(super) fn is_connecting(&self) -> bool {
+        self.shared.is_opening()
+    }
+
+    /// Whether connections to it have TLS.
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     async fn open(&self) -> Result<Stream, Failure> {
@@ -85,14 +124,21 @@ impl Upstream {
         match &self.tls {
             None => Ok(Stream::Plain(plain)),
             Some(tls) => {
-                let shaken = tls.connect(plain, address.host(), &PROTOCOLS).await;
-                shaken.map(Stream::Tls).map_err(Failure::ConnectFailed)
+                let protocol = self.instance.protocol();
+                let shaken = tls.connect(plain, address.host(), &[protocol.alpn()]).await;
+                let stream = shaken.map_err(Failure::ConnectFailed)?;
+                if protocol != Protocol::Http1 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                    let missing = io::Error::other("it did not agree to HTTP/2 in the TLS handshake");
+                    return Err(Failure::ConnectFailed(missing));
+                }
+                Ok(Stream::Tls(stream))
             }
         }
     }
 
     /// Closes what has been idle for too long, and what the instance has closed.
     pub(super) fn sweep(&self, now: Moment, idle_timeout: Duration) {
+        self.shared.sweep(now, idle_timeout);
         self.idle
             .borrow_mut()
             .retain_mut(|idle| now.since(idle.since) < idle_timeout && is_quiet(&mut idle.stream));

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use http::request;
 
 use super::{
-    call::Call,
+    call::{Call, Lost},
     caller::Caller,
     error::{Failure, Sent},
     exchange::{End, Exchange},
@@ -210,11 +210,14 @@ pub(super) fn connect_elsewhere(exchange: &mut Exchange, failure: &Failure) -> b
         && exchange.move_elsewhere(failure)
 }
 
-/// After a reused connection died under a request: whether it is sent once more, on a fresh one. It most likely had been closed
-/// while idle. A request under which another connection had died before, or that is heard or too large to be sent again, is
-/// not.
-pub(super) fn may_be_the_race(exchange: &Exchange, call: &Call) -> bool {
-    call.may_have_been_closed()
-        && exchange.deaths() < DEATHS
-        && exchange.request_body().is_none_or(|body| body.can_replay())
+/// After a try that brought no head: whether the request is sent once more to the same instance, on another connection, if its body can be
+/// replayed. That is so where the instance says that it did not look at it, whatever its method, and where a reused connection died
+/// under it, which most likely had been closed while idle; unless another connection had died under it before, or something was heard.
+pub(super) fn may_be_sent_again(exchange: &Exchange, call: &Call, lost: &Lost) -> bool {
+    let is_fit = match lost {
+        Lost::Refused(_) => true,
+        Lost::Closed(_) => call.may_have_been_closed() && exchange.deaths() < DEATHS,
+        Lost::Malformed(_) | Lost::Request(_) => false,
+    };
+    is_fit && exchange.request_body().is_none_or(|body| body.can_replay())
 }

@@ -29,9 +29,8 @@ pub(super) struct Sending {
     framing: BodyFraming,
     /// Which frame of the body is next.
     place: usize,
-    /// The head, which stays for a second try, and after it what is to be written next.
+    /// The head, and what is to be written next.
     out: Vec<u8>,
-    head_length: usize,
     written: usize,
     /// A frame too large to copy, to be written after `out`, and what follows it.
     frame: Bytes,
@@ -56,7 +55,6 @@ impl Sending {
     pub(super) fn new(head: Vec<u8>, framing: BodyFraming, body: Option<Rc<RequestBody>>) -> Self {
         let state = if body.is_some() { State::Flowing } else { State::Ended };
         Self {
-            head_length: head.len(),
             out: head,
             body,
             framing,
@@ -67,12 +65,6 @@ impl Sending {
             is_held: false,
             state,
         }
-    }
-
-    /// The same request from its first byte. Its body must be able to replay.
-    pub(super) fn again(mut self) -> Self {
-        self.out.truncate(self.head_length);
-        Self::new(self.out, self.framing, self.body)
     }
 
     /// Whether it was written to its last byte.
@@ -184,8 +176,8 @@ impl Sending {
         let small = length.min(self.out.len() - self.written);
         self.written += small;
         if self.written == self.out.len() {
-            self.out.truncate(self.head_length);
-            self.written = self.head_length;
+            self.out.clear();
+            self.written = 0;
         }
         if !self.frame.is_empty() {
             self.frame.advance(length - small);

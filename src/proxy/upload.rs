@@ -220,6 +220,16 @@ impl RequestBody {
         }
     }
 
+    /// Whether no frame comes at this place or after it.
+    pub(super) fn ends_at(&self, place: usize) -> bool {
+        self.progress.get() == Progress::Complete
+            && self.trailers.borrow().is_none()
+            && match &*self.kept.borrow() {
+                Kept::All { first, others, .. } => place == others.len() + usize::from(first.is_some()),
+                Kept::No => true,
+            }
+    }
+
     fn poll_next(&self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadError>>> {
         match self.progress.get() {
             Progress::Complete => return Poll::Ready(None),

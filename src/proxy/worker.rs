@@ -21,7 +21,7 @@ use super::{
     client::{Client, Order},
     deadline::Deadlines,
     error::Failure,
-    headers::RequestIds,
+    headers::{NewId, RequestIds},
     http1_call::ReadMemory,
     lane::{Dealt, Lanes},
     listener::Listener,
@@ -134,9 +134,9 @@ impl Worker {
         }
     }
 
-    /// This worker's request ids. To be held for no longer than an expression.
-    pub(super) fn request_ids(&self) -> RefMut<'_, RequestIds> {
-        self.request_ids.borrow_mut()
+    /// An id for a request that needs one.
+    pub(super) fn new_id(&self) -> NewId<'_> {
+        NewId::new(&self.request_ids)
     }
 
     /// Finds a request's endpoint in the table of this moment and deals a fleet.

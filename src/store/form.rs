@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Moments, Origin};
 use crate::{
-    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, UpstreamTls, Weight},
+    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Protocol, UpstreamTls, Weight},
     name::Version,
     shift::{Cause, PauseReason, Snapshot, State},
     time::{Moment, WallTime},
@@ -21,6 +21,18 @@ pub(super) struct FleetForm {
     instances: Vec<InstanceForm>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsForm>,
+    #[serde(default)]
+    protocol: ProtocolForm,
+}
+
+/// HTTP/1 where nothing is said, as before there was a choice.
+#[derive(Clone, Copy, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+enum ProtocolForm {
+    #[default]
+    Http1,
+    H2c,
+    H2,
 }
 
 /// An address alone where nothing else is said, as before instances had weights.
@@ -114,8 +126,13 @@ pub(super) struct MomentsForm {
 
 impl From<&FleetSpec> for FleetForm {
     fn from(spec: &FleetSpec) -> Self {
-        let FleetSpec { version, instances, tls } = spec;
+        let FleetSpec { version, instances, protocol, tls } = spec;
         Self {
+            protocol: match protocol {
+                Protocol::Http1 => ProtocolForm::Http1,
+                Protocol::H2c => ProtocolForm::H2c,
+                Protocol::H2 => ProtocolForm::H2,
+            },
             tls: tls.as_deref().map(Into::into),
             version: version.as_str().to_owned(),
             instances: instances.iter().map(Into::into).collect(),
@@ -172,11 +189,16 @@ impl From<TlsForm> for UpstreamTls {
 impl FleetForm {
     /// Checks the names and addresses again: a file may have been edited.
     pub(super) fn into_spec(self) -> Result<FleetSpec, String> {
-        let Self { version, instances, tls } = self;
+        let Self { version, instances, tls, protocol } = self;
         let instances: Result<Vec<_>, _> = instances.into_iter().map(InstanceForm::into_spec).collect();
         Ok(FleetSpec {
             version: Version::parse(&version).map_err(|error| error.to_string())?,
             instances: instances?,
+            protocol: match protocol {
+                ProtocolForm::Http1 => Protocol::Http1,
+                ProtocolForm::H2c => Protocol::H2c,
+                ProtocolForm::H2 => Protocol::H2,
+            },
             tls: tls.map(|tls| Arc::new(tls.into())),
         })
     }

@@ -145,7 +145,7 @@ fn an_unknown_key_is_refused_with_the_nearest_known_one() {
             r#"c.toml:4: endpoint[0].blu: unknown key; did you mean "blue"?"#,
             r#"c.toml:6: endpoint[0].health.Healthy-After: unknown key; did you mean "healthy_after"?"#,
             r#"c.toml:7: endpoint[0].health.blue: unknown key here; "blue" is a key of endpoint"#,
-            "c.toml:8: endpoint[0].health.qwerty: unknown key; the keys here are path, interval, timeout, unhealthy_after, \
+            "c.toml:8: endpoint[0].health.qwerty: unknown key; the keys here are path, grpc, interval, timeout, unhealthy_after, \
              healthy_after",
         ]
     );
@@ -197,6 +197,59 @@ fn a_fleets_tls_needs_both_of_a_pair_and_a_name_to_look_for() {
         [
             r#"c.toml:6: endpoint[0].blue.tls.server_name: "http://a" is not a host name: write it without scheme and port, such as "model.internal""#,
             "c.toml:6: endpoint[0].blue.tls.cert: is missing: key needs its certificate",
+        ]
+    );
+}
+
+#[test]
+fn what_instances_speak_and_whether_they_have_tls_must_agree() {
+    let problems = |protocol: &str| {
+        let text = format!(
+            "[[endpoint]]\nname = \"chat\"\n[endpoint.blue]\nversion = \"v1\"\ninstances = [\"a:1\"]\nprotocol = {protocol}\n"
+        );
+        config_problems(&text)
+    };
+    assert_eq!(
+        problems("\"h2\""),
+        [
+            r#"c.toml:6: endpoint[0].blue.protocol: is "h2", which is HTTP/2 over TLS, but the fleet has no tls: add tls = {}, or write "h2c""#
+        ]
+    );
+    assert_eq!(
+        problems("\"h2c\"\ntls = {}"),
+        [
+            r#"c.toml:6: endpoint[0].blue.protocol: is "h2c", which is HTTP/2 without TLS, but the fleet has tls: write "h2", or leave tls out"#
+        ]
+    );
+    assert_eq!(
+        problems("\"http2\""),
+        [r#"c.toml:6: endpoint[0].blue.protocol: expected one of "http1", "h2c", "h2", not "http2""#]
+    );
+}
+
+#[test]
+fn a_check_asks_for_a_path_or_for_a_service_over_http2() {
+    let text = |protocol: &str, health: &str| {
+        format!(
+            "[[endpoint]]\nname = \"chat\"\nblue = {{ version = \"v1\", instances = [\"a:1\"], protocol = \"{protocol}\" }}\nhealth = {{ {health} }}\n"
+        )
+    };
+    assert_eq!(
+        config_problems(&text("h2c", "path = \"/h\", grpc = \"a.B\"")),
+        [
+            "c.toml:4: endpoint[0].health.grpc: a check asks for a path or for a gRPC service: leave one of them out"
+        ]
+    );
+    assert_eq!(
+        config_problems(&text("h2c", "grpc = \"/a.B\"")),
+        [
+            r#"c.toml:4: endpoint[0].health.grpc: "/a.B" is not a gRPC service: write its full name, such as "inference.GRPCInferenceService", or "" for the whole server"#
+        ]
+    );
+    assert_eq!(
+        config_problems(&text("http1", "grpc = \"\"")),
+        [
+            r#"c.toml:4: endpoint[0].health.grpc: is asked over HTTP/2, but blue's protocol is "http1": write protocol = "h2c" or "h2" there"#
         ]
     );
 }

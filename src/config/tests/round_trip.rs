@@ -8,10 +8,12 @@ use proptest::{option, prelude::*, sample::select};
 use crate::{
     alarm::{AlarmPlan, Guard, GuardBound, Regression, RegressionBound, Tolerance},
     config::{
-        EndpointSpec, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile, format_size,
-        units,
+        EndpointSpec, HealthCheck, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile,
+        format_size, units,
     },
-    fleet::{Address, CertificateFiles, EjectionRule, FleetSpec, InstanceSpec, UpstreamTls, Weight},
+    fleet::{
+        Address, CertificateFiles, EjectionRule, FleetSpec, InstanceSpec, Protocol, UpstreamTls, Weight,
+    },
     meter::GrpcStatus,
     name::{EndpointName, Version},
     route::{
@@ -39,6 +41,7 @@ prop_compose! {
         version in "[a-zA-Z0-9._:/@+-]{1,128}",
         ports in prop::collection::btree_map(1_u16.., 1_u16..=1000, 1..5),
         tls in option::of(upstream_tls()),
+        is_http2 in any::<bool>(),
     ) -> FleetSpec {
         let instance = |(port, weight)| InstanceSpec {
             address: Address::parse(&format!("model-a:{port}")).unwrap(),
@@ -49,6 +52,11 @@ prop_compose! {
         FleetSpec {
             version: Version::parse(&version).unwrap(),
             instances: ports.into_iter().map(instance).collect(),
+            protocol: match (is_http2, &tls) {
+                (false, _) => Protocol::Http1,
+                (true, None) => Protocol::H2c,
+                (true, Some(_)) => Protocol::H2,
+            },
             tls: tls.map(Arc::new),
         }
     }
@@ -92,13 +100,17 @@ prop_compose! {
 
 prop_compose! {
     fn health()(
-        path in option::of("/[a-z0-9/._-]{0,30}"),
+        check in prop_oneof![
+            Just(HealthCheck::Connection),
+            "/[a-z0-9/._-]{0,30}".prop_map(HealthCheck::Get),
+            "[a-zA-Z0-9._]{0,30}".prop_map(HealthCheck::Grpc),
+        ],
         interval in span(),
         timeout in span(),
         unhealthy_after in 1_u32..=1000,
         healthy_after in 1_u32..=1000,
     ) -> HealthSpec {
-        HealthSpec { path, interval, timeout, unhealthy_after, healthy_after }
+        HealthSpec { check, interval, timeout, unhealthy_after, healthy_after }
     }
 }
 
@@ -206,6 +218,10 @@ prop_compose! {
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let rewrite = rewrite.map(|(strip, prefix)| Rewrite::new(&strip, &prefix));
+        let mut blue = blue;
+        if let (HealthCheck::Grpc(_), Protocol::Http1) = (&health.check, blue.protocol) {
+            blue.protocol = if blue.tls.is_some() { Protocol::H2 } else { Protocol::H2c };
+        }
         EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, protection, rewrite }
     }
 }

@@ -86,14 +86,15 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         };
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
-    // A key is in a header, in a cookie or in the prompt, and instances are in a list or in tables; the file shows all of them.
+    // A key is in a header, in a cookie or in the prompt, a check asks for a path or for a service, and instances are in a list or in
+    // tables; the file shows all of them.
     let mut shown = uncommented(&text("snapback.toml"));
-    for key in ["\ncookie = ", "\nprompt_prefix = ", "\ninstances = "] {
+    for key in ["\ncookie = ", "\nprompt_prefix = ", "\ngrpc = ", "\ninstances = "] {
         shown = shown.replace(key, &key.replace('\n', "\n# "));
     }
     let config = parse(&shown, "snapback.toml").unwrap();
     assert!(config.endpoints[0].sticky.is_some() && config.endpoints[0].balance != Balance::default());
-    assert!(config.endpoints[0].rule.header.is_some() && config.endpoints[0].health.path.is_some());
+    assert!(config.endpoints[0].rule.header.is_some() && config.endpoints[0].health != HealthSpec::default());
     let steps = uncommented(&text("plan.toml"))
         .replace("type = \"canary\"", "type = \"steps\"")
         .replace("\ninstances = ", "\n# instances = ")

@@ -9,13 +9,13 @@ use tokio::{
 };
 
 use crate::{
-    config::HealthSpec,
+    config::{HealthCheck, HealthSpec},
     control::{
         probe::Network,
         prober::{HealthChange, Prober, Probes},
         task::Note,
     },
-    fleet::{Address, Fleet, Health, Instance},
+    fleet::{Address, Fleet, Health, Instance, Protocol},
     name::{EndpointName, Version},
 };
 
@@ -46,7 +46,7 @@ async fn server(statuses: &'static [u16]) -> (String, mpsc::Receiver<String>) {
 
 fn spec(path: Option<&str>) -> HealthSpec {
     HealthSpec {
-        path: path.map(str::to_owned),
+        check: path.map_or(HealthCheck::Connection, |path| HealthCheck::Get(path.to_owned())),
         interval: Duration::from_millis(2),
         timeout: Duration::from_secs(5),
         unhealthy_after: 3,
@@ -55,7 +55,15 @@ fn spec(path: Option<&str>) -> HealthSpec {
 }
 
 fn watch(address: &str, spec: &HealthSpec) -> (Arc<Instance>, mpsc::Receiver<Note>, Probes) {
-    let instance = Arc::new(Instance::new(Address::parse(address).unwrap(), 1));
+    watch_over(Protocol::Http1, address, spec)
+}
+
+fn watch_over(
+    protocol: Protocol,
+    address: &str,
+    spec: &HealthSpec,
+) -> (Arc<Instance>, mpsc::Receiver<Note>, Probes) {
+    let instance = Arc::new(Instance::new(Address::parse(address).unwrap(), 1).speaking(protocol));
     let fleet = Fleet { version: Version::parse("v1").unwrap(), instances: vec![Arc::clone(&instance)] };
     let (notes, received) = mpsc::channel(10);
     let prober = Prober { check: Arc::new(Network), notes, keychain: Arc::default() };
@@ -126,4 +134,89 @@ async fn checks_end_with_their_fleet() {
     drop(probes);
     assert!(notes.recv().await.is_none(), "the task and its sender are gone");
     while requests.try_recv().is_ok() {}
+}
+
+/// A server of HTTP/2 that answers `/health` with 204, knows the services "up" and "down", and says what was asked.
+async fn http2_server() -> (String, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (asked, requests) = mpsc::channel(100);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                let mut requests = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((mut request, respond))) = requests.accept().await {
+                    drop(asked.try_send(format!("{} {}", request.method(), request.uri())));
+                    tokio::spawn(async move {
+                        let question =
+                            request.body_mut().data().await.and_then(Result::ok).unwrap_or_default();
+                        answer(request.uri().path(), &question, respond);
+                    });
+                }
+            });
+        }
+    });
+    (address, requests)
+}
+
+fn answer(path: &str, question: &[u8], mut respond: h2::server::SendResponse<bytes::Bytes>) {
+    let (status, message, code) = match (path, question) {
+        ("/health", _) => (204, None, None),
+        ("/grpc.health.v1.Health/Check", b"\0\0\0\0\x04\x0a\x02up") => {
+            (200, Some(&b"\0\0\0\0\x02\x08\x01"[..]), Some("0"))
+        }
+        ("/grpc.health.v1.Health/Check", b"\0\0\0\0\x06\x0a\x04down") => {
+            (200, Some(&b"\0\0\0\0\x02\x08\x02"[..]), Some("0"))
+        }
+        ("/grpc.health.v1.Health/Check", _) => (200, None, Some("5")),
+        _ => (404, None, None),
+    };
+    let mut response = http::Response::builder().status(status);
+    if let (Some(code), None) = (code, message) {
+        response = response.header("grpc-status", code);
+    }
+    let mut stream = respond.send_response(response.body(()).unwrap(), message.is_none()).unwrap();
+    if let (Some(message), Some(code)) = (message, code) {
+        stream.send_data(bytes::Bytes::from_static(message), false).unwrap();
+        let trailers = http::HeaderMap::from_iter([("grpc-status".parse().unwrap(), code.parse().unwrap())]);
+        stream.send_trailers(trailers).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn instances_of_http2_are_checked_over_http2() {
+    let (address, mut requests) = http2_server().await;
+    for (check, expected) in [
+        (HealthCheck::Get("/health".to_owned()), None),
+        (HealthCheck::Get("/nothing".to_owned()), Some("GET /nothing answered 404")),
+        (HealthCheck::Grpc("up".to_owned()), None),
+        (HealthCheck::Grpc("down".to_owned()), Some("the gRPC health service answered NOT_SERVING")),
+        (HealthCheck::Grpc(String::new()), Some("the gRPC health service does not know the service")),
+    ] {
+        let spec = HealthSpec { check: check.clone(), ..spec(None) };
+        let (_instance, mut notes, _probes) = watch_over(Protocol::H2c, &address, &spec);
+        let change = change(&mut notes).await;
+        match expected {
+            None => assert_eq!(change.health, Health::Healthy, "{check:?}: {}", change.cause),
+            Some(cause) => assert!(change.cause.ends_with(cause), "{check:?}: {}", change.cause),
+        }
+    }
+    assert_eq!(requests.recv().await.unwrap(), format!("GET http://{address}/health"));
+}
+
+#[tokio::test]
+async fn an_instance_that_speaks_another_protocol_fails_its_check() {
+    let (address, _requests) = server(&[200]).await;
+    let (_instance, mut notes, _probes) = watch_over(Protocol::H2c, &address, &spec(Some("/")));
+    let down = change(&mut notes).await;
+    assert!(down.cause.contains("GET / got no answer over HTTP/2"), "{}", down.cause);
+    let (address, _requests) = http2_server().await;
+    let (_instance, mut notes, _probes) = watch(&address, &spec(Some("/")));
+    assert_eq!(change(&mut notes).await.health, Health::Unhealthy);
+    let spec = HealthSpec { check: HealthCheck::Grpc(String::new()), ..spec(None) };
+    let (_instance, mut notes, _probes) = watch(&address, &spec);
+    let down = change(&mut notes).await;
+    assert!(down.cause.ends_with("and the fleet's protocol is http1"), "{}", down.cause);
 }

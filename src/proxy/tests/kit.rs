@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::{
-    fleet::{Address, Fleet, Instance, UpstreamTls},
+    fleet::{Address, Fleet, Instance, Protocol, UpstreamTls},
     meter::{Bell, FleetMeters, Reading, WatchPoint, WorkerMeters},
     name::{EndpointName, Version},
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
@@ -49,6 +49,8 @@ pub(super) struct Setup {
     /// More instances of blue, which need not be internet addresses.
     pub(super) blue_addresses: Vec<Address>,
     pub(super) blue_tls: Option<Arc<UpstreamTls>>,
+    /// What both fleets speak.
+    pub(super) protocol: Protocol,
     pub(super) green: Vec<SocketAddr>,
     pub(super) green_share: &'static str,
     pub(super) limits: Limits,
@@ -74,6 +76,7 @@ impl Setup {
             blue: blue.to_vec(),
             blue_addresses: Vec::new(),
             blue_tls: None,
+            protocol: Protocol::Http1,
             green: Vec::new(),
             green_share: "0%",
             limits: Limits { idle_timeout: PATIENCE, head_timeout: PATIENCE, ..Limits::default() },
@@ -111,8 +114,9 @@ impl Setup {
         let listeners = Listeners::bind(&[listen], self.workers).unwrap();
         let address = listeners.bound()[0].address.internet();
         let address = address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let speak = |instance: Instance| instance.speaking(self.protocol);
         let green =
-            (!self.green.is_empty()).then(|| fleet("green", &addresses(&self.green), None, self.workers));
+            (!self.green.is_empty()).then(|| fleet("green", &addresses(&self.green), self.workers, speak));
         let blue = [addresses(&self.blue), self.blue_addresses].concat();
         let share = Share::parse(self.green_share).unwrap();
         let route = EndpointRoute {
@@ -126,7 +130,9 @@ impl Setup {
             protection: self.protection,
             rewrite: self.rewrite,
             split: Split { green: share, epoch: 1 },
-            blue: fleet("blue", &blue, self.blue_tls.as_ref(), self.workers),
+            blue: fleet("blue", &blue, self.workers, |instance| {
+                speak(instance).secured(self.blue_tls.clone())
+            }),
             watch: green
                 .is_some()
                 .then(|| Arc::new(WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new())))),
@@ -149,9 +155,13 @@ fn addresses(internet: &[SocketAddr]) -> Vec<Address> {
     internet.iter().map(|address| Address::parse(&address.to_string()).unwrap()).collect()
 }
 
-fn fleet(version: &str, addresses: &[Address], tls: Option<&Arc<UpstreamTls>>, workers: usize) -> FleetRoute {
-    let instance =
-        |address: &Address| Arc::new(Instance::new(address.clone(), workers).secured(tls.cloned()));
+fn fleet(
+    version: &str,
+    addresses: &[Address],
+    workers: usize,
+    finish: impl Fn(Instance) -> Instance,
+) -> FleetRoute {
+    let instance = |address: &Address| Arc::new(finish(Instance::new(address.clone(), workers)));
     FleetRoute {
         fleet: Arc::new(Fleet {
             version: Version::parse(version).unwrap(),

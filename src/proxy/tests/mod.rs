@@ -9,6 +9,7 @@
 //! - `faults`: instances that fail, clients that leave, and who is counted for it
 //! - `limits`: sizes and times
 //! - `http2`: the same from clients of HTTP/2, with `raw2` for what a library would not send
+//! - `upstream2`: HTTP/2 to instances, with `origin2` for such an instance
 //! - `rescue`: what green fails goes to blue, and what blue cannot take to another instance
 //! - `streams`: event streams that are held until they say something
 //! - `sticky`: sessions that stay on their fleet
@@ -32,6 +33,7 @@ mod kit;
 mod lifetime;
 mod limits;
 mod matching;
+mod origin2;
 mod overdue;
 mod queue;
 mod raw2;
@@ -41,3 +43,4 @@ mod sticky;
 mod storm;
 mod streams;
 mod trailers;
+mod upstream2;

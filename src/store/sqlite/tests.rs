@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::{EndpointSpec, PlanSpec},
-    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, UpstreamTls, Weight},
+    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Protocol, UpstreamTls, Weight},
     name::Version,
     shift::{Cause, PauseReason, Snapshot, State},
     store::{EndpointRecord, Moments, Origin},
@@ -73,6 +73,7 @@ fn fleet(version: &str) -> FleetSpec {
     FleetSpec {
         version: Version::parse(version).unwrap(),
         instances: vec![address("127.0.0.1:9001"), heavy, address("unix:/run/model.sock")],
+        protocol: Protocol::H2,
         tls: Some(Arc::new(UpstreamTls {
             ca: Some("ca.pem".into()),
             server_name: Some("model".to_owned()),
