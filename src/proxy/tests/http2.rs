@@ -328,6 +328,8 @@ async fn a_request_body_waits_at_the_client_until_the_instance_takes_it() {
                 sent += length;
                 stream.send_data(Bytes::from(vec![0; length]), sent == total).unwrap();
             }
+            // A busy machine pauses later, too.
+            Err(_) if is_told => {}
             Err(_) => {
                 assert!(sent < 16 << 20, "the proxy took {sent} bytes that nobody wanted");
                 go.send(()).unwrap();
