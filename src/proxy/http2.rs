@@ -20,6 +20,7 @@ use super::{
     caller::Caller,
     client::{Client, ClientSocket},
     connection, forward,
+    turn::{Transport, Turn},
 };
 
 /// Requests that a client may have under way on one connection.
@@ -61,9 +62,11 @@ pub(super) async fn serve(client: &Rc<Client>, socket: ClientSocket) -> hyper::R
         Box::pin(async move { Ok::<_, Infallible>(forward::handle(&caller, request).await) })
     });
     let head_limit = client.worker.settings.head_limit_bytes;
-    let connection = builder(streams.clone(), head_limit).serve_connection(TokioIo::new(socket), service);
-    // What a client leaves behind, the library itself notices.
-    let is_gone = |_: &mut Context<'_>| false;
+    let turn = Turn::new(&client.worker, socket);
+    let transport = TokioIo::new(Transport(Rc::clone(&turn)));
+    let connection = builder(streams.clone(), head_limit).serve_connection(transport, service);
+    // A client that takes nothing any more is gone; of one that says nothing any more, the library itself takes note.
+    let is_gone = |context: &mut Context<'_>| matches!(turn.poll_flush(context), Poll::Ready(Err(_)));
     connection::attend(client, pin!(connection), http2::Connection::graceful_shutdown, is_gone).await
 }
 

@@ -73,6 +73,7 @@ mod sending;
 mod settings;
 mod stateful;
 mod trailers;
+mod turn;
 mod upload;
 mod worker;
 
