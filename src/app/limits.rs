@@ -4,6 +4,9 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::config::DataConfig;
 
+/// Descriptors for everything else: sockets that are listened on, the journal, event queues, the admin port, health checks.
+const RESERVED: usize = 128;
+
 /// Raises the limit on open files as far as the system lets this process: the usual 1,024 are there for programs that use `select`,
 /// and a proxy reaches them with 500 clients. Says so when what it gets is not enough for what the configuration promises.
 ///
@@ -16,14 +19,23 @@ pub(super) fn raise_open_files(data: &DataConfig) {
             tracing::warn!(%error, "the limit on open files cannot be raised");
         }
     }
-    // A client's connection, and one to an instance while a request runs.
-    let wanted = u64::try_from(data.connections_per_worker.saturating_mul(data.workers)).unwrap_or(u64::MAX);
-    let wanted = wanted.saturating_mul(2);
-    if let Some(open_files) = getrlimit(Resource::Nofile).current.filter(|open_files| *open_files < wanted) {
+    let affordable = affordable_connections(data);
+    if affordable < data.connections_per_worker {
         tracing::warn!(
-            open_files,
-            wanted,
-            "the limit on open files is lower than connections_per_worker needs; raise it (LimitNOFILE=, ulimit -n)"
+            open_files = getrlimit(Resource::Nofile).current,
+            connections_per_worker = affordable,
+            configured = data.connections_per_worker,
+            "the limit on open files lets a worker hold fewer connections than configured; raise it (LimitNOFILE=, ulimit -n)"
         );
     }
+}
+
+/// How many client connections a worker may hold: as many as configured, unless the limit on open files leaves room for fewer. Each
+/// takes a second descriptor while its request is at an instance. Past this a connection is refused; a worker that took it would
+/// fail the requests of those that it has, for want of a connection to their instances.
+pub(super) fn affordable_connections(data: &DataConfig) -> usize {
+    let Some(open_files) = getrlimit(Resource::Nofile).current else { return data.connections_per_worker };
+    let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
+    let for_connections = open_files - RESERVED.min(open_files / 2);
+    data.connections_per_worker.min((for_connections / 2 / data.workers.max(1)).max(1))
 }

@@ -11,7 +11,10 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::sockets::{Sockets, internet_addresses};
+use super::{
+    limits,
+    sockets::{Sockets, internet_addresses},
+};
 use crate::{
     admin, clock,
     config::{Config, DataConfig, StateConfig},
@@ -322,7 +325,7 @@ fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
         upstream_idle_timeout,
         head_limit_bytes,
         least_rate,
-        connections_per_worker,
+        connections_per_worker: _,
         requests_per_worker,
         replay_memory_bytes,
         model_window_bytes,
@@ -338,7 +341,7 @@ fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
         upstream_idle_timeout,
         head_limit_bytes,
         least_rate: LeastRate { bytes_per_second: least_rate, window: LeastRate::WINDOW },
-        connections_per_worker,
+        connections_per_worker: limits::affordable_connections(data),
         requests_per_worker,
         replay_memory_bytes,
         model_window_bytes,

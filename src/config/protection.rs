@@ -8,7 +8,7 @@ use super::{
     document::Value,
     reader::{Table, whole, word},
     shape,
-    units::{positive_duration, share},
+    units::{duration, positive_duration, share},
 };
 use crate::{
     fleet::EjectionRule,
@@ -35,6 +35,7 @@ pub(super) fn read(endpoint: &Table<'_>) -> Protection {
     Protection {
         admission: read_admission(&endpoint.section("admission", &shape::ADMISSION)),
         ejection: read_ejection(&endpoint.section("ejection", &shape::EJECTION)),
+        slow_start: endpoint.optional("slow_start", duration).unwrap_or_default(),
     }
 }
 
@@ -93,7 +94,8 @@ fn read_ejection(table: &Table<'_>) -> Ejection {
 
 /// Adds its tables to an endpoint's.
 pub(super) fn render(protection: &Protection, endpoint: &mut Json) {
-    let Protection { ejection, admission } = protection;
+    let Protection { ejection, admission, slow_start } = protection;
+    endpoint["slow_start"] = json!(format_duration(*slow_start));
     endpoint["admission"] = render_admission(admission);
     endpoint["ejection"] = render_ejection(ejection);
 }

@@ -330,7 +330,7 @@ impl Run {
                 self.green.as_mut().and_then(|green| green.fleet.take())
             }
         };
-        if let Some(LiveFleet { route, ring: _, probes }) = fleet {
+        if let Some(LiveFleet { route, ring: _, probes, growth: _ }) = fleet {
             drop(probes);
             links.retire(route.fleet);
         }

@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{
     FleetView, InstanceView,
+    growth::Growth,
     prober::{Prober, Probes},
     publisher::{Declared, Publisher},
     run::Run,
@@ -15,7 +16,7 @@ use super::{
     watched::Roster,
 };
 use crate::{
-    fleet::{Fleet, FleetSpec, Instance, Side},
+    fleet::{Fleet, FleetSpec, Health, Instance, Side},
     meter::{Bell, FleetMeters, Reading},
     provider::{Provider, StaticProvider},
     route::{EndpointSlot, FleetRoute},
@@ -44,6 +45,7 @@ pub(super) struct LiveFleet {
     pub(super) route: FleetRoute,
     pub(super) ring: Ring,
     pub(super) probes: Probes,
+    pub(super) growth: Growth,
 }
 
 /// What the control task works through.
@@ -78,7 +80,11 @@ impl Endpoint {
             } else {
                 Arc::new(FleetMeters::new(links.provider.workers))
             };
-            self.blue = LiveFleet::new(&self.record, FleetRoute { fleet, meters }, links);
+            let old = std::mem::replace(
+                &mut self.blue,
+                LiveFleet::new(&self.record, FleetRoute { fleet, meters }, links),
+            );
+            self.blue.grow_from(old, self.record.declared.protection.slow_start, links.timer.now());
             links.retire_when_drained(gone);
         } else if before.declared.health != self.record.declared.health {
             let (name, health) = (&self.record.declared.name, &self.record.declared.health);
@@ -105,13 +111,36 @@ impl Endpoint {
         }
     }
 
-    /// Takes a sample of every fleet's meters.
+    /// Takes a sample of every fleet's meters, and gives new instances the part of this moment.
     pub(super) fn sample(&mut self, now: Moment) {
-        let run = self.run.as_mut();
-        let others = run.map(Run::fleets_mut).into_iter().flatten();
-        for fleet in std::iter::once(&mut self.blue).chain(others) {
+        let slow_start = self.record.declared.protection.slow_start;
+        for fleet in self.fleets_mut() {
             fleet.ring.sample(&fleet.route.meters, now);
+            fleet.growth.tick(slow_start, now);
         }
+    }
+
+    /// An instance's health has changed. Of a green without a share it says nothing: its instances have had no requests yet.
+    pub(super) fn grow(&mut self, instance: &Arc<Instance>, health: Health, now: Moment) {
+        let slow_start = self.record.declared.protection.slow_start;
+        let idle_green = self.run.as_ref().and_then(|run| run.green.as_ref());
+        let idle_green = idle_green.filter(|green| !green.watched.is_live());
+        let idle_green = idle_green.map(|green| Arc::clone(&green.watched.green.fleet));
+        let is_its = |fleet: &Fleet| fleet.instances.iter().any(|other| Arc::ptr_eq(other, instance));
+        if idle_green.is_some_and(|fleet| is_its(&fleet)) {
+            return;
+        }
+        for fleet in self.fleets_mut().filter(|fleet| is_its(&fleet.route.fleet)) {
+            match health {
+                Health::Healthy => fleet.growth.rise(instance, slow_start, now),
+                Health::Unhealthy | Health::Unknown => fleet.growth.fall(instance, slow_start),
+            }
+        }
+    }
+
+    fn fleets_mut(&mut self) -> impl Iterator<Item = &mut LiveFleet> {
+        let others = self.run.as_mut().map(Run::fleets_mut).into_iter().flatten();
+        std::iter::once(&mut self.blue).chain(others)
     }
 }
 
@@ -121,7 +150,21 @@ impl LiveFleet {
         let probes = links.prober.watch(&record.declared.name, &route.fleet, &record.declared.health);
         let mut ring = Ring::default();
         ring.sample(&route.meters, links.timer.now());
-        Self { route, ring, probes }
+        Self { route, ring, probes, growth: Growth::default() }
+    }
+
+    /// Takes the growth over from the fleet that this one takes the place of; instances that join those that stay are new.
+    fn grow_from(&mut self, old: Self, slow_start: Duration, now: Moment) {
+        let instances = &self.route.fleet.instances;
+        let is_old = |instance: &&Arc<Instance>| {
+            old.route.fleet.instances.iter().any(|other| Arc::ptr_eq(other, instance))
+        };
+        if instances.iter().any(|instance| is_old(&instance)) {
+            self.growth = old.growth.of(instances);
+            for new in instances.iter().filter(|instance| !is_old(instance)) {
+                self.growth.join(new, slow_start, now);
+            }
+        }
     }
 
     pub(super) fn view(&self, side: Side, now: Moment) -> FleetView {

@@ -4,7 +4,7 @@
 //! - `task` is the one writer of what control knows; `ask` answers people, `begin` accepts shifts, `driver` feeds the engine and carries its
 //!   effects out, `ledger` makes things durable.
 //! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
-//! - `prober` and `probe` check instances. `reload` reads the configuration file again.
+//! - `prober` and `probe` check instances; `growth` gives new ones a small part of the requests first. `reload` reads the configuration file again.
 //! - `view`, `report`, `traffic` and `words` say how things are.
 
 mod ask;
@@ -14,6 +14,7 @@ mod declare;
 mod driver;
 mod endpoint;
 mod evaluator;
+mod growth;
 mod handle;
 mod ledger;
 mod probe;

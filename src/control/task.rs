@@ -302,6 +302,10 @@ impl Task {
         let HealthChange { endpoint: name, instance, health, cause } = change;
         let address = instance.address().clone();
         tracing::info!(endpoint = %name, instance = %address, health = health.as_str(), cause, "an instance's health changed");
+        let now = self.links.timer.now();
+        if let Some(endpoint) = self.endpoints.get_mut(&name) {
+            endpoint.grow(&instance, health, now);
+        }
         let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
         let news = run.map_or(GreenNews::None, |run| run.green_news(&instance));
         // Going back comes before the journal, as ever; going on comes after the event that allowed it.

@@ -214,6 +214,11 @@ impl Instance {
         self.standing.set_weight(weight);
     }
 
+    /// Says how much of its weight it gets while it is new, in thousandths, 1 to 1,000. Written by control alone.
+    pub fn set_growth(&self, thousandths: u16) {
+        self.standing.set_growth(thousandths);
+    }
+
     /// How many requests it takes at a time, where that is not what the endpoint says of all.
     pub fn max_concurrency(&self) -> Option<NonZeroU32> {
         NonZeroU32::new(self.max_concurrency.load(Relaxed))
@@ -328,6 +333,17 @@ mod tests {
             let expected = if health == Health::Unhealthy { 0 } else { 3 * part };
             assert_eq!(instance.part(), expected, "{health:?}");
         }
+    }
+
+    #[test]
+    fn a_new_weight_leaves_growth_and_a_new_growth_leaves_weight() {
+        let instance = Instance::new(Address::parse("127.0.0.1:1").unwrap(), 1);
+        let whole = instance.part();
+        instance.set_growth(100);
+        instance.set_weight(Weight::new(1_000).unwrap());
+        assert_eq!((instance.part(), instance.weight().get()), (100 * whole, 1_000));
+        instance.set_growth(1_000);
+        assert_eq!((instance.part(), instance.health()), (1_000 * whole, Health::Unknown));
     }
 
     #[test]

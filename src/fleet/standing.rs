@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{Health, Weight};
 
-/// Where the part begins in the word; below it are the states.
+/// Where the part begins in the word; below it are the weight, the growth and the states that it is made from.
 const PART: u32 = 32;
+const WEIGHT: u32 = 16;
+const GROWTH: u32 = 4;
+const GROWTH_BITS: u64 = 0x3ff;
 
 const HEALTHY: u64 = 1;
 const UNHEALTHY: u64 = 1 << 1;
@@ -19,9 +22,8 @@ const ON_TRIAL: u64 = 1 << 3;
 /// What keeps requests away.
 const UNABLE: u64 = UNHEALTHY | EJECTED;
 
-/// The part of an instance of weight 1. Parts are thousandths of a weight, so that an instance can be given less than its
-/// weight.
-const UNIT: u64 = 1_000;
+/// The growth of an instance that has all of its weight. Parts are thousandths of a weight, so that one can be given less.
+const GROWN: u16 = 1_000;
 
 /// An instance's standing.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(super) struct Standing(AtomicU64);
 impl Standing {
     /// Of unknown health, with its whole part.
     pub(super) fn new(weight: Weight) -> Self {
-        Self(AtomicU64::new(whole(weight) << PART))
+        Self(AtomicU64::new(sized(0, weight, GROWN)))
     }
 
     /// Its part of the fleet's requests; zero when it can take none.
@@ -88,11 +90,16 @@ impl Standing {
     }
 
     pub(super) fn set_weight(&self, weight: Weight) {
-        self.change(|word| word & (u64::MAX >> PART) | whole(weight) << PART);
+        self.change(|word| sized(word, weight, growth(word)));
     }
 
     pub(super) fn weight(&self) -> Weight {
-        Weight::clamped((self.0.load(Relaxed) >> PART) / UNIT)
+        weight(self.0.load(Relaxed))
+    }
+
+    /// How much of its weight it gets, in thousandths, 1 to 1,000.
+    pub(super) fn set_growth(&self, growth: u16) {
+        self.change(|word| sized(word, weight(word), growth.clamp(1, GROWN)));
     }
 
     fn change(&self, change: impl Fn(u64) -> u64) {
@@ -100,6 +107,17 @@ impl Standing {
     }
 }
 
-fn whole(weight: Weight) -> u64 {
-    u64::from(weight.get()) * UNIT
+/// The word with another weight and growth, and the part that they make.
+fn sized(word: u64, weight: Weight, growth: u16) -> u64 {
+    let states = word & (HEALTHY | UNHEALTHY | EJECTED | ON_TRIAL);
+    let (weight, growth) = (u64::from(weight.get()), u64::from(growth));
+    states | growth << GROWTH | weight << WEIGHT | (weight * growth) << PART
+}
+
+fn weight(word: u64) -> Weight {
+    Weight::clamped(word >> WEIGHT & 0xffff)
+}
+
+fn growth(word: u64) -> u16 {
+    u16::try_from(word >> GROWTH & GROWTH_BITS).unwrap_or(GROWN)
 }

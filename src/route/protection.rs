@@ -16,6 +16,9 @@ pub struct Protection {
     pub ejection: Ejection,
     /// How many requests an instance takes at a time, and what becomes of more.
     pub admission: Admission,
+    /// How long an instance that joins a fleet in service, or is healthy again, grows to its whole part; zero for not at all, since a
+    /// server that is small for a while makes the others larger.
+    pub slow_start: Duration,
 }
 
 /// How many requests an instance takes at a time, and what becomes of more: they wait in a queue of their fleet.

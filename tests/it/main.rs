@@ -2,6 +2,7 @@
 //!
 //! - `bench.rs` (the workbench, not a benchmark): the process under test, model servers to put behind it, a plain client.
 //! - `starting.rs`: what a start refuses, and what it says.
+//! - `protecting.rs`: weights, limits on instances, and a process with few descriptors.
 //! - `rescuing.rs`: a failing green costs no client anything.
 //! - `shifting.rs`: shifts over the admin API, with traffic.
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
@@ -19,6 +20,7 @@ mod bench;
 mod crashing;
 mod ending;
 mod handing_over;
+mod protecting;
 mod rescuing;
 mod securing;
 mod shifting;

@@ -851,7 +851,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, admission, ejection, rescue, sticky, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, slow_start, admission, ejection, rescue, sticky, not the number 5"
     );
     assert_eq!(
         problems(json!({

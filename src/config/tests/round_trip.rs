@@ -196,11 +196,12 @@ prop_compose! {
         max_share in share(0..=10_000),
         fleets in select(vec![EjectingFleets::Blue, EjectingFleets::Both]),
         admission in admission(),
+        slow_start in prop_oneof![Just(Duration::ZERO), span()],
     ) -> Protection {
         let statuses = Statuses::of(statuses);
         let (base_time, longest_time) = (base_time.min(longest_time), longest_time.max(base_time));
         let rule = EjectionRule { after, base_time, longest_time, max_share };
-        Protection { ejection: Ejection { rule, statuses, fleets }, admission }
+        Protection { ejection: Ejection { rule, statuses, fleets }, admission, slow_start }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Declarations of endpoints, by the API and by a file.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::world::{CANARY, World, chat, config, config_of, endpoint_of};
 use crate::{
     control::{ControlError, Execution},
-    fleet::{Side, Weight},
+    fleet::{Health, Side, Weight},
     name::EndpointName,
     store::Origin,
 };
@@ -48,6 +48,34 @@ async fn a_changed_blue_serves_at_once_and_instances_that_stay_keep_their_reques
     let other = world.route();
     assert!(Arc::ptr_eq(&more.blue.fleet.instances[1], &other.blue.fleet.instances[1]));
     assert!(!Arc::ptr_eq(&more.blue.meters, &other.blue.meters), "another version counts anew");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_joins_or_comes_back_grows_from_a_tenth_of_its_part() {
+    let world = World::start();
+    let mut spec = endpoint_of("chat", "v1", "127.0.0.1:9001", "/");
+    spec.protection.slow_start = Duration::from_secs(30);
+    world.handle.put_endpoint(spec.clone(), "ann", Execution::Real).await.unwrap();
+    let whole = world.route().blue.fleet.instances[0].part();
+    spec.blue.instances.extend(endpoint_of("x", "x", "127.0.0.1:9002", "/").blue.instances);
+    world.handle.put_endpoint(spec, "ann", Execution::Real).await.unwrap();
+    let route = world.route();
+    let [old, new] = &route.blue.fleet.instances[..] else { panic!("two instances") };
+    assert_eq!((old.part(), new.part() * 10), (whole, whole));
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    assert!((50..60).contains(&(new.part() * 100 / whole)), "{}", new.part());
+    tokio::time::sleep(Duration::from_secs(16)).await;
+    assert_eq!((old.part(), new.part()), (whole, whole));
+    world.checks.set_sick(&["127.0.0.1:9001"]);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((old.health(), old.part()), (Health::Unhealthy, 0));
+    world.checks.set_sick(&[]);
+    while old.health() == Health::Unhealthy {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(old.part() * 5 < whole, "{}", old.part());
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    assert_eq!((old.part(), new.part()), (whole, whole));
 }
 
 #[tokio::test(start_paused = true)]
