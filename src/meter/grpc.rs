@@ -104,6 +104,25 @@ impl GrpcStatus {
         }
     }
 
+    /// What an HTTP server would have answered, by
+    /// <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>.
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Ok => 200,
+            Self::InvalidArgument | Self::FailedPrecondition | Self::OutOfRange => 400,
+            Self::Unauthenticated => 401,
+            Self::PermissionDenied => 403,
+            Self::NotFound => 404,
+            Self::AlreadyExists | Self::Aborted => 409,
+            Self::ResourceExhausted => 429,
+            Self::Cancelled => 499,
+            Self::Unknown | Self::Internal | Self::DataLoss => 500,
+            Self::Unimplemented => 501,
+            Self::Unavailable => 503,
+            Self::DeadlineExceeded => 504,
+        }
+    }
+
     /// What an answer with this status says of the fleet. A call that its client cancelled has no answer, so a server that
     /// says "cancelled" gave it up itself. Model servers use the two codes for "full" as HTTP's 429 and 503.
     pub const fn verdict(self) -> Verdict {

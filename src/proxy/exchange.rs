@@ -276,7 +276,8 @@ impl Exchange {
             call.read(headers);
         }
         if let Some(seat) = &mut self.seat {
-            seat.heed_head(status);
+            let of_call = self.grpc.as_ref().and_then(|call| call.status);
+            seat.heed_head(of_call.map_or(status, GrpcStatus::http_status));
         }
         self.heed_failure();
     }
@@ -422,7 +423,8 @@ impl Drop for Exchange {
         }
         // Only now: whether an instance is ejected changes nothing in what was counted.
         if let Some(seat) = &mut self.seat {
-            seat.heed_end(outcome.verdict, outcome.status, ended_at);
+            let status = outcome.grpc_status.map(GrpcStatus::http_status).or(outcome.status);
+            seat.heed_end(outcome.verdict, status, ended_at);
         }
         if let (Side::Green, Some(watch)) = (self.side, watch)
             && watch.is_against(&outcome)
