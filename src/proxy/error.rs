@@ -76,6 +76,9 @@ pub(super) enum Failure {
     /// No instance of the fleet can serve. Nothing was sent upstream.
     #[error("upstream: no instance of the fleet can take the request")]
     NoInstance,
+    /// A gRPC call was dealt to a fleet that speaks HTTP/1. Nothing was sent upstream.
+    #[error("upstream: the fleet speaks HTTP/1, and gRPC needs HTTP/2")]
+    NeedsHttp2,
     /// The instance's host name has no address yet. Nothing was sent upstream.
     #[error("upstream: the instance's host name is not resolved")]
     Unresolved,
@@ -179,6 +182,7 @@ impl Failure {
                 Blame::Fleet => Some(Sent::Nothing),
             },
             Self::NoInstance
+            | Self::NeedsHttp2
             | Self::Unresolved
             | Self::ConnectFailed(_)
             | Self::ConnectTimeout
@@ -210,6 +214,7 @@ impl Failure {
             | Self::Exhausted(_)
             | Self::NoMatch
             | Self::NoInstance
+            | Self::NeedsHttp2
             | Self::Unresolved
             | Self::ConnectFailed(_)
             | Self::ConnectTimeout
@@ -243,6 +248,7 @@ impl Failure {
                 FailureSide::Internal
             }
             Self::NoInstance
+            | Self::NeedsHttp2
             | Self::Unresolved
             | Self::ConnectFailed(_)
             | Self::ConnectTimeout
@@ -280,7 +286,7 @@ impl Failure {
                 Blame::Nobody => return Verdict::Shed,
                 Blame::Fleet => FailureKind::Overload,
             },
-            Self::NoInstance => FailureKind::NoInstance,
+            Self::NoInstance | Self::NeedsHttp2 => FailureKind::NoInstance,
             Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout | Self::Refused(_) => {
                 FailureKind::ConnectFailed
             }

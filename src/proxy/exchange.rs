@@ -337,14 +337,10 @@ impl Exchange {
     fn heed_failure(&mut self) {
         // That a gRPC call has no status yet says nothing before its end.
         let is_open = self.grpc.as_ref().is_some_and(|call| call.status.is_none());
-        let verdict = match self.verdict_of_answer() {
-            Some(Verdict::Failure(FailureKind::Truncated)) if is_open => {
-                self.is_blamed.then_some(Verdict::Failure(FailureKind::InBand))
-            }
-            verdict => verdict,
-        };
-        if let Some(failure @ Verdict::Failure(_)) = verdict {
-            self.verdict = failure;
+        match self.verdict_of_answer() {
+            Some(Verdict::Failure(FailureKind::Truncated)) if is_open => {}
+            Some(failure @ Verdict::Failure(_)) => self.verdict = failure,
+            Some(Verdict::Success | Verdict::ClientError | Verdict::ClientGone | Verdict::Shed) | None => {}
         }
     }
 
@@ -352,6 +348,8 @@ impl Exchange {
     fn verdict_of_answer(&self) -> Option<Verdict> {
         let Answered { status, .. } = self.answered?;
         let verdict = match &self.grpc {
+            // It was not waited for the status.
+            Some(call) if self.is_blamed && call.status.is_none() => Verdict::of_status(status),
             Some(call) => call.verdict(status),
             None => Verdict::of_status(status),
         };

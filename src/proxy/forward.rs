@@ -32,7 +32,11 @@ use super::{
     upload::{Early, Progress, RequestBody},
     worker::Deal,
 };
-use crate::route::{Limits, ModelKey, RequestKey};
+use crate::{
+    clock,
+    fleet::Protocol,
+    route::{Limits, ModelKey, RequestKey},
+};
 
 /// Answers a request: with an instance's response, or with a problem.
 pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
@@ -197,15 +201,21 @@ pub(super) struct Reached {
 pub(super) async fn attempt(
     caller: &Caller,
     exchange: &mut Exchange,
-    head: request::Parts,
+    mut head: request::Parts,
     limits: &Limits,
 ) -> Result<Reached, Failure> {
     if exchange.waits() {
         // Boxed, so that requests that need not wait carry no room for it.
         Box::pin(queue::wait(caller, exchange)).await?;
+        if let Some(call) = exchange.grpc() {
+            call.tell(&mut head.headers, clock::now());
+        }
     }
     let idle_timeout = caller.worker().settings.upstream_idle_timeout;
     let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
+    if exchange.grpc().is_some() && upstream.instance.protocol() == Protocol::Http1 {
+        return Err(Failure::NeedsHttp2);
+    }
     let way = match upstream.checkout(exchange.dispatched_at(), idle_timeout) {
         Some(way) => way,
         None => connect(caller, exchange, limits).await?,

@@ -132,15 +132,14 @@ fn code(failure: &Failure) -> &'static str {
         | Failure::Overlong
         | Failure::Deadline => DEADLINE_EXCEEDED,
         Failure::LargeHead | Failure::LargeBody => RESOURCE_EXHAUSTED,
-        Failure::NoMatch | Failure::Connect | Failure::UnknownCoding => UNIMPLEMENTED,
+        Failure::NoMatch | Failure::NeedsHttp2 | Failure::Connect | Failure::UnknownCoding => UNIMPLEMENTED,
         // A malformed timeout is refused as gRPC's own server in Go does it.
         Failure::BadRequest(_)
         | Failure::BadTimeout
         | Failure::OddPath(_)
         | Failure::LongTarget
         | Failure::BrokenBody
-        | Failure::BadResponse(_)
-        | Failure::Truncated(_) => INTERNAL,
+        | Failure::BadResponse(_) => INTERNAL,
         // As a server says that is full; callers back off.
         Failure::QueueFull(Shed { status: ShedStatus::TooManyRequests, .. })
         | Failure::QueueTimeout(Shed { status: ShedStatus::TooManyRequests, .. }) => RESOURCE_EXHAUSTED,
@@ -153,7 +152,8 @@ fn code(failure: &Failure) -> &'static str {
         | Failure::ConnectTimeout
         | Failure::Busy
         | Failure::Refused(_)
-        | Failure::Reset(_) => UNAVAILABLE,
+        | Failure::Reset(_)
+        | Failure::Truncated(_) => UNAVAILABLE,
     }
 }
 

@@ -187,8 +187,8 @@ class Snapback(Process):
         return endpoint
 
     def start_shift(self, name, green, strategy, **plan):
-        """The new shift's id."""
-        fleet = {"version": "green", "instances": [green]}
+        """The new shift's id. `green` is a fleet, or the address of one that speaks HTTP/1."""
+        fleet = green if isinstance(green, dict) else {"version": "green", "instances": [green]}
         status, shift = self.api("POST", f"/v1/endpoints/{name}/shifts", {"green": fleet, "strategy": strategy} | plan)
         assert status in (200, 201, 202), shift
         return shift["id"]

@@ -8,12 +8,13 @@ use http::{Method, Request, Response};
 
 use super::{
     kit::{Client, MessageReader, Origin, Rig, Setup, Then, eventually, nobody},
+    origin2::Origin2,
     raw2::{
         self, ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM,
         Raw, SETTINGS, block, frame, get,
     },
 };
-use crate::{meter::FailureKind, proxy::LeastRate};
+use crate::{fleet::Protocol, meter::FailureKind, proxy::LeastRate};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(150);
@@ -371,14 +372,20 @@ async fn a_grpc_call_that_the_proxy_answers_itself_gets_a_status_of_its_own_kind
         let text = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
         vec![text("content-type"), text("grpc-status"), text("grpc-message")]
     }
-    let unavailable = call(Setup::new(&[nobody()])).await;
+    let mut unreachable = Setup::new(&[nobody()]);
+    unreachable.protocol = Protocol::H2c;
+    let unavailable = call(unreachable).await;
     assert_eq!(unavailable, ["application/grpc", "14", "The model server could not be reached"]);
     let mut elsewhere = Setup::new(&[nobody()]);
     elsewhere.rule.path_prefix = Some("/v1/".to_owned());
     assert_eq!(call(elsewhere).await[1], "12");
-    let mut small = Setup::new(&[nobody()]);
+    let silent = Origin2::new(|asked| async move {
+        let _kept = asked;
+        std::future::pending::<()>().await;
+    });
+    let mut small = Setup::new(&[silent.address]);
+    small.protocol = Protocol::H2c;
     small.limits.body_limit_bytes = 4;
-    small.blue = vec![Origin::saying(OK).address];
     assert_eq!(call(small).await[1], "8");
 }
 

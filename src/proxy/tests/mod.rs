@@ -10,6 +10,7 @@
 //! - `limits`: sizes and times
 //! - `http2`: the same from clients of HTTP/2, with `raw2` for what a library would not send
 //! - `upstream2`: HTTP/2 to instances, with `origin2` for such an instance
+//! - `grpc`: calls, their deadlines and their statuses
 //! - `rescue`: what green fails goes to blue, and what blue cannot take to another instance
 //! - `streams`: event streams that are held until they say something
 //! - `sticky`: sessions that stay on their fleet
@@ -28,6 +29,7 @@ mod faults;
 mod faulty;
 mod forwarding;
 mod framing;
+mod grpc;
 mod http2;
 mod kit;
 mod lifetime;
