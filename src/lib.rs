@@ -11,7 +11,9 @@
 //!    endpoint the request belongs to; where only the model tells it, as much of the body is read as it takes to see the model's name.
 //! 4. The worker's [`route::Deck`] for that endpoint deals the fleet. A share is exact in every block of draws and random inside it.
 //!    The draw is final: a green that cannot take the request is an outcome of green.
-//! 5. [`route::Choice`] picks the instance: by default the less busy of two ([`route::pick`]), by requests in flight over all workers.
+//! 5. [`route::Choice`] picks the instance: by default the less busy of two ([`route::pick`]), by requests in flight over all workers
+//!    for the instance's weight. Where instances take only so many at a time the request may wait for room, in a bounded queue. One
+//!    that fails requests in a row gets none for a while; what it failed is counted all the same, and a green on trial keeps it.
 //! 6. The request goes out on a pooled connection; both bodies stream. If a reused connection turns out to have been closed
 //!    before a byte of the answer came, the request is sent once more on a fresh one.
 //! 7. A request that green failed is counted as green's failure and then goes to blue, unless the client has seen a byte, the body is
