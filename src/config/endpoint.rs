@@ -15,7 +15,7 @@ use super::{
 use crate::{
     fleet::{FleetSpec, Protocol},
     name::{EndpointName, Version},
-    route::{HalfClose, HostPattern, Limits, MatchRule, Rewrite, normalise},
+    route::{HalfClose, HostPattern, Limits, MatchRule, RescuePolicy, Rewrite, normalise},
 };
 
 /// So many checks in a row are minutes at least; more is a slip.
@@ -68,7 +68,8 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     }
     let health = read_health(&health);
     let limits = read_limits(&table.section("limits", &shape::LIMITS));
-    let rescue = rescue::read(&table.section("rescue", &shape::RESCUE));
+    let hedge = table.table("hedge", &shape::HEDGE).and_then(|hedge| rescue::read_hedge(&hedge));
+    let rescue = RescuePolicy { hedge, ..rescue::read(&table.section("rescue", &shape::RESCUE)) };
     let sticky = table.table("sticky", &shape::STICKY).and_then(|sticky| rescue::read_sticky(&sticky));
     let balance = balance::read(table);
     let protection = protection::read(table);

@@ -33,6 +33,9 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
     if let (Some(sticky), Some(document)) = (sticky, document.as_object_mut()) {
         document.insert("sticky".to_owned(), rescue::render_sticky(sticky));
     }
+    if let Some(hedge) = &rescue.hedge {
+        document["hedge"] = rescue::render_hedge(hedge);
+    }
     if let Some(rewrite) = rewrite {
         document["rewrite"] =
             json!({ "strip_prefix": slashed(rewrite.strip()), "prefix": slashed(rewrite.prefix()) });

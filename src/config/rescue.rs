@@ -7,11 +7,12 @@ use super::{
     document::{Value, quoted},
     endpoint::header_name,
     reader::{Table, parsed, whole, word},
-    units::share,
+    units::{positive_duration, share},
 };
 use crate::{
     meter::GrpcStatus,
-    route::{GrpcStatuses, Replayed, RescuePolicy, RescueUntil, Statuses, Sticky},
+    route::{GrpcStatuses, HedgePolicy, HedgedFleets, Replayed, RescuePolicy, RescueUntil, Statuses, Sticky},
+    time::format_duration,
 };
 
 const REPLAYED: [(&str, Replayed); 3] = [
@@ -23,6 +24,8 @@ const UNTIL: [(&str, RescueUntil); 2] = [
     (RescueUntil::Head.as_str(), RescueUntil::Head),
     (RescueUntil::FirstToken.as_str(), RescueUntil::FirstToken),
 ];
+const HEDGED: [(&str, HedgedFleets); 2] =
+    [(HedgedFleets::Blue.as_str(), HedgedFleets::Blue), (HedgedFleets::Both.as_str(), HedgedFleets::Both)];
 
 pub(super) fn read(table: &Table<'_>) -> RescuePolicy {
     let default = RescuePolicy::default();
@@ -40,8 +43,16 @@ pub(super) fn read(table: &Table<'_>) -> RescuePolicy {
         }),
         until: until.unwrap_or(default.until),
         retry: retry.unwrap_or(default.retry),
+        hedge: default.hedge,
         budget: table.optional("budget", share).unwrap_or(default.budget),
     }
+}
+
+/// Without a time there is nothing to hedge at.
+pub(super) fn read_hedge(table: &Table<'_>) -> Option<HedgePolicy> {
+    let after = table.required("after", "\"300ms\"", positive_duration);
+    let fleets = table.optional("fleets", word(&HEDGED)).unwrap_or(HedgedFleets::Blue);
+    Some(HedgePolicy { after: after?, fleets })
 }
 
 /// A failure's name or code.
@@ -101,7 +112,8 @@ fn cookie_name(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn render(policy: &RescuePolicy) -> Json {
-    let RescuePolicy { on, statuses, grpc_statuses, until, retry, budget } = policy;
+    // A table of its own shows the hedge.
+    let RescuePolicy { on, statuses, grpc_statuses, until, retry, hedge: _, budget } = policy;
     json!({
         "on": on.as_str(),
         "statuses": statuses.iter().collect::<Vec<_>>(),
@@ -110,6 +122,11 @@ pub(super) fn render(policy: &RescuePolicy) -> Json {
         "retry": retry.as_str(),
         "budget": budget.to_string(),
     })
+}
+
+pub(super) fn render_hedge(hedge: &HedgePolicy) -> Json {
+    let HedgePolicy { after, fleets } = hedge;
+    json!({ "after": format_duration(*after), "fleets": fleets.as_str() })
 }
 
 pub(super) fn render_sticky(sticky: &Sticky) -> Json {

@@ -7,6 +7,7 @@
 
 mod bell;
 mod grpc;
+mod hedge;
 mod histogram;
 mod outcome;
 mod reading;
@@ -17,6 +18,7 @@ mod worker;
 
 pub use bell::Bell;
 pub use grpc::GrpcStatus;
+pub use hedge::Hedge;
 pub use histogram::{Edge, Histogram, HistogramSnapshot};
 pub use outcome::{FailureKind, Outcome, Overdue, Rescue, Verdict};
 pub use reading::{CohortReading, Reading};

@@ -1,6 +1,6 @@
 //! Sums over the shards of a fleet's meters, as plain numbers.
 
-use super::{FailureKind, GrpcStatus, MAX_BOUNDS, Rescue, Stamp};
+use super::{FailureKind, GrpcStatus, Hedge, MAX_BOUNDS, Rescue, Stamp};
 
 /// How many stamps are told apart at a time. A guard needs the current one and the one before; two more keep a worker that
 /// still sees the old stamp from counting into the new one's slot.
@@ -55,6 +55,8 @@ pub struct Reading {
     pub retried: u64,
     /// What came of failures that were to be rescued, by [`Rescue::index`].
     pub rescues: [u64; Rescue::ALL.len()],
+    /// What came of requests whose instances were slow to answer, by [`Hedge::index`].
+    pub hedges: [u64; Hedge::ALL.len()],
     /// The latest moment, in nanoseconds, at which a request was dealt; zero for never.
     pub last_dispatch_nanos: u64,
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::{
 };
 
 use super::{
-    CohortReading, FailureKind, GrpcStatus, Histogram, MAX_BOUNDS, Outcome, Reading, Rescue, Stamp, Verdict,
-    WatchPoint, reading::SLOTS,
+    CohortReading, FailureKind, GrpcStatus, Hedge, Histogram, MAX_BOUNDS, Outcome, Reading, Rescue, Stamp,
+    Verdict, WatchPoint, reading::SLOTS,
 };
 use crate::time::Moment;
 
@@ -65,6 +65,7 @@ pub struct Shard {
     bytes_out: Count,
     retried: Count,
     rescues: [Count; Rescue::ALL.len()],
+    hedges: [Count; Hedge::ALL.len()],
     last_dispatch_nanos: Count,
     latency: Histogram,
     first_byte: Histogram,
@@ -106,6 +107,11 @@ impl Shard {
     /// ([`Shard::settled`]), so that no reader takes it for one that reached a client.
     pub fn rescue(&self, rescue: Rescue) {
         self.rescues[rescue.index()].add(1);
+    }
+
+    /// What came of a request whose instance was slow to answer.
+    pub fn hedge(&self, hedge: Hedge) {
+        self.hedges[hedge.index()].add(1);
     }
 
     /// A request dealt with `stamp` is still open and has reached a latency bound of the shift's, of this index below [`MAX_BOUNDS`].
@@ -172,6 +178,9 @@ impl Shard {
             *total += count.get_first();
         }
         for (total, count) in sum.rescues.iter_mut().zip(&self.rescues) {
+            *total += count.get();
+        }
+        for (total, count) in sum.hedges.iter_mut().zip(&self.hedges) {
             *total += count.get();
         }
         for (total, count) in sum.statuses.iter_mut().zip(&self.statuses) {

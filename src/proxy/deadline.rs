@@ -18,7 +18,7 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Notify;
 
-use super::{error::Failure, pulse::Pulse, worker::Worker};
+use super::{caller::Caller, error::Failure, pulse::Pulse, worker::Worker};
 use crate::time::Moment;
 
 /// The header's name.
@@ -47,10 +47,26 @@ pub(super) struct Deadline {
 /// The moment, and a number that tells calls of the same moment apart.
 type Key = (Moment, u64);
 
-/// The open calls of one worker that have a deadline.
+/// A moment at which a request's task is woken. Among the worker's deadlines until dropped.
+#[derive(Debug)]
+pub(super) struct Alarm {
+    key: Key,
+    caller: Rc<Caller>,
+}
+
+/// What comes at a moment.
+#[derive(Debug)]
+enum Due {
+    /// The end of a call.
+    End(Rc<Pulse>),
+    /// An alarm.
+    Alarm(Rc<Pulse>),
+}
+
+/// What one worker's open requests have in front of them: the deadlines of calls, and alarms.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
-    open: RefCell<BTreeMap<Key, Rc<Pulse>>>,
+    open: RefCell<BTreeMap<Key, Due>>,
     begun: Cell<u64>,
     seen: Cell<u64>,
     is_watched: Cell<bool>,
@@ -68,7 +84,7 @@ impl Deadline {
         if timeout < SHORTEST {
             return Err(Failure::Deadline);
         }
-        let key = worker.deadlines.insert(now.after(timeout), Rc::clone(pulse));
+        let key = worker.deadlines.insert(now.after(timeout), Due::End(Rc::clone(pulse)));
         Ok(Rc::new(Self { timeout, key, worker: Rc::clone(worker) }))
     }
 
@@ -93,11 +109,31 @@ impl Drop for Deadline {
     }
 }
 
+impl Alarm {
+    /// Wakes the caller's task at this moment.
+    pub(super) fn set(caller: &Rc<Caller>, at: Moment) -> Self {
+        caller.pulse.silence();
+        let key = caller.worker().deadlines.insert(at, Due::Alarm(Rc::clone(&caller.pulse)));
+        Self { key, caller: Rc::clone(caller) }
+    }
+
+    /// Whether the moment has come.
+    pub(super) fn has_rung(&self) -> bool {
+        self.caller.pulse.has_rung()
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.caller.worker().deadlines.open.borrow_mut().remove(&self.key);
+    }
+}
+
 impl Deadlines {
-    fn insert(&self, at: Moment, pulse: Rc<Pulse>) -> Key {
+    fn insert(&self, at: Moment, due: Due) -> Key {
         let number = self.begun.get();
         self.begun.set(number.wrapping_add(1));
-        self.open.borrow_mut().insert((at, number), pulse);
+        self.open.borrow_mut().insert((at, number), due);
         if !self.is_watched.replace(true) {
             self.first.notify_one();
         }
@@ -114,13 +150,16 @@ impl Deadlines {
         self.first.notified().await;
     }
 
-    /// Expires the calls whose time is over.
+    /// Expires the calls whose time is over, and rings the alarms.
     pub(super) fn look(&self, now: Moment) {
         let mut open = self.open.borrow_mut();
         while let Some(first) = open.first_entry()
             && first.key().0 <= now
         {
-            first.remove().expire();
+            match first.remove() {
+                Due::End(pulse) => pulse.expire(),
+                Due::Alarm(pulse) => pulse.ring(),
+            }
         }
     }
 
@@ -216,8 +255,8 @@ mod tests {
     #[test]
     fn what_is_due_expires_and_nothing_before() {
         let (deadlines, [early, late]) = (Deadlines::default(), [(); 2].map(|()| Rc::<Pulse>::default()));
-        deadlines.insert(at(100), Rc::clone(&early));
-        deadlines.insert(at(200), Rc::clone(&late));
+        deadlines.insert(at(100), Due::End(Rc::clone(&early)));
+        deadlines.insert(at(200), Due::End(Rc::clone(&late)));
         deadlines.look(at(99));
         assert!(!early.is_expired());
         deadlines.look(at(100));
@@ -230,12 +269,12 @@ mod tests {
     fn looking_ends_when_no_call_was_begun_between_two_rests() {
         let (deadlines, pulse) = (Deadlines::default(), Rc::<Pulse>::default());
         assert!(!deadlines.is_watched());
-        let key = deadlines.insert(at(100), pulse);
+        let key = deadlines.insert(at(100), Due::End(pulse));
         deadlines.rest();
         deadlines.rest();
         assert!(deadlines.is_watched(), "a call is open");
         deadlines.open.borrow_mut().remove(&key);
-        deadlines.insert(at(100), Rc::default());
+        deadlines.insert(at(100), Due::End(Rc::default()));
         deadlines.look(at(100));
         deadlines.rest();
         assert!(deadlines.is_watched(), "a call was begun since");

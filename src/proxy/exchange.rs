@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clock,
     fleet::Side,
-    meter::{FailureKind, GrpcStatus, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
+    meter::{FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
     route::{Protection, RescuePolicy},
     time::Moment,
 };
@@ -56,6 +56,18 @@ pub(super) struct Exchange {
     is_blamed: bool,
 }
 
+/// What a copy of a request is made of.
+#[derive(Debug)]
+pub(super) struct Original {
+    worker: Rc<Worker>,
+    view: Rc<RouteView>,
+    side: Side,
+    key: Option<u64>,
+    upstream: Rc<Upstream>,
+    request_body: Option<Rc<RequestBody>>,
+    grpc: Option<GrpcCall>,
+}
+
 /// Which try of a request this is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
@@ -63,6 +75,8 @@ enum Role {
     Dealt,
     /// The same, moved to another instance of its fleet.
     Moved,
+    /// A copy of one whose instance is slow to answer. Counts for nobody; if it is answered first, the request takes its place.
+    Copy,
     /// Blue's, for a request that green failed. Counts for nobody; that it failed too is said in green's meters.
     Rescue,
 }
@@ -195,6 +209,36 @@ impl Exchange {
         &self.view.route.protection
     }
 
+    /// What it takes to make a copy while the request itself is under way.
+    pub(super) fn original(&self) -> Option<Original> {
+        Some(Original {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            side: self.side,
+            key: self.key,
+            upstream: Rc::clone(self.upstream()?),
+            request_body: self.request_body.clone(),
+            grpc: self.grpc.as_ref().map(GrpcCall::again),
+        })
+    }
+
+    /// The copy was answered first: its answer is the request's. An instance that had `failed` before is told so; one that was only slow
+    /// has failed nothing.
+    pub(super) fn adopt(&mut self, mut copy: Self, failed: Option<&Failure>) {
+        self.shard().hedge(Hedge::Won);
+        let left = std::mem::replace(&mut self.seat, copy.seat.take());
+        if let (Some(mut left), Some(failure)) = (left, failed) {
+            left.heed_end(failure.verdict(), None, clock::now());
+        }
+        (self.answered, self.grpc) = (copy.answered, copy.grpc.take());
+        self.heed_failure();
+    }
+
+    /// Whether its answer, as far as it has come, blames the fleet.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.verdict, Verdict::Failure(_))
+    }
+
     /// What the endpoint says about second tries.
     pub(super) fn policy(&self) -> &RescuePolicy {
         &self.view.route.rescue
@@ -240,7 +284,7 @@ impl Exchange {
     /// The fleet that answers, as clients are told.
     pub(super) fn fleet_label(&self) -> &'static str {
         match self.role {
-            Role::Dealt | Role::Moved => self.side.as_str(),
+            Role::Dealt | Role::Moved | Role::Copy => self.side.as_str(),
             Role::Rescue => "rescued",
         }
     }
@@ -404,9 +448,53 @@ pub(super) enum End {
     Now,
 }
 
+impl Original {
+    /// Another try of the request, on another instance of its fleet, if one can take it and the budget has room.
+    pub(super) fn copy(&self) -> Option<Exchange> {
+        let shard = self.view.fleet(self.side).meters.shard(self.worker.number);
+        let seat = self.view.seat_elsewhere(self.side, &self.upstream, &mut *self.worker.rng())?;
+        let now = clock::now();
+        if !self.view.budget.spend(self.view.route.rescue.budget, now) {
+            shard.hedge(Hedge::OverBudget);
+            return None;
+        }
+        shard.hedge(Hedge::Tried);
+        self.worker.begin_request();
+        Some(Exchange {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            side: self.side,
+            key: self.key,
+            role: Role::Copy,
+            stamp: Stamp::default(),
+            open: None,
+            seat: Some(seat),
+            waits: false,
+            request_body: self.request_body.clone(),
+            dispatched_at: now,
+            answered: None,
+            grpc: self.grpc.as_ref().map(GrpcCall::again),
+            awaits_more: false,
+            bytes_out: 0,
+            ended_at: None,
+            verdict: Verdict::ClientGone,
+            deaths: 0,
+            is_blamed: false,
+        })
+    }
+
+    /// The client's body, if the request has one.
+    pub(super) fn request_body(&self) -> Option<&RequestBody> {
+        self.request_body.as_deref()
+    }
+}
+
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.worker.end_request();
+        if self.role == Role::Copy {
+            return;
+        }
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
         if self.verdict == Verdict::ClientGone && self.is_overdue(ended_at) {
             self.verdict = Verdict::Failure(FailureKind::Deadline);

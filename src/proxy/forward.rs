@@ -21,6 +21,7 @@ use super::{
     gate,
     grpc::{self, GrpcCall},
     headers::{self, Additions, BodyFraming, NewId},
+    hedge::Hedge,
     http2_head,
     lane::Dealt,
     peek,
@@ -97,7 +98,10 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         exchange.carry(call);
     }
     let replay = Replay::prepare(&exchange, &head);
-    let mut reached = attempt(caller, &mut exchange, head, &limits).await;
+    let mut reached = match Hedge::prepare(&exchange, &head) {
+        None => attempt(caller, &mut exchange, head, &limits).await,
+        Some(hedge) => Box::pin(hedge.attempt(caller, &mut exchange, head, &limits)).await,
+    };
     if let Some(replay) = replay {
         (exchange, reached) = Box::pin(replay.finish(caller, exchange, reached, &limits)).await;
     }

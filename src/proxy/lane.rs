@@ -14,7 +14,7 @@ use super::{
     overdue::OpenRequests,
     pool::Upstream,
     queue::{Doorbells, Queue},
-    seat::{FleetView, Offer, Parts, Wanted},
+    seat::{FleetView, Offer, Parts, Seat, Wanted},
 };
 use crate::{
     fleet::{Instance, Side},
@@ -106,6 +106,15 @@ impl RouteView {
 
     fn wanted(&self, key: Option<u64>, now: Moment) -> Wanted<'_> {
         Wanted { balance: &self.route.balance, key, now }
+    }
+
+    /// A seat for a copy of a request, on another instance of its fleet than this one; `None` when no other can serve, or others wait for
+    /// it.
+    pub(super) fn seat_elsewhere(&self, side: Side, avoid: &Upstream, rng: &mut impl Rng) -> Option<Seat> {
+        if self.queue(side).is_some_and(|queue| queue.is_anybody_waiting()) {
+            return None;
+        }
+        self.view(side).seat_elsewhere(avoid, rng)
     }
 
     /// A side's open requests, where they are watched.

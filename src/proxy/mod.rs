@@ -14,7 +14,8 @@
 //!    the client, `decode` and `chunks` understand the response, and `body` streams it back and ends the exchange at the
 //!    last byte.
 //!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
-//!    for it, `hold` keeps back an event stream's beginning until it says something.
+//!    for it, `hold` keeps back an event stream's beginning until it says something, and
+//!    `hedge` sends a second copy where an instance is slow to answer.
 //! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer. `overdue`
 //!    counts green's requests against a shift's latency alarms as soon as they are late, while they are still open. A gRPC caller sets its
 //!    own limit for the whole call (`deadline`). `pace` finds clients that send or take a byte at a time.
@@ -50,6 +51,7 @@ mod greeting;
 mod grpc;
 mod grpc_replies;
 mod headers;
+mod hedge;
 mod hold;
 mod http1_call;
 mod http2;

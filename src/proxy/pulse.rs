@@ -34,6 +34,7 @@ pub(super) struct Pulse {
     late: Cell<Option<Late>>,
     pub(super) pace: Pace,
     is_expired: Cell<bool>,
+    has_rung: Cell<bool>,
     seen: Cell<u32>,
     seen_at: Cell<Moment>,
     waker: RefCell<Option<Waker>>,
@@ -97,6 +98,22 @@ impl Pulse {
         self.is_expired.set(true);
         self.late.set(Some(Late::Expired));
         self.wake();
+    }
+
+    /// The moment of an alarm has come: wakes the listening task. Nothing is late for it.
+    pub(super) fn ring(&self) {
+        self.has_rung.set(true);
+        self.wake();
+    }
+
+    /// A new alarm is set.
+    pub(super) fn silence(&self) {
+        self.has_rung.set(false);
+    }
+
+    /// Whether the alarm's moment has come.
+    pub(super) fn has_rung(&self) -> bool {
+        self.has_rung.get()
     }
 
     /// Makes this task the one that is woken.

@@ -131,7 +131,7 @@ impl FleetView {
     }
 
     /// A seat on an instance that is not this one; `None` when no other can serve.
-    fn seat_elsewhere(self: &Rc<Self>, avoid: &Upstream, rng: &mut impl Rng) -> Option<Seat> {
+    pub(super) fn seat_elsewhere(self: &Rc<Self>, avoid: &Upstream, rng: &mut impl Rng) -> Option<Seat> {
         let picked = if self.queue.is_none() {
             route::pick(&self.fleet, Some(&avoid.instance), rng)
         } else {

@@ -28,7 +28,7 @@ pub use model::{
 };
 pub use path::{PathError, Rewrite, normalise};
 pub use protection::{Admission, Blame, EjectingFleets, Ejection, Judgement, Protection, ShedStatus};
-pub use rescue::{GrpcStatuses, Replayed, RescuePolicy, RescueUntil, Statuses};
+pub use rescue::{GrpcStatuses, HedgePolicy, HedgedFleets, Replayed, RescuePolicy, RescueUntil, Statuses};
 pub use sticky::{Sticky, sticky_side};
 pub use table::{
     EndpointRoute, EndpointSlot, FleetRoute, Generation, HalfClose, Limits, Lookup, RouteTable, Split,

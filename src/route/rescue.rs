@@ -1,8 +1,8 @@
 //! What an endpoint's owner says about sending a request a second time.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use crate::{meter::GrpcStatus, weight::Share};
+use crate::{fleet::Side, meter::GrpcStatus, weight::Share};
 
 /// When requests of an endpoint may be sent a second time, and how many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,8 +18,28 @@ pub struct RescuePolicy {
     /// Which failures of blue send a request to another instance of blue. Green is on trial: what it fails is counted and rescued,
     /// never hidden behind a second try.
     pub retry: Replayed,
-    /// How many of the requests of ten seconds may be sent a second time, rescues and retries together.
+    /// When a request that has not failed yet is sent to a second instance of its fleet as well; `None` for never.
+    pub hedge: Option<HedgePolicy>,
+    /// How many of the requests of ten seconds may be sent a second time, rescues, retries and hedges together.
     pub budget: Share,
+}
+
+/// When a request is sent to a second instance of its fleet because the first is slow to answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HedgePolicy {
+    /// How long after its dispatch the response's head is still waited for on one instance alone.
+    pub after: Duration,
+    /// In which fleets.
+    pub fleets: HedgedFleets,
+}
+
+/// The fleets whose requests are hedged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HedgedFleets {
+    /// The fleet in service. Green is on trial, and the better of two of its instances is not what the trial is about.
+    Blue,
+    /// Both, so that latencies of green and blue compare like with like.
+    Both,
 }
 
 /// Which failures lead to a second try.
@@ -129,7 +149,25 @@ impl Default for RescuePolicy {
             ]),
             until: RescueUntil::Head,
             retry: Replayed::ConnectFailures,
+            hedge: None,
             budget: Share::from_basis_points(2_000).unwrap_or(Share::NONE),
+        }
+    }
+}
+
+impl HedgePolicy {
+    /// Whether a fleet's requests are hedged.
+    pub fn covers(&self, side: Side) -> bool {
+        side == Side::Blue || self.fleets == HedgedFleets::Both
+    }
+}
+
+impl HedgedFleets {
+    /// `blue` or `both`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Blue => "blue",
+            Self::Both => "both",
         }
     }
 }

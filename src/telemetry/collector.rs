@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock,
     fleet::{Health, Side},
-    meter::{FailureKind, Gauge, GrpcStatus, Rejection, Rescue, WorkerMeters},
+    meter::{FailureKind, Gauge, GrpcStatus, Hedge, Rejection, Rescue, WorkerMeters},
     name::EndpointName,
     route::{EndpointRoute, RouteTable},
     time::WallTime,
@@ -90,6 +90,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
     let responses = text.counters(&names::RESPONSES);
     let grpc_responses = text.counters(&names::GRPC_RESPONSES);
     let rescues = text.counters(&names::RESCUES);
+    let hedges = text.counters(&names::HEDGES);
     for (endpoint, side, sums) in totals.iter() {
         let outcomes = [
             ("success", sums.succeeded),
@@ -107,6 +108,11 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
         for (result, count) in Rescue::ALL.into_iter().zip(sums.rescues) {
             rescues([endpoint, side.as_str(), result.as_str()], count);
         }
+        if sums.hedges != [0; Hedge::ALL.len()] {
+            for (result, count) in Hedge::ALL.into_iter().zip(sums.hedges) {
+                hedges([endpoint, side.as_str(), result.as_str()], count);
+            }
+        }
         for (class, count) in STATUS_CLASSES.into_iter().zip(sums.statuses) {
             responses([endpoint, side.as_str(), class], count);
         }
@@ -116,7 +122,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
             }
         }
     }
-    drop((requests, failures, responses, grpc_responses, rescues));
+    drop((requests, failures, responses, grpc_responses, rescues, hedges));
     write_histograms(text, &names::REQUEST_DURATION, totals, |sums| &sums.latency);
     write_histograms(text, &names::FIRST_BYTE, totals, |sums| &sums.first_byte);
     write_counts(text, &names::REQUEST_BODY_BYTES, totals, |sums| sums.bytes_in);

@@ -99,6 +99,11 @@ pub(super) const QUEUED: Family<2> =
     family("snapback_queued_requests_total", FLEET, "Requests that had to wait for room on an instance");
 pub(super) const WAITING: Family<2> =
     family("snapback_waiting_requests", FLEET, "Requests that wait for room on an instance");
+pub(super) const HEDGES: Family<3> = family(
+    "snapback_hedges_total",
+    ["endpoint", "fleet", "result"],
+    "Copies of requests whose instances were slow to answer: tried, of those answered first, or not tried for want of budget",
+);
 pub(super) const IN_FLIGHT: Family<2> =
     family("snapback_in_flight", FLEET, "Requests that were dealt to the fleet and have not ended");
 pub(super) const SHARE_TARGET: Family<2> =

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::buckets::Buckets;
 use crate::{
     fleet::Side,
-    meter::{FailureKind, FleetMeters, GrpcStatus, HistogramSnapshot, Reading, Rescue},
+    meter::{FailureKind, FleetMeters, GrpcStatus, Hedge, HistogramSnapshot, Reading, Rescue},
     name::EndpointName,
     route::{FleetRoute, RouteTable},
 };
@@ -36,6 +36,7 @@ pub(super) struct Sums {
     pub(super) bytes_out: u64,
     pub(super) retried: u64,
     pub(super) rescues: [u64; Rescue::ALL.len()],
+    pub(super) hedges: [u64; Hedge::ALL.len()],
     pub(super) latency: Buckets,
     pub(super) first_byte: Buckets,
 }
@@ -128,6 +129,7 @@ impl Sums {
             bytes_out,
             retried,
             rescues,
+            hedges,
             latency: _,
             first_byte: _,
         } = self;
@@ -144,6 +146,9 @@ impl Sums {
             grow(total, *now, *then);
         }
         for (total, (now, then)) in rescues.iter_mut().zip(now.rescues.iter().zip(&then.rescues)) {
+            grow(total, *now, *then);
+        }
+        for (total, (now, then)) in hedges.iter_mut().zip(now.hedges.iter().zip(&then.hedges)) {
             grow(total, *now, *then);
         }
         let grpc = now.grpc_statuses.iter().zip(&then.grpc_statuses);

@@ -473,6 +473,24 @@ idle_timeout = false
 }
 
 #[test]
+fn a_hedge_and_the_least_rate_say_what_they_take() {
+    assert_eq!(
+        endpoint_problems("hedge = { fleets = \"green\" }\n"),
+        [
+            r#"c.toml:4: endpoint[0].hedge.after: is missing; write after = "300ms""#,
+            r#"c.toml:4: endpoint[0].hedge.fleets: expected one of "blue", "both", not "green""#,
+        ]
+    );
+    assert_eq!(
+        endpoint_problems("hedge = { after = \"0s\" }\n[data]\nleast_rate = \"2MiB\"\n"),
+        [
+            "c.toml:4: endpoint[0].hedge.after: must be longer than 0s",
+            "c.toml:6: data.least_rate: must be from 0B to 1MiB, not 2MiB",
+        ]
+    );
+}
+
+#[test]
 fn rescue_and_sticky_say_what_they_take() {
     let lines = r#"rescue = { on = "always", statuses = [404, 399, 600], grpc_statuses = ["unavailable", 0, 17, "INTERNAL", 14], until = "token", budget = 20 }
 sticky = { header = "x-session", cookie = "a=b" }
@@ -851,7 +869,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, slow_start, admission, ejection, rescue, sticky, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, slow_start, admission, ejection, rescue, hedge, sticky, not the number 5"
     );
     assert_eq!(
         problems(json!({

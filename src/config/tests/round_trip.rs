@@ -17,9 +17,9 @@ use crate::{
     meter::GrpcStatus,
     name::{EndpointName, Version},
     route::{
-        Admission, Balance, Blame, EjectingFleets, Ejection, GrpcStatuses, HalfClose, HashKey, HostPattern,
-        Limits, MatchRule, Protection, Replayed, RescuePolicy, RescueUntil, Rewrite, ShedStatus, Statuses,
-        Sticky, normalise,
+        Admission, Balance, Blame, EjectingFleets, Ejection, GrpcStatuses, HalfClose, HashKey, HedgePolicy,
+        HedgedFleets, HostPattern, Limits, MatchRule, Protection, Replayed, RescuePolicy, RescueUntil,
+        Rewrite, ShedStatus, Statuses, Sticky, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -149,11 +149,13 @@ prop_compose! {
         grpc_codes in prop::collection::vec(1_usize..17, 0..6),
         until in prop_oneof![Just(RescueUntil::Head), Just(RescueUntil::FirstToken)],
         retry in replayed(),
+        hedge in option::of((span(), select(vec![HedgedFleets::Blue, HedgedFleets::Both]))),
         budget in share(0..=10_000),
     ) -> RescuePolicy {
         let statuses = Statuses::of(statuses);
         let grpc_statuses = GrpcStatuses::of(grpc_codes.into_iter().map(|code| GrpcStatus::ALL[code]));
-        RescuePolicy { on, statuses, grpc_statuses, until, retry, budget }
+        let hedge = hedge.map(|(after, fleets)| HedgePolicy { after, fleets });
+        RescuePolicy { on, statuses, grpc_statuses, until, retry, hedge, budget }
     }
 }
 

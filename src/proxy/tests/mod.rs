@@ -12,6 +12,7 @@
 //! - `upstream2`: HTTP/2 to instances, with `origin2` for such an instance
 //! - `grpc`: calls, their deadlines and their statuses
 //! - `rescue`: what green fails goes to blue, and what blue cannot take to another instance
+//! - `hedge`: what goes to a second instance because the first is slow
 //! - `streams`: event streams that are held until they say something
 //! - `sticky`: sessions that stay on their fleet
 //! - `overdue`: what is late while it is still open
@@ -30,6 +31,7 @@ mod faulty;
 mod forwarding;
 mod framing;
 mod grpc;
+mod hedge;
 mod http2;
 mod kit;
 mod lifetime;
