@@ -16,6 +16,7 @@
 //!    that fails requests in a row gets none for a while; what it failed is counted all the same, and a green on trial keeps it.
 //! 6. The request goes out on a pooled connection; both bodies stream. If a reused connection turns out to have been closed
 //!    before a byte of the answer came, the request is sent once more on a fresh one.
+//!    Where the endpoint asks for it, a request whose instance is slow to answer goes to a second one as well.
 //! 7. A request that green failed is counted as green's failure and then goes to blue, unless the client has seen a byte, the body is
 //!    no longer there, or the endpoint's budget of second tries is spent. What blue makes of it counts for nobody.
 //! 8. At the last byte of the response's body the request comes to its [`meter::Outcome`], which is counted in the meters of (worker,

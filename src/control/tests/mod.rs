@@ -7,4 +7,5 @@ mod journal;
 mod looks;
 mod restart;
 mod shifts;
+mod sticky;
 mod world;
