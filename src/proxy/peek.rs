@@ -65,25 +65,25 @@ async fn read<T>(
 
 /// Reads a frame; `false` at the end of the body.
 async fn next(caller: &Rc<Caller>, incoming: &mut Incoming, early: &mut Early) -> Result<bool, Failure> {
-    while !incoming.is_end_stream() {
-        let frame = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
-        match unless_late(&caller.pulse, frame).await {
-            Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(bytes) => {
-                    early.frames.push_back(bytes);
-                    return Ok(true);
-                }
-                Err(frame) => {
-                    early.trailers = frame.into_trailers().ok();
-                    break;
-                }
-            },
-            Ok(Some(Err(_))) => return Err(Failure::BrokenBody),
-            Ok(None) => break,
-            Err(_) => return Err(Failure::StalledBody),
-        }
+    if incoming.is_end_stream() {
+        return Ok(false);
     }
-    Ok(false)
+    let frame = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
+    match unless_late(&caller.pulse, frame).await {
+        Ok(Some(Ok(frame))) => match frame.into_data() {
+            Ok(bytes) => {
+                early.frames.push_back(bytes);
+                Ok(true)
+            }
+            Err(frame) => {
+                early.trailers = frame.into_trailers().ok();
+                Ok(false)
+            }
+        },
+        Ok(Some(Err(_))) => Err(Failure::BrokenBody),
+        Ok(None) => Ok(false),
+        Err(_) => Err(Failure::StalledBody),
+    }
 }
 
 /// Gives the request the target that its model servers know.
