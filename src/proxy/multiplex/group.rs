@@ -101,10 +101,12 @@ impl<'a> Opener<'a> {
 
     /// Those who wait fail as well: a connection attempt for each of them would take as long again.
     fn fail(&self, failure: &Failure) {
-        self.opening.failed.set(Some(match failure {
-            Failure::ConnectFailed(error) => error.kind(),
-            _ => io::ErrorKind::NotConnected,
-        }));
+        let kind = if let Failure::ConnectFailed(error) = failure {
+            error.kind()
+        } else {
+            io::ErrorKind::NotConnected
+        };
+        self.opening.failed.set(Some(kind));
     }
 }
 

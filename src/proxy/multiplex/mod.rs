@@ -12,5 +12,8 @@ mod connection;
 mod group;
 mod link;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use connection::Seat;
 pub(super) use group::Group;

@@ -15,7 +15,7 @@ use super::{
     raw2,
 };
 use crate::{
-    fleet::{Address, UpstreamTls},
+    fleet::{Address, Protocol, UpstreamTls},
     net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy},
     tls::{Server, fixture::Authority},
 };
@@ -206,6 +206,30 @@ fn a_plane_listens_and_instances_are_reached_through_unix_domain_sockets() {
         client.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
     }
+}
+
+#[test]
+fn http2_over_tls_needs_an_instance_that_agrees_to_it() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let inner = Origin::saying(OK);
+    for (protocols, status) in [(&["h2", "http/1.1"][..], 200), (&["http/1.1"], 502)] {
+        let tls = Some(authority.server(folder.path(), "localhost", protocols));
+        let model = Setup { tls, ..Setup::new(&[inner.address]) }.start();
+        let tls = UpstreamTls {
+            ca: Some(authority.file.clone()),
+            server_name: Some("localhost".to_owned()),
+            identity: None,
+        };
+        let setup = Setup::new(&[model.address]);
+        let rig = Setup { blue_tls: Some(Arc::new(tls)), protocol: Protocol::H2, ..setup }.start();
+        let mut client = rig.client();
+        for _ in 0..3 {
+            assert_eq!(client.post("/", "hello").status, status, "{protocols:?}");
+        }
+        assert_eq!(model.workers[0].connections.get(), u64::from(status == 200), "{protocols:?}");
+    }
+    assert_eq!(inner.seen().len(), 3);
 }
 
 #[test]
