@@ -1,4 +1,4 @@
-"""HTTP/2 clients, with TLS and without: curl and h2load get what HTTP/1.1 gets, from the same port."""
+"""HTTP/2, with TLS and without: curl and h2load get what HTTP/1.1 gets, from the same port, and from instances that speak HTTP/2."""
 
 import hashlib
 import json
@@ -39,12 +39,38 @@ def secure(faults, authority, tmp_path_factory):
         yield proxy
 
 
-@pytest.fixture(params=["h2c", "h2", "http/1.1 over tls"])
+@pytest.fixture(scope="module")
+def before_h2c(clear, tmp_path_factory):
+    """A proxy whose instance is another proxy, which speaks HTTP/2 with prior knowledge."""
+    blue = {"version": "v1", "instances": [clear.address], "protocol": "h2c"}
+    with Snapback(tmp_path_factory.mktemp("before-h2c"), [{"name": "chat", "blue": blue}]) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def before_h2(secure, authority, tmp_path_factory):
+    """The same over TLS."""
+    tls = {"ca": str(authority / "ca.pem"), "server_name": "localhost"}
+    blue = {"version": "v1", "instances": [secure.address], "protocol": "h2", "tls": tls}
+    with Snapback(tmp_path_factory.mktemp("before-h2"), [{"name": "chat", "blue": blue}]) as proxy:
+        yield proxy
+
+
+CLEAR = {
+    "h2c": ("clear", "--http2-prior-knowledge", "2"),
+    "h2c to h2c": ("before_h2c", "--http2-prior-knowledge", "2"),
+    "http/1.1 to h2c": ("before_h2c", "--http1.1", "1.1"),
+    "h2c to h2": ("before_h2", "--http2-prior-knowledge", "2"),
+}
+
+
+@pytest.fixture(params=[*CLEAR, "h2", "http/1.1 over tls"])
 def spoken(request, authority):
     """A way to speak: the proxy's base URL, curl's options for it, and the version that curl reports."""
-    proxy = request.getfixturevalue("clear" if request.param == "h2c" else "secure")
-    if request.param == "h2c":
-        return proxy.url, ["--http2-prior-knowledge"], "2"
+    if request.param in CLEAR:
+        name, option, version = CLEAR[request.param]
+        return request.getfixturevalue(name).url, [option], version
+    proxy = request.getfixturevalue("secure")
     version = "--http2" if request.param == "h2" else "--http1.1"
     url = f"https://localhost:{proxy.address.rsplit(':', 1)[1]}"
     return url, [version, "--cacert", authority / "ca.pem"], "2" if request.param == "h2" else "1.1"
