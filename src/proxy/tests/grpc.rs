@@ -1,6 +1,6 @@
 //! gRPC calls: deadlines, statuses, and who is counted for them, with a client that waits for the proxy to end its calls.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::SendRequest};
@@ -11,6 +11,7 @@ use super::{
     origin2::{Asked, Origin2},
 };
 use crate::{
+    clock,
     fleet::Protocol,
     meter::{FailureKind, GrpcStatus, Reading},
     route::RescueUntil,
@@ -145,12 +146,12 @@ async fn at_its_deadline_a_call_is_answered_by_the_proxy_and_reset_at_its_instan
     for messages in [None, Some(MESSAGE)] {
         let (origin, told) = hanging(messages);
         let rig = setup(&origin).start();
-        let began = Instant::now();
+        let began = clock::now();
         let mut called = call(&rig, "/test.Calls/x", Some("200m"), Sends::One).await;
         let expected = messages.map_or(0, <[u8]>::len);
         let ended = end(&mut called).await;
         assert_eq!(ended, (expected, "4".to_owned(), "The call's deadline passed".to_owned()));
-        assert!(began.elapsed() >= Duration::from_millis(200), "never early");
+        assert!(clock::now().since(began) >= Duration::from_millis(200), "never early");
         assert_eq!(told.recv().unwrap(), Reason::CANCEL);
         let reading = rig.blue_when(|reading| reading.settled() == 1);
         assert_eq!(failures(&reading, FailureKind::Deadline), 1, "{messages:?}");
@@ -186,8 +187,8 @@ async fn a_client_that_gives_up_at_its_deadline_blames_the_fleet_and_one_that_le
         let rig = setup(&origin).start();
         let mut called = call(&rig, "/test.Calls/x", Some(timeout), Sends::One).await;
         assert_eq!(called.body.data().await.unwrap().unwrap(), MESSAGE);
-        let began = Instant::now();
-        while began.elapsed() < waits {
+        let began = clock::now();
+        while clock::now().since(began) < waits {
             tokio::task::yield_now().await;
         }
         called.upload.send_reset(Reason::CANCEL);
@@ -288,9 +289,9 @@ async fn a_second_try_is_told_how_much_time_is_left() {
     });
     let green = Origin2::new(|mut asked: Asked| async move {
         assert_eq!(asked.request.headers()["grpc-timeout"], "20S", "the caller's own words");
-        let began = Instant::now();
+        let began = clock::now();
         // More than a hundredth of the time.
-        while began.elapsed() < Duration::from_millis(300) {
+        while clock::now().since(began) < Duration::from_millis(300) {
             tokio::task::yield_now().await;
         }
         let mut head = head();
