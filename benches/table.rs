@@ -11,7 +11,7 @@ use snapback::{
     name::{EndpointName, Version},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, MatchRule, ModelKey,
-        Protection, RequestKey, RescuePolicy, RouteTable, Split,
+        Protection, RequestKey, RescuePolicy, RouteTable, Split, Upgrades,
     },
 };
 
@@ -57,6 +57,7 @@ fn table(endpoints: u32) -> RouteTable {
             balance: Balance::default(),
             protection: Protection::default(),
             rewrite: None,
+            upgrades: Upgrades::default(),
             split: Split::default(),
             blue: FleetRoute {
                 fleet: Arc::new(Fleet {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     fleet::{FleetSpec, Protocol},
     name::{EndpointName, Version},
-    route::{HalfClose, HostPattern, Limits, MatchRule, RescuePolicy, Rewrite, normalise},
+    route::{HalfClose, HostPattern, Limits, MatchRule, RescuePolicy, Rewrite, Upgrades, normalise},
 };
 
 /// So many checks in a row are minutes at least; more is a slip.
@@ -74,6 +74,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let balance = balance::read(table);
     let protection = protection::read(table);
     let rewrite = table.table("rewrite", &shape::REWRITE).and_then(|rewrite| read_rewrite(&rewrite, &rule));
+    let upgrades = read_upgrades(table);
     Some(EndpointSpec {
         name: name?,
         rule,
@@ -85,7 +86,18 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
         balance,
         protection,
         rewrite,
+        upgrades,
     })
+}
+
+/// An empty list refuses them all.
+fn read_upgrades(table: &Table<'_>) -> Upgrades {
+    let token = |text: &str| {
+        Upgrades::check(text).map_err(|error| format!("{} cannot be switched to: {error}", quoted(text)))
+    };
+    let listed = table.list("upgrades", "[\"websocket\"]", parsed(token));
+    let listed = listed.map(|listed| Upgrades::new(listed.iter().map(|token| &*token.value)));
+    listed.and_then(Result::ok).unwrap_or_default()
 }
 
 /// Blue's or green's fleet.

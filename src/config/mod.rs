@@ -39,7 +39,7 @@ use crate::{
     fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    route::{Balance, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Sticky},
+    route::{Balance, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Sticky, Upgrades},
     shift::ShiftPlan,
 };
 
@@ -194,6 +194,8 @@ pub struct EndpointSpec {
     pub protection: Protection,
     /// What the model servers get instead of the path that clients send.
     pub rewrite: Option<Rewrite>,
+    /// What clients may switch their connection to.
+    pub upgrades: Upgrades,
 }
 
 /// What an instance is asked.

@@ -18,8 +18,19 @@ use crate::{
 };
 
 pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
-    let EndpointSpec { name, rule, blue, health, limits, rescue, sticky, balance, protection, rewrite } =
-        spec;
+    let EndpointSpec {
+        name,
+        rule,
+        blue,
+        health,
+        limits,
+        rescue,
+        sticky,
+        balance,
+        protection,
+        rewrite,
+        upgrades,
+    } = spec;
     let mut document = json!({
         "name": name.as_str(),
         "match": match_rule(rule),
@@ -28,6 +39,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         "limits": request_limits(limits),
         "balance": super::balance::render(balance),
         "rescue": rescue::render(rescue),
+        "upgrades": upgrades.iter().collect::<Vec<_>>(),
     });
     super::protection::render(protection, &mut document);
     if let (Some(sticky), Some(document)) = (sticky, document.as_object_mut()) {

@@ -107,6 +107,7 @@ impl Endpoint {
             balance: self.record.declared.balance.clone(),
             protection: self.record.declared.protection,
             rewrite: self.record.declared.rewrite.clone(),
+            upgrades: self.record.declared.upgrades.clone(),
             blue: self.blue.route.clone(),
         }
     }

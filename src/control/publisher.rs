@@ -19,7 +19,7 @@ use crate::{
     name::{EndpointName, ShiftId},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
-        RescuePolicy, Rewrite, RouteTable, Split, Sticky,
+        RescuePolicy, Rewrite, RouteTable, Split, Sticky, Upgrades,
     },
     time::Moment,
     weight::Share,
@@ -75,6 +75,7 @@ pub(super) struct Declared {
     pub(super) balance: Balance,
     pub(super) protection: Protection,
     pub(super) rewrite: Option<Rewrite>,
+    pub(super) upgrades: Upgrades,
     pub(super) blue: FleetRoute,
 }
 
@@ -210,8 +211,19 @@ impl Publisher {
 
 impl Routes {
     fn put(&mut self, declared: Declared) {
-        let Declared { slot, name, rule, limits, rescue, sticky, balance, protection, rewrite, blue } =
-            declared;
+        let Declared {
+            slot,
+            name,
+            rule,
+            limits,
+            rescue,
+            sticky,
+            balance,
+            protection,
+            rewrite,
+            upgrades,
+            blue,
+        } = declared;
         let fresh = self.next_split(Share::NONE);
         let route = self.routes.entry(name.clone()).or_insert_with(|| {
             Arc::new(EndpointRoute {
@@ -224,6 +236,7 @@ impl Routes {
                 balance: balance.clone(),
                 protection,
                 rewrite: rewrite.clone(),
+                upgrades: upgrades.clone(),
                 split: fresh,
                 blue: blue.clone(),
                 green: None,
@@ -238,6 +251,7 @@ impl Routes {
         route.balance = balance;
         route.protection = protection;
         route.rewrite = rewrite;
+        route.upgrades = upgrades;
         route.blue = blue;
     }
 
@@ -321,6 +335,7 @@ mod tests {
                 balance: Balance::default(),
                 protection: Protection::default(),
                 rewrite: None,
+                upgrades: Upgrades::default(),
                 blue: fleet(version),
             }))]);
         }

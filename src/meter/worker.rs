@@ -12,6 +12,8 @@ pub struct WorkerMeters {
     pub accepted: Gauge,
     /// Client connections open now.
     pub connections: Gauge,
+    /// Connections and streams open now that were upgraded, such as WebSockets.
+    pub upgraded: Gauge,
     /// Connections handed to a less loaded worker.
     pub handed_over: Gauge,
     /// Connections refused because the worker holds as many as it may.

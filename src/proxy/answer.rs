@@ -72,7 +72,9 @@ fn row(failure: &Failure) -> Row {
         Failure::BadRequest(defect) => row(StatusCode::BAD_REQUEST, "bad-request",
             "The request is not valid HTTP", defect),
         Failure::Connect => row(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed",
-            "The method is not allowed", "CONNECT asks for a tunnel, and this proxy makes none."),
+            "The method is not allowed", "CONNECT asks for a tunnel to a host of the client's choice, and this proxy makes none."),
+        Failure::UnknownProtocol => row(StatusCode::NOT_IMPLEMENTED, "unknown-protocol",
+            "The protocol is not available here", "This endpoint's clients cannot switch to the protocol in :protocol."),
         Failure::UnknownCoding => row(StatusCode::NOT_IMPLEMENTED, "unknown-transfer-coding",
             "The transfer coding is unknown", "A request body may be chunked; other transfer codings are not understood."),
         Failure::LongTarget => row(StatusCode::URI_TOO_LONG, "target-too-long",
@@ -144,6 +146,7 @@ mod tests {
         let failures = [
             Failure::BadRequest("It has no Host."),
             Failure::Connect,
+            Failure::UnknownProtocol,
             Failure::UnknownCoding,
             Failure::LongTarget,
             Failure::OddPath(crate::route::PathError::Zero),

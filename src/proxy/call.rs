@@ -15,12 +15,13 @@ use http::{Request, request};
 use http_body::Frame;
 
 use super::{
-    decode::{Malformed, StatusLine},
+    decode::{Malformed, Question, StatusLine},
     http1_call::{Http1Call, ReadMemory},
     http2_call::Http2Call,
     multiplex::Seat,
     pool::Lease,
     sending::Sending,
+    upgrade::Ask,
     upload::{RequestBody, UploadError},
 };
 use crate::time::Moment;
@@ -34,6 +35,14 @@ pub(super) struct Call {
     transport: Transport,
     /// Parts of the body that were kept back.
     held: VecDeque<Frame<Bytes>>,
+}
+
+/// A connection on which the instance has switched protocols.
+#[derive(Debug)]
+pub(super) struct Switched {
+    pub(super) lease: Lease,
+    /// What came along with its answer.
+    pub(super) early: Bytes,
 }
 
 #[derive(Debug)]
@@ -85,9 +94,13 @@ impl Call {
         context: &mut Context<'_>,
         memory: &ReadMemory,
         head: &mut request::Parts,
+        ask: Option<&Ask>,
     ) -> Poll<Result<StatusLine, Lost>> {
         match &mut self.transport {
-            Transport::Http1(call) => call.poll_head(context, memory, &head.method, &mut head.headers),
+            Transport::Http1(call) => {
+                let question = Question { method: &head.method, ask };
+                call.poll_head(context, memory, question, &mut head.headers)
+            }
             Transport::Http2(call) => call.poll_head(context, &head.method, &mut head.headers),
         }
     }
@@ -150,6 +163,15 @@ impl Call {
     pub(super) fn end(self, now: Moment) -> Option<Vec<u8>> {
         match self.transport {
             Transport::Http1(call) => Some(call.end(now)),
+            Transport::Http2(_) => None,
+        }
+    }
+
+    /// Takes the connection out of HTTP, after a 101, and the request's buffer. `None` of a connection that others share, which never
+    /// leaves HTTP/2.
+    pub(super) fn switch(self) -> Option<(Switched, Vec<u8>)> {
+        match self.transport {
+            Transport::Http1(call) => Some(call.switch()),
             Transport::Http2(_) => None,
         }
     }

@@ -1,8 +1,12 @@
 //! Who asked: a client's connection in HTTP/1, which has one request at a time, and one of its streams in HTTP/2.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
 
-use super::{client::Client, headers::Connection, pulse::Pulse, worker::Worker};
+use super::{client::Client, headers::Connection, pulse::Pulse, upgrade::Tunnel, worker::Worker};
 
 /// Whom a request came from. In HTTP/1 it lives as long as its connection, so that a request allocates none.
 #[derive(Debug)]
@@ -13,6 +17,9 @@ pub(super) struct Caller {
     kind: Kind,
     has_read_request: Cell<bool>,
     speaks_grpc: Cell<bool>,
+    could_switch: Cell<bool>,
+    /// Waits for the client's side, which is free once its answer was written.
+    tunnel: RefCell<Option<Box<Tunnel>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +48,8 @@ impl Caller {
             kind,
             has_read_request: Cell::new(true),
             speaks_grpc: Cell::new(false),
+            could_switch: Cell::new(false),
+            tunnel: RefCell::default(),
         })
     }
 
@@ -108,6 +117,31 @@ impl Caller {
             Kind::Connection => false,
             Kind::Stream => self.client.is_flushing(&self.pulse),
         }
+    }
+
+    /// A request came that hyper takes for one that may switch protocols.
+    pub(super) fn mark_could_switch(&self) {
+        self.could_switch.set(true);
+    }
+
+    /// Whether one did.
+    pub(super) fn could_switch(&self) -> bool {
+        self.could_switch.get()
+    }
+
+    /// The instance has switched protocols.
+    pub(super) fn set_tunnel(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(Box::new(tunnel)));
+    }
+
+    /// Whether the current request is to become a tunnel.
+    pub(super) fn has_tunnel(&self) -> bool {
+        self.tunnel.borrow().is_some()
+    }
+
+    /// The tunnel that the current request is to become.
+    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
     }
 
     /// The response's last byte was handed over.

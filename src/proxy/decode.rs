@@ -14,7 +14,16 @@ use hyper::ext::ReasonPhrase;
 use super::{
     chunks::Chunks,
     headers::{self, Kind},
+    upgrade::Ask,
 };
+
+/// What a response answers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) method: &'a Method,
+    /// What the request wants to switch to.
+    pub(super) ask: Option<&'a Ask>,
+}
 
 /// A response head larger than this is refused. What model servers send is a tenth of it.
 const HEAD_LIMIT_BYTES: usize = 64 * 1024;
@@ -69,7 +78,7 @@ struct Framing {
 /// responses before it are dropped, up to `interim_left`.
 pub(super) fn read_head(
     input: &mut Bytes,
-    method: &Method,
+    question: Question<'_>,
     headers: &mut HeaderMap,
     interim_left: &mut u32,
 ) -> Result<Option<Head>, Malformed> {
@@ -92,7 +101,7 @@ pub(super) fn read_head(
             input.advance(length);
             continue;
         }
-        let status = final_status(code)?;
+        let status = final_status(code, question.ask, response.headers)?;
         let mut framing = Framing::default();
         headers.clear();
         headers.reserve(response.headers.len());
@@ -105,7 +114,7 @@ pub(super) fn read_head(
         let reason = reason.and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok());
         let head = Head {
             line: StatusLine { status, reason },
-            body: framing.body(method, status, is_http_1_1)?,
+            body: framing.body(question.method, status, is_http_1_1)?,
             is_kept_alive: framing.connection.keeps_alive(is_http_1_1),
         };
         input.advance(length);
@@ -113,8 +122,15 @@ pub(super) fn read_head(
     }
 }
 
-/// 101 is final and never asked for, since no request is passed on with an `Upgrade`.
-fn final_status(code: u16) -> Result<StatusCode, Malformed> {
+/// 101 is final, where it was asked for.
+fn final_status(
+    code: u16,
+    ask: Option<&Ask>,
+    headers: &[httparse::Header<'_>],
+) -> Result<StatusCode, Malformed> {
+    if let (101, Some(ask)) = (code, ask) {
+        return ask.check_answer(headers).map(|()| StatusCode::SWITCHING_PROTOCOLS);
+    }
     let status = StatusCode::from_u16(code).ok().filter(|status| (200..=599).contains(&status.as_u16()));
     status.ok_or(Malformed("Its status is not a final one from 200 to 599, or switches protocols unasked."))
 }
@@ -166,6 +182,12 @@ impl Framing {
         }
         if self.codings > 0 && !is_http_1_1 {
             return Err(Malformed("It has chunks in HTTP/1.0."));
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return match self.lengths + self.codings {
+                0 => Ok(BodyDecoder::Length(0)),
+                _ => Err(Malformed("It switches protocols, and has a body in the one before.")),
+            };
         }
         let is_empty =
             method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);

@@ -27,9 +27,12 @@ pub(super) enum Failure {
     /// The request's head could be read in two ways, or is not HTTP. Nothing was sent upstream.
     #[error("downstream: refused the request's head: {0}")]
     BadRequest(&'static str),
-    /// The proxy does not tunnel. Nothing was sent upstream.
+    /// The proxy makes no tunnels to where clients want. Nothing was sent upstream.
     #[error("downstream: refused the method CONNECT")]
     Connect,
+    /// The request can only be answered by a protocol that its endpoint does not allow. Nothing was sent upstream.
+    #[error("downstream: refused a protocol that the endpoint does not allow")]
+    UnknownProtocol,
     /// A transfer coding other than chunked. Nothing was sent upstream.
     #[error("downstream: refused an unknown transfer coding")]
     UnknownCoding,
@@ -164,6 +167,7 @@ impl Failure {
         match self {
             Self::BadRequest(_)
             | Self::Connect
+            | Self::UnknownProtocol
             | Self::UnknownCoding
             | Self::LongTarget
             | Self::OddPath(_)
@@ -203,7 +207,7 @@ impl Failure {
             Self::BadRequest(_) | Self::OddPath(_) | Self::BrokenBody | Self::BadTimeout => {
                 Some(Rejection::Malformed)
             }
-            Self::Connect | Self::UnknownCoding => Some(Rejection::Unsupported),
+            Self::Connect | Self::UnknownProtocol | Self::UnknownCoding => Some(Rejection::Unsupported),
             Self::LongTarget => Some(Rejection::LongTarget),
             Self::LargeHead => Some(Rejection::LargeHead),
             Self::LargeBody => Some(Rejection::LargeBody),
@@ -234,6 +238,7 @@ impl Failure {
         match self {
             Self::BadRequest(_)
             | Self::Connect
+            | Self::UnknownProtocol
             | Self::UnknownCoding
             | Self::LongTarget
             | Self::OddPath(_)
@@ -269,6 +274,7 @@ impl Failure {
         Verdict::Failure(match self {
             Self::BadRequest(_)
             | Self::Connect
+            | Self::UnknownProtocol
             | Self::UnknownCoding
             | Self::LongTarget
             | Self::OddPath(_)

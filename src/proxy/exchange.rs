@@ -12,6 +12,7 @@ use super::{
     pool::Upstream,
     queue::Waiter,
     seat::{Offer, Seat},
+    upgrade::Ask,
     upload::{Progress, RequestBody},
     worker::Worker,
 };
@@ -37,17 +38,23 @@ pub(super) struct Exchange {
     stamp: Stamp,
     /// Only of a green under latency alarms.
     open: Option<OpenRequest>,
+    /// What it was counted against before it became a tunnel.
+    overdue: Overdue,
     /// Where it is served, if an instance can.
     seat: Option<Seat>,
     /// Whether it has to wait for one.
     waits: bool,
     request_body: Option<Rc<RequestBody>>,
+    /// What the client wants to switch to.
+    ask: Option<Rc<Ask>>,
     dispatched_at: Moment,
     answered: Option<Answered>,
     /// Only of a gRPC call.
     grpc: Option<GrpcCall>,
     /// Whether the response's body was asked for more than has come.
     awaits_more: bool,
+    /// Of a tunnel: what a request body has, it counts itself.
+    bytes_in: u64,
     bytes_out: u64,
     ended_at: Option<Moment>,
     verdict: Verdict,
@@ -110,13 +117,16 @@ impl Exchange {
             role: Role::Dealt,
             stamp,
             open,
+            overdue: Overdue::default(),
             seat,
             waits,
             request_body,
+            ask: None,
             dispatched_at,
             answered: None,
             grpc: None,
             awaits_more: false,
+            bytes_in: 0,
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
@@ -151,13 +161,16 @@ impl Exchange {
             role: Role::Rescue,
             stamp: Stamp::default(),
             open: None,
+            overdue: Overdue::default(),
             seat: Some(seat),
             waits: false,
             request_body: self.request_body.clone(),
+            ask: self.ask.clone(),
             dispatched_at: now,
             answered: None,
             grpc: self.grpc.as_ref().map(GrpcCall::again),
             awaits_more: false,
+            bytes_in: 0,
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
@@ -304,6 +317,21 @@ impl Exchange {
         self.request_body.as_ref()
     }
 
+    /// The client wants to switch protocols.
+    pub(super) fn ask_for(&mut self, ask: Option<Rc<Ask>>) {
+        self.ask = ask;
+    }
+
+    /// What the client wants to switch to.
+    pub(super) fn ask(&self) -> Option<&Rc<Ask>> {
+        self.ask.as_ref()
+    }
+
+    /// The instance has switched protocols. How long the tunnel lasts is the client's choice, so from here on nothing is late.
+    pub(super) fn switch(&mut self) {
+        self.overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
+    }
+
     pub(super) fn dispatched_at(&self) -> Moment {
         self.dispatched_at
     }
@@ -346,6 +374,11 @@ impl Exchange {
     /// The client takes more of the response than has come.
     pub(super) fn await_more(&mut self) {
         self.awaits_more = true;
+    }
+
+    /// The bytes of a tunnel, from the client and to it.
+    pub(super) fn tunnelled(&mut self, bytes_in: u64, bytes_out: u64) {
+        (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
     }
 
     /// A part of the response body went downstream.
@@ -432,7 +465,7 @@ impl Exchange {
             grpc_status: self.grpc_status(),
             first_byte: self.answered.map(|answered| answered.at.since(self.dispatched_at)),
             duration: ended_at.since(self.dispatched_at),
-            bytes_in: self.request_body.as_ref().map_or(0, |body| body.passed_bytes()),
+            bytes_in: self.request_body.as_ref().map_or(self.bytes_in, |body| body.passed_bytes()),
             bytes_out: self.bytes_out,
             overdue,
         }
@@ -468,13 +501,16 @@ impl Original {
             role: Role::Copy,
             stamp: Stamp::default(),
             open: None,
+            overdue: Overdue::default(),
             seat: Some(seat),
             waits: false,
             request_body: self.request_body.clone(),
+            ask: None,
             dispatched_at: now,
             answered: None,
             grpc: self.grpc.as_ref().map(GrpcCall::again),
             awaits_more: false,
+            bytes_in: 0,
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
@@ -499,7 +535,7 @@ impl Drop for Exchange {
         if self.verdict == Verdict::ClientGone && self.is_overdue(ended_at) {
             self.verdict = Verdict::Failure(FailureKind::Deadline);
         }
-        let overdue = self.open.take().map_or_else(Overdue::default, OpenRequest::end);
+        let overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
         let outcome = self.outcome(ended_at, overdue);
         let watch = self.view.route.watch.as_deref();
         if self.role != Role::Rescue {

@@ -3,12 +3,12 @@
 use std::{error::Error, future::poll_fn, rc::Rc, time::Duration};
 
 use http::{
-    HeaderMap, Request, Response, Version,
+    HeaderMap, Request, Response, StatusCode, Version,
     header::{CONTENT_LENGTH, HOST},
     request,
     uri::Scheme,
 };
-use hyper::body::Incoming;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
     answer,
@@ -17,7 +17,7 @@ use super::{
     caller::Caller,
     decode::StatusLine,
     error::Failure,
-    exchange::Exchange,
+    exchange::{End, Exchange},
     gate,
     grpc::{self, GrpcCall},
     headers::{self, Additions, BodyFraming, NewId},
@@ -30,6 +30,7 @@ use super::{
     queue,
     rescue::{self, Replay},
     sending::Sending,
+    upgrade::{Ask, Tunnel},
     upload::{Early, Progress, RequestBody},
     worker::Deal,
 };
@@ -42,6 +43,9 @@ use crate::{
 /// Answers a request: with an instance's response, or with a problem.
 pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
     caller.begin_exchange(hyper::body::Body::is_end_stream(request.body()));
+    if request.extensions().get::<OnUpgrade>().is_some() {
+        caller.mark_could_switch();
+    }
     match forward(caller, request).await {
         Ok(response) => response,
         Err(refused) => {
@@ -88,6 +92,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         return Err(Failure::Deadline);
     }
     let body = RequestBody::new(caller, limits, &head.headers, early, incoming);
+    let ask = Ask::of(&mut head, body.as_ref(), &dealt.view.route.upgrades, &mut *caller.worker().rng())?;
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
     if let Some(total) = limits.total_timeout {
@@ -97,6 +102,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         call.tell(&mut head.headers, exchange.dispatched_at());
         exchange.carry(call);
     }
+    exchange.ask_for(ask);
     let replay = Replay::prepare(&exchange, &head);
     let mut reached = match Hedge::prepare(&exchange, &head) {
         None => attempt(caller, &mut exchange, head, &limits).await,
@@ -284,6 +290,7 @@ fn write(caller: &Caller, exchange: &Exchange, sent: &mut Sent<'_>) -> Sending {
             downstream: caller.client.downstream(),
             instance: exchange.upstream().map_or("", |upstream| upstream.instance.address().authority()),
             framing,
+            upgrade: exchange.ask().map(|ask| ask.protocol()),
             id: &mut sent.id,
         },
     );
@@ -323,7 +330,8 @@ async fn call_once(
     let is_due = exchange.request_body().is_some_and(|body| body.progress() != Progress::Complete);
     caller.pulse.expect_within(if is_due { limits.idle_timeout } else { limits.head_timeout });
     let memory = &caller.worker().read_memory;
-    let answer = poll_fn(|context| call.poll_head(context, memory, head));
+    let ask = exchange.ask().map(Rc::clone);
+    let answer = poll_fn(|context| call.poll_head(context, memory, head, ask.as_deref()));
     match unless_late(&caller.pulse, answer).await {
         Ok(Err(lost)) => {
             if let Lost::Closed(_) = lost {
@@ -353,6 +361,15 @@ fn deliver(
     if let Some(body) = exchange.request_body() {
         body.mark_answered();
     }
+    if let Some(ask) = exchange.ask().map(Rc::clone) {
+        if reached.line.status == StatusCode::SWITCHING_PROTOCOLS {
+            return switch(caller, ask, exchange, reached);
+        }
+        if ask.would_mistake(reached.line.status) {
+            exchange.settle_complete(End::WithHead);
+            return answer(caller, &Failure::BadResponse("It has not switched protocols."));
+        }
+    }
     let Reached { line, mut headers, call } = reached;
     headers::announce(&mut headers, caller.after_response());
     // What HTTP/1.0 gets without a length ends where the connection ends.
@@ -367,6 +384,24 @@ fn deliver(
     if let Some(reason) = line.reason {
         response.extensions_mut().insert(reason);
     }
+    response
+}
+
+/// Passes on that the instance has switched protocols. The client's side of the tunnel is free once that was written.
+fn switch(caller: &Caller, ask: Rc<Ask>, exchange: Exchange, reached: Reached) -> Response<ResponseBody> {
+    let Reached { line: _, mut headers, call } = reached;
+    let Some((instance, buffer)) = call.switch() else {
+        let failure = Failure::BadResponse("It switches protocols where it cannot.");
+        exchange.settle_failed(&failure);
+        return answer(caller, &failure);
+    };
+    caller.worker().give_buffer(buffer);
+    // A request may have a last moment; a tunnel lasts for as long as something passes.
+    caller.pulse.end_by(None);
+    let mut response = Response::new(ResponseBody::Empty);
+    *response.status_mut() = ask.answer(&mut headers);
+    *response.headers_mut() = headers;
+    caller.set_tunnel(Tunnel::new(caller, ask, exchange, instance));
     response
 }
 

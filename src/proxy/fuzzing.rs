@@ -66,7 +66,8 @@ fn understand<'a>(method: &Method, mut pieces: impl Iterator<Item = &'a [u8]>) -
     let (mut input, mut headers, mut interim_left) = (Bytes::new(), HeaderMap::new(), 32);
     let head = loop {
         input = [&input, pieces.next()?].concat().into();
-        if let Some(head) = decode::read_head(&mut input, method, &mut headers, &mut interim_left).ok()? {
+        let question = decode::Question { method, ask: None };
+        if let Some(head) = decode::read_head(&mut input, question, &mut headers, &mut interim_left).ok()? {
             break head;
         }
     };
@@ -208,7 +209,8 @@ pub fn request(bytes: &[u8]) {
     let framing = if choice & 2 == 0 { BodyFraming::Empty } else { BodyFraming::Chunked };
     let (mut out, ids) = (Vec::new(), RefCell::new(RequestIds::new(StdRng::seed_from_u64(1))));
     let mut id = NewId::new(&ids);
-    let additions = Additions { downstream: &downstream, instance: "instance:1", framing, id: &mut id };
+    let additions =
+        Additions { downstream: &downstream, instance: "instance:1", framing, upgrade: None, id: &mut id };
     headers::write_request(&mut out, &head, additions);
 
     let mut lines = [httparse::EMPTY_HEADER; 256];

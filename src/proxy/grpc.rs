@@ -132,7 +132,11 @@ fn code(failure: &Failure) -> &'static str {
         | Failure::Overlong
         | Failure::Deadline => DEADLINE_EXCEEDED,
         Failure::LargeHead | Failure::LargeBody => RESOURCE_EXHAUSTED,
-        Failure::NoMatch | Failure::NeedsHttp2 | Failure::Connect | Failure::UnknownCoding => UNIMPLEMENTED,
+        Failure::NoMatch
+        | Failure::NeedsHttp2
+        | Failure::Connect
+        | Failure::UnknownProtocol
+        | Failure::UnknownCoding => UNIMPLEMENTED,
         // A malformed timeout is refused as gRPC's own server in Go does it.
         Failure::BadRequest(_)
         | Failure::BadTimeout

@@ -172,6 +172,8 @@ pub(super) struct Additions<'a, 'b> {
     /// Names the host when the client, speaking HTTP/1.0, did not.
     pub(super) instance: &'a str,
     pub(super) framing: BodyFraming,
+    /// The protocol that the client wants to switch to.
+    pub(super) upgrade: Option<&'a str>,
     pub(super) id: &'a mut NewId<'b>,
 }
 
@@ -210,6 +212,10 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions:
     if takes_trailers {
         // What concerns one hop is named as such (RFC 9110 section 10.1.4).
         out.put_slice(b"te: trailers\r\nconnection: te\r\n");
+    }
+    if let Some(protocol) = additions.upgrade {
+        out.put_slice(b"connection: upgrade\r\n");
+        write_line(out, "upgrade", protocol.as_bytes());
     }
     out.put_slice(match additions.framing {
         BodyFraming::Chunked => b"transfer-encoding: chunked\r\n\r\n",
@@ -327,6 +333,7 @@ mod tests {
             downstream: &Downstream::new(peer, Scheme::Http, &TrustedProxies::default()),
             instance: "instance:1",
             framing,
+            upgrade: None,
             id: &mut NewId::new(&ids),
         };
         write_request(&mut out, &head, additions);

@@ -62,7 +62,9 @@ impl Hedge {
     /// Keeps what a copy takes, if the endpoint wants this request to be hedged.
     pub(super) fn prepare(exchange: &Exchange, head: &request::Parts) -> Option<Self> {
         let policy = exchange.policy().hedge?;
-        let is_wanted = policy.covers(exchange.side()) && stateful::may_repeat(&head.method);
+        // A second tunnel would be opened only to be cut.
+        let is_wanted =
+            policy.covers(exchange.side()) && stateful::may_repeat(&head.method) && exchange.ask().is_none();
         Some(Self { policy, original: exchange.original().filter(|_| is_wanted)?, head: head.clone() })
     }
 

@@ -9,17 +9,17 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, StatusCode};
 use http_body::Frame;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{
-    call::{INTERIM_LIMIT, Lost},
-    decode::{self, BodyDecoder, Head, StatusLine},
+    call::{INTERIM_LIMIT, Lost, Switched},
+    decode::{self, BodyDecoder, Head, Malformed, Question, StatusLine},
     pool::Lease,
     sending::Sending,
 };
-use crate::{net::Stream, time::Moment};
+use crate::time::Moment;
 
 /// One request on one connection. Dropped before the end of both directions, it closes the connection.
 #[derive(Debug)]
@@ -46,7 +46,12 @@ const PIECE_BYTES: usize = 64 * 1024;
 const ROOM_BYTES: usize = 16 * 1024;
 
 impl ReadMemory {
-    fn poll_read(&self, context: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<Bytes>> {
+    /// What comes next; nothing at the end.
+    pub(super) fn poll_read(
+        &self,
+        context: &mut Context<'_>,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<Bytes>> {
         let mut memory = self.0.borrow_mut();
         if memory.capacity() < ROOM_BYTES {
             memory.reserve(PIECE_BYTES);
@@ -80,7 +85,7 @@ impl Http1Call {
         &mut self,
         context: &mut Context<'_>,
         memory: &ReadMemory,
-        method: &Method,
+        question: Question<'_>,
         headers: &mut HeaderMap,
     ) -> Poll<Result<StatusLine, Lost>> {
         self.send(context)?;
@@ -89,8 +94,12 @@ impl Http1Call {
             let bytes = read.and_then(some).map_err(Lost::Closed)?;
             self.has_heard = true;
             self.input = join(std::mem::take(&mut self.input), bytes);
-            let head = decode::read_head(&mut self.input, method, headers, &mut self.interim_left);
+            let head = decode::read_head(&mut self.input, question, headers, &mut self.interim_left);
             if let Some(Head { line, body, is_kept_alive }) = head.map_err(Lost::Malformed)? {
+                if line.status == StatusCode::SWITCHING_PROTOCOLS && !self.sending.is_complete() {
+                    let defect = "It switches protocols before it can have read the request.";
+                    return Poll::Ready(Err(Lost::Malformed(Malformed(defect))));
+                }
                 (self.body, self.is_kept_alive) = (body, is_kept_alive);
                 return Poll::Ready(Ok(line));
             }
@@ -138,6 +147,12 @@ impl Http1Call {
             lease.release(now);
         }
         sending.into_buffer()
+    }
+
+    /// Takes the connection out of HTTP, after a 101, and the request's buffer.
+    pub(super) fn switch(self) -> (Switched, Vec<u8>) {
+        let Self { lease, sending, input, .. } = self;
+        (Switched { lease, early: input }, sending.into_buffer())
     }
 
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), Lost> {

@@ -8,7 +8,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     pin::pin,
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -54,12 +54,19 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Serves a client's streams until its connection ends.
 pub(super) async fn serve(client: &Rc<Client>, socket: ClientSocket) -> hyper::Result<()> {
     client.begin_streams();
-    let streams = Streams { newest: Rc::default() };
+    let streams = Streams { next: Rc::default() };
     let service = service_fn(|request| {
         let caller = Caller::stream(client);
-        streams.newest.replace(Some(Rc::clone(&caller)));
+        streams.next.replace(Some(Next::Request(Rc::clone(&caller))));
+        let streams = streams.clone();
         // On the heap: what is made of the call is moved eight times on its way through a task, and the call has several KiB.
-        Box::pin(async move { Ok::<_, Infallible>(forward::handle(&caller, request).await) })
+        Box::pin(async move {
+            let response = forward::handle(&caller, request).await;
+            if caller.has_tunnel() {
+                streams.next.replace(Some(Next::Tunnel(Rc::downgrade(&caller))));
+            }
+            Ok::<_, Infallible>(response)
+        })
     });
     let head_limit = client.worker.settings.head_limit_bytes;
     let turn = Turn::new(&client.worker, socket);
@@ -67,13 +74,15 @@ pub(super) async fn serve(client: &Rc<Client>, socket: ClientSocket) -> hyper::R
     let connection = builder(streams.clone(), head_limit).serve_connection(transport, service);
     // A client that takes nothing any more is gone; of one that says nothing any more, the library itself takes note.
     let is_gone = |context: &mut Context<'_>| matches!(turn.poll_flush(context), Poll::Ready(Err(_)));
-    connection::attend(client, pin!(connection), http2::Connection::graceful_shutdown, is_gone).await
+    let shut_down = http2::Connection::graceful_shutdown;
+    connection::attend(client, pin!(connection), shut_down, is_gone).await.map(|_ended| ())
 }
 
 fn builder(streams: Streams, head_limit_bytes: usize) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
+        .enable_connect_protocol()
         .max_concurrent_streams(CONCURRENT_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -92,16 +101,32 @@ fn builder(streams: Streams, head_limit_bytes: usize) -> http2::Builder<Streams>
 /// Runs streams on the worker's own thread.
 ///
 /// hyper calls the service and at once gives what it made of the call to its executor. That is how a stream's task comes to know its
-/// caller, which it must: when a client takes no more of a response, hyper polls nothing of ours, and only the task can end.
+/// caller, which it must: when a client takes no more of a response, hyper polls nothing of ours, and only the task can end. Once
+/// the service has answered that a stream becomes a tunnel, hyper at once gives the task that sends on it to its executor too.
 #[derive(Clone, Debug)]
 struct Streams {
-    newest: Rc<RefCell<Option<Rc<Caller>>>>,
+    next: Rc<RefCell<Option<Next>>>,
+}
+
+/// What the task that comes next is for.
+#[derive(Debug)]
+enum Next {
+    Request(Rc<Caller>),
+    /// Held by the stream's task, with which it ends if the answer cannot be sent.
+    Tunnel(Weak<Caller>),
 }
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        match self.newest.take() {
-            Some(caller) => drop(tokio::task::spawn_local(attend(Registered::new(caller), stream))),
+        match self.next.take() {
+            Some(Next::Request(caller)) => {
+                drop(tokio::task::spawn_local(attend(Registered::new(caller), stream)));
+            }
+            Some(Next::Tunnel(caller)) => {
+                if let Some(caller) = caller.upgrade() {
+                    drop(tokio::task::spawn_local(relay(Registered::new(caller), stream)));
+                }
+            }
             None => drop(tokio::task::spawn_local(stream)),
         }
     }
@@ -118,6 +143,13 @@ async fn attend(registered: Registered, stream: impl Future<Output = ()>) {
         if poll.is_pending() && pulse.is_late() { Poll::Ready(()) } else { poll }
     })
     .await;
+}
+
+/// Passes on what goes through a stream that has become a tunnel, which `sending` sends on.
+async fn relay(registered: Registered, sending: impl Future<Output = ()>) {
+    if let Some(tunnel) = registered.caller.take_tunnel() {
+        tunnel.relay_stream(&registered.caller, sending).await;
+    }
 }
 
 /// A stream among those of its connection, until dropped.

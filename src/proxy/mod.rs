@@ -23,8 +23,8 @@
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
 //!
-//! Trailers pass in both directions, but for those that may only stand in a head (`trailers`). A connection is never upgraded, which a proxy
-//! may leave out (RFC 9110 section 7.8).
+//! A request that its instance answers by switching protocols becomes a tunnel (`upgrade`). Trailers pass in both directions, but for those
+//! that may only stand in a head (`trailers`).
 
 mod accept;
 mod answer;
@@ -76,6 +76,7 @@ mod settings;
 mod stateful;
 mod trailers;
 mod turn;
+mod upgrade;
 mod upload;
 mod worker;
 

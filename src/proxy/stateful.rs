@@ -2,7 +2,7 @@
 //!
 //! Inference itself is free of side effects in every protocol that model servers speak, so that a POST is no obstacle.
 
-use http::{Method, header::UPGRADE, request};
+use http::{Method, request};
 
 use super::upload::RequestBody;
 
@@ -46,7 +46,6 @@ pub(super) fn is_stateful(head: &request::Parts, body: Option<&RequestBody>) -> 
     let path = head.uri.path();
     PATHS.iter().any(|stateful| has_segments(path, stateful))
         || head.headers.contains_key(SESSION)
-        || head.headers.contains_key(UPGRADE)
         || path.contains(OPEN_INFERENCE) && body.is_some_and(|body| TIES.iter().any(|tie| body.holds(tie)))
 }
 
@@ -77,7 +76,8 @@ mod tests {
         for path in ["/v1/chat/completions", "/v1/filesystem", "/v2/models/m/infer", "/generate", "/"] {
             assert!(!stateful(path, "x-any"), "{path}");
         }
-        assert!(stateful("/invocations", SESSION) && stateful("/", "upgrade"));
+        assert!(stateful("/invocations", SESSION));
+        assert!(!stateful("/", "upgrade"), "before it is answered, an upgrade is a GET");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod protection;
 mod rescue;
 mod sticky;
 mod table;
+mod upgrades;
 
 #[cfg(test)]
 mod tests;
@@ -33,3 +34,4 @@ pub use sticky::{Sticky, sticky_side};
 pub use table::{
     EndpointRoute, EndpointSlot, FleetRoute, Generation, HalfClose, Limits, Lookup, RouteTable, Split,
 };
+pub use upgrades::{UpgradeError, Upgrades};

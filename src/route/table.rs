@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderMap;
 
 use super::{
-    Balance, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Sticky, matching::Fit, sticky_side,
+    Balance, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Sticky, Upgrades, matching::Fit,
+    sticky_side,
 };
 use crate::{
     fleet::{Fleet, Side},
@@ -71,6 +72,8 @@ pub struct EndpointRoute {
     pub protection: Protection,
     /// What its model servers get instead of the path that clients send.
     pub rewrite: Option<Rewrite>,
+    /// What its clients may switch their connection to.
+    pub upgrades: Upgrades,
     /// Green's share.
     pub split: Split,
     /// The fleet in service.

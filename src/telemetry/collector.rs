@@ -185,6 +185,8 @@ fn write_workers(text: &Exposition, workers: &[WorkerMeters]) {
     for (number, meters) in workers.iter().enumerate() {
         connections([&number.to_string()], real(meters.connections.get()));
     }
+    let upgraded = workers.iter().map(|meters| meters.upgraded.get()).sum();
+    text.gauges(&names::UPGRADED)([], real(upgraded));
     let sum = |family, which: fn(&WorkerMeters) -> &Gauge| {
         text.counters(family)([], workers.iter().map(|worker| which(worker).get()).sum());
     };

@@ -8,7 +8,7 @@ use crate::{
     name::{EndpointName, Version},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
-        RescuePolicy, RouteTable, Split,
+        RescuePolicy, RouteTable, Split, Upgrades,
     },
     time::Moment,
     weight::Share,
@@ -63,6 +63,7 @@ impl Fixture {
             balance: Balance::default(),
             protection: Protection::default(),
             rewrite: None,
+            upgrades: Upgrades::default(),
             split: Split { green: Share::from_basis_points(2_500).unwrap(), epoch: 1 },
             blue: fleet("v1", 9001),
             green: Some(fleet("v2", 9002)),

@@ -154,6 +154,11 @@ pub(super) const TABLE_GENERATION: Family<0> =
     family("snapback_table_generation", [], "Number of the route table that the data plane serves by");
 pub(super) const CONNECTIONS: Family<1> =
     family("snapback_connections", ["worker"], "Client connections that the worker holds");
+pub(super) const UPGRADED: Family<0> = family(
+    "snapback_upgraded_connections",
+    [],
+    "Client connections and streams that were upgraded, such as WebSockets, and are open",
+);
 pub(super) const CONNECTIONS_ACCEPTED: Family<0> =
     family("snapback_connections_accepted_total", [], "Client connections accepted");
 pub(super) const CONNECTIONS_HANDED_OVER: Family<0> = family(

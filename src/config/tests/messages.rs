@@ -433,6 +433,23 @@ rewrite = { prefix = "/v1/../x" }
 }
 
 #[test]
+fn upgrades_say_what_they_take() {
+    assert_eq!(
+        endpoint_problems("upgrades = [\"websocket\", \"h2c\", \"a b\"]"),
+        [
+            r#"c.toml:4: endpoint[0].upgrades[1]: "h2c" cannot be switched to: requests inside of it would pass unseen; clients can speak HTTP/2 and TLS without an upgrade"#,
+            r#"c.toml:4: endpoint[0].upgrades[2]: "a b" cannot be switched to: it is not a protocol's token: write a name such as "websocket""#,
+        ]
+    );
+    assert_eq!(
+        endpoint_problems("upgrades = \"websocket\""),
+        [
+            r#"c.toml:4: endpoint[0].upgrades: expected a list such as ["websocket"], not the text "websocket""#
+        ]
+    );
+}
+
+#[test]
 fn match_health_and_limits_say_what_they_take() {
     let lines = r#"[endpoint.match]
 model = ""
@@ -869,7 +886,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, blue, health, limits, balance, slow_start, admission, ejection, rescue, hedge, sticky, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, upgrades, blue, health, limits, balance, slow_start, admission, ejection, rescue, hedge, sticky, not the number 5"
     );
     assert_eq!(
         problems(json!({

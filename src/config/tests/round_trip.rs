@@ -19,7 +19,7 @@ use crate::{
     route::{
         Admission, Balance, Blame, EjectingFleets, Ejection, GrpcStatuses, HalfClose, HashKey, HedgePolicy,
         HedgedFleets, HostPattern, Limits, MatchRule, Protection, Replayed, RescuePolicy, RescueUntil,
-        Rewrite, ShedStatus, Statuses, Sticky, normalise,
+        Rewrite, ShedStatus, Statuses, Sticky, Upgrades, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -218,14 +218,16 @@ prop_compose! {
         sticky in option::of(sticky()),
         balance in balance(),
         protection in protection(),
+        upgrades in prop::collection::btree_set("[a-z]{3,6}(/[0-9])?", 0..3),
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
+        let upgrades = Upgrades::new(upgrades.iter().map(|token| token.as_str()).filter(|token| Upgrades::check(token).is_ok())).unwrap();
         let rewrite = rewrite.map(|(strip, prefix)| Rewrite::new(&strip, &prefix));
         let mut blue = blue;
         if let (HealthCheck::Grpc(_), Protocol::Http1) = (&health.check, blue.protocol) {
             blue.protocol = if blue.tls.is_some() { Protocol::H2 } else { Protocol::H2c };
         }
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, protection, rewrite }
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, protection, rewrite, upgrades }
     }
 }
 

@@ -11,6 +11,8 @@ use http::{
     uri::PathAndQuery,
 };
 
+use hyper::ext::Protocol;
+
 pub(super) mod downgrade;
 
 use super::{client::Client, error::Failure};
@@ -21,7 +23,11 @@ const TARGET_LIMIT_BYTES: usize = 16 * 1024;
 /// Lets a request's head in, brings its target to origin form, and says how its body is framed.
 pub(super) fn admit(head: &mut request::Parts, client: &Client) -> Result<(), Failure> {
     if head.method == Method::CONNECT {
-        return Err(Failure::Connect);
+        // Extended CONNECT (RFC 8441) names a resource, and what it asks for is an upgrade of a GET in HTTP/1.1.
+        if head.extensions.get::<Protocol>().is_none() {
+            return Err(Failure::Connect);
+        }
+        head.method = Method::GET;
     }
     if head.version == Version::HTTP_2 {
         return downgrade::admit(head);

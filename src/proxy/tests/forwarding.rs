@@ -199,8 +199,10 @@ fn what_concerns_one_hop_stays_on_its_side() {
     let rig = Rig::before(&origin);
     let answer = rig
         .client()
-        .send("GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade, x-mine\r\nupgrade: websocket\r\nx-mine: 1\r\n\
-               x-snapback-fleet: green\r\n\r\n")
+        .send(
+            "GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade, x-mine\r\nupgrade: h2c\r\nx-mine: 1\r\n\
+               x-snapback-fleet: green\r\n\r\n",
+        )
         .answer();
     let mut names: Vec<_> = answer.headers.keys().map(String::as_str).collect();
     names.sort_unstable();

@@ -23,7 +23,7 @@ use crate::{
     proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
-        RescuePolicy, Rewrite, RouteTable, Split, Sticky,
+        RescuePolicy, Rewrite, RouteTable, Split, Sticky, Upgrades,
     },
     tls,
     weight::Share,
@@ -63,6 +63,7 @@ pub(super) struct Setup {
     /// Of blue's instances, in their order; none for those that are left out.
     pub(super) max_concurrency: Vec<Option<NonZeroU32>>,
     pub(super) rewrite: Option<Rewrite>,
+    pub(super) upgrades: Upgrades,
     pub(super) workers: usize,
     /// The bounds of the latency alarms that watch green.
     pub(super) latency_bounds: Vec<Duration>,
@@ -103,6 +104,7 @@ impl Setup {
             protection: Protection::default(),
             max_concurrency: Vec::new(),
             rewrite: None,
+            upgrades: Upgrades::default(),
             workers: 1,
             latency_bounds: Vec::new(),
             tls: None,
@@ -129,6 +131,7 @@ impl Setup {
             balance: self.balance,
             protection: self.protection,
             rewrite: self.rewrite,
+            upgrades: self.upgrades,
             split: Split { green: share, epoch: 1 },
             blue: fleet("blue", &blue, self.workers, |instance| {
                 speak(instance).secured(self.blue_tls.clone())

@@ -20,6 +20,8 @@
 //! - `ejection`: instances that get no requests because they failed too many
 //! - `queue`: instances that take only so many requests at a time
 //! - `matching`: models and paths
+//! - `upgrades`: connections that become tunnels
+//! - `tunnels2`: the same from clients of HTTP/2
 //! - `storm`: many requests through `faulty`, an instance that fails in every way that a seed can choose
 //! - `lifetime`: many connections, table swaps, drain
 
@@ -47,4 +49,6 @@ mod sticky;
 mod storm;
 mod streams;
 mod trailers;
+mod tunnels2;
+mod upgrades;
 mod upstream2;
