@@ -3,12 +3,20 @@
 use std::{
     io::Write,
     net::TcpStream,
-    sync::{Mutex, mpsc},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
-use super::kit::{Client, MessageReader, Origin, Rig, Seen, Setup, Then, eventually};
+use super::{
+    kit::{Client, MessageReader, Origin, Rig, Seen, Setup, Then, eventually},
+    origin2::{Asked, Origin2},
+};
 use crate::{
+    fleet::Protocol,
     meter::{FailureKind, Hedge, Reading},
     route::{HedgePolicy, HedgedFleets},
     weight::Share,
@@ -37,9 +45,9 @@ enum Does {
 impl Pair {
     fn new(first: Does, second: Does) -> Self {
         let (end, ended) = mpsc::channel();
-        let arrivals = std::sync::Arc::new((Mutex::new(0), std::sync::Condvar::new()));
+        let arrivals = Arc::new((Mutex::new(0), Condvar::new()));
         let instance = || {
-            let (end, arrivals) = (Mutex::new(end.clone()), std::sync::Arc::clone(&arrivals));
+            let (end, arrivals) = (Mutex::new(end.clone()), Arc::clone(&arrivals));
             Origin::raw(move |stream, seen, _| {
                 let mut reader = MessageReader::new(stream.try_clone().unwrap());
                 while let Some(request) = reader.request() {
@@ -131,8 +139,8 @@ fn what_a_copy_fails_counts_for_nobody_and_the_first_instance_is_waited_for() {
         let (release, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         let Does::Answer(words) = copy else { unreachable!() };
-        let arrivals = std::sync::Arc::new(Mutex::new(0));
-        let answer = std::sync::Arc::new(move |stream: &mut TcpStream| {
+        let arrivals = Arc::new(Mutex::new(0));
+        let answer = Arc::new(move |stream: &mut TcpStream| {
             let number = {
                 *arrivals.lock().unwrap() += 1;
                 *arrivals.lock().unwrap()
@@ -145,7 +153,7 @@ fn what_a_copy_fails_counts_for_nobody_and_the_first_instance_is_waited_for() {
             }
         });
         let origins = [0, 1].map(|_| {
-            let answer = std::sync::Arc::clone(&answer);
+            let answer = Arc::clone(&answer);
             Origin::new(move |_, stream| {
                 answer(stream);
                 Then::Keep
@@ -244,4 +252,38 @@ fn when_nobody_answers_the_request_fails_once() {
     let reading = rig.blue_when(|reading| reading.settled() == 1);
     assert_eq!((reading.dealt, reading.failures[FailureKind::HeadTimeout.index()]), (1, 1));
     eventually(|| (rig.route.blue.fleet.in_flight() == 0).then_some(()));
+}
+
+#[test]
+fn the_stream_of_an_instance_that_lost_is_reset_and_its_connection_kept() {
+    let (arrivals, (end, ended)) = (Arc::new(AtomicUsize::new(0)), mpsc::channel());
+    let instance = || {
+        let (arrivals, end) = (Arc::clone(&arrivals), end.clone());
+        Origin2::new(move |mut asked: Asked| {
+            let (arrivals, end) = (Arc::clone(&arrivals), end.clone());
+            async move {
+                let (body, _) = asked.read().await;
+                if arrivals.fetch_add(1, Ordering::SeqCst) == 0 {
+                    let reset = std::future::poll_fn(|context| asked.respond.poll_reset(context)).await;
+                    end.send(reset.unwrap()).unwrap();
+                } else {
+                    asked.answer(body);
+                }
+            }
+        })
+    };
+    let origins = [instance(), instance()];
+    let mut setup = Setup::new(&[origins[0].address, origins[1].address]);
+    setup.protocol = Protocol::H2c;
+    setup.rescue.hedge = Some(HedgePolicy { after: AFTER, fleets: HedgedFleets::Blue });
+    let rig = setup.start();
+    let mut client = rig.client();
+    assert_eq!(client.post("/", "prompt").text(), "prompt");
+    assert_eq!(ended.recv().unwrap(), h2::Reason::CANCEL);
+    for _ in 0..20 {
+        assert_eq!(client.post("/", "again").text(), "again");
+    }
+    let reading = rig.blue_when(|reading| reading.succeeded == 21);
+    assert_eq!((reading.failed(), hedges(&reading)[1]), (0, 1));
+    assert_eq!(origins.iter().map(Origin2::connections).max(), Some(1));
 }
