@@ -79,6 +79,7 @@ fn requests_beyond_the_limit_wait_their_turn_and_are_served() {
     let rig = limited(&held, 2).start();
     let mut clients = senders(&rig, 6);
     waiting(&rig, 4);
+    eventually(|| (held.most.load(SeqCst) == 2).then_some(()));
     held.release(6);
     for client in &mut clients {
         assert_eq!(client.answer().status, 200);
