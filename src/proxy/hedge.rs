@@ -52,7 +52,7 @@ enum Winner {
     First(Result<Reached, Failure>),
     /// The copy's, and what the first try had failed with by then, if it had.
     Copy {
-        copy: Exchange,
+        copy: Box<Exchange>,
         reached: Reached,
         failed: Option<Failure>,
     },
@@ -79,7 +79,7 @@ impl Hedge {
         match self.race(caller, exchange, head, limits).await {
             Winner::First(reached) => reached,
             Winner::Copy { copy, reached, failed } => {
-                exchange.adopt(copy, failed.as_ref());
+                exchange.adopt(*copy, failed.as_ref());
                 Ok(reached)
             }
         }
@@ -125,7 +125,11 @@ impl Hedge {
             if has_copy && let Poll::Ready((copy, reached)) = second.as_mut().poll(context) {
                 match reached {
                     Ok(reached) if !copy.has_failed() => {
-                        return Poll::Ready(Winner::Copy { copy, reached, failed: failed.take() });
+                        return Poll::Ready(Winner::Copy {
+                            copy: Box::new(copy),
+                            reached,
+                            failed: failed.take(),
+                        });
                     }
                     Ok(_) | Err(_) => {
                         has_copy = false;
