@@ -503,3 +503,42 @@ fn a_flood_of_continuations_is_cut() {
     assert!(taken < 5_000, "the proxy took {taken} frames of one head");
     assert_eq!(rig.client().get("/").status, 200);
 }
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_request_was_sent_arrives_whole() {
+    let origin = Origin::raw(|stream, _, _| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        while let Some(head) = reader.head() {
+            if !head.contains("/early") {
+                stream.write_all(OK.as_bytes()).unwrap();
+                continue;
+            }
+            stream.write_all(b"HTTP/1.1 413 No\r\ncontent-length: 8\r\n\r\ntoo much").unwrap();
+            while reader.line().is_some() {}
+        }
+    });
+    let rig = Rig::before(&origin);
+    let mut sender = connect(rig.address).await;
+    let (response, mut stream) = sender.send_request(request(Method::POST, "/early"), false).unwrap();
+    stream.send_data(Bytes::from_static(&[b'x'; 10_000]), false).unwrap();
+    let mut response = response.await.unwrap();
+    assert_eq!(response.status().as_u16(), 413);
+    assert_eq!(read(response.body_mut()).await.unwrap(), b"too much");
+    let mut next = send(&mut sender, request(Method::GET, "/"), b"").await;
+    assert_eq!(read(next.body_mut()).await.unwrap(), b"ok");
+    let reading = rig.blue_when(|reading| reading.settled() == 2);
+    assert_eq!((reading.client_errors, reading.succeeded), (1, 1));
+}
+
+#[tokio::test]
+async fn head_has_the_answers_headers_and_no_body() {
+    let origin = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 16\r\n\r\n");
+    let rig = Rig::before(&origin);
+    let mut sender = connect(rig.address).await;
+    for _ in 0..2 {
+        let mut response = send(&mut sender, request(Method::HEAD, "/"), b"").await;
+        assert_eq!(response.headers()["content-length"], "16");
+        assert_eq!(read(response.body_mut()).await.unwrap(), b"");
+    }
+    assert_eq!((origin.connections(), origin.seen()[1].line.as_str()), (1, "HEAD / HTTP/1.1"));
+}
