@@ -52,7 +52,7 @@ fn main() -> Outcome<()> {
 const EVENT_EVERY: Duration = Duration::from_millis(20);
 
 /// Streams take turns, so that the proxy gets its events evenly: each millisecond every twentieth stream has one.
-const TURNS: usize = 20;
+const TURNS: u32 = 20;
 
 /// For all streams to be opened.
 const OPENING: Duration = Duration::from_secs(30);
@@ -79,7 +79,7 @@ fn serve_events(addresses: &[&str]) -> Outcome<()> {
     let chunk = format!("{:x}\r\n{EVENT}\r\n", EVENT.len());
     let mut due = clock::now();
     for turn in (0..TURNS).cycle() {
-        due = due.after(EVENT_EVERY / TURNS as u32);
+        due = due.after(EVENT_EVERY / TURNS);
         thread::sleep(due.since(clock::now()));
         let mut streams = streams.lock().expect("no thread panics with the lock");
         let mut place = 0;
@@ -215,17 +215,17 @@ fn open_loop(address: SocketAddr, rate: f64, connections: u32, seconds: u64) -> 
         }
     }
     latencies.sort_unstable();
-    let quantile = |share: f64| {
-        let place = (share * latencies.len() as f64) as usize;
+    let quantile = |permille: usize| {
+        let place = latencies.len() * permille / 1000;
         latencies
             .get(place.min(latencies.len().saturating_sub(1)))
             .map_or(f64::NAN, |nanos| *nanos as f64 / 1e3)
     };
     println!(
         "{:.1} {:.1} {:.1} {errors} {}",
-        quantile(0.5),
-        quantile(0.99),
-        quantile(0.999),
+        quantile(500),
+        quantile(990),
+        quantile(999),
         latencies.len()
     );
     Ok(())
