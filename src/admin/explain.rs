@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use super::words::{capitalised, count, grouped, list, odds, percent, percent_of, span};
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, Compared, GuardBound, RegressionBound, Rule, Telling, Tolerance},
+    alarm::{
+        AlarmEvidence, AlarmState, Compared, GuardBound, RegressionBound, Rule, Telling, ThresholdEvidence,
+        Tolerance,
+    },
     config::format_quantile,
-    control::{Next, ShiftView, Traffic},
+    control::{Next, ShiftView, Traffic, threshold_text},
     shift::{Cause, PauseReason, State},
     time::WallTime,
 };
@@ -89,10 +92,11 @@ fn baking(view: &ShiftView, step: usize) -> String {
 
 fn holding(view: &ShiftView, step: usize) -> String {
     let lacking = lacking(view);
-    let why = if lacking.is_empty() {
-        "the alarms had too little data when last looked at".to_owned()
-    } else {
-        format!("{} before the shift can go on", lacking_clause(&lacking))
+    let silent: Vec<String> = silent_thresholds(view).map(named_text).collect();
+    let why = match (lacking.as_slice(), silent.as_slice()) {
+        ([], []) => "the alarms had too little data when last looked at".to_owned(),
+        ([], silent) => format!("there is too little data for threshold {}", silent.join("; for threshold ")),
+        (lacking, _) => format!("{} before the shift can go on", lacking_clause(lacking)),
     };
     format!(
         "Holding at {}: the bake is over, but {why}. {} keeps {}.",
@@ -245,7 +249,10 @@ fn cause_clause(view: &ShiftView, cause: &Cause) -> String {
         Cause::GreenNotReady { reason } => format!("because green did not become ready: {}", unended(reason)),
         Cause::GreenGone => "because every instance of green failed its health checks".to_owned(),
         Cause::NoData => {
-            let names: Vec<String> = lacking(view).iter().map(|evidence| called(evidence)).collect();
+            let tests = lacking(view).into_iter().map(called);
+            let thresholds =
+                silent_thresholds(view).map(|silent| format!("threshold {}", silent.threshold.name));
+            let names: Vec<String> = tests.chain(thresholds).collect();
             let whose = if names.is_empty() { "the alarms".to_owned() } else { list(&names) };
             format!("because a bake ended with too little data for {whose}, which fails by the plan")
         }
@@ -279,7 +286,11 @@ fn alarm_clause(view: &ShiftView, name: &str, evidence: &str) -> String {
         ),
         None => {
             let is_regression = view.plan.alarms.regressions.iter().any(|regression| regression.name == name);
-            let kind = if is_regression { "regression" } else { "guard" };
+            let kind = match (is_threshold(view, name), is_regression) {
+                (true, _) => "threshold",
+                (false, true) => "regression",
+                (false, false) => "guard",
+            };
             format!("by {kind} {name}: {}", unended(evidence))
         }
     }
@@ -289,7 +300,9 @@ fn alarm_clause(view: &ShiftView, name: &str, evidence: &str) -> String {
 fn timing(view: &ShiftView) -> String {
     let mut parts = Vec::new();
     if let Some(decision) = view.decision {
-        parts.push(format!("decided {} after the response that tipped it", span(decision)));
+        let what =
+            if was_threshold(view) { "period that tipped it was over" } else { "response that tipped it" };
+        parts.push(format!("decided {} after the {what}", span(decision)));
     }
     match view.publish_to_last_green_dispatch {
         Some(Duration::ZERO) => {
@@ -315,15 +328,74 @@ fn timing(view: &ShiftView) -> String {
     if parts.is_empty() { String::new() } else { format!("{}.", capitalised(&parts.join("; "))) }
 }
 
+/// Whether a threshold alarm decided.
+fn was_threshold(view: &ShiftView) -> bool {
+    match &view.state {
+        State::RollingBack { cause: Cause::Alarm { name, .. }, .. }
+        | State::RolledBack { cause: Cause::Alarm { name, .. } } => is_threshold(view, name),
+        State::RollingBack { .. }
+        | State::RolledBack { .. }
+        | State::Preparing { .. }
+        | State::Baking { .. }
+        | State::Holding { .. }
+        | State::Paused { .. }
+        | State::TerminationWait { .. }
+        | State::Retiring { .. }
+        | State::Promoted => false,
+    }
+}
+
+fn is_threshold(view: &ShiftView, name: &str) -> bool {
+    view.plan.alarms.thresholds.iter().any(|threshold| threshold.name == name)
+}
+
 /// How the alarms stand while a shift runs.
 fn alarms(view: &ShiftView) -> String {
+    match (view.alarms.is_empty(), thresholds(view)) {
+        (true, None) => "The plan has no alarms.".to_owned(),
+        (true, Some(thresholds)) => thresholds,
+        (false, None) => tests(view),
+        (false, Some(thresholds)) => format!("{} {thresholds}", tests(view)),
+    }
+}
+
+/// How the threshold alarms stand; `None` without any.
+fn thresholds(view: &ShiftView) -> Option<String> {
+    let said = |state: AlarmState| {
+        let those = view.thresholds.iter().filter(move |evidence| evidence.state == state);
+        let said: Vec<String> = those.map(named_text).collect();
+        said.join("; ")
+    };
+    let states = [
+        (AlarmState::Alarm, "raised"),
+        (AlarmState::InsufficientData, "too little data"),
+        (AlarmState::Ok, "ok"),
+    ];
+    let parts =
+        states.into_iter().map(|(state, word)| (word, said(state))).filter(|(_, said)| !said.is_empty());
+    let parts: Vec<String> = parts.map(|(word, said)| format!("{word}: {said}")).collect();
+    (!parts.is_empty()).then(|| format!("Thresholds {}.", parts.join("; ")))
+}
+
+/// `slow (latency p90 above 300ms in 2 of 3 periods of 10s: 1 of the last 3 breach, the newest with 120ms over 20 samples)`
+fn named_text(evidence: &ThresholdEvidence) -> String {
+    format!("{} ({})", evidence.threshold.name, threshold_text(evidence))
+}
+
+/// Threshold alarms with too little data.
+fn silent_thresholds(view: &ShiftView) -> impl Iterator<Item = &ThresholdEvidence> {
+    view.thresholds.iter().filter(|evidence| evidence.state == AlarmState::InsufficientData)
+}
+
+/// How guards and regressions stand, of which there is at least one.
+fn tests(view: &ShiftView) -> String {
     let all = || view.alarms.iter().map(|alarm| &alarm.evidence);
     let raised: Vec<String> =
         all().filter(|evidence| evidence.state == AlarmState::Alarm).map(called).collect();
     let lacking = lacking(view);
     let nearest = view.alarms.iter().max_by(|left, right| left.nearness.total_cmp(&right.nearness));
     match (nearest, raised.as_slice(), lacking.as_slice()) {
-        (None, _, _) => "The plan has no alarms.".to_owned(),
+        (None, _, _) => String::new(),
         (Some(_), [_, ..], _) => format!("Raised: {}.", list(&raised)),
         (Some(_), [], [_, ..]) => {
             let who = if lacking.len() == 1 { "it" } else { "they" };

@@ -69,6 +69,7 @@ async fn shift_figures(handle: &Handle) -> Result<Vec<ShiftFigures>, ControlErro
                 endpoint: shift.endpoint,
                 state: shift.state.as_str(),
                 alarms: shift.alarms.into_iter().map(|alarm| alarm.evidence).collect(),
+                thresholds: shift.thresholds,
             });
         }
     }

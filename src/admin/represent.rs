@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use super::{explain, wire, words};
 use crate::{
-    alarm::{AlarmEvidence, Compared, GuardBound, RegressionBound, Rule, Tolerance},
-    config::{format_fraction, format_quantile, format_tolerance},
+    alarm::{
+        AlarmEvidence, Compared, Datapoint, GuardBound, RegressionBound, Rule, Threshold, ThresholdEvidence,
+        Tolerance, Unit,
+    },
+    config::{format_bound, format_fraction, format_measure, format_quantile, format_tolerance},
     control::{
         AlarmView, EndpointView, Execution, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
-        Transition,
+        Transition, threshold_text, value_text,
     },
     shift::{Approval, Cause, State, Step},
     store::{Event, Moments, Origin},
@@ -55,6 +58,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         green_responses_to_decision,
         green_in_flight_at_decision,
         alarms,
+        thresholds,
         blue,
         green,
         blue_recent,
@@ -95,6 +99,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         green_responses_to_decision,
         green_in_flight_at_decision,
         alarms: alarms.into_iter().map(alarm).collect(),
+        thresholds: thresholds.iter().map(threshold).collect(),
         fleets: wire::Fleets {
             blue: wire::ShiftFleet { traffic: traffic(blue), recent: recent(&blue_recent) },
             green: wire::ShiftFleet { traffic: traffic(green), recent: recent(&green_recent) },
@@ -279,6 +284,43 @@ fn alarm(view: AlarmView) -> wire::Alarm {
         nearness,
         odds,
     }
+}
+
+fn threshold(evidence: &ThresholdEvidence) -> wire::Threshold {
+    let text = threshold_text(evidence);
+    let ThresholdEvidence { threshold, state, range, breaching, lacking } = evidence;
+    let Threshold { name, measure, comparison, bound, period, periods, datapoints, missing, low_samples } =
+        threshold;
+    let (metric, statistic) = format_measure(*measure);
+    let unit = measure.unit();
+    wire::Threshold {
+        name: name.clone(),
+        metric: metric.to_owned(),
+        statistic,
+        comparison: comparison.as_str().to_owned(),
+        bound: format_bound(*bound),
+        period: format_duration(*period),
+        datapoints: format!("{datapoints} of {periods}"),
+        missing: missing.as_str().to_owned(),
+        low_samples: low_samples.as_str().to_owned(),
+        state: state.as_str().to_owned(),
+        value: evidence.newest().map(|newest| value_text(newest.value, unit)),
+        breaching: *breaching as u64,
+        lacking: *lacking as u64,
+        unit: match unit {
+            Unit::Time => "seconds",
+            Unit::Fraction => "fraction",
+            Unit::Count => "count",
+        }
+        .to_owned(),
+        range: range.iter().map(|point| point.map(datapoint)).collect(),
+        text,
+    }
+}
+
+fn datapoint(point: Datapoint) -> wire::Datapoint {
+    let Datapoint { value, samples } = point;
+    wire::Datapoint { value, samples }
 }
 
 /// A rule in the words of a plan.

@@ -178,6 +178,9 @@ pub struct Shift {
     pub green_in_flight_at_decision: Option<u64>,
     /// Every alarm with its numbers.
     pub alarms: Vec<Alarm>,
+    /// Every threshold alarm with its datapoints.
+    #[serde(default)]
+    pub thresholds: Vec<Threshold>,
     /// Blue's and green's requests since the shift began.
     pub fleets: Fleets,
     /// What happens next.
@@ -253,6 +256,52 @@ pub struct Alarm {
     pub nearness: f64,
     /// The evidence in words: `odds of 1,000 : 1 against chance`.
     pub odds: String,
+}
+
+/// A threshold alarm and its datapoints.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Threshold {
+    /// Its name.
+    pub name: String,
+    /// `latency`, `first_byte`, `error_rate`, `client_error_rate`, `requests` or `failures`.
+    pub metric: String,
+    /// What is made of a period's samples, such as `p90`.
+    pub statistic: String,
+    /// `above`, `at_least`, `below` or `at_most`: on which side of the bound a period breaches.
+    pub comparison: String,
+    /// The bound as in the plan: `300ms`, `1%`, `10`.
+    pub bound: String,
+    /// How long a period is.
+    pub period: String,
+    /// How many of how many evaluated datapoints must breach: `2 of 3`.
+    pub datapoints: String,
+    /// What stands in for missing datapoints.
+    pub missing: String,
+    /// What a percentile of few samples does.
+    pub low_samples: String,
+    /// `ok`, `alarm` or `insufficient_data`.
+    pub state: String,
+    /// The newest period's value in words: `412ms`.
+    pub value: Option<String>,
+    /// How many of the evaluated datapoints breach.
+    pub breaching: u64,
+    /// How many more periods of this step must pass before it could have been raised.
+    pub lacking: u64,
+    /// What the values are: `seconds`, `fraction` or `count`.
+    pub unit: String,
+    /// The periods that it looks at, the newest last; one without a sample is null.
+    pub range: Vec<Option<Datapoint>>,
+    /// What it saw, in a sentence.
+    pub text: String,
+}
+
+/// A period that is over.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Datapoint {
+    /// The statistic's value.
+    pub value: f64,
+    /// Of how many samples.
+    pub samples: u64,
 }
 
 /// Both fleets' figures in a shift.

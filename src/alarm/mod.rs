@@ -38,4 +38,7 @@ pub use safe::{SAFE_EVIDENCE, SafeGuard, SafeShare};
 pub use share::{FleetPair, ShareTest, Tolerance};
 pub use statistic::{Statistic, Trim};
 pub use tails::{Edges, Tails};
-pub use threshold::{Comparison, Datapoint, LowSamples, MissingData, ThresholdAlarm, ThresholdRule};
+pub use threshold::{
+    Bound, Comparison, Datapoint, LowSamples, Measure, MissingData, Threshold, ThresholdAlarm, ThresholdBook,
+    ThresholdEvidence, ThresholdRule, Totals, Unit,
+};

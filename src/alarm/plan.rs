@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Dealing, Purse, Tolerance, guard};
+use super::{Dealing, Purse, Threshold, Tolerance, guard};
 
 /// The alarms of a shift.
 #[derive(Clone, PartialEq, Debug)]
@@ -11,6 +11,8 @@ pub struct AlarmPlan {
     pub guards: Vec<Guard>,
     /// Comparisons of green with blue.
     pub regressions: Vec<Regression>,
+    /// Statistics of green's periods against bounds. They promise nothing about false alarms and take no part of `false_alarm`.
+    pub thresholds: Vec<Threshold>,
     /// The probability, over the whole shift and all its alarms together, that a healthy green is called bad: between 0 and 0.5.
     pub false_alarm: f64,
     /// Failures of green that reached clients, after which the shift ends whatever the alarms say.
@@ -81,7 +83,13 @@ pub enum RegressionBound {
 impl Default for AlarmPlan {
     /// No alarms; once in a thousand shifts is rarer than shifts fail for real.
     fn default() -> Self {
-        Self { guards: Vec::new(), regressions: Vec::new(), false_alarm: 0.001, max_failures: None }
+        Self {
+            guards: Vec::new(),
+            regressions: Vec::new(),
+            thresholds: Vec::new(),
+            false_alarm: 0.001,
+            max_failures: None,
+        }
     }
 }
 

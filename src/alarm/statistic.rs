@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::Unit;
 use crate::meter::HistogramSnapshot;
 
 /// What is made of a period's samples.
@@ -69,6 +70,21 @@ impl Statistic {
                 let (low, high) = (samples.quantile(trim.from)?, samples.quantile(trim.to)?);
                 Some(sum / all + trim.from * seconds(low) + (1.0 - trim.to) * seconds(high))
             }
+        }
+    }
+
+    /// What its value is, made of times.
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::SampleCount | Self::TrimmedCount(_) => Unit::Count,
+            Self::Average
+            | Self::Sum
+            | Self::Minimum
+            | Self::Maximum
+            | Self::Percentile(_)
+            | Self::TrimmedMean(_)
+            | Self::WinsorizedMean(_)
+            | Self::TrimmedSum(_) => Unit::Time,
         }
     }
 

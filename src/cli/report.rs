@@ -24,7 +24,8 @@ pub(super) fn started(shift: &wire::Shift) -> String {
         None => String::new(),
     };
     // Alarms have no numbers before a shift begins; a dry run's are in its plan.
-    let alarms = if shift.alarms.is_empty() { String::new() } else { format!("\n{}", alarms(shift)) };
+    let has_alarms = !shift.alarms.is_empty() || !shift.thresholds.is_empty();
+    let alarms = if has_alarms { format!("\n{}", alarms(shift)) } else { String::new() };
     format!("{first}\n\n{}{alarms}{last}", steps(shift))
 }
 
@@ -148,9 +149,41 @@ fn traffic(shift: &wire::Shift) -> Table {
 }
 
 fn alarms(shift: &wire::Shift) -> String {
-    if shift.alarms.is_empty() {
-        return "no alarms: nothing but a person ends this shift early\n".to_owned();
+    match (shift.alarms.is_empty(), shift.thresholds.is_empty()) {
+        (true, true) => "no alarms: nothing but a person ends this shift early\n".to_owned(),
+        (true, false) => thresholds(shift).to_string(),
+        (false, true) => tests(shift).to_string(),
+        (false, false) => format!("{}\n{}", tests(shift), thresholds(shift)),
     }
+}
+
+/// Threshold alarms: their newest period, and how many of those that are looked at breach.
+fn thresholds(shift: &wire::Shift) -> Table {
+    let mut table = Table::new([
+        Left("THRESHOLD"),
+        Left("BREACHES"),
+        Left("STATE"),
+        Right("NEWEST"),
+        Right("BREACHING"),
+        Right("RAISED BY"),
+        Right("PERIOD"),
+    ]);
+    for threshold in &shift.thresholds {
+        table.row([
+            threshold.name.clone(),
+            view::breach(threshold),
+            threshold.state.replace('_', " "),
+            threshold.value.clone().unwrap_or_else(|| "-".to_owned()),
+            count(threshold.breaching),
+            threshold.datapoints.clone(),
+            threshold.period.clone(),
+        ]);
+    }
+    table
+}
+
+/// Guards and regressions: what they saw against what they permit.
+fn tests(shift: &wire::Shift) -> Table {
     let mut table = Table::new([
         Left("ALARM"),
         Left("BOUND"),
@@ -175,7 +208,7 @@ fn alarms(shift: &wire::Shift) -> String {
             odds(alarm.ln_e),
         ]);
     }
-    table.to_string()
+    table
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::{
     document::{Value, quoted},
     reader::{Table, parsed, text, whole, word},
-    shape,
+    shape, thresholds,
     units::{
         format_fraction, format_quantile, format_tolerance, fraction, positive_duration, quantile, tolerance,
     },
@@ -56,6 +56,7 @@ pub(super) fn read(root: &Table<'_>) -> AlarmPlan {
     AlarmPlan {
         guards: read_guards(root, &mut names),
         regressions: read_regressions(root, &mut names),
+        thresholds: thresholds::read(root, &mut names),
         false_alarm: false_alarm.unwrap_or(default.false_alarm),
         max_failures: max_failures.or(default.max_failures),
     }
@@ -63,6 +64,7 @@ pub(super) fn read(root: &Table<'_>) -> AlarmPlan {
 
 /// What alarms and steps must have of each other.
 pub(super) fn check(root: &Table<'_>, alarms: &AlarmPlan, shift: &ShiftPlan) {
+    thresholds::check(root, alarms, shift);
     if !alarms.guards.is_empty() && shift.steps().iter().all(|step| step.bake.is_zero()) {
         root.problem(
             "strategy",
@@ -198,7 +200,7 @@ fn ratio(value: &Value) -> Result<f64, String> {
     }
 }
 
-fn check_name(table: &Table<'_>, name: &str, names: &mut BTreeSet<String>) {
+pub(super) fn check_name(table: &Table<'_>, name: &str, names: &mut BTreeSet<String>) {
     if !names.insert(name.to_owned()) {
         table.problem("name", format!("there are two alarms called {name:?}: give one a name of its own"));
     }
@@ -217,7 +219,7 @@ fn metric<'a>(
 }
 
 /// Alarms' names are labels of metrics and parts of sentences.
-fn alarm_name(text: &str) -> Result<String, String> {
+pub(super) fn alarm_name(text: &str) -> Result<String, String> {
     let fits = (1..=63).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if fits {

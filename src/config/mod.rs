@@ -18,6 +18,7 @@ mod reader;
 mod render;
 mod rescue;
 mod shape;
+mod thresholds;
 mod tls;
 mod units;
 
@@ -26,6 +27,7 @@ mod tests;
 
 pub use problems::{Problem, Problems};
 pub use shape::{known_keys, known_plan_keys};
+pub use thresholds::{format_bound, format_measure};
 pub use units::{format_fraction, format_quantile, format_size, format_tolerance};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};

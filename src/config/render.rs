@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{
-    EndpointSpec, HealthCheck, HealthSpec, PlanSpec, alarms, rescue,
+    EndpointSpec, HealthCheck, HealthSpec, PlanSpec, alarms, rescue, thresholds,
     units::{format_fraction, format_size},
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
 
 pub(super) fn plan(spec: &PlanSpec) -> Value {
     let PlanSpec { green, shift, alarms: alarm_plan } = spec;
-    let AlarmPlan { guards, regressions, false_alarm, max_failures } = alarm_plan;
+    let AlarmPlan { guards, regressions, thresholds: periods, false_alarm, max_failures } = alarm_plan;
     let ShiftLimits {
         execution_timeout,
         termination_wait,
@@ -81,6 +81,7 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
     }
     document.insert("guard".to_owned(), guards.iter().map(alarms::render_guard).collect());
     document.insert("regression".to_owned(), regressions.iter().map(alarms::render_regression).collect());
+    document.insert("threshold".to_owned(), periods.iter().map(thresholds::render).collect());
     Value::Object(document)
 }
 

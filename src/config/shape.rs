@@ -25,9 +25,6 @@ macro_rules! shapes {
     };
 }
 
-const NO_THRESHOLDS: &str =
-    "is not available in this version, which judges green by [[guard]] and [[regression]]";
-
 const ROLLING_ONLY: &str = "belongs to the strategy rolling, which is not available in this version";
 
 shapes! { CONFIG:
@@ -70,8 +67,8 @@ shapes! { ENDPOINT_DOCUMENT:
 shapes! { PLAN:
     PLAN_ROOT "" [
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
-        "false_alarm" "max_failures" "guard" "regression"
-    ] => refused ["threshold": NO_THRESHOLDS]
+        "false_alarm" "max_failures" "guard" "regression" "threshold"
+    ]
     GREEN "green" ["version" "instances" "protocol" "tls"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
@@ -86,6 +83,9 @@ shapes! { PLAN:
     GUARD "guard" ["name" "metric" "quantile" "below" "burst"]
     REGRESSION "regression" ["name" "metric" "quantile" "tolerance" "burst"] => refused [
         "below": "a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]"
+    ]
+    THRESHOLD "threshold" [
+        "name" "metric" "statistic" "above" "at_least" "below" "at_most" "period" "datapoints" "missing" "low_samples"
     ]
 }
 

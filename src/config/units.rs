@@ -174,6 +174,11 @@ fn with_percent_sign(value: &Value) -> Result<(), String> {
     }
 }
 
+/// A percentage without its sign as a fraction; `None` for what is no plain decimal number.
+pub(super) fn percentage(number: &str) -> Option<f64> {
+    hundredths(number)
+}
+
 /// A hundredth of a decimal number. Moving the decimal point in the text, rather than dividing, gives the float that is
 /// nearest to what was written, which is what lets [`percent_digits`] give the text back.
 fn hundredths(number: &str) -> Option<f64> {

@@ -5,7 +5,7 @@
 //!   effects out, `ledger` makes things durable.
 //! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
 //! - `prober` and `probe` check instances; `growth` gives new ones a small part of the requests first. `reload` reads the configuration file again.
-//! - `view`, `report`, `traffic` and `words` say how things are.
+//! - `view`, `report`, `traffic`, `thresholds` and `words` say how things are.
 
 mod ask;
 mod begin;
@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod start;
 mod task;
+mod thresholds;
 mod timer;
 mod traffic;
 mod view;
@@ -39,6 +40,7 @@ mod tests;
 
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use start::{Control, Parts, StartError, start};
+pub use thresholds::{threshold_text, value_text};
 pub use view::{
     AlarmView, EndpointView, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow, Transition,
 };

@@ -8,6 +8,7 @@ use super::{
     AlarmView, EndpointView, Next, ShiftView, Traffic, TrafficWindow, Transition,
     endpoint::{Endpoint, Links},
     run::{Earlier, Rollback, Run},
+    thresholds::ThresholdForm,
     traffic::{ratio, traffic_since},
     words,
 };
@@ -71,6 +72,7 @@ impl Endpoint {
             alarms: watched
                 .map(|watched| watched.evidence().into_iter().map(alarm).collect())
                 .unwrap_or_default(),
+            thresholds: watched.map(|watched| watched.thresholds()).unwrap_or_default(),
             blue: traffic_since(&blue, &run.blue_baseline).plus_earlier(&run.earlier.blue),
             green: traffic_since(&green, &Reading::default()).plus_earlier(&run.earlier.green),
             blue_recent: window(Side::Blue).unwrap_or_default(),
@@ -146,6 +148,7 @@ pub(super) struct Report {
     green_responses_to_decision: Option<u64>,
     green_in_flight_at_decision: Option<u64>,
     alarms: Vec<AlarmForm>,
+    thresholds: Vec<ThresholdForm>,
     blue: TrafficForm,
     green: TrafficForm,
     transitions: Vec<TransitionForm>,
@@ -242,6 +245,7 @@ impl Report {
             green_responses_to_decision: view.green_responses_to_decision,
             green_in_flight_at_decision: view.green_in_flight_at_decision,
             alarms: view.alarms.iter().map(|alarm| AlarmForm::of(&alarm.evidence)).collect(),
+            thresholds: view.thresholds.iter().map(ThresholdForm::of).collect(),
             blue: TrafficForm::of(&view.blue),
             green: TrafficForm::of(&view.green),
             transitions: view.transitions.iter().map(TransitionForm::of).collect(),
@@ -307,6 +311,7 @@ pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
         green_responses_to_decision: report.green_responses_to_decision,
         green_in_flight_at_decision: report.green_in_flight_at_decision,
         alarms: report.alarms.into_iter().map(AlarmForm::view).collect(),
+        thresholds: report.thresholds.into_iter().filter_map(|form| form.view(&plan.alarms)).collect(),
         blue: report.blue.traffic(),
         green: report.green.traffic(),
         blue_recent: TrafficWindow::default(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    alarm::AlarmEvidence,
+    alarm::{AlarmEvidence, ThresholdEvidence},
     config::{EndpointSpec, PlanSpec},
     fleet::{Address, Health, Side, Weight},
     meter::FailureKind,
@@ -151,6 +151,8 @@ pub struct ShiftView {
     pub green_in_flight_at_decision: Option<u64>,
     /// Every alarm with its numbers.
     pub alarms: Vec<AlarmView>,
+    /// Every threshold alarm with its datapoints.
+    pub thresholds: Vec<ThresholdEvidence>,
     /// Blue's requests since the shift began.
     pub blue: Traffic,
     /// Green's requests since the shift began.

@@ -9,9 +9,12 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{publisher::Publisher, timer::Timer, words};
+use super::{publisher::Publisher, thresholds::threshold_text, timer::Timer, words};
 use crate::{
-    alarm::{self, AlarmBook, AlarmEvidence, AlarmPlan, Dealing, LEAST_ANSWERS, Sight},
+    alarm::{
+        self, AlarmBook, AlarmEvidence, AlarmPlan, Dealing, LEAST_ANSWERS, Sight, ThresholdBook,
+        ThresholdEvidence, Totals,
+    },
     meter::{Bell, Reading, WatchPoint},
     name::{EndpointName, ShiftId},
     route::FleetRoute,
@@ -42,6 +45,7 @@ pub(super) struct Watched {
 #[derive(Debug)]
 struct Bench {
     book: AlarmBook,
+    thresholds: ThresholdBook,
     looked_at: Moment,
     standing: Standing,
 }
@@ -84,7 +88,12 @@ impl Watched {
         let WatchParts { endpoint, shift, green, blue, dealing, alarms, bakes, life, bell, publisher, timer } =
             parts;
         let book = AlarmBook::new(alarms, bakes.max(1), life, dealing, &blue.meters.read());
-        let bench = Bench { book, looked_at: timer.now(), standing: Standing::InsufficientData };
+        let bench = Bench {
+            book,
+            thresholds: ThresholdBook::new(&alarms.thresholds),
+            looked_at: timer.now(),
+            standing: Standing::InsufficientData,
+        };
         Self {
             endpoint,
             shift,
@@ -114,6 +123,7 @@ impl Watched {
     pub(super) fn begin_step(&self, share: Share) {
         if let Ok(mut bench) = self.bench.lock() {
             bench.book.begin_step(share);
+            bench.thresholds.begin_step(self.timer.now());
         }
         self.judge(None);
     }
@@ -139,7 +149,8 @@ impl Watched {
         if verdicts.new_bet {
             self.watch.advance();
         }
-        let standing = standing_of(verdicts.standing);
+        self.close_periods(&mut bench, &reading);
+        let standing = with_thresholds(standing_of(verdicts.standing), &bench.thresholds);
         if let Standing::Breached(cause) = &standing {
             let breach = before.max(rung.unwrap_or(before));
             self.snap_on(cause.clone(), Some(breach), &reading);
@@ -158,6 +169,16 @@ impl Watched {
         }
         let tails = book.edges().read(&self.green.meters, &self.blue.meters);
         book.look(Sight { green, blue: &blue, tails: &tails, stamp: self.watch.stamp() })
+    }
+
+    /// The histograms are read only where a period is over.
+    fn close_periods(&self, bench: &mut Bench, reading: &Reading) {
+        let now = bench.looked_at;
+        if bench.thresholds.is_due(now) {
+            let (latency, first_byte) = (self.green.meters.latency(), self.green.meters.first_byte());
+            let totals = Totals { reading, latency: &latency, first_byte: &first_byte };
+            bench.thresholds.look(now, totals);
+        }
     }
 
     /// Goes to blue for a reason that is no alarm's.
@@ -183,6 +204,11 @@ impl Watched {
     /// Every alarm with the numbers of the last look.
     pub(super) fn evidence(&self) -> Vec<AlarmEvidence> {
         self.bench.lock().unwrap_or_else(PoisonError::into_inner).book.evidence()
+    }
+
+    /// Every threshold alarm with the datapoints of the last look.
+    pub(super) fn thresholds(&self) -> Vec<ThresholdEvidence> {
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner).thresholds.evidence()
     }
 
     fn snap_on(&self, cause: Cause, breach: Option<Moment>, reading: &Reading) -> Option<Snap> {
@@ -230,6 +256,19 @@ impl Roster {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Watched>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What all alarms say, threshold alarms among them.
+fn with_thresholds(standing: Standing, thresholds: &ThresholdBook) -> Standing {
+    match (standing, thresholds.raised()) {
+        (breached @ Standing::Breached(_), _) => breached,
+        (Standing::Clear | Standing::InsufficientData, Some(raised)) => Standing::Breached(Cause::Alarm {
+            evidence: threshold_text(&raised),
+            name: raised.threshold.name,
+        }),
+        (Standing::Clear, None) if thresholds.lacks_data() => Standing::InsufficientData,
+        (standing @ (Standing::Clear | Standing::InsufficientData), None) => standing,
     }
 }
 

@@ -75,7 +75,7 @@ fn blues(compared: &Compared) -> String {
 }
 
 /// A time of a histogram as people read it: below a second to the microsecond.
-fn measured(time: Duration) -> Duration {
+pub(super) fn measured(time: Duration) -> Duration {
     let unit = if time < Duration::from_millis(10) { 1_000 } else { 1_000_000 };
     Duration::from_nanos(u64::try_from(time.as_nanos().div_ceil(unit) * unit).unwrap_or(u64::MAX))
 }

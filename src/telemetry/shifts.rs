@@ -7,7 +7,7 @@ use super::{
     names::{self, NO_CAUSE, NO_SHIFT, PROMOTED, ROLLBACK_CAUSES, ROLLED_BACK, SHIFT_STATES},
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState},
+    alarm::{AlarmEvidence, AlarmState, ThresholdEvidence},
     name::EndpointName,
     route::RouteTable,
     shift::Cause,
@@ -20,8 +20,10 @@ pub struct ShiftFigures {
     pub endpoint: EndpointName,
     /// The state's name.
     pub state: &'static str,
-    /// Every alarm of its plan.
+    /// Every guard and regression of its plan.
     pub alarms: Vec<AlarmEvidence>,
+    /// Every threshold alarm of its plan.
+    pub thresholds: Vec<ThresholdEvidence>,
 }
 
 /// How a shift ended.
@@ -112,8 +114,12 @@ pub(super) fn write_running(text: &Exposition, table: &RouteTable, shifts: &[Shi
         for alarm in &shift.alarms {
             evidence([endpoint, &alarm.name], alarm.ln_e);
             threshold([endpoint, &alarm.name], alarm.threshold);
+        }
+        let tests = shift.alarms.iter().map(|alarm| (alarm.name.as_str(), alarm.state));
+        let thresholds = shift.thresholds.iter().map(|alarm| (alarm.threshold.name.as_str(), alarm.state));
+        for (alarm, current) in tests.chain(thresholds) {
             for name in [AlarmState::Ok, AlarmState::Alarm, AlarmState::InsufficientData] {
-                state([endpoint, &alarm.name, name.as_str()], f64::from(name == alarm.state));
+                state([endpoint, alarm, name.as_str()], f64::from(name == current));
             }
         }
     }

@@ -44,6 +44,7 @@ fn figures() -> ShiftFigures {
             threshold: 6.5,
             missing: 0,
         }],
+        thresholds: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::explain::{cause_text, explain},
-    fixture::{NOW, alarms, error_rate, later, p99, transition, view},
+    fixture::{NOW, alarms, error_rate, later, p99, threshold, transition, view},
 };
 use crate::{
     alarm::{AlarmEvidence, AlarmState, Compared, RegressionBound, Rule, Tolerance},
@@ -356,4 +356,45 @@ fn every_other_cause_has_its_sentence() {
     }
     view.transitions = vec![transition("rolling_back", "carla", "aborted")];
     assert_eq!(cause_text(&view, &Cause::Aborted), "Rolled back by hand: carla aborted the shift.");
+}
+
+#[test]
+fn thresholds_are_explained_by_their_datapoints_and_without_odds() {
+    let mut view = ShiftView {
+        alarms: Vec::new(),
+        thresholds: vec![threshold()],
+        ..view(State::Baking { step: 0, ends: Moment::from_nanos(1) })
+    };
+    assert!(
+        explain(&view, NOW).contains(
+            "Thresholds ok: slow (latency p90 above 300ms in 2 of 3 periods of 10s: 1 of the last 3 breach, the newest with 120ms over 1 \
+             sample)."
+        ),
+        "{}",
+        explain(&view, NOW)
+    );
+    view.thresholds[0].state = AlarmState::InsufficientData;
+    view.thresholds[0].range = vec![None; 2];
+    view.thresholds[0].lacking = 1;
+    view.state = State::Holding { step: 0 };
+    assert!(
+        explain(&view, NOW).contains(
+            "there is too little data for threshold slow (latency p90 above 300ms in 2 of 3 periods of 10s: no sample in the last 2 \
+             periods; 1 more period of this step must pass before it can tell)."
+        ),
+        "{}",
+        explain(&view, NOW)
+    );
+    view.thresholds = vec![threshold()];
+    view.state = State::RolledBack {
+        cause: Cause::Alarm {
+            name: "slow".to_owned(),
+            evidence: "latency p90 above 300ms: 2 did".to_owned(),
+        },
+    };
+    assert!(
+        explain(&view, NOW).starts_with("Rolled back by threshold slow: latency p90 above 300ms: 2 did."),
+        "{}",
+        explain(&view, NOW)
+    );
 }

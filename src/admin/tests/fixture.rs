@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, GuardBound, Rule},
+    alarm::{AlarmEvidence, AlarmState, Datapoint, GuardBound, Rule, ThresholdEvidence},
     config::PlanSpec,
     control::{AlarmView, Next, ShiftView, Traffic, TrafficWindow, Transition},
     meter::FailureKind,
@@ -33,6 +33,9 @@ pub(super) fn plan() -> PlanSpec {
             {"name": "error_rate", "metric": "error_rate", "below": "1%"},
             {"name": "p99", "metric": "latency", "quantile": "p99", "below": "250ms"},
         ],
+        "threshold": [
+            {"name": "slow", "metric": "latency", "statistic": "p90", "above": "300ms", "period": "10s", "datapoints": "2 of 3"},
+        ],
     }))
     .unwrap()
 }
@@ -59,6 +62,21 @@ pub(super) fn p99() -> AlarmEvidence {
         failures: 0,
         ln_e: -0.7,
         ..error_rate()
+    }
+}
+
+/// The plan's threshold, a breach and a silent period behind it.
+pub(super) fn threshold() -> ThresholdEvidence {
+    ThresholdEvidence {
+        threshold: plan().alarms.thresholds[0].clone(),
+        state: AlarmState::Ok,
+        range: vec![
+            Some(Datapoint { value: 0.412, samples: 20 }),
+            None,
+            Some(Datapoint { value: 0.12, samples: 1 }),
+        ],
+        breaching: 1,
+        lacking: 0,
     }
 }
 
@@ -96,6 +114,7 @@ pub(super) fn view(state: State) -> ShiftView {
         publish_to_last_green_dispatch: None,
         green_responses_to_decision: None,
         green_in_flight_at_decision: None,
+        thresholds: Vec::new(),
         alarms: alarms([error_rate(), p99()]),
         blue: Traffic { requests: 2_000, succeeded: 2_000, in_flight: 1, ..Traffic::default() },
         green: Traffic {

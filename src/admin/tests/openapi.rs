@@ -185,6 +185,7 @@ fn shift() -> wire::Shift {
         green_responses_to_decision: Some(41),
         green_in_flight_at_decision: Some(3),
         green_recent: window(),
+        thresholds: vec![fixture::threshold()],
         transitions: vec![fixture::transition("rolling_back", "alarm", "guard error_rate")],
         ..fixture::view(State::RolledBack { cause })
     };
@@ -204,6 +205,8 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Step", &shift.steps[0]);
     fits_in_full("Cause", shift.cause.as_ref().unwrap());
     fits_in_full("Alarm", &shift.alarms[1]);
+    fits_in_full("Threshold", &shift.thresholds[0]);
+    fits_in_full("Datapoint", &shift.thresholds[0].range[0]);
     fits_in_full("Fleets", &shift.fleets);
     fits_in_full("ShiftFleet", &shift.fleets.green);
     fits_in_full("Next", &shift.next);

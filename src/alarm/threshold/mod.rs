@@ -11,11 +11,18 @@
 //!
 //! Source: Amazon CloudWatch User Guide, 'Evaluating an alarm' and 'Configuring how CloudWatch alarms treat missing data'; the tables
 //! there are this module's tests. **Guarantee**: none about false alarms; that is what guards and regressions are for.
+//!
+//! `plan` is how a plan states one, `book` what feeds them with green's meters, period by period.
 
+mod book;
+mod plan;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
+
+pub use book::{ThresholdBook, ThresholdEvidence, Totals};
+pub use plan::{Bound, Measure, Threshold, Unit};
 
 use super::{AlarmState, Statistic};
 
@@ -138,9 +145,9 @@ impl ThresholdAlarm {
         self.state
     }
 
-    /// The newest real datapoint of the evaluation range.
-    pub fn newest(&self) -> Option<Datapoint> {
-        self.range.iter().rev().flatten().next().copied()
+    /// The evaluation range, the newest last.
+    pub fn range(&self) -> impl Iterator<Item = Option<Datapoint>> {
+        self.range.iter().copied()
     }
 
     /// How many of the evaluated datapoints breach.

@@ -53,6 +53,7 @@ impl View<'_> {
         let canvas = Canvas { shift: self.shift, palette: self.state.palette, columns: self.columns };
         let mut sections = vec![vec![self.header(), self.position()], canvas.shares(), canvas.traffic()];
         sections.push(canvas.alarms());
+        sections.extend(canvas.thresholds());
         let in_words = self.in_words();
         if self.shift.over {
             // What happened matters more than figures that no longer move.

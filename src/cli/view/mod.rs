@@ -8,12 +8,14 @@ mod plain;
 mod tables;
 pub(super) mod text;
 mod theme;
+mod thresholds;
 
 pub use live::{draw, render};
 pub(super) use plain::{complement, next, place, standing};
 pub use plain::{line, outcome};
 pub(super) use tables::bound;
 pub use theme::Palette;
+pub(super) use thresholds::breach;
 
 #[cfg(doc)]
 use crate::admin::wire;

@@ -13,7 +13,7 @@ pub fn line(shift: &wire::Shift) -> String {
         parts.push(format!("{} req/s", per_second(blue.rate + green.rate)));
         parts.push(format!("errors {} (blue {})", percent(green.error_rate), percent(blue.error_rate)));
         parts.push(format!("p99 {} (blue {})", millis(green.p99_ms), millis(blue.p99_ms)));
-        parts.extend(nearest(&shift.alarms));
+        parts.extend(nearest(shift));
         parts.push(format!("next: {}", shift.next.what));
     }
     parts.retain(|part| !part.is_empty());
@@ -59,12 +59,13 @@ pub(in crate::cli) fn complement(share: &str) -> String {
     Share::parse(share).map_or_else(|_| share.to_owned(), |share| share.complement().to_string())
 }
 
-fn nearest(alarms: &[wire::Alarm]) -> Option<String> {
-    let raised = alarms.iter().find(|alarm| alarm.state == "alarm");
-    if let Some(alarm) = raised {
-        return Some(format!("alarm {} raised", alarm.name));
+fn nearest(shift: &wire::Shift) -> Option<String> {
+    let tests = shift.alarms.iter().map(|alarm| (&alarm.name, &alarm.state));
+    let thresholds = shift.thresholds.iter().map(|threshold| (&threshold.name, &threshold.state));
+    if let Some((name, _)) = tests.chain(thresholds).find(|(_, state)| *state == "alarm") {
+        return Some(format!("alarm {name} raised"));
     }
-    let alarm = alarms.iter().max_by(|a, b| a.nearness.total_cmp(&b.nearness))?;
+    let alarm = shift.alarms.iter().max_by(|a, b| a.nearness.total_cmp(&b.nearness))?;
     // Less than this would be said as nothing.
     if alarm.nearness < 0.005 {
         return None;

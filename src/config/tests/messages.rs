@@ -600,12 +600,83 @@ quantile = 99
 }
 
 #[test]
-fn alarms_of_later_versions_are_refused_as_such() {
+fn thresholds_say_what_they_take() {
+    let lines = r#"[[threshold]]
+name = "a"
+metric = "latency"
+statistic = "p90"
+above = "0s"
+period = "500ms"
+datapoints = "3 of 2"
+missing = "broken"
+[[threshold]]
+name = "b"
+metric = "latency"
+statistic = "tm(90%:10%)"
+above = "2h"
+below = "1s"
+period = "1s"
+datapoints = 2
+low_samples = "no"
+[[threshold]]
+name = "b"
+metric = "error_rate"
+statistic = "p90"
+at_least = 0.01
+period = "10s"
+[[threshold]]
+metric = "first_token"
+[[threshold]]
+name = "c"
+metric = "first_byte"
+statistic = "maximum"
+at_least = "2h"
+period = "1s"
+"#;
     assert_eq!(
-        plan_problems("[[threshold]]\nname = \"slow\"\n"),
+        plan_problems(lines),
         [
-            "p.toml:3: threshold: is not available in this version, which judges green by [[guard]] and [[regression]]"
+            r#"p.toml:7: threshold[0].above: is finer than the histograms' buckets, which are 1us wide: write "2us" or more"#,
+            "p.toml:8: threshold[0].period: must be 1s or longer, not 500ms: a shorter period says little",
+            "p.toml:9: threshold[0].datapoints: 3 of 2 can never be met: at most 2 of 2",
+            r#"p.toml:10: threshold[0].missing: expected one of "missing", "ignore", "breaching", "not_breaching", not "broken""#,
+            r#"p.toml:14: threshold[1].statistic: "tm(90%:10%)" is not a statistic: write average, sum, minimum, maximum, sample_count, a percentile such as "p90", or tm, wm, tc or ts with what they keep, such as "tm90" or "tm(10%:90%)""#,
+            "p.toml:16: threshold[1].below: an alarm has one bound: keep one of above, at_least, below and at_most",
+            r#"p.toml:18: threshold[1].datapoints: expected datapoints such as "2 of 3", not the number 2"#,
+            r#"p.toml:19: threshold[1].low_samples: expected one of "evaluate", "ignore", not "no""#,
+            r#"p.toml:23: threshold[2].statistic: error_rate has the statistic "average" alone, not "p90": leave it out"#,
+            r#"p.toml:24: threshold[2].at_least: 0.01 has no unit: write a percentage in quotes, such as "5%""#,
+            r#"p.toml:26: threshold[3].name: is missing; write name = "slow""#,
+            r#"p.toml:26: threshold[3].above: is missing; write above = "300ms", or at_least, below or at_most"#,
+            r#"p.toml:26: threshold[3].period: is missing; write period = "10s""#,
+            r#"p.toml:27: threshold[3].metric: expected one of "latency", "first_byte", "error_rate", "client_error_rate", "requests", "failures", not "first_token""#,
+            "p.toml:32: threshold[4].at_least: is beyond the histograms' last bucket, from 72m on: write less",
         ]
+    );
+}
+
+#[test]
+fn thresholds_have_names_of_their_own_and_the_time_to_be_raised() {
+    let threshold = |name: &str, period: &str| {
+        format!(
+            "[[threshold]]\nname = \"{name}\"\nmetric = \"failures\"\nabove = 0\nperiod = \"{period}\"\ndatapoints = \"2 of 3\"\n"
+        )
+    };
+    let guard = "[[guard]]\nname = \"same\"\nmetric = \"error_rate\"\nbelow = \"1%\"\n";
+    assert_eq!(
+        plan_problems(&format!("{guard}{}", threshold("same", "1s"))),
+        [r#"p.toml:8: threshold[0].name: there are two alarms called "same": give one a name of its own"#]
+    );
+    assert_eq!(
+        plan_problems(&threshold("late", "2h")),
+        [
+            r#"p.toml:3: threshold: "late" needs 2 periods of 2h to be raised, which is longer than execution_timeout (2h): shorten the period, or have fewer datapoints"#
+        ]
+    );
+    let many: String = (0..17).map(|number| threshold(&format!("t{number}"), "1s")).collect();
+    assert_eq!(
+        plan_problems(&many),
+        ["p.toml:3: threshold: 17 thresholds are more than the 16 a plan can have"]
     );
 }
 

@@ -6,7 +6,10 @@ use http::{HeaderName, HeaderValue};
 use proptest::{option, prelude::*, sample::select};
 
 use crate::{
-    alarm::{AlarmPlan, Guard, GuardBound, Regression, RegressionBound, Tolerance},
+    alarm::{
+        AlarmPlan, Bound, Comparison, Guard, GuardBound, LowSamples, Measure, MissingData, Regression,
+        RegressionBound, Statistic, Threshold, Tolerance, Trim, Unit,
+    },
     config::{
         EndpointSpec, HealthCheck, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile,
         format_size, units,
@@ -287,6 +290,72 @@ fn regression_bound() -> impl Strategy<Value = RegressionBound> {
     ]
 }
 
+fn statistic() -> impl Strategy<Value = Statistic> {
+    let trim = || {
+        prop_oneof![
+            (1e-9..=1.0).prop_map(|to| Trim { from: 0.0, to }),
+            (1e-9..0.5, 0.5..=1.0).prop_map(|(from, to)| Trim { from, to }),
+        ]
+    };
+    prop_oneof![
+        Just(Statistic::Average),
+        Just(Statistic::Sum),
+        Just(Statistic::Minimum),
+        Just(Statistic::Maximum),
+        Just(Statistic::SampleCount),
+        (1e-9..1.0).prop_map(Statistic::Percentile),
+        trim().prop_map(Statistic::TrimmedMean),
+        trim().prop_map(Statistic::WinsorizedMean),
+        trim().prop_map(Statistic::TrimmedCount),
+        trim().prop_map(Statistic::TrimmedSum),
+    ]
+}
+
+fn measure() -> impl Strategy<Value = Measure> {
+    prop_oneof![
+        statistic().prop_map(Measure::Latency),
+        statistic().prop_map(Measure::FirstByte),
+        Just(Measure::ErrorRate),
+        Just(Measure::ClientErrorRate),
+        Just(Measure::Requests),
+        Just(Measure::Failures),
+    ]
+}
+
+prop_compose! {
+    fn threshold()(
+        measure in measure(),
+        comparison in prop::sample::select(vec![
+            Comparison::Above, Comparison::AtLeast, Comparison::Below, Comparison::AtMost
+        ]),
+        time_nanos in 1_024_u64..4_000_000_000_000,
+        fraction in 1e-9..1.0,
+        count in 0_u64..=1_000_000_000,
+        seconds in 1_u64..100,
+        (datapoints, more) in (1_usize..=50, 0_usize..=50),
+        missing in prop::sample::select(vec![
+            MissingData::Missing, MissingData::Ignore, MissingData::Breaching, MissingData::NotBreaching
+        ]),
+        low_samples in prop::sample::select(vec![LowSamples::Evaluate, LowSamples::Ignore]),
+    ) -> Threshold {
+        Threshold {
+            name: String::new(),
+            measure,
+            comparison,
+            bound: match measure.unit() {
+                Unit::Time => Bound::Time(Duration::from_nanos(time_nanos)),
+                Unit::Fraction => Bound::Fraction(fraction),
+                Unit::Count => Bound::Count(count),
+            },
+            period: Duration::from_secs(seconds),
+            periods: datapoints + more,
+            datapoints,
+            missing,
+            low_samples,
+        }
+    }
+}
+
 prop_compose! {
     fn alarms()(
         bounds in prop::collection::vec(
@@ -297,14 +366,17 @@ prop_compose! {
             0..8,
         ),
         comparisons in prop::collection::vec((regression_bound(), option::of(1_u32..=1_000)), 0..8),
+        thresholds in prop::collection::vec(threshold(), 0..4),
         false_alarm in 1e-9..0.5,
         max_failures in option::of(1_u64..=1_000_000_000),
     ) -> AlarmPlan {
         let guard = |(place, (bound, burst))| Guard { name: format!("guard_{place}"), bound, burst };
         let regression = |(place, (bound, burst))| Regression { name: format!("regression_{place}"), bound, burst };
+        let threshold = |(place, threshold)| Threshold { name: format!("threshold_{place}"), ..threshold };
         AlarmPlan {
             guards: bounds.into_iter().enumerate().map(guard).collect(),
             regressions: comparisons.into_iter().enumerate().map(regression).collect(),
+            thresholds: thresholds.into_iter().enumerate().map(threshold).collect(),
             false_alarm,
             max_failures,
         }
@@ -317,7 +389,11 @@ prop_compose! {
         // A regression needs a blue that takes traffic.
         let compares = shift.steps().iter().any(|step| step.share < Share::ALL && !step.bake.is_zero());
         let regressions = if compares { alarms.regressions } else { Vec::new() };
-        PlanSpec { green, shift, alarms: AlarmPlan { regressions, ..alarms } }
+        // A threshold needs the time to be raised.
+        let longest = shift.steps().iter().map(|step| step.bake).max().unwrap_or_default();
+        let mut thresholds = alarms.thresholds;
+        thresholds.retain(|threshold| threshold.shortest() <= longest);
+        PlanSpec { green, shift, alarms: AlarmPlan { regressions, thresholds, ..alarms } }
     }
 }
 

@@ -100,7 +100,15 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         .replace("\ninstances = ", "\n# instances = ")
         .lines()
         .filter(|line| {
-            !["share = \"5%\"", "bake = \"2m\"", "step = "].iter().any(|gone| line.starts_with(gone))
+            let others = [
+                "share = \"5%\"",
+                "bake = \"2m\"",
+                "step = ",
+                "at_least = ",
+                "below = \"300ms\"",
+                "at_most = ",
+            ];
+            !others.iter().any(|gone| line.starts_with(gone))
         })
         .collect::<Vec<_>>()
         .join("\n");

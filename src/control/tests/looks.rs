@@ -371,3 +371,37 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
     control.stop().await;
     assert!(handle.endpoints().await.is_err(), "control has ended");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_threshold_snaps_back_at_the_end_of_the_period_that_raises_it() {
+    let threshold = serde_json::json!([{
+        "name": "slow", "metric": "latency", "statistic": "p90", "above": "300ms", "period": "1s", "datapoints": "2 of 3"
+    }]);
+    let mut document = plan(CANARY).to_json();
+    document["guard"] = serde_json::json!([]);
+    document["threshold"] = threshold;
+    let alarms = PlanSpec::from_json(&document).unwrap().alarms;
+    let bench = Bench::with(&alarms, Share::ALL, FleetMeters::new(1));
+    for _ in 0..2 {
+        bench.serve(20, Verdict::Success, 400);
+        pass(999).await;
+        bench.evaluator.round();
+        assert_eq!(bench.watched.snapped(), None);
+        assert_eq!(bench.watched.judge(None), Standing::InsufficientData);
+        pass(1).await;
+        bench.evaluator.round();
+    }
+    let snap = bench.watched.snapped().unwrap();
+    assert_eq!(
+        (snap.green_responses, snap.decided.since(snap.breach.unwrap())),
+        (40, Duration::from_millis(1))
+    );
+    let Cause::Alarm { name, evidence } = snap.cause else { panic!("{:?}", snap.cause) };
+    assert_eq!(name, "slow");
+    assert!(
+        evidence.starts_with(
+            "latency p90 above 300ms in 2 of 3 periods of 1s: 2 of the last 2 breach, the newest with 40"
+        ),
+        "{evidence}"
+    );
+}

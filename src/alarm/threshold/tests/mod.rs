@@ -1,3 +1,5 @@
+mod book;
+
 use super::*;
 use crate::alarm::AlarmState::{Alarm, InsufficientData, Ok};
 
