@@ -19,12 +19,13 @@ use serde_json::Value;
 /// No wait in these tests is longer than this; reaching it is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A model server that answers every request with its name; it can be told to fail or to hang, and counts what it served.
+/// A model server that answers every request with its name; it can be told to fail, to be slow or to hang, and counts what it served.
 pub(crate) struct ModelServer {
     pub(crate) address: SocketAddr,
     pub(crate) served: Arc<AtomicU64>,
     pub(crate) failing: Arc<AtomicBool>,
     hanging: Arc<AtomicBool>,
+    slow: Arc<AtomicBool>,
 }
 
 /// A `snapback serve` process.
@@ -48,14 +49,16 @@ impl ModelServer {
         let address = listener.local_addr().unwrap();
         let (served, failing) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let hanging = Arc::new(AtomicBool::new(false));
-        let (count, broken, hung) = (served.clone(), failing.clone(), hanging.clone());
+        let slow = Arc::new(AtomicBool::new(false));
+        let (count, broken, hung, tired) = (served.clone(), failing.clone(), hanging.clone(), slow.clone());
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (count, broken, hung) = (count.clone(), broken.clone(), hung.clone());
-                thread::spawn(move || serve_connection(stream, name, &count, &broken, &hung));
+                let tired = tired.clone();
+                thread::spawn(move || serve_connection(stream, name, &count, &broken, &hung, &tired));
             }
         });
-        Self { address, served, failing, hanging }
+        Self { address, served, failing, hanging, slow }
     }
 
     pub(crate) fn served(&self) -> u64 {
@@ -64,6 +67,11 @@ impl ModelServer {
 
     pub(crate) fn fail(&self) {
         self.failing.store(true, SeqCst);
+    }
+
+    /// From now on each answer takes a hundred milliseconds.
+    pub(crate) fn slow_down(&self) {
+        self.slow.store(true, SeqCst);
     }
 
     /// From now on it takes requests and never answers.
@@ -80,6 +88,7 @@ fn serve_connection(
     served: &AtomicU64,
     failing: &AtomicBool,
     hanging: &AtomicBool,
+    slow: &AtomicBool,
 ) {
     // An answer is written in parts, and waiting for their acknowledgement would make it forty times slower.
     stream.set_nodelay(true).unwrap();
@@ -99,6 +108,10 @@ fn serve_connection(
             }
             _ => {
                 served.fetch_add(1, SeqCst);
+                if slow.load(SeqCst) {
+                    let (_hold, never) = mpsc::channel::<()>();
+                    assert!(never.recv_timeout(Duration::from_millis(100)).is_err());
+                }
                 let status = if failing.load(SeqCst) { "500 Internal Server Error" } else { "200 OK" };
                 write!(writer, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{name}", name.len())
             }

@@ -102,6 +102,61 @@ fn a_green_that_fails_while_blue_does_not_is_snapped_back_by_a_regression_alone(
 }
 
 #[test]
+fn a_slow_green_is_snapped_back_by_a_threshold_on_its_p90() {
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    green.slow_down();
+    let mut plan = plan(green.address, "2m");
+    plan["guard"] = json!([]);
+    plan["threshold"] = json!([{
+        "name": "slow", "metric": "latency", "statistic": "p90", "above": "50ms", "period": "1s", "datapoints": "2 of 3"
+    }]);
+    let id = snapback.start_shift(&plan);
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert_eq!(
+        (&shift["state"], &shift["cause"]["kind"], &shift["cause"]["alarm"]),
+        (&json!("rolled_back"), &json!("alarm"), &json!("slow")),
+        "{shift:#}"
+    );
+    let threshold = &shift["thresholds"][0];
+    assert_eq!((&threshold["state"], &threshold["breaching"]), (&json!("alarm"), &json!(2)), "{shift:#}");
+    let explanation = shift["explanation"].as_str().unwrap();
+    assert!(
+        explanation
+            .starts_with("Rolled back by threshold slow: latency p90 above 50ms in 2 of 3 periods of 1s"),
+        "{explanation}"
+    );
+    let admin = format!("http://{}", snapback.admin);
+    let status = run(&["shift", "status", &id, "--admin", &admin]);
+    assert!(String::from_utf8(status.stdout).unwrap().contains("latency p90 above 50ms"));
+    let served = green.served();
+    for _ in 0..20 {
+        assert_eq!(snapback.ask().body, b"v1");
+    }
+    assert_eq!(green.served(), served);
+}
+
+#[test]
+fn a_threshold_holds_a_short_bake_until_it_can_tell_and_then_lets_a_good_green_through() {
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let mut plan = plan(green.address, "10ms");
+    plan["guard"] = json!([]);
+    plan["threshold"] = json!([{
+        "name": "slow", "metric": "latency", "statistic": "p90", "above": "1m", "period": "1s", "datapoints": "2 of 3"
+    }]);
+    let id = snapback.start_shift(&plan);
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert_eq!(shift["state"], "promoted", "{shift:#}");
+    let held = shift["transitions"].as_array().unwrap();
+    assert_eq!(held.iter().filter(|transition| transition["after"] == "holding").count(), 2, "{shift:#}");
+    let threshold = &shift["thresholds"][0];
+    assert_eq!((&threshold["state"], &threshold["breaching"]), (&json!("ok"), &json!(0)), "{shift:#}");
+}
+
+#[test]
 fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
     let (folder, blue, green) =
         (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
