@@ -34,7 +34,7 @@ are HTTP 200 with text/event-stream unless said otherwise.
   drop             reads the request and closes without a byte
   mute             nothing at all, until the client goes
   gated            ok, and a comment before the first token; each event after the first waits for a POST /open
-  echo             JSON: method, target, headers, length and SHA-256 of the body as received
+  echo             JSON: method, target, headers, length and SHA-256 of the body, and trailers, as received
   health           200
   served, left     how many requests of all cases above came, and from how many of `mute` the client went
 """
@@ -126,13 +126,20 @@ PLAIN = {
 }
 
 
+def as_pair(line):
+    """Name and value of a header's line; bytes above ASCII are part of a value, whatever Unicode calls them."""
+    name, _, value = line.partition(":")
+    return name, value.strip(" \t")
+
+
 class Request:
     """One request, its body read to the end and hashed, not kept."""
 
     def __init__(self, head):
         line, *fields = head.decode("latin1").removesuffix("\r\n\r\n").split("\r\n")
         self.method, self.target, _ = line.split(" ", 2)
-        self.headers = [tuple(part.strip() for part in field.split(":", 1)) for field in fields]
+        self.headers = [as_pair(field) for field in fields]
+        self.trailers = []
         self.case = self.target.strip("/").split("/")[0].split("?")[0]
         self.length, self.digest = 0, hashlib.sha256()
 
@@ -147,8 +154,8 @@ class Request:
         while size := int((await reader.readline()).split(b";")[0], 16):
             await self._take(reader, size)
             await reader.readline()
-        while (await reader.readline()).strip():
-            pass
+        while line := (await reader.readline()).decode("latin1").removesuffix("\r\n"):
+            self.trailers.append(as_pair(line))
 
     async def _take(self, reader, size):
         while size:
@@ -166,6 +173,7 @@ class Request:
             "headers": self.headers,
             "length": self.length,
             "sha256": self.digest.hexdigest(),
+            "trailers": self.trailers,
         }
 
 
