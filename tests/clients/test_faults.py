@@ -9,11 +9,14 @@ import socket
 import time
 
 import pytest
-from workbench import Snapback, wait_for
+from workbench import Script, Snapback, wait_for
 
 SUCCESSES = ["ok", "onechunk", "bytewise", "crlf", "pings", "nosse", "openai-completed"]
 ERRORS_IN_A_200 = """vllm-error vllm-empty vllm-abort sglang-error tgi-error tgi-native llama-old ollama-error anthropic-error
     openai-failed litellm-error clean-no-done""".split()
+CUT = ["truncated", "truncated-half", "reset"]
+# All that end by themselves and that the proxy passes on.
+CASES = [*SUCCESSES, *ERRORS_IN_A_200, *CUT, "tgi-424", "sglang-400", "late-close"]
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,28 @@ def proxy(faults, tmp_path_factory):
     blue = {"version": "v1", "instances": [faults.address]}
     endpoint = {"name": "faults", "blue": blue, "limits": {"idle_timeout": "500ms"}}
     with Snapback(tmp_path_factory.mktemp("faults"), [endpoint]) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def green():
+    """The same faults, as a green."""
+    with Script("faults.py") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def direct(faults):
+    """What the cases come to without the proxy."""
+    return {case: call(faults.address, case) for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def unrescued(faults, tmp_path_factory):
+    """A proxy whose clients see green's failures."""
+    blue = {"version": "v1", "instances": [faults.address]}
+    endpoint = {"name": "faults", "blue": blue, "rescue": {"on": "never"}}
+    with Snapback(tmp_path_factory.mktemp("unrescued"), [endpoint]) as proxy:
         yield proxy
 
 
@@ -41,6 +66,11 @@ def call(address, case):
         connection.close()
 
 
+def differences(proxy, direct):
+    """The cases that do not come to what they come to without the proxy."""
+    return [case for case in CASES if call(proxy.address, case) != direct[case]]
+
+
 @pytest.mark.parametrize("case", SUCCESSES)
 def test_a_good_answer_arrives_as_it_was_sent_and_is_a_success(proxy, faults, case):
     with proxy.counted("faults") as counts:
@@ -49,13 +79,26 @@ def test_a_good_answer_arrives_as_it_was_sent_and_is_a_success(proxy, faults, ca
     assert counts == {"requests": 1, "succeeded": 1}
 
 
+@pytest.mark.parametrize("share", ["50%", "100%"])
+def test_every_case_comes_to_the_same_at_a_split(unrescued, green, direct, share):
+    with unrescued.split("faults", green.address, share):
+        assert differences(unrescued, direct) + differences(unrescued, direct) == []
+
+
+def test_every_case_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(unrescued, green, direct):
+    def check():
+        assert differences(unrescued, direct) == []
+
+    unrescued.up_and_back("faults", green.address, check)
+
+
 @pytest.mark.parametrize("case", ERRORS_IN_A_200)
 def test_an_error_inside_a_200_arrives_as_it_was_sent(proxy, faults, case):
     through = call(proxy.address, case)
     assert through == call(faults.address, case) and through[3]
 
 
-@pytest.mark.parametrize("case", ["truncated", "truncated-half", "reset"])
+@pytest.mark.parametrize("case", CUT)
 def test_an_answer_that_is_cut_short_never_looks_complete_and_is_a_failure(proxy, faults, case):
     with proxy.counted("faults") as counts:
         through = call(proxy.address, case)

@@ -41,19 +41,13 @@ def test_every_call_comes_to_the_same_at_a_split(chat, twin, direct, share):
 
 
 def test_every_call_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(chat, twin, direct):
-    strategy = {"type": "linear", "step": "25%", "bake": "1s", "final_bake": "1h"}
-    shift = chat.start_shift("chat", twin.address, strategy)
     with client(chat.url) as api:
-        while chat.shift(shift)["share"] != "100%":
+
+        def check():
             assert converse(api, MODEL) == direct
-        assert converse(api, MODEL) == direct
-        chat.api("POST", f"/v1/shifts/{shift}/abort", {"reason": "enough"})
-        while not chat.shift(shift)["over"]:
-            assert converse(api, MODEL) == direct
-        assert converse(api, MODEL) == direct
-    over = chat.shift(shift)
-    assert over["state"] == "rolled_back"
-    assert over["fleets"]["green"]["traffic"]["failed"] == 0 < over["fleets"]["green"]["traffic"]["succeeded"]
+
+        green = chat.up_and_back("chat", twin.address, check)["fleets"]["green"]["traffic"]
+    assert green["failed"] == 0 < green["succeeded"]
 
 
 @pytest.mark.parametrize("rescue", ["never", "before_first_byte"])

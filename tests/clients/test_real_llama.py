@@ -61,15 +61,12 @@ def test_every_call_comes_to_the_same_at_a_split(models, servers_python, proxy, 
 
 
 def test_every_call_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(models, servers_python, proxy, direct):
-    strategy = {"type": "linear", "step": "25%", "bake": "500ms", "final_bake": "1h"}
     with llama(models, servers_python) as green, client(proxy.url) as api:
-        shift = proxy.start_shift("chat", green.address, strategy)
-        while proxy.shift(shift)["share"] != "100%":
+
+        def check():
             assert converse(api, MODEL, **ANEW) == direct
-        proxy.api("POST", f"/v1/shifts/{shift}/abort", {"reason": "enough"})
-        while not proxy.shift(shift)["over"]:
-            assert converse(api, MODEL, **ANEW) == direct
-        assert proxy.shift(shift)["fleets"]["green"]["traffic"]["failed"] == 0
+
+        assert proxy.up_and_back("chat", green.address, check)["fleets"]["green"]["traffic"]["failed"] == 0
 
 
 def test_embeddings_are_the_same(models, servers_python, tmp_path):

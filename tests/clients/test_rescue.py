@@ -17,9 +17,22 @@ def converse(tmp_path, faults, case, rescue):
     return answers, counts
 
 
-@pytest.mark.parametrize(("case", "until"), [("drop", "head"), ("drop", "first_token"), ("vllm-empty", "first_token")])
-def test_every_client_gets_blues_answer_and_green_counts_its_failures(tmp_path, faults, case, until):
-    answers, counts = converse(tmp_path, faults, case, {"until": until})
+# What TGI says of a model that failed; a client's own mistake has no 424 there.
+TGI = {"statuses": [424, 500, 502, 503, 504]}
+
+
+@pytest.mark.parametrize(
+    ("case", "rescue"),
+    [
+        ("drop", {"until": "head"}),
+        ("drop", {"until": "first_token"}),
+        ("vllm-empty", {"until": "first_token"}),
+        ("tgi-424", {"until": "head"} | TGI),
+        ("tgi-424", {"until": "first_token"} | TGI),
+    ],
+)
+def test_every_client_gets_blues_answer_and_green_counts_its_failures(tmp_path, faults, case, rescue):
+    answers, counts = converse(tmp_path, faults, case, rescue)
     assert answers == [call(faults.address, "ok")] * REQUESTS
     assert counts["requests"] == counts["failed"] == counts["rescued"] > 0
 
@@ -29,6 +42,13 @@ def test_what_has_shown_tokens_is_not_rescued(tmp_path, faults):
     cut = [answer for answer in answers if not answer[3]]
     assert len(cut) == counts["requests"] == counts["failed"] and "rescued" not in counts
     assert all(answer[2].endswith(b'" b"},"finish_reason":null}]}\n\n') for answer in cut)
+
+
+def test_an_error_after_tokens_is_not_rescued(tmp_path, faults):
+    answers, counts = converse(tmp_path, faults, "vllm-error", {"until": "first_token"})
+    failed = [answer for answer in answers if answer == call(faults.address, "vllm-error")]
+    assert len(failed) == counts["requests"] > 0 and "rescued" not in counts
+    assert answers.count(call(faults.address, "ok")) == REQUESTS - len(failed)
 
 
 def test_without_rescue_clients_see_the_failures(tmp_path, faults):

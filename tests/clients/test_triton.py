@@ -60,3 +60,10 @@ def test_the_calls_are_worth_comparing(direct):
 def test_every_call_comes_to_the_same_at_a_split(chat, twin, direct, share):
     with chat.split("chat", twin.address, share):
         assert [converse(chat.address) for _ in range(3)] == [direct] * 3
+
+
+def test_every_call_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(chat, twin, direct):
+    def check():
+        assert converse(chat.address) == direct
+
+    assert chat.up_and_back("chat", twin.address, check)["fleets"]["green"]["traffic"]["failed"] == 0

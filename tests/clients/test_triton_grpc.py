@@ -89,6 +89,17 @@ def test_every_call_comes_to_the_same_at_a_split(iris, twin, share, tmp_path):
             assert converse(proxy.address) == direct
 
 
+def test_every_call_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(iris, twin, tmp_path):
+    direct = converse(iris.address)
+
+    def check():
+        assert converse(proxy.address) == direct
+
+    endpoint = {"name": "models", "blue": fleet(iris.address), "rescue": {"on": "never"}}
+    with Snapback(tmp_path, [endpoint]) as proxy:
+        assert proxy.up_and_back("models", fleet(twin.address, "green"), check)["fleets"]["green"]["traffic"]["succeeded"] > 0
+
+
 @pytest.fixture(scope="module")
 def by_model(iris, wine, tmp_path_factory):
     endpoints = [

@@ -218,6 +218,20 @@ class Snapback(Process):
             self.api("POST", f"/v1/shifts/{shift}/abort", {"reason": "the test is over"})
             self.wait_for_shift(shift, state="rolled_back")
 
+    def up_and_back(self, name, green, check):
+        """Calls `check` all the time while a shift goes up to `100%` and is rolled back by hand; the shift at its end."""
+        strategy = {"type": "linear", "step": "25%", "bake": "500ms", "final_bake": "1h"}
+        shift = self.start_shift(name, green, strategy)
+        while self.shift(shift)["share"] != "100%":
+            check()
+        check()
+        self.api("POST", f"/v1/shifts/{shift}/abort", {"reason": "enough"})
+        while not (over := self.shift(shift))["over"]:
+            check()
+        check()
+        assert over["state"] == "rolled_back", over
+        return over
+
     @contextlib.contextmanager
     def counted(self, name, side="blue"):
         """What the meters of a fleet counted inside, once nothing is in flight; only counts that changed."""
