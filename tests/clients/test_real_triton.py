@@ -79,6 +79,16 @@ def test_every_call_comes_to_the_same_at_a_split(proxy, fleets, share):
         assert [converse(proxy.address) for _ in range(3)] == [direct] * 3
 
 
+def test_every_call_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(proxy, fleets):
+    direct = converse(fleets[0].http)
+
+    def check():
+        assert converse(proxy.address) == direct
+
+    green = proxy.up_and_back("models", fleets[1].http, check)["fleets"]["green"]["traffic"]
+    assert green["succeeded"] > 0 and green["failed"] == green["failures"]["server_error"] > 0, "the one call that fails by itself"
+
+
 def test_what_the_model_failed_and_what_the_client_got_wrong_are_told_apart(proxy):
     with proxy.counted("models") as counts:
         converse(proxy.address)

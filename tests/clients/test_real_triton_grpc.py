@@ -104,11 +104,34 @@ def test_every_call_comes_to_the_same_at_a_split(proxy, fleets, share):
         assert [converse(proxy.address) for _ in range(3)] == [direct] * 3
 
 
+def test_every_call_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(proxy, fleets):
+    direct = converse(fleets[0].grpc)
+
+    def check():
+        assert converse(proxy.address) == direct
+
+    green = proxy.up_and_back("models", fleet(fleets[1].grpc, "green"), check)["fleets"]["green"]["traffic"]
+    assert green["succeeded"] > 0
+
+
 def test_what_the_model_failed_and_what_the_client_got_wrong_are_told_apart(proxy):
     with proxy.counted("models") as counts:
         converse(proxy.address)
     failed = {"failed": 2, "server_error": 1, "in_band": 1}
     assert counts == {"requests": 11, "succeeded": 7, "client_errors": 2} | failed
+
+
+def test_a_call_that_outlives_its_deadline_ends_as_without_the_proxy_and_is_the_fleets_failure(proxy, fleets):
+    def late(address):
+        with triton.InferenceServerClient(address, channel_args=OWN_CONNECTION) as client:
+            client.infer("sleeper", tensor("ms", np.array([500], np.int32), "INT32"), client_timeout=0.2)
+
+    with pytest.raises(InferenceServerException) as direct:
+        late(fleets[0].grpc)
+    with proxy.counted("models") as counts, pytest.raises(InferenceServerException) as through:
+        late(proxy.address)
+    assert through.value.status() == direct.value.status() == "StatusCode.DEADLINE_EXCEEDED"
+    assert counts == {"requests": 1, "failed": 1, "deadline_exceeded": 1}
 
 
 def test_a_hundred_megabytes_pass_both_ways(proxy):

@@ -30,13 +30,15 @@ def load(url, *options):
     assert re.search(rf"{REQUESTS} succeeded, 0 failed, 0 errored", done.stdout), done.stdout
 
 
+# Requests of each connection one after the other, as with HTTP/1; test_http2.py has many at a time.
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2c"])
 # Cards and green cards of a block: the smallest that holds the share exactly, at least twenty cards.
 @pytest.mark.parametrize(("share", "cards", "green_cards"), [("5%", 20, 1), ("25%", 20, 5), ("37.5%", 24, 9), ("50%", 20, 10)])
 @pytest.mark.parametrize("case", ["echo", "onechunk"])
-def test_green_gets_its_share_within_a_block_for_each_worker(proxy, faults, green, case, share, cards, green_cards):
+def test_green_gets_its_share_within_a_block_for_each_worker(proxy, faults, green, protocol, case, share, cards, green_cards):
     with proxy.split("chat", green.address, share):
         blue_before, green_before = faults.count("served"), green.count("served")
-        load(f"{proxy.url}/{case}", "--h1")
+        load(f"{proxy.url}/{case}", f"--no-tls-proto={protocol}")
         blue_got, green_got = faults.count("served") - blue_before, green.count("served") - green_before
         meters = proxy.endpoint("chat")["green"]["traffic"]
     assert blue_got + green_got == REQUESTS

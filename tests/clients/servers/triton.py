@@ -7,6 +7,7 @@ so it has to be told.
 
   affine  y = 2x + 1, FP32, batched; x[0] = 666 fails as a model does (HTTP 500, gRPC INTERNAL)
   echo    UINT8 of any size, back as it came
+  sleeper answers after as many milliseconds as its INT32 input says
   ticker  decoupled: INT32 n in, n answers of INT32 i, over gRPC's ModelStreamInfer
 """
 
@@ -64,7 +65,23 @@ input [{ name: "n" data_type: TYPE_INT32 dims: [1] }]
 output [{ name: "i" data_type: TYPE_INT32 dims: [1] }]
 instance_group [{ kind: KIND_CPU count: 1 }]
 """
-MODELS = {"affine": (AFFINE, AFFINE_CONFIG), "echo": (ECHO, ECHO_CONFIG), "ticker": (TICKER, TICKER_CONFIG)}
+SLEEPER = """
+import time
+import triton_python_backend_utils as pb
+class TritonPythonModel:
+    def execute(self, requests):
+        return [self.answer(pb.get_input_tensor_by_name(r, "ms").as_numpy()) for r in requests]
+    def answer(self, ms):
+        time.sleep(int(ms[0]) / 1000)
+        return pb.InferenceResponse([pb.Tensor("slept", ms)])
+"""
+SLEEPER_CONFIG = """
+name: "sleeper" backend: "python" max_batch_size: 0
+input [{ name: "ms" data_type: TYPE_INT32 dims: [1] }]
+output [{ name: "slept" data_type: TYPE_INT32 dims: [1] }]
+instance_group [{ kind: KIND_CPU count: 1 }]
+"""
+MODELS = {"affine": (AFFINE, AFFINE_CONFIG), "echo": (ECHO, ECHO_CONFIG), "ticker": (TICKER, TICKER_CONFIG), "sleeper": (SLEEPER, SLEEPER_CONFIG)}
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
