@@ -12,7 +12,7 @@ import pytest
 from workbench import Script, Snapback, wait_for
 
 SUCCESSES = ["ok", "onechunk", "bytewise", "crlf", "pings", "nosse", "openai-completed"]
-ERRORS_IN_A_200 = """vllm-error vllm-empty vllm-abort sglang-error tgi-error tgi-native llama-old ollama-error anthropic-error
+ERRORS_IN_A_200 = """vllm-error vllm-early vllm-empty vllm-abort sglang-error tgi-error tgi-native llama-old ollama-error anthropic-error
     openai-failed litellm-error clean-no-done""".split()
 CUT = ["truncated", "truncated-half", "reset"]
 # All that end by themselves and that the proxy passes on.

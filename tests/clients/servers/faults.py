@@ -7,6 +7,7 @@ are HTTP 200 with text/event-stream unless said otherwise.
 
   ok               llama.cpp-like: a role chunk, 5 tokens, finish_reason, usage, [DONE]
   vllm-error       2 tokens, data: {"error":{message,type,param,code}}, [DONE]
+  vllm-early       the role chunk, then the same error in place of the first token, [DONE]
   vllm-empty       only [DONE]: a generation that failed before its first token
   vllm-abort       2 tokens, finish_reason "abort", [DONE]: SIGTERM without a shutdown timeout
   sglang-error     2 tokens, data: {"error":{"object":"error",...}}, [DONE]
@@ -89,6 +90,7 @@ STREAMS = {
     "ok": OK,
     "gated": [COMMENT, *OK],
     "vllm-error": [*TWO, data({"error": VLLM}), DONE],
+    "vllm-early": [ROLE, data({"error": VLLM}), DONE],
     "vllm-empty": [DONE],
     "vllm-abort": [*TWO, chunk({"content": ""}, "abort"), DONE],
     "sglang-error": [*TWO, data({"error": SGLANG}), DONE],
