@@ -56,7 +56,8 @@ def proxy(blue, tmp_path):
 
 def shift_to(proxy, green, strategy=at(QUARTER), **plan):
     """The id of a shift that has begun to bake."""
-    shift = proxy.start_shift("chat", green if isinstance(green, (str, dict)) else green.address, strategy, **{"guard": GUARD} | plan)
+    fleet = green if isinstance(green, dict) else green.address
+    shift = proxy.start_shift("chat", fleet, strategy, **{"guard": GUARD} | plan)
     proxy.wait_for_shift(shift, state="baking")
     return shift
 
@@ -91,8 +92,9 @@ def test_of_many_plans_at_once_one_wins_and_the_others_are_told_which(proxy, blu
 
     def apply():
         together.wait()
+        ask_for_it = lambda: proxy.api("POST", "/v1/endpoints/chat/shifts", plan)
         # More than the admin port works on at a time are told at once to try again, and do.
-        answers.append(wait_for("an answer", lambda: (got := proxy.api("POST", "/v1/endpoints/chat/shifts", plan))[0] != 503 and got))
+        answers.append(wait_for("an answer", lambda: (got := ask_for_it())[0] != 503 and got))
 
     with Load(proxy) as load:
         operators = [threading.Thread(target=apply) for _ in range(100)]
@@ -240,8 +242,9 @@ def test_a_certificate_that_changes_in_a_shift_fails_no_handshake(blue, green, t
         connect = lambda: http.client.HTTPSConnection("localhost", port, context=trusting, timeout=60)
 
         def shown():
-            with socket.create_connection(("localhost", port)) as plain, trusting.wrap_socket(plain, server_hostname="localhost") as secure:
-                return secure.getpeercert(binary_form=True)
+            with socket.create_connection(("localhost", port)) as plain:
+                with trusting.wrap_socket(plain, server_hostname="localhost") as secure:
+                    return secure.getpeercert(binary_form=True)
 
         shift = shift_to(proxy, green)
         with Load(proxy, connect=connect) as load:
@@ -268,7 +271,8 @@ def test_sigterm_in_a_shift_answers_what_was_sent_and_the_next_start_goes_on_fro
             assert proxy.stop() == 0, proxy.errors()
     came_to = load.came_to
     # A request that the process never read may be sent again; one that was executed has its answer.
-    assert {what for what, _ in load.failed()} <= {"ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected", "BrokenPipeError"}
+    unheard = {"ConnectionRefusedError", "ConnectionResetError", "RemoteDisconnected", "BrokenPipeError"}
+    assert {what for what, _ in load.failed()} <= unheard, load.came_to
     assert came_to[200, "blue"] == blue.count("served") and came_to[200, "green"] == green.count("served"), came_to
     before = green.count("served")
     with Snapback(tmp_path, [endpoint(blue.address)]) as proxy:
@@ -300,7 +304,9 @@ def test_without_descriptors_the_connections_there_are_serve_on_and_green_is_not
         assert proxy.shift(shift)["state"] == "baking"
     # For want of a descriptor a new connection waits, is refused, or is told 503; nothing else may happen to it.
     counts = wait_for("nothing is in flight", lambda: (now := meters(proxy))["in flight"] == 0 and now)
-    assert set(load.failed()) <= {(503, None), (503, "blue"), (503, "green"), ("RemoteDisconnected", None), ("ConnectionResetError", None)}, load.came_to
+    refused = {(503, None), (503, "blue"), (503, "green"), ("RemoteDisconnected", None), ("ConnectionResetError", None)}
+    assert set(load.failed()) <= refused, load.came_to
+    assert "Too many open files" in proxy.errors()
     assert counts["green", "failure"] == 0 and counts["blue", "failure"] == 0, counts
     promote(proxy, shift)
 

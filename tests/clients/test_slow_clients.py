@@ -1,0 +1,117 @@
+"""Three hundred connections of each kind that holds a proxy up, all at once: every one is cut, and a good client notices nothing."""
+
+import asyncio
+import collections
+import resource
+import threading
+
+import pytest
+from nemesis import Load, descriptors
+from workbench import Script, Snapback, ask, wait_for
+
+CONNECTIONS = 300
+# How long a client is waited for, and how long a connection may be idle. Beside it stands the least rate, which judges by 30 s.
+LIMIT = "2s"
+# Well within the limit, and far below the least rate.
+BEAT_SECONDS = 0.5
+POST = b"POST /echo HTTP/1.1\r\nhost: a\r\n"
+
+# What is sent at once, and then with each beat.
+KINDS = {
+    "slowloris": (b"GET /echo HTTP/1.1\r\nhost: a\r\nx-slow: ", b"x"),
+    "idle": (b"", b""),
+    "endless header lines": (b"GET /echo HTTP/1.1\r\nhost: a\r\n", b"x-more: of the same\r\n"),
+    "idle after a request": (b"GET /echo HTTP/1.1\r\nhost: a\r\n\r\n", b""),
+    "never reads": (b"GET /67108864 HTTP/1.1\r\nhost: bulk\r\n\r\n", b""),
+    "slow body": (POST + b"content-length: 100000\r\n\r\n", b"x"),
+    "slow chunks": (POST + b"transfer-encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+}
+TRICKLING = ["slow body", "slow chunks"]
+
+
+class Slow(asyncio.Protocol):
+    """One connection, which says in `crowd` when it was cut."""
+
+    def __init__(self, kind, crowd):
+        self.kind, self.crowd = kind, crowd
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.first, self.then = KINDS[self.kind]
+        if self.kind == "never reads":
+            transport.pause_reading()
+        transport.write(self.first)
+        self.beat()
+
+    def beat(self):
+        if not self.transport.is_closing():
+            self.transport.write(self.then)
+            asyncio.get_running_loop().call_later(BEAT_SECONDS, self.beat)
+
+    def connection_lost(self, _):
+        self.crowd.cut.append(self.kind)
+
+
+class Crowd:
+    """All of them, on a thread of their own."""
+
+    def __init__(self, address):
+        self.host, self.port = address.rsplit(":", 1)
+        self.cut, self.opened = [], 0
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        asyncio.run_coroutine_threadsafe(self._open(), self.loop)
+        return self
+
+    def __exit__(self, *_):
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+
+    async def _open(self):
+        for _ in range(CONNECTIONS):
+            made = [self.loop.create_connection(lambda kind=kind: Slow(kind, self), self.host, int(self.port)) for kind in KINDS]
+            self.opened += len(await asyncio.gather(*made))
+
+
+@pytest.fixture
+def many_files():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def connections(proxy):
+    lines = ask("GET", f"{proxy.admin}/metrics")[2].decode().splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("snapback_connections{"))
+
+
+def test_slow_clients_of_every_kind_are_cut_while_a_good_one_is_served(many_files, faults, tmp_path):
+    # Hundreds of requests come to a model server at once, which may be slow to take their connections.
+    limits = {"idle_timeout": LIMIT, "connect_timeout": "30s"}
+    endpoints = [
+        {"name": "chat", "blue": {"version": "v1", "instances": [faults.address]}, "limits": limits},
+        {"name": "bulk", "match": {"host": "bulk"}, "limits": limits},
+    ]
+    with Script("bulk.py") as bulk:
+        endpoints[1]["blue"] = {"version": "v1", "instances": [bulk.address]}
+        with Snapback(tmp_path, endpoints, head_timeout=LIMIT, keep_alive_timeout=LIMIT) as proxy:
+            before = descriptors(proxy)
+            with Load(proxy, clients=1) as good, Crowd(proxy.address) as crowd:
+                wait_for("all are connected", lambda: crowd.opened == CONNECTIONS * len(KINDS))
+                # One that does not read is not told either: that it is gone shows at the proxy alone.
+                wait_for("all but the good one are cut", lambda: connections(proxy) <= 1)
+                good.go_on(100)
+            assert not good.failed(), good.came_to
+            told = [kind for kind in KINDS if kind != "never reads"]
+            counts = collections.Counter(crowd.cut)
+            assert all(counts[kind] == CONNECTIONS for kind in told), counts
+            first_by_rate = min(crowd.cut.index(kind) for kind in TRICKLING)
+            assert all(kind in TRICKLING for kind in crowd.cut[first_by_rate:]), "the short limit comes long before the least rate"
+            for name in ("chat", "bulk"):
+                traffic = proxy.endpoint(name)["blue"]["traffic"]
+                assert traffic["failed"] == 0, f"whoever is slow is the client: {traffic}"
+            wait_for("nothing is left open", lambda: descriptors(proxy) <= before + 16)
