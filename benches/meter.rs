@@ -171,6 +171,8 @@ fn outcome(verdict: Verdict, millis: u64) -> Outcome {
         status: Some(200),
         grpc_status: None,
         first_byte: Some(Duration::from_millis(millis / 2)),
+        first_token: None,
+        tokens_out: 0,
         duration: Duration::from_millis(millis),
         bytes_in: 600,
         bytes_out: 1_024,

@@ -11,7 +11,7 @@ use snapback::{
     name::{EndpointName, Version},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, MatchRule, ModelKey,
-        Protection, RequestKey, RescuePolicy, RouteTable, Split, Upgrades,
+        Protection, RequestKey, RescuePolicy, RouteTable, Signals, Split, Upgrades,
     },
 };
 
@@ -58,6 +58,7 @@ fn table(endpoints: u32) -> RouteTable {
             protection: Protection::default(),
             rewrite: None,
             upgrades: Upgrades::default(),
+            signals: Signals::Auto,
             split: Split::default(),
             blue: FleetRoute {
                 fleet: Arc::new(Fleet {

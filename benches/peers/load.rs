@@ -221,13 +221,7 @@ fn open_loop(address: SocketAddr, rate: f64, connections: u32, seconds: u64) -> 
             .get(place.min(latencies.len().saturating_sub(1)))
             .map_or(f64::NAN, |nanos| *nanos as f64 / 1e3)
     };
-    println!(
-        "{:.1} {:.1} {:.1} {errors} {}",
-        quantile(500),
-        quantile(990),
-        quantile(999),
-        latencies.len()
-    );
+    println!("{:.1} {:.1} {:.1} {errors} {}", quantile(500), quantile(990), quantile(999), latencies.len());
     Ok(())
 }
 

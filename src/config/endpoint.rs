@@ -15,7 +15,7 @@ use super::{
 use crate::{
     fleet::{FleetSpec, Protocol},
     name::{EndpointName, Version},
-    route::{HalfClose, HostPattern, Limits, MatchRule, RescuePolicy, Rewrite, Upgrades, normalise},
+    route::{HalfClose, HostPattern, Limits, MatchRule, RescuePolicy, Rewrite, Signals, Upgrades, normalise},
 };
 
 /// So many checks in a row are minutes at least; more is a slip.
@@ -24,6 +24,8 @@ const MAX_CHECKS: u32 = 1000;
 const HEAD_LIMITS: (u64, u64) = (1 << 10, 1 << 20);
 const HALF_CLOSES: [(&str, HalfClose); 2] =
     [(HalfClose::Cancel.as_str(), HalfClose::Cancel), (HalfClose::Serve.as_str(), HalfClose::Serve)];
+const SIGNALS: [(&str, Signals); 2] =
+    [(Signals::Auto.as_str(), Signals::Auto), (Signals::Off.as_str(), Signals::Off)];
 /// Larger bodies are no inference requests any more.
 const MAX_BODY: u64 = 1 << 40;
 /// What is kept of one request for a second try stays in memory, so many requests must fit.
@@ -75,6 +77,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let protection = protection::read(table);
     let rewrite = table.table("rewrite", &shape::REWRITE).and_then(|rewrite| read_rewrite(&rewrite, &rule));
     let upgrades = read_upgrades(table);
+    let signals = table.optional("signals", word(&SIGNALS)).unwrap_or_default();
     Some(EndpointSpec {
         name: name?,
         rule,
@@ -87,6 +90,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
         protection,
         rewrite,
         upgrades,
+        signals,
     })
 }
 

@@ -41,7 +41,7 @@ use crate::{
     fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    route::{Balance, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Sticky, Upgrades},
+    route::{Balance, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Signals, Sticky, Upgrades},
     shift::ShiftPlan,
 };
 
@@ -198,6 +198,8 @@ pub struct EndpointSpec {
     pub rewrite: Option<Rewrite>,
     /// What clients may switch their connection to.
     pub upgrades: Upgrades,
+    /// What is read of the model servers' streams.
+    pub signals: Signals,
 }
 
 /// What an instance is asked.

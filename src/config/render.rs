@@ -30,6 +30,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         protection,
         rewrite,
         upgrades,
+        signals,
     } = spec;
     let mut document = json!({
         "name": name.as_str(),
@@ -40,6 +41,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         "balance": super::balance::render(balance),
         "rescue": rescue::render(rescue),
         "upgrades": upgrades.iter().collect::<Vec<_>>(),
+        "signals": signals.as_str(),
     });
     super::protection::render(protection, &mut document);
     if let (Some(sticky), Some(document)) = (sticky, document.as_object_mut()) {

@@ -108,6 +108,7 @@ impl Endpoint {
             protection: self.record.declared.protection,
             rewrite: self.record.declared.rewrite.clone(),
             upgrades: self.record.declared.upgrades.clone(),
+            signals: self.record.declared.signals,
             blue: self.blue.route.clone(),
         }
     }

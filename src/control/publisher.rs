@@ -19,7 +19,7 @@ use crate::{
     name::{EndpointName, ShiftId},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
-        RescuePolicy, Rewrite, RouteTable, Split, Sticky, Upgrades,
+        RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
     },
     time::Moment,
     weight::Share,
@@ -76,6 +76,7 @@ pub(super) struct Declared {
     pub(super) protection: Protection,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) upgrades: Upgrades,
+    pub(super) signals: Signals,
     pub(super) blue: FleetRoute,
 }
 
@@ -222,6 +223,7 @@ impl Routes {
             protection,
             rewrite,
             upgrades,
+            signals,
             blue,
         } = declared;
         let fresh = self.next_split(Share::NONE);
@@ -237,6 +239,7 @@ impl Routes {
                 protection,
                 rewrite: rewrite.clone(),
                 upgrades: upgrades.clone(),
+                signals,
                 split: fresh,
                 blue: blue.clone(),
                 green: None,
@@ -252,6 +255,7 @@ impl Routes {
         route.protection = protection;
         route.rewrite = rewrite;
         route.upgrades = upgrades;
+        route.signals = signals;
         route.blue = blue;
     }
 
@@ -336,6 +340,7 @@ mod tests {
                 protection: Protection::default(),
                 rewrite: None,
                 upgrades: Upgrades::default(),
+                signals: Signals::Auto,
                 blue: fleet(version),
             }))]);
         }

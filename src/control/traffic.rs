@@ -147,6 +147,8 @@ mod tests {
             status: Some(200),
             grpc_status: None,
             first_byte: Some(Duration::from_millis(1)),
+            first_token: None,
+            tokens_out: 0,
             duration: Duration::from_millis(millis),
             bytes_in: 0,
             bytes_out: 0,

@@ -89,6 +89,16 @@ impl FleetMeters {
         self.merged(Shard::first_byte)
     }
 
+    /// The distribution of times from dispatch to the first token of streams.
+    pub fn first_token(&self) -> HistogramSnapshot {
+        self.merged(Shard::first_token)
+    }
+
+    /// The distribution of times from one token of a stream to the next.
+    pub fn token_gap(&self) -> HistogramSnapshot {
+        self.merged(Shard::token_gaps)
+    }
+
     fn merged(&self, which: impl Fn(&Shard) -> &Histogram) -> HistogramSnapshot {
         let mut sum = HistogramSnapshot::default();
         for shard in &self.shards {

@@ -15,6 +15,10 @@ pub struct Outcome {
     pub grpc_status: Option<GrpcStatus>,
     /// From dispatch to the response's head, when there was one.
     pub first_byte: Option<Duration>,
+    /// From dispatch to the first token of a stream, when one came.
+    pub first_token: Option<Duration>,
+    /// Tokens of a stream, as its server counts them; where it does not, events with text.
+    pub tokens_out: u64,
     /// From dispatch to the last byte, or to the moment at which the request failed.
     pub duration: Duration,
     /// Bytes of request body passed upstream.

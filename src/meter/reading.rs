@@ -51,6 +51,8 @@ pub struct Reading {
     pub bytes_in: u64,
     /// Response body bytes passed downstream.
     pub bytes_out: u64,
+    /// Tokens of streams.
+    pub tokens_out: u64,
     /// Requests sent again within the fleet, on a fresh connection or to another instance, not counted as outcomes.
     pub retried: u64,
     /// What came of failures that were to be rescued, by [`Rescue::index`].

@@ -1,8 +1,11 @@
 //! One worker's counters for one fleet.
 
-use std::sync::atomic::{
-    AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+use std::{
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
+    time::Duration,
 };
 
 use super::{
@@ -67,8 +70,11 @@ pub struct Shard {
     rescues: [Count; Rescue::ALL.len()],
     hedges: [Count; Hedge::ALL.len()],
     last_dispatch_nanos: Count,
+    tokens_out: Count,
     latency: Histogram,
     first_byte: Histogram,
+    first_token: Histogram,
+    token_gap: Histogram,
 }
 
 impl Shard {
@@ -77,6 +83,11 @@ impl Shard {
         self.cohorts[stamp.slot()].dealt.add(1);
         self.dealt.add(1);
         self.last_dispatch_nanos.0.store(now.as_nanos(), Relaxed);
+    }
+
+    /// So long after a token of a stream came the next, or several at once.
+    pub fn token_gap(&self, gap: Duration) {
+        self.token_gap.record(gap);
     }
 
     /// A request is sent again within the fleet.
@@ -154,6 +165,10 @@ impl Shard {
         if let Some(first_byte) = outcome.first_byte {
             self.first_byte.record(first_byte);
         }
+        if let Some(first_token) = outcome.first_token {
+            self.first_token.record(first_token);
+        }
+        self.tokens_out.add(outcome.tokens_out);
         match outcome.verdict {
             Verdict::Success | Verdict::ClientError => self.latency.record(outcome.duration),
             Verdict::Failure(_) | Verdict::ClientGone | Verdict::Shed => {}
@@ -170,6 +185,16 @@ impl Shard {
     /// The distribution of times to the response's head.
     pub fn first_byte(&self) -> &Histogram {
         &self.first_byte
+    }
+
+    /// The distribution of times to the first token of streams.
+    pub fn first_token(&self) -> &Histogram {
+        &self.first_token
+    }
+
+    /// The distribution of times between tokens of streams.
+    pub fn token_gaps(&self) -> &Histogram {
+        &self.token_gap
     }
 
     /// Adds this shard to a sum. Ends are read before beginnings, so that no request seems to end before it began.
@@ -197,6 +222,7 @@ impl Shard {
         sum.queued += self.queued.get();
         sum.bytes_in += self.bytes_in.get();
         sum.bytes_out += self.bytes_out.get();
+        sum.tokens_out += self.tokens_out.get();
         sum.retried += self.retried.get();
         for (total, cohort) in sum.cohorts.iter_mut().zip(&self.cohorts) {
             cohort.add_to(total);
@@ -256,6 +282,8 @@ mod tests {
             status: Some(200),
             grpc_status: None,
             first_byte: Some(Duration::from_millis(1)),
+            first_token: None,
+            tokens_out: 0,
             duration: Duration::from_millis(millis),
             bytes_in: 10,
             bytes_out: 20,

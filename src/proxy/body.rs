@@ -17,6 +17,7 @@ use super::{
     exchange::{End, Exchange},
     grpc,
     pulse::Late,
+    tap::Progress,
 };
 
 /// How long a client may take for the part of a response that came before it broke.
@@ -97,12 +98,19 @@ impl Stream {
             // A stream that goes on and on must end too.
             Poll::Ready(Some(Ok(frame))) if is_expired && frame.is_data() => Failure::Deadline,
             Poll::Ready(Some(Ok(frame))) => {
-                self.caller.pulse.beat();
                 self.caller.hand_over(frame.data_ref().map_or(0, Bytes::len));
-                match (frame.data_ref(), frame.trailers_ref()) {
+                let heard = match (frame.data_ref(), frame.trailers_ref()) {
                     (Some(bytes), _) => exchange.passed(bytes),
-                    (None, Some(trailers)) => exchange.read_trailers(trailers),
-                    (None, None) => {}
+                    (None, Some(trailers)) => {
+                        exchange.read_trailers(trailers);
+                        Progress::Made
+                    }
+                    (None, None) => Progress::Made,
+                };
+                // A server whose model hangs may still say that it lives.
+                match heard {
+                    Progress::Made => self.caller.pulse.beat(),
+                    Progress::None => self.caller.pulse.idle(),
                 }
                 // Nobody asks for another frame where the length says that this is the last one.
                 if call.is_answered() {

@@ -297,7 +297,7 @@ impl Client {
         if self.stage.get() != Stage::Streams {
             self.pulse.pace.await_taking(written.is_pending());
             if let Poll::Ready(written) = &written {
-                self.pulse.beat();
+                self.pulse.beat_unless_idle();
                 self.pulse.pace.pass(written.as_ref().copied().unwrap_or_default());
             }
         }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 
 use super::{
     error::Failure,
@@ -12,6 +12,7 @@ use super::{
     pool::Upstream,
     queue::Waiter,
     seat::{Offer, Seat},
+    tap::{Progress as Heard, Tap},
     upgrade::Ask,
     upload::{Progress, RequestBody},
     worker::Worker,
@@ -20,7 +21,7 @@ use crate::{
     clock,
     fleet::Side,
     meter::{FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
-    route::{Protection, RescuePolicy},
+    route::{Protection, RescuePolicy, Signals},
     time::Moment,
 };
 
@@ -51,6 +52,8 @@ pub(super) struct Exchange {
     answered: Option<Answered>,
     /// Only of a gRPC call.
     grpc: Option<GrpcCall>,
+    /// Only of a response that is a stream of events.
+    tap: Option<Box<Tap>>,
     /// Whether the response's body was asked for more than has come.
     awaits_more: bool,
     /// Of a tunnel: what a request body has, it counts itself.
@@ -125,6 +128,7 @@ impl Exchange {
             dispatched_at,
             answered: None,
             grpc: None,
+            tap: None,
             awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,
@@ -169,6 +173,7 @@ impl Exchange {
             dispatched_at: now,
             answered: None,
             grpc: self.grpc.as_ref().map(GrpcCall::again),
+            tap: None,
             awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,
@@ -195,6 +200,7 @@ impl Exchange {
         }
         self.role = Role::Moved;
         self.answered = None;
+        self.tap = None;
         self.grpc = self.grpc.as_ref().map(GrpcCall::again);
         self.verdict = Verdict::ClientGone;
         self.count_retry();
@@ -243,7 +249,7 @@ impl Exchange {
         if let (Some(mut left), Some(failure)) = (left, failed) {
             left.heed_end(failure.verdict(), None, clock::now());
         }
-        (self.answered, self.grpc) = (copy.answered, copy.grpc.take());
+        (self.answered, self.grpc, self.tap) = (copy.answered, copy.grpc.take(), copy.tap.take());
         self.heed_failure();
     }
 
@@ -341,11 +347,14 @@ impl Exchange {
         self.shard().retried();
     }
 
-    /// The response's head came.
-    pub(super) fn answered(&mut self, status: u16, headers: &HeaderMap) {
+    /// The response's head came, to a request with this method.
+    pub(super) fn answered(&mut self, status: u16, method: &Method, headers: &HeaderMap) {
         self.answered = Some(Answered { status, at: clock::now() });
         if let Some(call) = &mut self.grpc {
             call.read(headers);
+        }
+        if self.view.route.signals == Signals::Auto && method != Method::HEAD {
+            self.tap = Tap::of(status, headers);
         }
         if let Some(seat) = &mut self.seat {
             let of_call = self.grpc.as_ref().and_then(|call| call.status);
@@ -381,14 +390,39 @@ impl Exchange {
         (self.bytes_in, self.bytes_out) = (bytes_in, bytes_out);
     }
 
-    /// A part of the response body went downstream.
-    pub(super) fn passed(&mut self, bytes: &[u8]) {
-        self.awaits_more = false;
+    /// A part of the response body went downstream. Whether it was more than a sign of life.
+    pub(super) fn passed(&mut self, bytes: &[u8]) -> Heard {
+        let was_awaited = std::mem::take(&mut self.awaits_more);
         self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         if let Some(call) = &mut self.grpc
             && call.finds_error(bytes)
         {
             self.blame();
+        }
+        let Some(tap) = &mut self.tap else { return Heard::Made };
+        let gaps =
+            (self.role != Role::Rescue).then(|| self.view.fleet(self.side).meters.shard(self.worker.number));
+        let heard = tap.read(bytes, clock::now(), was_awaited, |gap| {
+            if let Some(shard) = gaps {
+                shard.token_gap(gap);
+            }
+        });
+        if tap.has_failed() && !self.is_blamed {
+            self.blame();
+        }
+        heard
+    }
+
+    /// The response's stream, if it is one, has come to its end, clean or not.
+    fn finish_tap(&mut self) {
+        let gaps =
+            (self.role != Role::Rescue).then(|| self.view.fleet(self.side).meters.shard(self.worker.number));
+        if let Some(tap) = &mut self.tap {
+            tap.finish(|gap| {
+                if let Some(shard) = gaps {
+                    shard.token_gap(gap);
+                }
+            });
         }
     }
 
@@ -404,8 +438,12 @@ impl Exchange {
             (End::Now, _) | (End::WithHead, None) => clock::now(),
         };
         self.ended_at = Some(now);
+        self.finish_tap();
         if let Some(verdict) = self.verdict_of_answer() {
-            self.verdict = verdict;
+            self.verdict = match (verdict, &self.tap) {
+                (Verdict::Success, Some(tap)) => tap.verdict(),
+                (verdict, _) => verdict,
+            };
         }
         now
     }
@@ -459,6 +497,7 @@ impl Exchange {
     }
 
     fn outcome(&self, ended_at: Moment, overdue: Overdue) -> Outcome {
+        let first_text = self.tap.as_ref().and_then(|tap| tap.first_text());
         Outcome {
             verdict: self.verdict,
             status: self.answered.map(|answered| answered.status),
@@ -467,6 +506,8 @@ impl Exchange {
             duration: ended_at.since(self.dispatched_at),
             bytes_in: self.request_body.as_ref().map_or(self.bytes_in, |body| body.passed_bytes()),
             bytes_out: self.bytes_out,
+            first_token: first_text.map(|at| at.since(self.dispatched_at)),
+            tokens_out: self.tap.as_ref().map_or(0, |tap| tap.tokens()),
             overdue,
         }
     }
@@ -509,6 +550,7 @@ impl Original {
             dispatched_at: now,
             answered: None,
             grpc: self.grpc.as_ref().map(GrpcCall::again),
+            tap: None,
             awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,
@@ -534,6 +576,9 @@ impl Drop for Exchange {
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
         if self.verdict == Verdict::ClientGone && self.is_overdue(ended_at) {
             self.verdict = Verdict::Failure(FailureKind::Deadline);
+        }
+        if self.ended_at.is_none() {
+            self.finish_tap();
         }
         let overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
         let outcome = self.outcome(ended_at, overdue);

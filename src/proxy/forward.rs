@@ -242,7 +242,7 @@ pub(super) async fn attempt(
         answered = call_once(caller, exchange, &mut call, &mut sent.head, limits).await?;
     }
     let line = answered?;
-    exchange.answered(line.status.as_u16(), &sent.head.headers);
+    exchange.answered(line.status.as_u16(), &sent.head.method, &sent.head.headers);
     // The request's map has taken the response's headers: in HTTP/1 one allocation serves both.
     Ok(Reached { line, headers: sent.head.headers, call })
 }

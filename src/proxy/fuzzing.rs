@@ -10,11 +10,11 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
     decode,
-    event::{Meaning, Scanner},
     forwarded::{Downstream, Scheme},
     gate::{self, downgrade},
     headers::{self, Additions, BodyFraming, Kind, NewId, RequestIds},
     preface,
+    tap::{Meaning, Scanner},
 };
 use crate::net::{Peer, TrustedProxies, TrustedProxy};
 

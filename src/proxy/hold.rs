@@ -8,18 +8,16 @@
 use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body::Frame;
 
 use super::{
     call::{Call, Lost},
     caller::Caller,
     error::Failure,
-    event::{Meaning, Scanner},
     exchange::Exchange,
-    forward::Reached,
     grpc::GrpcCall,
     pulse::unless_late,
+    tap::{Meaning, Scanner},
 };
 
 /// No more than this is held. A head and a role event are some hundred bytes.
@@ -37,14 +35,6 @@ pub(super) enum Held {
     InBandFailure,
     /// The body broke before any text.
     Broken(Failure),
-}
-
-/// Whether a response is a stream of events that can be read. What is compressed is not decompressed.
-pub(super) fn is_event_stream(Reached { line, headers, .. }: &Reached) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes().split(|byte| *byte == b';').next());
-    line.status.is_success()
-        && !headers.contains_key(CONTENT_ENCODING)
-        && kind.flatten().is_some_and(|kind| kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Waits for the first event that tells the client something. What came until then is kept back in the call.

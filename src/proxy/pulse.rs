@@ -28,6 +28,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     beats: Cell<u32>,
+    /// Whether the instance says no more than that it lives.
+    is_idle: Cell<bool>,
     limit: Cell<Duration>,
     /// When what is under way must be over, whatever happens until then.
     deadline: Cell<Option<Moment>>,
@@ -54,8 +56,21 @@ pub(super) enum Late {
 }
 
 impl Pulse {
+    /// The instance says that it lives, and no more: passing that on is no progress.
+    pub(super) fn idle(&self) {
+        self.is_idle.set(true);
+    }
+
+    /// Something was passed on.
+    pub(super) fn beat_unless_idle(&self) {
+        if !self.is_idle.get() {
+            self.beat();
+        }
+    }
+
     /// Something happened: the limit counts from now.
     pub(super) fn beat(&self) {
+        self.is_idle.set(false);
         self.beats.set(self.beats.get().wrapping_add(1));
     }
 
@@ -205,6 +220,25 @@ mod tests {
         pulse.expect_within(Duration::from_millis(100));
         assert!(!pulse.is_late());
         pulse.check(at(1_400));
+        assert!(!pulse.is_late());
+    }
+
+    #[test]
+    fn passing_signs_of_life_on_is_no_progress_until_something_happens() {
+        let pulse = Pulse::default();
+        pulse.expect_within(Duration::from_millis(150));
+        pulse.check(at(1_000));
+        pulse.idle();
+        for millis in [1_100, 1_200] {
+            pulse.beat_unless_idle();
+            pulse.check(at(millis));
+        }
+        assert!(pulse.is_late());
+        pulse.expect_within(Duration::from_millis(150));
+        for millis in [1_300, 1_400, 1_500] {
+            pulse.beat_unless_idle();
+            pulse.check(at(millis));
+        }
         assert!(!pulse.is_late());
     }
 

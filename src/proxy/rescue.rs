@@ -19,7 +19,7 @@ use super::{
     exchange::{End, Exchange},
     forward::{Reached, attempt},
     hold::{self, Held},
-    stateful,
+    stateful, tap,
 };
 use crate::{
     clock,
@@ -117,7 +117,9 @@ impl Replay {
             Ok(mut reached) if wants && exchange.grpc().is_some() => {
                 hold::until_first_message(caller, exchange, &mut reached.call).await.map(|()| reached)
             }
-            Ok(mut reached) if wants && hold::is_event_stream(&reached) => {
+            Ok(mut reached)
+                if wants && tap::is_event_stream(reached.line.status.as_u16(), &reached.headers) =>
+            {
                 match hold::until_first_token(caller, &mut reached.call).await {
                     Held::Released => Ok(reached),
                     Held::InBandFailure => {

@@ -12,6 +12,7 @@ mod model;
 mod path;
 mod protection;
 mod rescue;
+mod signals;
 mod sticky;
 mod table;
 mod upgrades;
@@ -30,6 +31,7 @@ pub use model::{
 pub use path::{PathError, Rewrite, normalise};
 pub use protection::{Admission, Blame, EjectingFleets, Ejection, Judgement, Protection, ShedStatus};
 pub use rescue::{GrpcStatuses, HedgePolicy, HedgedFleets, Replayed, RescuePolicy, RescueUntil, Statuses};
+pub use signals::Signals;
 pub use sticky::{Sticky, sticky_side};
 pub use table::{
     EndpointRoute, EndpointSlot, FleetRoute, Generation, HalfClose, Limits, Lookup, RouteTable, Split,

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderMap;
 
 use super::{
-    Balance, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Sticky, Upgrades, matching::Fit,
-    sticky_side,
+    Balance, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Signals, Sticky, Upgrades,
+    matching::Fit, sticky_side,
 };
 use crate::{
     fleet::{Fleet, Side},
@@ -74,6 +74,8 @@ pub struct EndpointRoute {
     pub rewrite: Option<Rewrite>,
     /// What its clients may switch their connection to.
     pub upgrades: Upgrades,
+    /// What is read of its streams.
+    pub signals: Signals,
     /// Green's share.
     pub split: Split,
     /// The fleet in service.

@@ -125,6 +125,9 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
     drop((requests, failures, responses, grpc_responses, rescues, hedges));
     write_histograms(text, &names::REQUEST_DURATION, totals, |sums| &sums.latency);
     write_histograms(text, &names::FIRST_BYTE, totals, |sums| &sums.first_byte);
+    write_histograms(text, &names::FIRST_TOKEN, totals, |sums| &sums.first_token);
+    write_histograms(text, &names::TOKEN_GAP, totals, |sums| &sums.token_gap);
+    write_counts(text, &names::TOKENS, totals, |sums| sums.tokens_out);
     write_counts(text, &names::REQUEST_BODY_BYTES, totals, |sums| sums.bytes_in);
     write_counts(text, &names::RESPONSE_BODY_BYTES, totals, |sums| sums.bytes_out);
     write_counts(text, &names::QUEUED, totals, |sums| sums.queued);

@@ -81,6 +81,21 @@ pub(super) const REQUEST_DURATION: Family<2> = family(
 );
 pub(super) const FIRST_BYTE: Family<2> =
     family("snapback_first_byte_seconds", FLEET, "Time from dispatch to the head of the response");
+pub(super) const FIRST_TOKEN: Family<2> = family(
+    "snapback_first_token_seconds",
+    FLEET,
+    "Time from dispatch to the first token, of streams that the proxy can read",
+);
+pub(super) const TOKEN_GAP: Family<2> = family(
+    "snapback_token_gap_seconds",
+    FLEET,
+    "Time from one arrival of tokens to the next, of streams that the proxy can read; none while the client does not read",
+);
+pub(super) const TOKENS: Family<2> = family(
+    "snapback_tokens_total",
+    FLEET,
+    "Tokens of streams, as model servers count them; where they do not, events with text",
+);
 pub(super) const REQUEST_BODY_BYTES: Family<2> =
     family("snapback_request_body_bytes_total", FLEET, "Bytes of request bodies passed to model servers");
 pub(super) const RESPONSE_BODY_BYTES: Family<2> =

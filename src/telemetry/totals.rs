@@ -34,11 +34,14 @@ pub(super) struct Sums {
     pub(super) grpc_statuses: [u64; GrpcStatus::ALL.len()],
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    pub(super) tokens_out: u64,
     pub(super) retried: u64,
     pub(super) rescues: [u64; Rescue::ALL.len()],
     pub(super) hedges: [u64; Hedge::ALL.len()],
     pub(super) latency: Buckets,
     pub(super) first_byte: Buckets,
+    pub(super) first_token: Buckets,
+    pub(super) token_gap: Buckets,
 }
 
 /// A fleet's meters, where they count to, and how far they have been counted.
@@ -50,6 +53,8 @@ struct Followed {
     reading: Reading,
     latency: HistogramSnapshot,
     first_byte: HistogramSnapshot,
+    first_token: HistogramSnapshot,
+    token_gap: HistogramSnapshot,
 }
 
 impl Totals {
@@ -97,6 +102,8 @@ impl Totals {
                 reading: Reading::default(),
                 latency: HistogramSnapshot::default(),
                 first_byte: HistogramSnapshot::default(),
+                first_token: HistogramSnapshot::default(),
+                token_gap: HistogramSnapshot::default(),
             }),
         }
     }
@@ -105,12 +112,17 @@ impl Totals {
 impl Followed {
     /// Adds what the meters have gained since the last call.
     fn gain(&mut self, sums: &mut Sums) {
-        let (reading, latency, first_byte) =
-            (self.meters.read(), self.meters.latency(), self.meters.first_byte());
+        let reading = self.meters.read();
         sums.add(&self.reading, &reading);
-        sums.latency.add(&latency.since(&self.latency));
-        sums.first_byte.add(&first_byte.since(&self.first_byte));
-        (self.reading, self.latency, self.first_byte) = (reading, latency, first_byte);
+        self.reading = reading;
+        let grow = |sum: &mut Buckets, last: &mut HistogramSnapshot, now: HistogramSnapshot| {
+            sum.add(&now.since(last));
+            *last = now;
+        };
+        grow(&mut sums.latency, &mut self.latency, self.meters.latency());
+        grow(&mut sums.first_byte, &mut self.first_byte, self.meters.first_byte());
+        grow(&mut sums.first_token, &mut self.first_token, self.meters.first_token());
+        grow(&mut sums.token_gap, &mut self.token_gap, self.meters.token_gap());
     }
 }
 
@@ -127,11 +139,14 @@ impl Sums {
             grpc_statuses,
             bytes_in,
             bytes_out,
+            tokens_out,
             retried,
             rescues,
             hedges,
             latency: _,
             first_byte: _,
+            first_token: _,
+            token_gap: _,
         } = self;
         let grow = |total: &mut u64, now: u64, then: u64| *total += now.saturating_sub(then);
         grow(succeeded, now.succeeded, then.succeeded);
@@ -141,6 +156,7 @@ impl Sums {
         grow(queued, now.queued, then.queued);
         grow(bytes_in, now.bytes_in, then.bytes_in);
         grow(bytes_out, now.bytes_out, then.bytes_out);
+        grow(tokens_out, now.tokens_out, then.tokens_out);
         grow(retried, now.retried, then.retried);
         for (total, (now, then)) in failures.iter_mut().zip(now.failures.iter().zip(&then.failures)) {
             grow(total, *now, *then);

@@ -1,6 +1,4 @@
 """What model servers send when something goes wrong: the client gets the same bytes as without the proxy, and the meters know.
-
-Errors inside a 200 are compared by their bytes alone here.
 """
 
 import http.client
@@ -13,10 +11,10 @@ from workbench import Script, Snapback, wait_for
 
 SUCCESSES = ["ok", "onechunk", "bytewise", "crlf", "pings", "nosse", "openai-completed"]
 ERRORS_IN_A_200 = """vllm-error vllm-early vllm-empty vllm-abort sglang-error tgi-error tgi-native llama-old ollama-error anthropic-error
-    openai-failed litellm-error clean-no-done""".split()
+    openai-failed litellm-error""".split()
 CUT = ["truncated", "truncated-half", "reset"]
 # All that end by themselves and that the proxy passes on.
-CASES = [*SUCCESSES, *ERRORS_IN_A_200, *CUT, "tgi-424", "sglang-400", "late-close"]
+CASES = [*SUCCESSES, *ERRORS_IN_A_200, "clean-no-done", *CUT, "tgi-424", "sglang-400", "late-close"]
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +91,18 @@ def test_every_case_comes_to_the_same_while_a_shift_goes_up_and_snaps_back(unres
 
 
 @pytest.mark.parametrize("case", ERRORS_IN_A_200)
-def test_an_error_inside_a_200_arrives_as_it_was_sent(proxy, faults, case):
-    through = call(proxy.address, case)
+def test_an_error_inside_a_200_arrives_as_it_was_sent_and_is_a_failure(proxy, faults, case):
+    with proxy.counted("faults") as counts:
+        through = call(proxy.address, case)
     assert through == call(faults.address, case) and through[3]
+    assert counts == {"requests": 1, "failed": 1, "in_band": 1}
+
+
+def test_a_stream_that_ends_cleanly_in_the_middle_of_an_answer_was_cut_short(proxy, faults):
+    with proxy.counted("faults") as counts:
+        through = call(proxy.address, "clean-no-done")
+    assert through == call(faults.address, "clean-no-done") and through[3]
+    assert counts == {"requests": 1, "failed": 1, "truncated": 1}
 
 
 @pytest.mark.parametrize("case", CUT)

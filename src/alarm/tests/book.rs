@@ -45,6 +45,8 @@ impl Rig {
             status: None,
             grpc_status: None,
             first_byte: None,
+            first_token: None,
+            tokens_out: 0,
             duration: Duration::from_millis(millis),
             bytes_in: 0,
             bytes_out: 0,

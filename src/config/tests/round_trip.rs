@@ -22,7 +22,7 @@ use crate::{
     route::{
         Admission, Balance, Blame, EjectingFleets, Ejection, GrpcStatuses, HalfClose, HashKey, HedgePolicy,
         HedgedFleets, HostPattern, Limits, MatchRule, Protection, Replayed, RescuePolicy, RescueUntil,
-        Rewrite, ShedStatus, Statuses, Sticky, Upgrades, normalise,
+        Rewrite, ShedStatus, Signals, Statuses, Sticky, Upgrades, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -222,6 +222,7 @@ prop_compose! {
         balance in balance(),
         protection in protection(),
         upgrades in prop::collection::btree_set("[a-z]{3,6}(/[0-9])?", 0..3),
+        signals in prop_oneof![Just(Signals::Auto), Just(Signals::Off)],
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let upgrades = Upgrades::new(upgrades.iter().map(|token| token.as_str()).filter(|token| Upgrades::check(token).is_ok())).unwrap();
@@ -230,7 +231,7 @@ prop_compose! {
         if let (HealthCheck::Grpc(_), Protocol::Http1) = (&health.check, blue.protocol) {
             blue.protocol = if blue.tls.is_some() { Protocol::H2 } else { Protocol::H2c };
         }
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, protection, rewrite, upgrades }
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, protection, rewrite, upgrades, signals }
     }
 }
 

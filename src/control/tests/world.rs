@@ -288,6 +288,8 @@ impl World {
                 status: Some(200),
                 grpc_status: None,
                 first_byte: Some(Duration::from_millis(2)),
+                first_token: None,
+                tokens_out: 0,
                 duration: Duration::from_millis(5),
                 bytes_in: 0,
                 bytes_out: 0,

@@ -23,7 +23,7 @@ use crate::{
     proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
     route::{
         Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
-        RescuePolicy, Rewrite, RouteTable, Split, Sticky, Upgrades,
+        RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
     },
     tls,
     weight::Share,
@@ -64,6 +64,7 @@ pub(super) struct Setup {
     pub(super) max_concurrency: Vec<Option<NonZeroU32>>,
     pub(super) rewrite: Option<Rewrite>,
     pub(super) upgrades: Upgrades,
+    pub(super) signals: Signals,
     pub(super) workers: usize,
     /// The bounds of the latency alarms that watch green.
     pub(super) latency_bounds: Vec<Duration>,
@@ -105,6 +106,7 @@ impl Setup {
             max_concurrency: Vec::new(),
             rewrite: None,
             upgrades: Upgrades::default(),
+            signals: Signals::Auto,
             workers: 1,
             latency_bounds: Vec::new(),
             tls: None,
@@ -132,6 +134,7 @@ impl Setup {
             protection: self.protection,
             rewrite: self.rewrite,
             upgrades: self.upgrades,
+            signals: self.signals,
             split: Split { green: share, epoch: 1 },
             blue: fleet("blue", &blue, self.workers, |instance| {
                 speak(instance).secured(self.blue_tls.clone())

@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::kit::{Origin, Rig, Setup, Then};
-use crate::{meter::FailureKind, route::RescueUntil};
+use crate::{
+    meter::FailureKind,
+    route::{RescueUntil, Signals},
+};
 
 const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
 const TEXT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
@@ -78,23 +81,24 @@ fn a_stream_that_breaks_before_the_first_token_is_rescued() {
 fn a_held_stream_arrives_byte_for_byte() {
     let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblue");
     let long = "data: {\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n".repeat(200);
-    let cut: Vec<String> = [ROLE, TEXT, DONE]
+    let cut: Vec<String> = [ROLE, TEXT, END, DONE]
         .concat()
         .as_bytes()
         .chunks(7)
         .map(|part| String::from_utf8(part.to_vec()).unwrap())
         .collect();
     let whole = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-    for (kind, chunks) in [
-        ("text/event-stream", whole(&[ROLE, TEXT, ERROR, DONE])),
-        ("text/event-stream", cut),
-        ("text/event-stream", whole(&[&long, DONE])),
-        ("text/event-stream", whole(&["bare text that is no event"])),
-        ("text/event-stream", whole(&[": keep-alive\n\n", ERROR])),
-        ("text/event-stream", whole(&[ROLE, "data: {\"choices\":[]}\n\n", DONE])),
-        ("text/event-stream", whole(&[ROLE])),
-        ("text/event-stream", vec![]),
-        ("application/json", whole(&[ERROR])),
+    let (in_band, truncated) = (Some(FailureKind::InBand), Some(FailureKind::Truncated));
+    for (kind, chunks, failure) in [
+        ("text/event-stream", whole(&[ROLE, TEXT, ERROR, DONE]), in_band),
+        ("text/event-stream", cut, None),
+        ("text/event-stream", whole(&[&long, END, DONE]), None),
+        ("text/event-stream", whole(&["bare text that is no event"]), None),
+        ("text/event-stream", whole(&[": keep-alive\n\n", ERROR]), in_band),
+        ("text/event-stream", whole(&[ROLE, "data: {\"choices\":[]}\n\n", DONE]), in_band),
+        ("text/event-stream", whole(&[ROLE]), truncated),
+        ("text/event-stream", vec![], in_band),
+        ("application/json", whole(&[ERROR]), None),
     ] {
         let green = streaming(kind, chunks.clone());
         let rig = rig(&blue, &green);
@@ -108,8 +112,52 @@ fn a_held_stream_arrives_byte_for_byte() {
             );
         }
         let reading = rig.green_when(|reading| reading.settled() == 2);
-        assert_eq!((reading.succeeded, reading.rescued()), (2, 0), "{kind} {chunks:?}");
+        let failed = failure.map_or(0, |failure| reading.failures[failure.index()]);
+        let succeeded = if failure.is_some() { 0 } else { 2 };
+        assert_eq!((reading.succeeded, failed), (succeeded, 2 - succeeded), "{kind} {chunks:?}");
+        assert_eq!(reading.rescued(), 0, "{kind} {chunks:?}");
     }
+}
+
+#[test]
+fn an_endpoint_that_reads_no_signals_judges_a_stream_by_its_end_alone() {
+    for (signals, expected, tokens) in [(Signals::Off, 0, 0), (Signals::Auto, 1, 1)] {
+        let blue = streaming("text/event-stream", [ROLE, TEXT, ERROR, DONE].map(str::to_owned).into());
+        let rig = Setup { signals, ..Setup::new(&[blue.address]) }.start();
+        assert_eq!(rig.client().post("/", "{}").text(), [ROLE, TEXT, ERROR, DONE].concat());
+        let reading = rig.blue_when(|reading| reading.settled() == 1);
+        let count = rig.route.blue.meters.first_token().count();
+        assert_eq!((reading.failed(), reading.tokens_out, count), (expected, tokens, tokens), "{signals:?}");
+    }
+}
+
+#[test]
+fn a_head_without_a_body_is_no_empty_stream() {
+    let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
+    let rig = Rig::before(&blue);
+    let mut client = rig.client();
+    assert_eq!(client.send("HEAD / HTTP/1.1\r\nhost: test\r\n\r\n").answer_to_head().status, 200);
+    assert_eq!(rig.blue_when(|reading| reading.settled() == 1).succeeded, 1);
+}
+
+#[test]
+fn keep_alive_comments_do_not_keep_a_stream_open_whose_model_has_stopped() {
+    let blue = Origin::new(|_, stream| {
+        stream.write_all((head("text/event-stream") + &chunk(TEXT)).as_bytes()).unwrap();
+        for _ in 0..500 {
+            if stream.write_all(chunk(": keep-alive\n\n").as_bytes()).is_err() {
+                break;
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Then::Close
+    });
+    let mut setup = Setup::new(&[blue.address]);
+    setup.limits.idle_timeout = Duration::from_millis(200);
+    let rig = setup.start();
+    assert!(!rig.client().post("/", "{}").is_whole);
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!(reading.failures[FailureKind::IdleTimeout.index()], 1);
 }
 
 #[test]

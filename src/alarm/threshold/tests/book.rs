@@ -33,6 +33,8 @@ impl World {
                     status: None,
                     grpc_status: None,
                     first_byte: Some(Duration::from_millis(millis / 2)),
+                    first_token: None,
+                    tokens_out: 0,
                     duration: Duration::from_millis(millis),
                     bytes_in: 0,
                     bytes_out: 0,
