@@ -61,8 +61,10 @@ pub(super) struct Exchange {
     bytes_out: u64,
     ended_at: Option<Moment>,
     verdict: Verdict,
-    /// How many connections died under it.
+    /// How many instances' connections died under it.
     deaths: u8,
+    /// The present instance is one of them.
+    has_died_here: bool,
     is_blamed: bool,
 }
 
@@ -135,6 +137,7 @@ impl Exchange {
             ended_at: None,
             verdict: Verdict::ClientGone,
             deaths: 0,
+            has_died_here: false,
             is_blamed: false,
         }
     }
@@ -180,6 +183,7 @@ impl Exchange {
             ended_at: None,
             verdict: Verdict::ClientGone,
             deaths: self.deaths,
+            has_died_here: false,
             is_blamed: false,
         })
     }
@@ -199,6 +203,7 @@ impl Exchange {
             left.heed_end(failure.verdict(), None, now);
         }
         self.role = Role::Moved;
+        self.has_died_here = false;
         self.answered = None;
         self.tap = None;
         self.grpc = self.grpc.as_ref().map(GrpcCall::again);
@@ -268,12 +273,15 @@ impl Exchange {
         self.view.fleet(Side::Green).meters.shard(self.worker.number).rescue(rescue);
     }
 
-    /// A connection ended under the request.
+    /// A connection to its instance ended under the request. A second one to the same instance adds nothing: a process that was killed
+    /// takes new connections until the last of its sockets is closed.
     pub(super) fn note_death(&mut self) {
-        self.deaths = self.deaths.saturating_add(1);
+        if !std::mem::replace(&mut self.has_died_here, true) {
+            self.deaths = self.deaths.saturating_add(1);
+        }
     }
 
-    /// How many did, over all tries.
+    /// Under how many instances that happened, over all tries.
     pub(super) fn deaths(&self) -> u8 {
         self.deaths
     }
@@ -557,6 +565,7 @@ impl Original {
             ended_at: None,
             verdict: Verdict::ClientGone,
             deaths: 0,
+            has_died_here: false,
             is_blamed: false,
         })
     }

@@ -6,7 +6,7 @@
 //! trial, and a second try would hide what the trial is for.
 //!
 //! Either may execute a request twice. So a stateful request is never replayed, one that changes things only if nothing was sent,
-//! and one whose connection died twice is given up: it may be what kills the servers.
+//! and one under which the connections of two instances died is given up: it may be what kills them.
 
 use std::rc::Rc;
 
@@ -28,7 +28,7 @@ use crate::{
     route::{Limits, Replayed, RescueUntil},
 };
 
-/// Deaths of a request's connections after which it is given up.
+/// Instances whose connections died under a request, after which it is given up.
 const DEATHS: u8 = 2;
 
 /// What a request needs to be sent again: kept only where it may be.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::kit::{Origin, Rig, Setup, Then, nobody};
+use super::kit::{MessageReader, Origin, Rig, Setup, Then, nobody};
 use crate::{
     fleet::Health,
     meter::{FailureKind, FleetMeters, Reading},
@@ -292,6 +292,31 @@ fn a_connection_of_blue_that_dies_is_retried_elsewhere_only_where_the_owner_says
         assert_eq!(executions(&good) + executions(&dying), 40 + reading.retried);
         assert_eq!(reading.failed() == 0, is_good);
     }
+}
+
+#[test]
+fn a_green_that_is_killed_is_rescued_though_it_takes_one_more_connection() {
+    let blue = Origin::saying(BLUE);
+    // Its connections serve a request each, and the second closes them unanswered, as does the first on one that is made then.
+    let green = Origin::raw(|stream, seen, connection| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        for number in 0..2 {
+            let Some(request) = reader.request() else { return };
+            seen.lock().unwrap().push(request);
+            if connection > 1 || number > 0 {
+                return;
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\ngreen").unwrap();
+        }
+    });
+    let mut setup = setup(&blue, green.address);
+    setup.green_share = "100%";
+    let rig = setup.start();
+    let mut client = rig.client();
+    assert_eq!([client.post("/", "1").text(), client.post("/", "2").text()], ["green", "blue"]);
+    let reading = rig.green_when(|reading| reading.settled() == 2);
+    assert_eq!((reading.retried, reading.rescued(), failures(&reading, FailureKind::Reset)), (1, 1, 1));
+    assert_eq!((executions(&green), executions(&blue)), (3, 1));
 }
 
 #[test]
