@@ -1,7 +1,9 @@
 """A real llama.cpp behind the proxy, and the official openai client in front of it."""
 
+import asyncio
 import http.client
 import json
+import random
 import re
 import subprocess
 import time
@@ -12,6 +14,7 @@ from workbench import HERE, Script, Snapback, ask, wait_for
 
 pytestmark = pytest.mark.real_servers
 MODEL = "tiny"
+CLIENTS = 100
 # The server must compute each answer anew: what it kept from the last prompt changes an answer's last digits.
 ANEW = {"extra_body": {"cache_prompt": False}}
 
@@ -92,6 +95,33 @@ def test_a_thousand_requests_pass_on_one_connection_though_the_server_closes_aft
             assert connection.sock is ours, "what the server does to its connections is not the client's business"
     connection.close()
     assert (counts["requests"], counts["succeeded"]) == (1000, 1000)
+
+
+def test_requests_that_come_when_the_server_closes_idle_connections_are_all_answered(models, servers_python, proxy):
+    """This server closes a connection that was idle for 5 s, and each of these clients asks again just then."""
+    rng = random.Random(5)
+
+    async def client():
+        host, port = proxy.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        statuses = []
+        for pause in (0, rng.uniform(4.9, 5.1), rng.uniform(4.9, 5.1)):
+            await asyncio.sleep(pause)
+            writer.write(b'POST /tokenize HTTP/1.1\r\nhost: a\r\ncontent-length: 18\r\n\r\n{"content":"rice"}')
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head.lower())[1]))
+            statuses.append(head.split()[1])
+        writer.close()
+        return statuses
+
+    async def clients():
+        return await asyncio.gather(*(client() for _ in range(CLIENTS)))
+
+    with llama(models, servers_python) as server, proxy.split("chat", server.address, "50%"):
+        with proxy.counted("chat") as blue, proxy.counted("chat", "green") as green:
+            assert asyncio.run(clients()) == [[b"200"] * 3] * CLIENTS
+    assert blue["requests"] == blue["succeeded"] and green["requests"] == green["succeeded"]
+    assert blue["requests"] + green["requests"] == 3 * CLIENTS
 
 
 @pytest.fixture(scope="module")

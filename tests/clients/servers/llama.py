@@ -26,6 +26,8 @@ def main():
     settings.cpuparams.n_threads = 1
     settings.cpuparams_batch.n_threads = 1
     settings.n_gpu_layers = 0
+    # Each open connection holds a thread, idle ones too; with the default of a few, a burst waits for seconds until others are closed.
+    settings.n_threads_http = 128
     settings.endpoint_metrics = True
     settings.verbosity = 1
     if wish.embedding:
