@@ -144,10 +144,10 @@ class Script(Process):
 class Triton(Process):
     """A real Triton. It has to be told its ports, so they are ones that were free a moment ago, and it may lose that race."""
 
-    def __init__(self, folder, python):
+    def __init__(self, folder, python, *gate):
         self.http, self.grpc, metrics = free_addresses(3)
         ports = [address.rsplit(":", 1)[1] for address in (self.http, self.grpc, metrics)]
-        super().__init__(python, HERE / "servers/triton.py", folder, *ports)
+        super().__init__(python, HERE / "servers/triton.py", folder, *ports, *gate)
         wait_for("Triton is ready", self.is_ready)
 
     def is_ready(self):

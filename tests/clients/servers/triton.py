@@ -1,9 +1,12 @@
 """A real Triton Inference Server (the binary in the wheel nvidia-pytriton), without GPU, with models of the Python backend.
 
-    python triton.py FOLDER HTTP_PORT GRPC_PORT METRICS_PORT
+    python triton.py FOLDER HTTP_PORT GRPC_PORT METRICS_PORT [GATE]
 
 It writes its models into FOLDER and becomes tritonserver (exec), so that signals reach it directly. Triton cannot tell which port it got,
 so it has to be told.
+
+With a GATE it starts without models, ready as a server all the same, and affine, once it is asked for over Triton's API, loads until the
+file GATE exists.
 
   affine  y = 2x + 1, FP32, batched; x[0] = 666 fails as a model does (HTTP 500, gRPC INTERNAL)
   echo    UINT8 of any size, back as it came
@@ -18,8 +21,12 @@ import sys
 import pytriton
 
 AFFINE = """
+import os, time
 import triton_python_backend_utils as pb
 class TritonPythonModel:
+    def initialize(self, _):
+        while GATE and not os.path.exists(GATE):
+            time.sleep(0.01)
     def execute(self, requests):
         return [self.answer(pb.get_input_tensor_by_name(r, "x").as_numpy()) for r in requests]
     def answer(self, x):
@@ -85,9 +92,9 @@ MODELS = {"affine": (AFFINE, AFFINE_CONFIG), "echo": (ECHO, ECHO_CONFIG), "ticke
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def write_models(folder):
+def write_models(folder, gate):
     # The backend's embedded Python ignores PYTHONPATH: every model says where numpy is.
-    path = f"import sys\nsys.path[:0] = {[entry for entry in sys.path if entry.endswith('site-packages')]!r}\n"
+    path = f"import sys\nsys.path[:0] = {[entry for entry in sys.path if entry.endswith('site-packages')]!r}\nGATE = {gate!r}\n"
     for name, (code, config) in MODELS.items():
         (folder / name / "1").mkdir(parents=True)
         (folder / name / "1/model.py").write_text(path + code)
@@ -104,10 +111,10 @@ def write_backend(home, folder):
 
 
 def main():
-    folder, (http, grpc, metrics) = pathlib.Path(sys.argv[1]), sys.argv[2:]
+    folder, (http, grpc, metrics, *gate) = pathlib.Path(sys.argv[1]), sys.argv[2:]
     package = pathlib.Path(pytriton.__file__).parent
     home = package / "tritonserver"
-    write_models(folder / "models")
+    write_models(folder / "models", next(iter(gate), None))
     write_backend(home, folder / "backends/python")
     libraries = [home / "external_libs", package.parent / "nvidia_pytriton.libs"]
     environment = os.environ | {"LD_LIBRARY_PATH": ":".join(str(path) for path in libraries if path.exists())}
@@ -121,6 +128,7 @@ def main():
         "grpc-port": grpc,
         "metrics-port": metrics,
         "exit-timeout-secs": 2,
+        "model-control-mode": "explicit" if gate else "none",
     }
     os.execve(program, [program, *(f"--{name}={value}" for name, value in options.items())], environment)
 
