@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::words::{capitalised, count, grouped, list, odds, percent, percent_of, span};
 use crate::{
     alarm::{
-        AlarmEvidence, AlarmState, Compared, GuardBound, RegressionBound, Rule, Telling, ThresholdEvidence,
-        Tolerance,
+        AlarmEvidence, AlarmState, Compared, ExternalEvidence, GuardBound, RegressionBound, Rule, Telling,
+        ThresholdEvidence, Tolerance,
     },
     config::format_quantile,
-    control::{Next, ShiftView, Traffic, threshold_text},
+    control::{Next, ShiftView, Traffic, external_text, threshold_text},
     shift::{Cause, PauseReason, State},
     time::WallTime,
 };
@@ -92,10 +92,11 @@ fn baking(view: &ShiftView, step: usize) -> String {
 
 fn holding(view: &ShiftView, step: usize) -> String {
     let lacking = lacking(view);
-    let silent: Vec<String> = silent_thresholds(view).map(named_text).collect();
+    let silent: Vec<String> =
+        silent(view).into_iter().map(|(called, text)| format!("{called} ({text})")).collect();
     let why = match (lacking.as_slice(), silent.as_slice()) {
         ([], []) => "the alarms had too little data when last looked at".to_owned(),
-        ([], silent) => format!("there is too little data for threshold {}", silent.join("; for threshold ")),
+        ([], silent) => format!("there is too little data for {}", silent.join("; for ")),
         (lacking, _) => format!("{} before the shift can go on", lacking_clause(lacking)),
     };
     format!(
@@ -250,9 +251,8 @@ fn cause_clause(view: &ShiftView, cause: &Cause) -> String {
         Cause::GreenGone => "because every instance of green failed its health checks".to_owned(),
         Cause::NoData => {
             let tests = lacking(view).into_iter().map(called);
-            let thresholds =
-                silent_thresholds(view).map(|silent| format!("threshold {}", silent.threshold.name));
-            let names: Vec<String> = tests.chain(thresholds).collect();
+            let others = silent(view).into_iter().map(|(called, _)| called);
+            let names: Vec<String> = tests.chain(others).collect();
             let whose = if names.is_empty() { "the alarms".to_owned() } else { list(&names) };
             format!("because a bake ended with too little data for {whose}, which fails by the plan")
         }
@@ -286,10 +286,12 @@ fn alarm_clause(view: &ShiftView, name: &str, evidence: &str) -> String {
         ),
         None => {
             let is_regression = view.plan.alarms.regressions.iter().any(|regression| regression.name == name);
-            let kind = match (is_threshold(view, name), is_regression) {
-                (true, _) => "threshold",
-                (false, true) => "regression",
-                (false, false) => "guard",
+            let is_external = view.plan.alarms.externals.iter().any(|external| external.name == name);
+            let kind = match (is_threshold(view, name), is_external, is_regression) {
+                (true, ..) => "threshold",
+                (false, true, _) => "external alarm",
+                (false, false, true) => "regression",
+                (false, false, false) => "guard",
             };
             format!("by {kind} {name}: {}", unended(evidence))
         }
@@ -351,12 +353,17 @@ fn is_threshold(view: &ShiftView, name: &str) -> bool {
 
 /// How the alarms stand while a shift runs.
 fn alarms(view: &ShiftView) -> String {
-    match (view.alarms.is_empty(), thresholds(view)) {
-        (true, None) => "The plan has no alarms.".to_owned(),
-        (true, Some(thresholds)) => thresholds,
-        (false, None) => tests(view),
-        (false, Some(thresholds)) => format!("{} {thresholds}", tests(view)),
-    }
+    let tests = if view.alarms.is_empty() { None } else { Some(tests(view)) };
+    let said: Vec<String> = tests.into_iter().chain(thresholds(view)).chain(externals(view)).collect();
+    if said.is_empty() { "The plan has no alarms.".to_owned() } else { said.join(" ") }
+}
+
+/// How the external alarms stand; `None` without any.
+fn externals(view: &ShiftView) -> Option<String> {
+    let said =
+        |evidence: &ExternalEvidence| format!("{} {}", evidence.external.name, external_text(evidence));
+    let said: Vec<String> = view.externals.iter().map(said).collect();
+    (!said.is_empty()).then(|| format!("External alarms: {}.", said.join("; ")))
 }
 
 /// How the threshold alarms stand; `None` without any.
@@ -382,9 +389,19 @@ fn named_text(evidence: &ThresholdEvidence) -> String {
     format!("{} ({})", evidence.threshold.name, threshold_text(evidence))
 }
 
-/// Threshold alarms with too little data.
-fn silent_thresholds(view: &ShiftView) -> impl Iterator<Item = &ThresholdEvidence> {
-    view.thresholds.iter().filter(|evidence| evidence.state == AlarmState::InsufficientData)
+/// Threshold and external alarms with too little data: what they are called, and what they say.
+fn silent(view: &ShiftView) -> Vec<(String, String)> {
+    let lacks = AlarmState::InsufficientData;
+    let thresholds = view.thresholds.iter().filter(|evidence| evidence.state == lacks);
+    let externals = view.externals.iter().filter(|evidence| evidence.state == lacks);
+    thresholds
+        .map(|evidence| (format!("threshold {}", evidence.threshold.name), threshold_text(evidence)))
+        .chain(
+            externals.map(|evidence| {
+                (format!("external alarm {}", evidence.external.name), external_text(evidence))
+            }),
+        )
+        .collect()
 }
 
 /// How guards and regressions stand, of which there is at least one.

@@ -26,6 +26,9 @@ pub(super) struct EndpointPath(pub(super) EndpointName);
 /// `{id}` in the path.
 pub(super) struct ShiftPath(pub(super) ShiftId);
 
+/// `{name}` of an alarm in the path.
+pub(super) struct AlarmPath(pub(super) String);
+
 /// A query whose every key is known.
 pub(super) struct Parameters<T>(pub(super) T);
 
@@ -57,6 +60,9 @@ pub(super) struct Document(pub(super) serde_json::Value);
 
 /// A body that may be absent.
 pub(super) struct OptionalCommand(pub(super) wire::CommandBody);
+
+/// A report on an external alarm.
+pub(super) struct StateReport(pub(super) wire::AlarmReport);
 
 /// The actor that the request's header names.
 pub(super) struct HeaderActor(Option<String>);
@@ -103,6 +109,14 @@ impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let name: Result<EndpointName, NameError> = EndpointName::parse(&path_text(parts, state).await?);
         Ok(Self(name?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for AlarmPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        path_text(parts, state).await.map(Self)
     }
 }
 
@@ -178,6 +192,14 @@ impl<S: Send + Sync> FromRequest<S> for OptionalCommand {
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
         let body = whole_body(request, state).await?;
         if body.is_empty() { Ok(Self(wire::CommandBody::default())) } else { read_json(&body).map(Self) }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for StateReport {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        read_json(&whole_body(request, state).await?).map(Self)
     }
 }
 

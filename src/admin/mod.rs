@@ -5,6 +5,7 @@
 //! `problem`. Paths are in `routes`, and described in `openapi.json`.
 
 mod access;
+mod alarms;
 mod endpoints;
 mod events;
 mod explain;

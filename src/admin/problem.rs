@@ -211,6 +211,7 @@ fn control_row(error: &ControlError) -> Row {
         ControlError::NoEndpoint { .. } => {
             row(StatusCode::NOT_FOUND, "urn:snapback:no-endpoint", "No such endpoint")
         }
+        ControlError::NoAlarm { .. } => row(StatusCode::NOT_FOUND, "urn:snapback:no-alarm", "No such alarm"),
         ControlError::NoShift(_) => row(StatusCode::NOT_FOUND, "urn:snapback:no-shift", "No such shift"),
         ControlError::ShiftRunning { .. } => {
             row(StatusCode::CONFLICT, "urn:snapback:shift-running", "A shift is running")

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::{explain, wire, words};
 use crate::{
     alarm::{
-        AlarmEvidence, Compared, Datapoint, GuardBound, RegressionBound, Rule, Threshold, ThresholdEvidence,
-        Tolerance, Unit,
+        AlarmEvidence, AlarmState, Compared, Datapoint, External, ExternalEvidence, GuardBound,
+        RegressionBound, Rule, Source, Threshold, ThresholdEvidence, Tolerance, Unit,
     },
     config::{format_bound, format_fraction, format_measure, format_quantile, format_tolerance},
     control::{
         AlarmView, EndpointView, Execution, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
-        Transition, threshold_text, value_text,
+        Transition, external_text, threshold_text, value_text,
     },
     shift::{Approval, Cause, State, Step},
     store::{Event, Moments, Origin},
@@ -59,6 +59,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         green_in_flight_at_decision,
         alarms,
         thresholds,
+        externals,
         blue,
         green,
         blue_recent,
@@ -71,10 +72,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
     let moment = |at: Option<WallTime>| at.map(|at| at.to_string());
     let Next { what, at } = next;
     wire::Shift {
-        id: match execution {
-            Execution::Real => Some(id.to_string()),
-            Execution::Dry => None,
-        },
+        id: (execution == Execution::Real).then(|| id.to_string()),
         endpoint: endpoint.to_string(),
         actor,
         state: state.as_str().to_owned(),
@@ -100,14 +98,19 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         green_in_flight_at_decision,
         alarms: alarms.into_iter().map(alarm).collect(),
         thresholds: thresholds.iter().map(threshold).collect(),
+        externals: externals.into_iter().map(external).collect(),
         fleets: wire::Fleets {
-            blue: wire::ShiftFleet { traffic: traffic(blue), recent: recent(&blue_recent) },
-            green: wire::ShiftFleet { traffic: traffic(green), recent: recent(&green_recent) },
+            blue: shift_fleet(blue, &blue_recent),
+            green: shift_fleet(green, &green_recent),
         },
         next: wire::Next { what, at: moment(at) },
         transitions: transitions.into_iter().map(transition).collect(),
         explanation,
     }
+}
+
+fn shift_fleet(counts: Traffic, window: &TrafficWindow) -> wire::ShiftFleet {
+    wire::ShiftFleet { traffic: traffic(counts), recent: recent(window) }
 }
 
 /// An event.
@@ -315,6 +318,34 @@ fn threshold(evidence: &ThresholdEvidence) -> wire::Threshold {
         .to_owned(),
         range: range.iter().map(|point| point.map(datapoint)).collect(),
         text,
+    }
+}
+
+fn external(evidence: ExternalEvidence) -> wire::External {
+    let text = external_text(&evidence);
+    let ExternalEvidence { external: External { name, lease, on_expiry }, state, source } = evidence;
+    let (source, reason) = match source {
+        Source::Awaited => ("awaited", None),
+        Source::Report(reason) => ("report", Some(reason)),
+        Source::Expired => ("expired", None),
+    };
+    wire::External {
+        name,
+        state: state.as_str().to_owned(),
+        source: source.to_owned(),
+        reason,
+        lease: format_duration(lease),
+        on_expiry: on_expiry.as_str().to_owned(),
+        text,
+    }
+}
+
+/// A reported state in the alarms' words.
+pub(super) fn reported(state: wire::ReportedState) -> AlarmState {
+    match state {
+        wire::ReportedState::Ok => AlarmState::Ok,
+        wire::ReportedState::Alarm => AlarmState::Alarm,
+        wire::ReportedState::InsufficientData => AlarmState::InsufficientData,
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{Method, Uri};
 
-use super::{endpoints, events, health, layers, operate, page, problem::Fault, shifts, state::Port};
+use super::{alarms, endpoints, events, health, layers, operate, page, problem::Fault, shifts, state::Port};
 use crate::shift::Command;
 
 /// The whole port.
@@ -23,6 +23,7 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/shifts/{id}/resume", shifts::commanding(Command::Resume))
         .route("/v1/shifts/{id}/promote", shifts::commanding(Command::Promote))
         .route("/v1/shifts/{id}/abort", shifts::commanding(Command::Abort))
+        .route("/v1/alarms/{name}/state", post(alarms::report))
         .route("/v1/reload", post(operate::reload))
         .route("/v1/events", get(events::stream))
         .route("/v1/openapi.json", get(operate::openapi))

@@ -181,6 +181,9 @@ pub struct Shift {
     /// Every threshold alarm with its datapoints.
     #[serde(default)]
     pub thresholds: Vec<Threshold>,
+    /// Every external alarm with who says so.
+    #[serde(default)]
+    pub externals: Vec<External>,
     /// Blue's and green's requests since the shift began.
     pub fleets: Fleets,
     /// What happens next.
@@ -256,6 +259,76 @@ pub struct Alarm {
     pub nearness: f64,
     /// The evidence in words: `odds of 1,000 : 1 against chance`.
     pub odds: String,
+}
+
+/// An external alarm.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct External {
+    /// Its name.
+    pub name: String,
+    /// `ok`, `alarm` or `insufficient_data`.
+    pub state: String,
+    /// `awaited`, `report` or `expired`.
+    pub source: String,
+    /// The report's reason.
+    pub reason: Option<String>,
+    /// How long a report holds.
+    pub lease: String,
+    /// What it says once no report holds.
+    pub on_expiry: String,
+    /// What it says and why, in a sentence.
+    pub text: String,
+}
+
+/// The body of `POST /v1/alarms/{name}/state`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlarmReport {
+    /// What the alarm says from now on.
+    pub state: ReportedState,
+    /// Why, in the reporter's words.
+    #[serde(default)]
+    pub reason: String,
+    /// Who; `operator` when absent.
+    #[serde(default)]
+    pub actor: Option<String>,
+}
+
+/// What an external alarm can say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportedState {
+    /// All is well.
+    Ok,
+    /// Green must go.
+    Alarm,
+    /// It cannot tell.
+    InsufficientData,
+}
+
+impl ReportedState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Alarm, Self::InsufficientData];
+
+    /// `ok`, `alarm` or `insufficient_data`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Alarm => "alarm",
+            Self::InsufficientData => "insufficient_data",
+        }
+    }
+}
+
+/// What a report led to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AlarmReported {
+    /// The alarm.
+    pub name: String,
+    /// What it says.
+    pub state: ReportedState,
+    /// The running shifts that heard it.
+    pub shifts: Vec<String>,
 }
 
 /// A threshold alarm and its datapoints.

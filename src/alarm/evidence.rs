@@ -120,6 +120,14 @@ pub struct Verdicts {
 }
 
 impl AlarmState {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Alarm, Self::InsufficientData];
+
+    /// The state of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+
     /// `ok`, `alarm` or `insufficient_data`.
     pub const fn as_str(self) -> &'static str {
         match self {

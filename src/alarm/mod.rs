@@ -4,13 +4,14 @@
 //! green against blue, `latency` that of its latency; all keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns
 //! the meters' counters into what they are fed with, by a `contest` for each regression. `safe` tests the opposite, that green is within its
 //! bounds, `detect` forecasts what a step can find, and `outlook` what a plan's numbers do to a healthy green. `threshold` judges periods as
-//! CloudWatch does, by one `statistic` each. `recent` finds, for people, what tipped an alarm.
+//! CloudWatch does, by one `statistic` each; `external` holds what others report. `recent` finds, for people, what tipped an alarm.
 
 mod book;
 mod cells;
 mod contest;
 mod detect;
 mod evidence;
+mod external;
 mod guard;
 mod latency;
 mod outlook;
@@ -29,6 +30,7 @@ pub use book::{AlarmBook, Sight};
 pub use contest::Dealing;
 pub use detect::{Forecast, POWER, RegressionOutlook};
 pub use evidence::{AlarmEvidence, AlarmState, Compared, Rule, Standing, Telling, Verdicts};
+pub use external::{External, ExternalBook, ExternalEvidence, Source};
 pub use guard::{GuardTest, Tally};
 pub use latency::{LEAST_ANSWERS, LatencyTest, Marks, QUANTILES, Slow, Worst};
 pub use outlook::{BUDGET_CHANCE, chance_of_spending, fitting_burst, sufficient_budget};

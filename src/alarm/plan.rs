@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Dealing, Purse, Threshold, Tolerance, guard};
+use super::{Dealing, External, Purse, Threshold, Tolerance, guard};
 
 /// The alarms of a shift.
 #[derive(Clone, PartialEq, Debug)]
@@ -13,6 +13,8 @@ pub struct AlarmPlan {
     pub regressions: Vec<Regression>,
     /// Statistics of green's periods against bounds. They promise nothing about false alarms and take no part of `false_alarm`.
     pub thresholds: Vec<Threshold>,
+    /// What others watch and report.
+    pub externals: Vec<External>,
     /// The probability, over the whole shift and all its alarms together, that a healthy green is called bad: between 0 and 0.5.
     pub false_alarm: f64,
     /// Failures of green that reached clients, after which the shift ends whatever the alarms say.
@@ -87,6 +89,7 @@ impl Default for AlarmPlan {
             guards: Vec::new(),
             regressions: Vec::new(),
             thresholds: Vec::new(),
+            externals: Vec::new(),
             false_alarm: 0.001,
             max_failures: None,
         }

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::admin_url::AdminUrl;
 use crate::{
+    admin::wire::ReportedState,
+    config::alarm_name,
     name::{EndpointName, ShiftId, Version},
     time::parse_duration,
 };
@@ -94,6 +96,12 @@ Examples:
         after_help = "Examples:\n  snapback events --endpoint chat\n  snapback events --follow --output json | jq .cause"
     )]
     Events(EventsArgs),
+    /// Report the state of an external alarm to the shifts that watch it.
+    #[command(
+        display_order = 6,
+        after_help = "A report holds for the lease that the plan gives the alarm.\n\nExample:\n  snapback alarm set quality ok --reason \"20 of 20 answers graded well\""
+    )]
+    Alarm(AlarmArgs),
     /// Make the proxy read its configuration file again.
     #[command(
         display_order = 7,
@@ -350,6 +358,41 @@ pub struct EventsArgs {
     pub endpoint: Option<EndpointName>,
 }
 
+/// `alarm`
+#[derive(Clone, Debug, clap::Args)]
+pub struct AlarmArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What.
+    #[command(subcommand)]
+    pub command: AlarmCommand,
+}
+
+/// `alarm ...`
+#[derive(Clone, Debug, Subcommand)]
+pub enum AlarmCommand {
+    /// Say what an external alarm says from now on.
+    Set {
+        /// The name of a plan's [[external]].
+        #[arg(value_name = "NAME", value_parser = alarm_name)]
+        name: String,
+        /// ok, alarm or insufficient_data.
+        #[arg(value_name = "STATE", value_parser = reported_state)]
+        state: ReportedState,
+        /// Why; is shown with the alarm, and goes into the journal and the events.
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+    },
+}
+
+fn reported_state(text: &str) -> Result<ReportedState, String> {
+    ReportedState::ALL
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| "an alarm is ok, alarm or insufficient_data".to_owned())
+}
+
 /// `reload`
 #[derive(Clone, Debug, clap::Args)]
 pub struct ReloadArgs {
@@ -369,6 +412,7 @@ impl ClientCommand {
             Self::Endpoint(args) => args.connection.output,
             Self::Shift(args) => args.connection.output,
             Self::Events(args) => args.connection.output,
+            Self::Alarm(args) => args.connection.output,
             Self::Reload(args) => args.connection.output,
         }
     }
@@ -410,6 +454,7 @@ mod tests {
             "snapback shift abort chat --reason odd",
             "snapback shift explain chat",
             "snapback events --follow --after 3 --endpoint chat",
+            "snapback alarm set quality insufficient_data --reason waiting",
             "snapback reload --dry-run",
             "snapback model-server --version v1 --listen 127.0.0.1:0",
         ] {
@@ -427,6 +472,8 @@ mod tests {
             ("snapback endpoint show -a", "unexpected argument"),
             ("snapback endpoint list --admin ftp://x", "http://HOST:PORT"),
             ("snapback endpoint list --admin https://x --cert me.pem", "--key"),
+            ("snapback alarm set quality OK", "ok, alarm or insufficient_data"),
+            ("snapback alarm set a/b ok", "is not an alarm's name"),
             ("snapback check", "--config"),
         ] {
             let error = parse(line).unwrap_err();

@@ -4,6 +4,7 @@
 //! the same against the proxy beside it and one across the world.
 
 mod admin_url;
+mod alarm;
 pub mod args;
 mod check;
 mod client;
@@ -62,6 +63,7 @@ async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, 
         ClientCommand::Endpoint(args) => endpoint::endpoint(args, output).await?,
         ClientCommand::Shift(args) => return shift::shift(args, output).await,
         ClientCommand::Events(args) => events::events(args, output).await?,
+        ClientCommand::Alarm(args) => alarm::alarm(args, output).await?,
         ClientCommand::Reload(args) => reload::reload(args, output).await?,
     }
     Ok(Exit::Done)

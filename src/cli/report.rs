@@ -24,7 +24,7 @@ pub(super) fn started(shift: &wire::Shift) -> String {
         None => String::new(),
     };
     // Alarms have no numbers before a shift begins; a dry run's are in its plan.
-    let has_alarms = !shift.alarms.is_empty() || !shift.thresholds.is_empty();
+    let has_alarms = !(shift.alarms.is_empty() && shift.thresholds.is_empty() && shift.externals.is_empty());
     let alarms = if has_alarms { format!("\n{}", alarms(shift)) } else { String::new() };
     format!("{first}\n\n{}{alarms}{last}", steps(shift))
 }
@@ -149,12 +149,28 @@ fn traffic(shift: &wire::Shift) -> Table {
 }
 
 fn alarms(shift: &wire::Shift) -> String {
-    match (shift.alarms.is_empty(), shift.thresholds.is_empty()) {
-        (true, true) => "no alarms: nothing but a person ends this shift early\n".to_owned(),
-        (true, false) => thresholds(shift).to_string(),
-        (false, true) => tests(shift).to_string(),
-        (false, false) => format!("{}\n{}", tests(shift), thresholds(shift)),
+    let tables = [
+        (!shift.alarms.is_empty()).then(|| tests(shift).to_string()),
+        (!shift.thresholds.is_empty()).then(|| thresholds(shift).to_string()),
+        (!shift.externals.is_empty()).then(|| externals(shift).to_string()),
+    ];
+    let tables: Vec<String> = tables.into_iter().flatten().collect();
+    if tables.is_empty() {
+        "no alarms: nothing but a person ends this shift early\n".to_owned()
+    } else {
+        tables.join("\n")
     }
+}
+
+/// External alarms: what was reported of them.
+fn externals(shift: &wire::Shift) -> Table {
+    let mut table = Table::new([Left("EXTERNAL"), Left("STATE"), Left("LEASE"), Left("THEN"), Left("SAYS")]);
+    for external in &shift.externals {
+        let wire::External { name, state, source: _, reason: _, lease, on_expiry, text } = external;
+        let (state, then) = (state.replace('_', " "), on_expiry.replace('_', " "));
+        table.row([name.clone(), state, lease.clone(), then, text.clone()]);
+    }
+    table
 }
 
 /// Threshold alarms: their newest period, and how many of those that are looked at breach.

@@ -6,6 +6,7 @@ use serde_json::{Map, json};
 
 use super::{
     document::{Value, quoted},
+    externals,
     reader::{Table, parsed, text, whole, word},
     shape, thresholds,
     units::{
@@ -57,6 +58,7 @@ pub(super) fn read(root: &Table<'_>) -> AlarmPlan {
         guards: read_guards(root, &mut names),
         regressions: read_regressions(root, &mut names),
         thresholds: thresholds::read(root, &mut names),
+        externals: externals::read(root, &mut names),
         false_alarm: false_alarm.unwrap_or(default.false_alarm),
         max_failures: max_failures.or(default.max_failures),
     }
@@ -218,8 +220,8 @@ fn metric<'a>(
     }
 }
 
-/// Alarms' names are labels of metrics and parts of sentences.
-pub(super) fn alarm_name(text: &str) -> Result<String, String> {
+/// Checks an alarm's name. They are labels of metrics, parts of sentences and of the API's paths.
+pub fn alarm_name(text: &str) -> Result<String, String> {
     let fits = (1..=63).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
     if fits {

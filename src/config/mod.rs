@@ -9,6 +9,7 @@ mod balance;
 mod differences;
 mod document;
 mod endpoint;
+mod externals;
 mod file;
 mod instance;
 mod plan;
@@ -25,6 +26,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub use alarms::alarm_name;
 pub use problems::{Problem, Problems};
 pub use shape::{known_keys, known_plan_keys};
 pub use thresholds::{format_bound, format_measure};

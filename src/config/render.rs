@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{
-    EndpointSpec, HealthCheck, HealthSpec, PlanSpec, alarms, rescue, thresholds,
+    EndpointSpec, HealthCheck, HealthSpec, PlanSpec, alarms, externals, rescue, thresholds,
     units::{format_fraction, format_size},
 };
 use crate::{
@@ -59,7 +59,14 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
 
 pub(super) fn plan(spec: &PlanSpec) -> Value {
     let PlanSpec { green, shift, alarms: alarm_plan } = spec;
-    let AlarmPlan { guards, regressions, thresholds: periods, false_alarm, max_failures } = alarm_plan;
+    let AlarmPlan {
+        guards,
+        regressions,
+        thresholds: periods,
+        externals: reported,
+        false_alarm,
+        max_failures,
+    } = alarm_plan;
     let ShiftLimits {
         execution_timeout,
         termination_wait,
@@ -84,6 +91,7 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
     document.insert("guard".to_owned(), guards.iter().map(alarms::render_guard).collect());
     document.insert("regression".to_owned(), regressions.iter().map(alarms::render_regression).collect());
     document.insert("threshold".to_owned(), periods.iter().map(thresholds::render).collect());
+    document.insert("external".to_owned(), reported.iter().map(externals::render).collect());
     Value::Object(document)
 }
 

@@ -67,7 +67,7 @@ shapes! { ENDPOINT_DOCUMENT:
 shapes! { PLAN:
     PLAN_ROOT "" [
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
-        "false_alarm" "max_failures" "guard" "regression" "threshold"
+        "false_alarm" "max_failures" "guard" "regression" "threshold" "external"
     ]
     GREEN "green" ["version" "instances" "protocol" "tls"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
@@ -87,6 +87,7 @@ shapes! { PLAN:
     THRESHOLD "threshold" [
         "name" "metric" "statistic" "above" "at_least" "below" "at_most" "period" "datapoints" "missing" "low_samples"
     ]
+    EXTERNAL "external" ["name" "lease" "on_expiry"]
 }
 
 /// The path of every key of a configuration file, list indices left out, such as `endpoint.health.interval`.

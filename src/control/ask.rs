@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::{
-    ControlError, EndpointView, Execution, ShiftCommand, ShiftView, begin,
+    ControlError, EndpointView, Execution, Report, ShiftCommand, ShiftView, begin,
     declare::{self, Changes, Known, Occasion},
     endpoint::Endpoint,
     ledger::Draft,
@@ -72,6 +72,12 @@ pub(super) enum Ask {
         execution: Execution,
         reply: Reply<Vec<String>>,
     },
+    /// A report on an external alarm; answered with the shifts that heard it.
+    Report {
+        report: Report,
+        execution: Execution,
+        reply: Reply<Vec<ShiftId>>,
+    },
     /// Remembers something that changed nothing here.
     Note {
         kind: &'static str,
@@ -116,6 +122,7 @@ impl Task {
             Ask::Apply { config, actor, execution, reply } => {
                 respond(reply, self.apply(&config, &actor, execution).await);
             }
+            Ask::Report { report, execution, reply } => self.answer_report(report, execution, reply).await,
             Ask::Note { kind, cause, actor, reply } => {
                 let draft = self.draft(kind, None, &actor, cause);
                 respond(reply, self.commit(Vec::new(), &[draft]).await.map_err(ControlError::from));
@@ -266,7 +273,7 @@ impl Task {
         found.unwrap_or_else(|error| Err(super::ledger::thread_failed(&error)))
     }
 
-    async fn commit(&mut self, records: Vec<Record>, drafts: &[Draft]) -> Result<(), StoreError> {
+    pub(super) async fn commit(&mut self, records: Vec<Record>, drafts: &[Draft]) -> Result<(), StoreError> {
         let written = self.ledger.commit(records, drafts).await;
         if written.is_err() {
             self.commit_failed();

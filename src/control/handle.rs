@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::{
-    EndpointView, ShiftView,
+    EndpointView, Report, ShiftView,
     ask::{Ask, Reply},
     ledger::thread_failed,
     report::recorded_view,
@@ -57,6 +57,14 @@ pub enum ControlError {
     NoEndpoint {
         /// As asked.
         name: EndpointName,
+        /// The known names, separated by commas.
+        known: String,
+    },
+    /// No running shift has such an external alarm.
+    #[error("no running shift has an external alarm {name:?}; there are: {known}")]
+    NoAlarm {
+        /// As asked.
+        name: String,
         /// The known names, separated by commas.
         known: String,
     },
@@ -153,6 +161,15 @@ impl Handle {
             Some(view) => Ok(view),
             None => over(self.recorded(id).await?, asked),
         }
+    }
+
+    /// Reports the state of an external alarm to the running shifts that watch it, and says which.
+    pub async fn report_alarm(
+        &self,
+        report: Report,
+        execution: Execution,
+    ) -> Result<Vec<ShiftId>, ControlError> {
+        self.ask(|reply| Ask::Report { report, execution, reply }).await
     }
 
     /// One shift, running or over.

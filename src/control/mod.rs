@@ -2,7 +2,7 @@
 //!
 //! - `start` builds it, `recovery` brings journal and file together, `declare` holds the rules for that.
 //! - `task` is the one writer of what control knows; `ask` answers people, `begin` accepts shifts, `driver` feeds the engine and carries its
-//!   effects out, `ledger` makes things durable.
+//!   effects out, `ledger` makes things durable, `external` takes reports on alarms.
 //! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
 //! - `prober` and `probe` check instances; `growth` gives new ones a small part of the requests first. `reload` reads the configuration file again.
 //! - `view`, `report`, `traffic`, `thresholds` and `words` say how things are.
@@ -14,6 +14,7 @@ mod declare;
 mod driver;
 mod endpoint;
 mod evaluator;
+mod external;
 mod growth;
 mod handle;
 mod ledger;
@@ -38,6 +39,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use external::{Report, external_text};
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use start::{Control, Parts, StartError, start};
 pub use thresholds::{threshold_text, value_text};

@@ -109,8 +109,7 @@ impl ThresholdForm {
     pub(super) fn view(self, plan: &AlarmPlan) -> Option<ThresholdEvidence> {
         let Self { name, state, range, breaching, lacking } = self;
         let threshold = plan.thresholds.iter().find(|threshold| threshold.name == name)?.clone();
-        let states = [AlarmState::Ok, AlarmState::Alarm, AlarmState::InsufficientData];
-        let state = states.into_iter().find(|known| known.as_str() == state)?;
+        let state = AlarmState::parse(&state)?;
         let point = |form: Option<DatapointForm>| {
             form.map(|DatapointForm { value, samples }| Datapoint { value, samples })
         };

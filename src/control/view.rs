@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    alarm::{AlarmEvidence, ThresholdEvidence},
+    alarm::{AlarmEvidence, ExternalEvidence, ThresholdEvidence},
     config::{EndpointSpec, PlanSpec},
     fleet::{Address, Health, Side, Weight},
     meter::FailureKind,
@@ -153,6 +153,8 @@ pub struct ShiftView {
     pub alarms: Vec<AlarmView>,
     /// Every threshold alarm with its datapoints.
     pub thresholds: Vec<ThresholdEvidence>,
+    /// Every external alarm with who says so.
+    pub externals: Vec<ExternalEvidence>,
     /// Blue's requests since the shift began.
     pub blue: Traffic,
     /// Green's requests since the shift began.

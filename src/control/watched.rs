@@ -9,11 +9,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{publisher::Publisher, thresholds::threshold_text, timer::Timer, words};
+use super::{external::external_text, publisher::Publisher, thresholds::threshold_text, timer::Timer, words};
 use crate::{
     alarm::{
-        self, AlarmBook, AlarmEvidence, AlarmPlan, Dealing, LEAST_ANSWERS, Sight, ThresholdBook,
-        ThresholdEvidence, Totals,
+        self, AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Dealing, ExternalBook, ExternalEvidence,
+        LEAST_ANSWERS, Sight, ThresholdBook, ThresholdEvidence, Totals,
     },
     meter::{Bell, Reading, WatchPoint},
     name::{EndpointName, ShiftId},
@@ -46,6 +46,7 @@ pub(super) struct Watched {
 struct Bench {
     book: AlarmBook,
     thresholds: ThresholdBook,
+    externals: ExternalBook,
     looked_at: Moment,
     standing: Standing,
 }
@@ -91,6 +92,7 @@ impl Watched {
         let bench = Bench {
             book,
             thresholds: ThresholdBook::new(&alarms.thresholds),
+            externals: ExternalBook::new(&alarms.externals),
             looked_at: timer.now(),
             standing: Standing::InsufficientData,
         };
@@ -123,7 +125,9 @@ impl Watched {
     pub(super) fn begin_step(&self, share: Share) {
         if let Ok(mut bench) = self.bench.lock() {
             bench.book.begin_step(share);
-            bench.thresholds.begin_step(self.timer.now());
+            let now = self.timer.now();
+            bench.thresholds.begin_step(now);
+            bench.externals.begin_step(now);
         }
         self.judge(None);
     }
@@ -150,10 +154,12 @@ impl Watched {
             self.watch.advance();
         }
         self.close_periods(&mut bench, &reading);
-        let standing = with_thresholds(standing_of(verdicts.standing), &bench.thresholds);
+        let metered = with_thresholds(standing_of(verdicts.standing), &bench.thresholds);
+        // Only what the meters showed has a response or a period that tipped it.
+        let breach = matches!(metered, Standing::Breached(_)).then(|| before.max(rung.unwrap_or(before)));
+        let standing = with_externals(metered, bench.externals.evidence(bench.looked_at));
         if let Standing::Breached(cause) = &standing {
-            let breach = before.max(rung.unwrap_or(before));
-            self.snap_on(cause.clone(), Some(breach), &reading);
+            self.snap_on(cause.clone(), breach, &reading);
         }
         if standing != bench.standing {
             bench.standing = standing.clone();
@@ -204,6 +210,19 @@ impl Watched {
     /// Every alarm with the numbers of the last look.
     pub(super) fn evidence(&self) -> Vec<AlarmEvidence> {
         self.bench.lock().unwrap_or_else(PoisonError::into_inner).book.evidence()
+    }
+
+    /// Takes a report on an external alarm. The next look acts on it.
+    pub(super) fn report(&self, name: &str, state: AlarmState, reason: &str) {
+        if let Ok(mut bench) = self.bench.lock() {
+            bench.externals.report(name, state, reason, self.timer.now());
+        }
+    }
+
+    /// Every external alarm: as it is now, and once there was a snap, as it was then.
+    pub(super) fn externals(&self) -> Vec<ExternalEvidence> {
+        let now = self.snapped().map_or_else(|| self.timer.now(), |snap| snap.decided);
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner).externals.evidence(now).collect()
     }
 
     /// Every threshold alarm with the datapoints of the last look.
@@ -270,6 +289,24 @@ fn with_thresholds(standing: Standing, thresholds: &ThresholdBook) -> Standing {
         (Standing::Clear, None) if thresholds.lacks_data() => Standing::InsufficientData,
         (standing @ (Standing::Clear | Standing::InsufficientData), None) => standing,
     }
+}
+
+/// What all alarms say, external ones among them.
+fn with_externals(standing: Standing, externals: impl Iterator<Item = ExternalEvidence>) -> Standing {
+    externals.fold(standing, |standing, evidence| match (standing, evidence.state) {
+        (breached @ Standing::Breached(_), _) => breached,
+        (Standing::Clear | Standing::InsufficientData, AlarmState::Alarm) => {
+            Standing::Breached(Cause::Alarm {
+                evidence: external_text(&evidence),
+                name: evidence.external.name,
+            })
+        }
+        (Standing::InsufficientData, AlarmState::Ok)
+        | (Standing::Clear | Standing::InsufficientData, AlarmState::InsufficientData) => {
+            Standing::InsufficientData
+        }
+        (Standing::Clear, AlarmState::Ok) => Standing::Clear,
+    })
 }
 
 /// What the alarms say, in the engine's words.

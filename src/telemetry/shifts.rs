@@ -7,7 +7,7 @@ use super::{
     names::{self, NO_CAUSE, NO_SHIFT, PROMOTED, ROLLBACK_CAUSES, ROLLED_BACK, SHIFT_STATES},
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, ThresholdEvidence},
+    alarm::{AlarmEvidence, AlarmState, ExternalEvidence, ThresholdEvidence},
     name::EndpointName,
     route::RouteTable,
     shift::Cause,
@@ -24,6 +24,8 @@ pub struct ShiftFigures {
     pub alarms: Vec<AlarmEvidence>,
     /// Every threshold alarm of its plan.
     pub thresholds: Vec<ThresholdEvidence>,
+    /// Every external alarm of its plan.
+    pub externals: Vec<ExternalEvidence>,
 }
 
 /// How a shift ended.
@@ -117,8 +119,9 @@ pub(super) fn write_running(text: &Exposition, table: &RouteTable, shifts: &[Shi
         }
         let tests = shift.alarms.iter().map(|alarm| (alarm.name.as_str(), alarm.state));
         let thresholds = shift.thresholds.iter().map(|alarm| (alarm.threshold.name.as_str(), alarm.state));
-        for (alarm, current) in tests.chain(thresholds) {
-            for name in [AlarmState::Ok, AlarmState::Alarm, AlarmState::InsufficientData] {
+        let externals = shift.externals.iter().map(|alarm| (alarm.external.name.as_str(), alarm.state));
+        for (alarm, current) in tests.chain(thresholds).chain(externals) {
+            for name in AlarmState::ALL {
                 state([endpoint, alarm, name.as_str()], f64::from(name == current));
             }
         }

@@ -45,6 +45,7 @@ fn figures() -> ShiftFigures {
             missing: 0,
         }],
         thresholds: Vec::new(),
+        externals: Vec::new(),
     }
 }
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{
     super::explain::{cause_text, explain},
-    fixture::{NOW, alarms, error_rate, later, p99, threshold, transition, view},
+    fixture::{NOW, alarms, error_rate, external, later, p99, threshold, transition, view},
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, Compared, RegressionBound, Rule, Tolerance},
+    alarm::{AlarmEvidence, AlarmState, Compared, RegressionBound, Rule, Source, Tolerance},
     control::{Next, ShiftView, Traffic, TrafficWindow},
     shift::{Cause, PauseReason, State},
     store::Moments,
@@ -396,5 +396,34 @@ fn thresholds_are_explained_by_their_datapoints_and_without_odds() {
         explain(&view, NOW).starts_with("Rolled back by threshold slow: latency p90 above 300ms: 2 did."),
         "{}",
         explain(&view, NOW)
+    );
+}
+
+#[test]
+fn external_alarms_are_explained_by_who_says_so() {
+    let mut view = ShiftView {
+        alarms: Vec::new(),
+        externals: vec![external()],
+        ..view(State::Baking { step: 0, ends: SOMETIME })
+    };
+    let said = explain(&view, NOW);
+    assert!(said.contains("External alarms: quality reported ok: 20 of 20 graded well."), "{said}");
+    view.externals[0].state = AlarmState::InsufficientData;
+    view.externals[0].source = Source::Awaited;
+    view.state = State::Holding { step: 0 };
+    let said = explain(&view, NOW);
+    assert!(
+        said.contains(
+            "there is too little data for external alarm quality (nobody has reported yet, with 1m to do so)"
+        ),
+        "{said}"
+    );
+    view.state = State::RolledBack { cause: Cause::NoData };
+    let said = explain(&view, NOW);
+    assert!(
+        said.starts_with(
+            "Rolled back because a bake ended with too little data for external alarm quality, which fails"
+        ),
+        "{said}"
     );
 }

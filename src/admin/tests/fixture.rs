@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, Datapoint, GuardBound, Rule, ThresholdEvidence},
+    alarm::{
+        AlarmEvidence, AlarmState, Datapoint, ExternalEvidence, GuardBound, Rule, Source, ThresholdEvidence,
+    },
     config::PlanSpec,
     control::{AlarmView, Next, ShiftView, Traffic, TrafficWindow, Transition},
     meter::FailureKind,
@@ -36,6 +38,7 @@ pub(super) fn plan() -> PlanSpec {
         "threshold": [
             {"name": "slow", "metric": "latency", "statistic": "p90", "above": "300ms", "period": "10s", "datapoints": "2 of 3"},
         ],
+        "external": [{"name": "quality", "lease": "1m", "on_expiry": "alarm"}],
     }))
     .unwrap()
 }
@@ -80,6 +83,15 @@ pub(super) fn threshold() -> ThresholdEvidence {
     }
 }
 
+/// The plan's external alarm, reported ok.
+pub(super) fn external() -> ExternalEvidence {
+    ExternalEvidence {
+        external: plan().alarms.externals[0].clone(),
+        state: AlarmState::Ok,
+        source: Source::Report("20 of 20 graded well".to_owned()),
+    }
+}
+
 pub(super) fn alarms(evidence: impl IntoIterator<Item = AlarmEvidence>) -> Vec<AlarmView> {
     evidence.into_iter().map(|evidence| AlarmView { nearness: evidence.nearness(), evidence }).collect()
 }
@@ -115,6 +127,7 @@ pub(super) fn view(state: State) -> ShiftView {
         green_responses_to_decision: None,
         green_in_flight_at_decision: None,
         thresholds: Vec::new(),
+        externals: Vec::new(),
         alarms: alarms([error_rate(), p99()]),
         blue: Traffic { requests: 2_000, succeeded: 2_000, in_flight: 1, ..Traffic::default() },
         green: Traffic {

@@ -186,6 +186,7 @@ fn shift() -> wire::Shift {
         green_in_flight_at_decision: Some(3),
         green_recent: window(),
         thresholds: vec![fixture::threshold()],
+        externals: vec![fixture::external()],
         transitions: vec![fixture::transition("rolling_back", "alarm", "guard error_rate")],
         ..fixture::view(State::RolledBack { cause })
     };
@@ -206,6 +207,12 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Cause", shift.cause.as_ref().unwrap());
     fits_in_full("Alarm", &shift.alarms[1]);
     fits_in_full("Threshold", &shift.thresholds[0]);
+    fits_in_full("External", &shift.externals[0]);
+    let (state, reason) = (wire::ReportedState::Alarm, "odd answers".to_owned());
+    fits_in_full("AlarmReport", &wire::AlarmReport { state, reason, actor: Some("grader".to_owned()) });
+    let reported =
+        wire::AlarmReported { name: "quality".to_owned(), state, shifts: vec!["chat-7".to_owned()] };
+    fits_in_full("AlarmReported", &reported);
     fits_in_full("Datapoint", &shift.thresholds[0].range[0]);
     fits_in_full("Fleets", &shift.fleets);
     fits_in_full("ShiftFleet", &shift.fleets.green);

@@ -54,6 +54,7 @@ impl View<'_> {
         let mut sections = vec![vec![self.header(), self.position()], canvas.shares(), canvas.traffic()];
         sections.push(canvas.alarms());
         sections.extend(canvas.thresholds());
+        sections.extend(canvas.externals());
         let in_words = self.in_words();
         if self.shift.over {
             // What happened matters more than figures that no longer move.

@@ -62,7 +62,8 @@ pub(in crate::cli) fn complement(share: &str) -> String {
 fn nearest(shift: &wire::Shift) -> Option<String> {
     let tests = shift.alarms.iter().map(|alarm| (&alarm.name, &alarm.state));
     let thresholds = shift.thresholds.iter().map(|threshold| (&threshold.name, &threshold.state));
-    if let Some((name, _)) = tests.chain(thresholds).find(|(_, state)| *state == "alarm") {
+    let externals = shift.externals.iter().map(|external| (&external.name, &external.state));
+    if let Some((name, _)) = tests.chain(thresholds).chain(externals).find(|(_, state)| *state == "alarm") {
         return Some(format!("alarm {name} raised"));
     }
     let alarm = shift.alarms.iter().max_by(|a, b| a.nearness.total_cmp(&b.nearness))?;

@@ -122,7 +122,7 @@ impl Canvas<'_> {
     /// Every alarm: what it saw against what it permits, and how near it is.
     pub(super) fn alarms(self) -> Vec<Line<'static>> {
         if self.shift.alarms.is_empty() {
-            if !self.shift.thresholds.is_empty() {
+            if !(self.shift.thresholds.is_empty() && self.shift.externals.is_empty()) {
                 return Vec::new();
             }
             let none = Span::styled("none: nothing but a person ends this shift early", self.palette.faint());

@@ -1,4 +1,4 @@
-//! The live view's rows of threshold alarms.
+//! The live view's rows of threshold and external alarms.
 
 use ratatui::text::{Line, Span};
 
@@ -6,7 +6,9 @@ use super::{tables::Canvas, text::left};
 use crate::admin::wire;
 
 /// The live view has other things to show; `shift status` has them all.
-const MAX_THRESHOLDS: usize = 4;
+const MAX_ROWS: usize = 4;
+
+const NAME_COLUMNS: usize = 34;
 
 impl Canvas<'_> {
     /// Every threshold alarm with its newest period; none when the plan has none.
@@ -16,27 +18,56 @@ impl Canvas<'_> {
             return None;
         }
         let mut lines = vec![Line::styled(" THRESHOLDS", self.palette.title())];
-        lines.extend(thresholds.iter().take(MAX_THRESHOLDS).map(|threshold| self.threshold(threshold)));
-        if let Some(more) = thresholds.len().checked_sub(MAX_THRESHOLDS).filter(|more| *more > 0) {
-            lines.push(Line::styled(format!(" and {more} more"), self.palette.faint()));
-        }
+        lines.extend(thresholds.iter().take(MAX_ROWS).map(|threshold| self.threshold(threshold)));
+        lines.extend(self.more(thresholds.len()));
         Some(lines)
     }
 
     fn threshold(self, threshold: &wire::Threshold) -> Line<'static> {
-        let (state, style) = match threshold.state.as_str() {
+        let (state, style) = self.said(&threshold.state);
+        let newest = threshold.value.as_deref().unwrap_or("-");
+        let wire::Threshold { breaching, datapoints, period, .. } = threshold;
+        Line::from(vec![
+            Span::raw(format!(" {} ", left(&breach(threshold), NAME_COLUMNS))),
+            Span::styled(left(state, 12), style),
+            Span::raw(format!("{newest}, {breaching} breach, raised by {datapoints} of {period}")),
+        ])
+    }
+}
+
+impl Canvas<'_> {
+    /// Every external alarm with what it says; none when the plan has none.
+    pub(super) fn externals(self) -> Option<Vec<Line<'static>>> {
+        let externals = &self.shift.externals;
+        if externals.is_empty() {
+            return None;
+        }
+        let mut lines = vec![Line::styled(" EXTERNAL", self.palette.title())];
+        lines.extend(externals.iter().take(MAX_ROWS).map(|external| {
+            let (state, style) = self.said(&external.state);
+            Line::from(vec![
+                Span::raw(format!(" {} ", left(&external.name, NAME_COLUMNS))),
+                Span::styled(left(state, 12), style),
+                Span::raw(external.text.clone()),
+            ])
+        }));
+        lines.extend(self.more(externals.len()));
+        Some(lines)
+    }
+
+    /// A line for what does not fit.
+    fn more(self, all: usize) -> Option<Line<'static>> {
+        let more = all.checked_sub(MAX_ROWS).filter(|more| *more > 0)?;
+        Some(Line::styled(format!(" and {more} more"), self.palette.faint()))
+    }
+
+    fn said(self, state: &str) -> (&str, ratatui::style::Style) {
+        match state {
             "ok" => ("ok", self.palette.good()),
             "alarm" => ("ALARM", self.palette.bad()),
             "insufficient_data" => ("little data", self.palette.faint()),
             other => (other, self.palette.caution()),
-        };
-        let newest = threshold.value.as_deref().unwrap_or("-");
-        let wire::Threshold { breaching, datapoints, period, .. } = threshold;
-        Line::from(vec![
-            Span::raw(format!(" {} ", left(&breach(threshold), 34))),
-            Span::styled(left(state, 12), style),
-            Span::raw(format!("{newest}, {breaching} breach, raised by {datapoints} of {period}")),
-        ])
+        }
     }
 }
 

@@ -656,6 +656,32 @@ period = "1s"
 }
 
 #[test]
+fn external_alarms_say_what_they_take() {
+    let lines = r#"[[external]]
+lease = "500ms"
+[[external]]
+name = "a b"
+on_expiry = "fine"
+[[external]]
+name = "quality"
+[[external]]
+name = "quality"
+leese = "1m"
+"#;
+    assert_eq!(
+        plan_problems(lines),
+        [
+            r#"p.toml:3: external[0].name: is missing; write name = "quality""#,
+            "p.toml:4: external[0].lease: must be 1s or longer, not 500ms",
+            r#"p.toml:6: external[1].name: "a b" is not an alarm's name: use 1 to 63 letters, digits or any of _ - ."#,
+            r#"p.toml:7: external[1].on_expiry: expected one of "ok", "alarm", "insufficient_data", not "fine""#,
+            r#"p.toml:11: external[3].name: there are two alarms called "quality": give one a name of its own"#,
+            r#"p.toml:12: external[3].leese: unknown key; did you mean "lease"?"#,
+        ]
+    );
+}
+
+#[test]
 fn thresholds_have_names_of_their_own_and_the_time_to_be_raised() {
     let threshold = |name: &str, period: &str| {
         format!(

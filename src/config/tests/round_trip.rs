@@ -7,8 +7,8 @@ use proptest::{option, prelude::*, sample::select};
 
 use crate::{
     alarm::{
-        AlarmPlan, Bound, Comparison, Guard, GuardBound, LowSamples, Measure, MissingData, Regression,
-        RegressionBound, Statistic, Threshold, Tolerance, Trim, Unit,
+        AlarmPlan, AlarmState, Bound, Comparison, External, Guard, GuardBound, LowSamples, Measure,
+        MissingData, Regression, RegressionBound, Statistic, Threshold, Tolerance, Trim, Unit,
     },
     config::{
         EndpointSpec, HealthCheck, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile,
@@ -367,16 +367,25 @@ prop_compose! {
             0..8,
         ),
         comparisons in prop::collection::vec((regression_bound(), option::of(1_u32..=1_000)), 0..8),
+        externals in prop::collection::vec(
+            (1_u64..100_000, prop::sample::select(AlarmState::ALL.to_vec())), 0..3
+        ),
         thresholds in prop::collection::vec(threshold(), 0..4),
         false_alarm in 1e-9..0.5,
         max_failures in option::of(1_u64..=1_000_000_000),
     ) -> AlarmPlan {
         let guard = |(place, (bound, burst))| Guard { name: format!("guard_{place}"), bound, burst };
         let regression = |(place, (bound, burst))| Regression { name: format!("regression_{place}"), bound, burst };
+        let external = |(place, (seconds, on_expiry))| External {
+            name: format!("external_{place}"),
+            lease: Duration::from_secs(seconds),
+            on_expiry,
+        };
         let threshold = |(place, threshold)| Threshold { name: format!("threshold_{place}"), ..threshold };
         AlarmPlan {
             guards: bounds.into_iter().enumerate().map(guard).collect(),
             regressions: comparisons.into_iter().enumerate().map(regression).collect(),
+            externals: externals.into_iter().enumerate().map(external).collect(),
             thresholds: thresholds.into_iter().enumerate().map(threshold).collect(),
             false_alarm,
             max_failures,

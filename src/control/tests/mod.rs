@@ -3,6 +3,7 @@
 
 mod checks;
 mod endpoints;
+mod external;
 mod journal;
 mod looks;
 mod restart;

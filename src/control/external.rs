@@ -1,0 +1,182 @@
+//! External alarms: reports that come in, and what shifts hear of them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ControlError, Execution, ask::Reply, ledger::Draft, task::Task};
+use crate::{
+    alarm::{AlarmPlan, AlarmState, ExternalEvidence, Source},
+    name::{EndpointName, ShiftId},
+    time::format_duration,
+};
+
+/// A report on an external alarm.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Report {
+    /// The alarm.
+    pub name: String,
+    /// What it says from now on.
+    pub state: AlarmState,
+    /// Who reports.
+    pub actor: String,
+    /// Why, in the reporter's words; may be empty.
+    pub reason: String,
+}
+
+/// What an external alarm says and why: `external alarm reported: 4 of 20 answers failed their grading`.
+pub fn external_text(evidence: &ExternalEvidence) -> String {
+    let ExternalEvidence { external, state, source } = evidence;
+    let state = state.as_str().replace('_', " ");
+    let lease = format_duration(external.lease);
+    match source {
+        Source::Awaited => format!("nobody has reported yet, with {lease} to do so"),
+        Source::Report(reason) if reason.is_empty() => format!("reported {state}"),
+        Source::Report(reason) => format!("reported {state}: {reason}"),
+        Source::Expired => format!("no report for {lease}, which counts as {state}"),
+    }
+}
+
+impl Task {
+    /// Takes a report for every running shift that has a way back and watches this alarm. A raised alarm acts before it is journalled, as all
+    /// do; every other report is journalled before it counts. One that only renews the state is no event. Says which shifts heard it.
+    pub(super) async fn report(
+        &mut self,
+        report: Report,
+        execution: Execution,
+    ) -> Result<Vec<ShiftId>, ControlError> {
+        let hearing = self.hearing(&report.name);
+        if hearing.is_empty() {
+            return Err(ControlError::NoAlarm {
+                name: shortened(&report.name),
+                known: self.known_externals(),
+            });
+        }
+        let shifts = hearing.iter().map(|(_, shift)| shift.clone()).collect();
+        if execution == Execution::Dry {
+            return Ok(shifts);
+        }
+        let drafts = self.report_drafts(&report, &hearing);
+        if report.state == AlarmState::Alarm {
+            self.take_in(&report, &hearing).await;
+            if let Err(error) = self.commit(Vec::new(), &drafts).await {
+                tracing::error!(alarm = report.name, %error, "a report has acted but is not in the journal");
+            }
+        } else {
+            self.commit(Vec::new(), &drafts).await?;
+            self.take_in(&report, &hearing).await;
+        }
+        Ok(shifts)
+    }
+
+    async fn take_in(&mut self, report: &Report, hearing: &[(EndpointName, ShiftId)]) {
+        for (endpoint, _) in hearing {
+            let green =
+                self.endpoints.get(endpoint).and_then(|endpoint| endpoint.run.as_ref()?.green.as_ref());
+            if let Some(green) = green {
+                green.watched.report(&report.name, report.state, &report.reason);
+            }
+            self.wake(endpoint).await;
+        }
+    }
+
+    /// An event for each shift in which the alarm's state changes.
+    fn report_drafts(&self, report: &Report, hearing: &[(EndpointName, ShiftId)]) -> Vec<Draft> {
+        let now = self.links.timer.wall_of(self.links.timer.now());
+        let draft = |(endpoint, shift): &(EndpointName, ShiftId)| {
+            let green = self.endpoints.get(endpoint)?.run.as_ref()?.green.as_ref()?;
+            let all = green.watched.externals();
+            let before = all.iter().find(|evidence| evidence.external.name == report.name)?.state;
+            let Report { name, state, actor, reason } = report;
+            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            (before != *state).then(|| Draft {
+                at: now,
+                kind: "alarm.state",
+                endpoint: Some(endpoint.clone()),
+                shift: Some(shift.clone()),
+                before: Some(before.as_str().to_owned()),
+                after: Some(state.as_str().to_owned()),
+                share: None,
+                actor: actor.clone(),
+                cause: format!("external alarm {name}{why}"),
+            })
+        };
+        hearing.iter().filter_map(draft).collect()
+    }
+
+    /// The running shifts that have a way back and watch an external alarm of this name.
+    fn hearing(&self, name: &str) -> Vec<(EndpointName, ShiftId)> {
+        let running =
+            self.endpoints.iter().filter_map(|(endpoint, state)| Some((endpoint, state.run.as_ref()?)));
+        let hears = running.filter(|(_, run)| {
+            run.green.is_some()
+                && run.engine.state().has_way_back()
+                && run.plan.alarms.externals.iter().any(|external| external.name == name)
+        });
+        hears.map(|(endpoint, run)| (endpoint.clone(), run.id.clone())).collect()
+    }
+
+    fn known_externals(&self) -> String {
+        let runs = self.endpoints.values().filter_map(|endpoint| endpoint.run.as_ref());
+        let names = runs.flat_map(|run| run.plan.alarms.externals.iter());
+        let names: std::collections::BTreeSet<&str> = names.map(|external| external.name.as_str()).collect();
+        if names.is_empty() { "none".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
+    }
+
+    /// Answers whoever reports.
+    pub(super) async fn answer_report(
+        &mut self,
+        report: Report,
+        execution: Execution,
+        reply: Reply<Vec<ShiftId>>,
+    ) {
+        let answer = self.report(report, execution).await;
+        drop(reply.send(answer));
+    }
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().take(63).collect()
+}
+
+/// An external alarm in a shift's report. Its lease is in the shift's plan, under the name.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct ExternalForm {
+    name: String,
+    state: String,
+    source: SourceForm,
+}
+
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum SourceForm {
+    Awaited,
+    Report(String),
+    Expired,
+}
+
+impl ExternalForm {
+    pub(super) fn of(evidence: &ExternalEvidence) -> Self {
+        let ExternalEvidence { external, state, source } = evidence;
+        Self {
+            name: external.name.clone(),
+            state: state.as_str().to_owned(),
+            source: match source {
+                Source::Awaited => SourceForm::Awaited,
+                Source::Report(reason) => SourceForm::Report(reason.clone()),
+                Source::Expired => SourceForm::Expired,
+            },
+        }
+    }
+
+    /// `None` for one that the plan does not have.
+    pub(super) fn view(self, plan: &AlarmPlan) -> Option<ExternalEvidence> {
+        let Self { name, state, source } = self;
+        let external = plan.externals.iter().find(|external| external.name == name)?.clone();
+        let state = AlarmState::parse(&state)?;
+        let source = match source {
+            SourceForm::Awaited => Source::Awaited,
+            SourceForm::Report(reason) => Source::Report(reason),
+            SourceForm::Expired => Source::Expired,
+        };
+        Some(ExternalEvidence { external, state, source })
+    }
+}
