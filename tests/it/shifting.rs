@@ -157,6 +157,44 @@ fn a_threshold_holds_a_short_bake_until_it_can_tell_and_then_lets_a_good_green_t
 }
 
 #[test]
+fn an_external_alarm_holds_the_bake_until_it_is_reported_and_snaps_back_when_it_is_raised() {
+    let (folder, blue, green) =
+        (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let mut plan = plan(green.address, "10ms");
+    plan["guard"] = json!([]);
+    plan["external"] = json!([{ "name": "quality", "lease": "20m" }]);
+    plan["strategy"]["final_bake"] = json!("20m");
+    let id = snapback.start_shift(&plan);
+    let admin = format!("http://{}", snapback.admin);
+    let set = |state: &str| run(&["alarm", "set", "quality", state, "--reason", "graded", "--admin", &admin]);
+    snapback.wait_until(&id, |shift| shift["state"] == "holding");
+    assert!(set("ok").status.success());
+    let shift = snapback.wait_until(&id, |shift| shift["share"] == "100%");
+    assert_eq!(shift["externals"][0]["text"], "reported ok: graded", "{shift:#}");
+    let raised = set("alarm");
+    let told = String::from_utf8(raised.stdout).unwrap();
+    assert!(raised.status.success() && told.contains(&id), "{told}");
+    assert_eq!(snapback.ask().body, b"v1");
+    let shift = snapback.wait_until(&id, |shift| shift["over"] == true);
+    assert_eq!(
+        (&shift["state"], &shift["cause"]["alarm"]),
+        (&json!("rolled_back"), &json!("quality")),
+        "{shift:#}"
+    );
+    assert!(
+        shift["explanation"]
+            .as_str()
+            .unwrap()
+            .starts_with("Rolled back by external alarm quality: reported alarm: graded"),
+        "{shift:#}"
+    );
+    assert_eq!(set("ok").status.code(), Some(1), "the shift is over");
+    let (status, _) = snapback.admin("POST", "/v1/alarms/quality/state", "{\"state\":\"fine\"}");
+    assert_eq!(status, 422);
+}
+
+#[test]
 fn a_plan_that_cannot_be_carried_out_is_refused_with_what_would_be_right() {
     let (folder, blue, green) =
         (tempfile::tempdir().unwrap(), ModelServer::start("v1"), ModelServer::start("v2"));
