@@ -17,7 +17,7 @@ from workbench import PATIENCE_SECONDS, ask, wait_for
 WORKERS = 2
 # The card deck of a quarter: five of twenty (src/route/deck.rs).
 QUARTER, GREEN_CARDS, CARDS = "25%", 5, 20
-HEALTH = {"path": "/health", "interval": "100ms", "timeout": "500ms"}
+HEALTH = {"path": "/health", "interval": "100ms", "timeout": "5s"}
 GUARD = [{"metric": "error_rate", "below": "5%"}]
 
 

@@ -129,7 +129,7 @@ def test_a_green_that_says_in_a_200_that_it_failed_is_snapped_back_and_no_client
 
 
 def test_a_green_that_hangs_is_snapped_back_and_blue_answers_its_clients(blue, tmp_path):
-    limits, rescue = {"head_timeout": "1s"}, {"on": "before_first_byte"}
+    limits, rescue = {"head_timeout": "2s"}, {"on": "before_first_byte"}
     with Script("faults.py", "mute") as green, Snapback(tmp_path, [endpoint(blue.address, limits=limits, rescue=rescue)]) as proxy:
         guard = [{"metric": "latency", "quantile": "p99", "below": "250ms"}]
         shift = shift_to(proxy, green, guard=guard)
@@ -200,9 +200,10 @@ def test_a_reload_of_a_bad_file_changes_nothing_in_a_shift(proxy, blue, green):
 
 
 def test_an_instance_that_stands_still_costs_no_client_anything_where_slow_requests_are_hedged(blue, green, tmp_path):
+    health = HEALTH | {"timeout": "500ms"}
     with (
         Script("faults.py") as still,
-        Snapback(tmp_path, [endpoint(blue.address, still.address, hedge={"after": "200ms"})]) as proxy,
+        Snapback(tmp_path, [endpoint(blue.address, still.address, health=health, hedge={"after": "200ms"})]) as proxy,
     ):
         shift = shift_to(proxy, green)
         is_healthy = lambda: all(instance["health"] == "healthy" for instance in proxy.endpoint("chat")["blue"]["instances"])
