@@ -129,7 +129,10 @@ impl Stream {
                     exchange.await_more();
                     return Poll::Pending;
                 }
-                // The client takes what it is given, or this would not be polled: the instance is what is late.
+                // Nor is the instance late for a client that has yet to take what came before: hyper asks for some more than the socket
+                // has room for, and a kernel that is short of memory stops both sides of a proxy whose clients do not read.
+                Some(Late::Silent) if self.caller.pulse.pace.is_taking() => return Poll::Pending,
+                // The client has taken what it was given: the instance is what is late.
                 Some(Late::Silent) => Failure::IdleTimeout,
                 Some(Late::Overdue) => Failure::Overlong,
                 Some(Late::Expired) => Failure::Deadline,

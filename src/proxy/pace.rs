@@ -45,6 +45,11 @@ impl Pace {
         self.is_taking.set(is_taking);
     }
 
+    /// Whether it has yet to take something.
+    pub(super) fn is_taking(&self) -> bool {
+        self.is_taking.get()
+    }
+
     /// A look. Whether a window has ended in which the client was too slow.
     pub(super) fn is_too_slow(&self, now: Moment, least: LeastRate) -> bool {
         let is_due = self.is_sending.get() || self.is_taking.get();
