@@ -4,10 +4,12 @@ After each: every request came to exactly one thing, what the model servers exec
 within a block, nothing reaches green behind a rollback, and once the fault is over the shift comes to its end.
 """
 
+import contextlib
 import http.client
 import resource
 import signal
 import socket
+import sqlite3
 import ssl
 import threading
 import time
@@ -286,6 +288,61 @@ def test_sigterm_in_a_shift_answers_what_was_sent_and_the_next_start_goes_on_fro
         assert counts["green"] == green.count("served") - before
         assert_a_quarter(counts["green"], load.total())
         promote(proxy, shift)
+
+
+@pytest.mark.parametrize(("jump", "state", "cause"), [("back", "baking", None), ("ahead", "rolled_back", "execution_timeout")])
+def test_a_clock_that_jumps_a_year_while_the_process_is_away_never_raises_greens_share(blue, green, tmp_path, jump, state, cause):
+    with Snapback(tmp_path, [endpoint(blue.address)]) as proxy:
+        shift = shift_to(proxy, green, at(QUARTER, bake="10m"))
+        assert proxy.stop() == 0, proxy.errors()
+    # What was written a year from now was written before the clock went back, and the other way round.
+    year_ms = 365 * 86_400_000 * (1 if jump == "back" else -1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "snapback.db")) as journal, journal:
+        journal.execute("UPDATE shifts SET recorded_at = recorded_at + ?", [year_ms])
+    with Snapback(tmp_path, [endpoint(blue.address)]) as proxy:
+        now = proxy.wait_for_shift(shift, state=state)
+        assert (now["cause"] or {}).get("kind") == cause, now
+        with Load(proxy) as load:
+            load.go_on(200)
+        assert not load.failed(), load.came_to
+        counts = settled(proxy, load.total())
+        assert_books_agree(counts, blue.count("served"), green.count("served"))
+        if state == "baking":
+            assert proxy.shift(shift)["share"] == QUARTER
+            assert_a_quarter(counts["green"], load.total())
+            promote(proxy, shift)
+        else:
+            assert counts["green"] == 0
+
+
+def test_a_disk_that_takes_nothing_stops_neither_the_serving_nor_the_way_back(blue, green, tmp_path):
+    # Writing past the limit is an I/O error and no signal.
+    under = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""]
+    other = endpoint(blue.address, name="other", match={"host": "other"})
+    with Snapback(tmp_path, [endpoint(blue.address), other], under=under) as proxy:
+        shift = shift_to(proxy, green, at("50%"))
+        soft, hard = resource.prlimit(proxy.child.pid, resource.RLIMIT_FSIZE)
+        with Load(proxy) as load:
+            load.go_on(50)
+            resource.prlimit(proxy.child.pid, resource.RLIMIT_FSIZE, (0, hard))
+            green.stop(signal.SIGKILL)
+            wait_for("green gets nothing more", lambda: proxy.endpoint("chat")["share"] == "0%")
+            at_rollback = meters(proxy)["green"]
+            load.go_on(50)
+            assert meters(proxy)["green"] <= at_rollback + len(load.threads), "only what was in flight"
+            wait_for("it says that it cannot write", lambda: ask("GET", f"{proxy.admin}/readyz")[0] == 503)
+            plan = {"green": {"version": "v3", "instances": [green.address]}, "strategy": at(QUARTER)}
+            status, problem = proxy.api("POST", "/v1/endpoints/other/shifts", plan)
+            assert (status, problem["type"]) == (503, "urn:snapback:journal"), problem
+            resource.prlimit(proxy.child.pid, resource.RLIMIT_FSIZE, (soft, hard))
+            now = proxy.wait_for_shift(shift, over=True, state="rolled_back")
+            assert now["cause"]["kind"] == "alarm", now
+            wait_for("it can write again", lambda: ask("GET", f"{proxy.admin}/readyz")[0] == 200)
+            load.go_on(50)
+        failed = load.failed()
+        assert set(failed) <= {(502, "green")} and sum(failed.values()) <= len(load.threads), load.came_to
+    with Snapback(tmp_path, [endpoint(blue.address), other]) as proxy:
+        assert proxy.shift(shift)["state"] == "rolled_back", "it was written in the end"
 
 
 def test_without_descriptors_the_connections_there_are_serve_on_and_green_is_not_blamed(proxy, blue, green):

@@ -159,9 +159,9 @@ class Triton(Process):
 
 
 class Snapback(Process):
-    """`snapback serve` with a configuration of its own."""
+    """`snapback serve` with a configuration of its own; `under` is a command that runs the one behind it."""
 
-    def __init__(self, folder, endpoints, **data):
+    def __init__(self, folder, endpoints, under=(), **data):
         config = {
             "data": {"listen": ["127.0.0.1:0"], "workers": 2, "expose_fleet": True} | data,
             "admin": {"listen": "127.0.0.1:0"},
@@ -170,7 +170,7 @@ class Snapback(Process):
         }
         self.config = folder / "snapback.toml"
         self.config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in config.items()))
-        super().__init__(BIN, "serve", "-c", self.config)
+        super().__init__(*under, BIN, "serve", "-c", self.config)
         self.url = self.line("data: ")
         self.address = self.url.split("//")[1]
         self.admin = self.line("admin: ")
