@@ -20,7 +20,8 @@
 //! 7. A request that green failed is counted as green's failure and then goes to blue, unless the client has seen a byte, the body is
 //!    no longer there, or the endpoint's budget of second tries is spent. What blue makes of it counts for nobody.
 //! 8. At the last byte of the response's body the request comes to its [`meter::Outcome`], which is counted in the meters of (worker,
-//!    fleet) with plain loads and stores. A bad outcome of green rings the evaluator's bell.
+//!    fleet) with plain loads and stores. Whether a stream was answered in full is read from its events as they pass, which delays
+//!    none. A bad outcome of green rings the evaluator's bell.
 //!
 //! # The life of a shift
 //!

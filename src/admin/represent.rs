@@ -188,8 +188,18 @@ fn traffic(counts: Traffic) -> wire::Traffic {
 }
 
 fn recent(window: &TrafficWindow) -> wire::Recent {
-    let TrafficWindow { span, requests, rate, error_rate, p50, p99, first_byte_p50, first_byte_p99 } =
-        *window;
+    let TrafficWindow {
+        span,
+        requests,
+        rate,
+        error_rate,
+        p50,
+        p99,
+        first_byte_p50,
+        first_byte_p99,
+        first_token_p50,
+        first_token_p99,
+    } = *window;
     wire::Recent {
         span_ms: millis(span),
         requests,
@@ -199,6 +209,8 @@ fn recent(window: &TrafficWindow) -> wire::Recent {
         p99_ms: p99.map(millis),
         first_byte_p50_ms: first_byte_p50.map(millis),
         first_byte_p99_ms: first_byte_p99.map(millis),
+        first_token_p50_ms: first_token_p50.map(millis),
+        first_token_p99_ms: first_token_p99.map(millis),
     }
 }
 

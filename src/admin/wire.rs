@@ -116,6 +116,10 @@ pub struct Recent {
     pub first_byte_p50_ms: Option<f64>,
     /// 99th percentile, dispatch to the response's head.
     pub first_byte_p99_ms: Option<f64>,
+    /// Median, dispatch to the first token, of streams.
+    pub first_token_p50_ms: Option<f64>,
+    /// 99th percentile, dispatch to the first token, of streams.
+    pub first_token_p99_ms: Option<f64>,
 }
 
 /// `GET /v1/endpoints/{name}/shifts`

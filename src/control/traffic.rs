@@ -33,11 +33,17 @@ struct Figures {
     reading: Reading,
     latency: HistogramSnapshot,
     first_byte: HistogramSnapshot,
+    first_token: HistogramSnapshot,
 }
 
 impl Figures {
     fn of(meters: &FleetMeters, reading: Reading) -> Self {
-        Self { reading, latency: meters.latency(), first_byte: meters.first_byte() }
+        Self {
+            reading,
+            latency: meters.latency(),
+            first_byte: meters.first_byte(),
+            first_token: meters.first_token(),
+        }
     }
 }
 
@@ -68,6 +74,7 @@ impl Ring {
         let settled = now_figures.reading.settled().saturating_sub(then.reading.settled());
         let latency = now_figures.latency.since(&then.latency);
         let first_byte = now_figures.first_byte.since(&then.first_byte);
+        let first_token = now_figures.first_token.since(&then.first_token);
         TrafficWindow {
             span,
             requests,
@@ -77,6 +84,8 @@ impl Ring {
             p99: latency.quantile(0.99),
             first_byte_p50: first_byte.quantile(0.5),
             first_byte_p99: first_byte.quantile(0.99),
+            first_token_p50: first_token.quantile(0.5),
+            first_token_p99: first_token.quantile(0.99),
         }
     }
 }

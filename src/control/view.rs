@@ -114,6 +114,10 @@ pub struct TrafficWindow {
     pub first_byte_p50: Option<Duration>,
     /// 99th percentile of the time to the head.
     pub first_byte_p99: Option<Duration>,
+    /// Median time to the first token, of streams.
+    pub first_token_p50: Option<Duration>,
+    /// 99th percentile of the time to the first token, of streams.
+    pub first_token_p99: Option<Duration>,
 }
 
 /// A shift, running or over.

@@ -5,7 +5,10 @@
 use std::cell::RefCell;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header::HOST};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
+    header::{CONTENT_TYPE, HOST},
+};
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
@@ -14,9 +17,13 @@ use super::{
     gate::{self, downgrade},
     headers::{self, Additions, BodyFraming, Kind, NewId, RequestIds},
     preface,
-    tap::{Meaning, Scanner},
+    tap::{Meaning, Scanner, Tap},
 };
-use crate::net::{Peer, TrustedProxies, TrustedProxy};
+use crate::{
+    meter::Verdict,
+    net::{Peer, TrustedProxies, TrustedProxy},
+    time::Moment,
+};
 
 /// A text in pieces; the choice says how long they are. At least one, which may be empty.
 pub(crate) fn pieces(choice: u8, text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -161,6 +168,22 @@ pub fn events(bytes: &[u8]) {
     let mut meanings = pieces(*choice, text).map(|piece| scanner.read(piece));
     let cut = meanings.find(|meaning| *meaning != Meaning::Nothing).unwrap_or(Meaning::Nothing);
     assert_eq!(cut, Scanner::default().read(text));
+    for kind in ["text/event-stream", "application/x-ndjson"] {
+        let cut = judged(kind, pieces(*choice, text));
+        assert_eq!(cut.0, judged(kind, std::iter::once(text)).0, "the cut changes the verdict");
+        assert!(cut.1 <= text.len() as u64, "there are more texts than bytes");
+    }
+}
+
+/// What a stream comes to, and how many texts it has where it counts no tokens itself.
+fn judged<'a>(kind: &'static str, pieces: impl Iterator<Item = &'a [u8]>) -> (Verdict, u64) {
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))]);
+    let mut tap = Tap::of(200, &headers).expect("it is a stream");
+    for (place, piece) in (0..).zip(pieces) {
+        tap.read(piece, Moment::from_nanos(place), true, |_| {});
+    }
+    tap.finish(|_| {});
+    (tap.verdict(), tap.texts())
 }
 
 /// What was told of a connection's beginning stays true whatever follows.

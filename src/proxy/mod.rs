@@ -16,6 +16,7 @@
 //!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
 //!    for it, `hold` keeps back an event stream's beginning until it says something, and
 //!    `hedge` sends a second copy where an instance is slow to answer.
+//!    `tap` reads what a model server's stream says as it passes: errors, the sign of a complete answer, tokens.
 //! 5. `pulse` notices what takes too long. A worker looks at its connections every tenth of a second; a request starts no timer. `overdue`
 //!    counts green's requests against a shift's latency alarms as soon as they are late, while they are still open. A gRPC caller sets its
 //!    own limit for the whole call (`deadline`). `pace` finds clients that send or take a byte at a time.
@@ -87,3 +88,4 @@ pub use greeting::PROTOCOLS;
 pub use listener::{BindError, Listen, Listeners};
 pub use plane::DataPlane;
 pub use settings::{LeastRate, Settings};
+pub use tap::{Progress, Tap};

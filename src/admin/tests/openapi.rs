@@ -129,6 +129,8 @@ fn window() -> TrafficWindow {
         p99: some,
         first_byte_p50: some,
         first_byte_p99: some,
+        first_token_p50: some,
+        first_token_p99: some,
     }
 }
 

@@ -40,13 +40,14 @@ use crate::{
 
 /// What reads one response's body.
 #[derive(Debug)]
-pub(super) struct Tap {
+pub struct Tap {
     framing: Framing,
     splitter: Splitter,
     events: Ring,
     beginning: Beginning,
-    /// Whether a frame of the open event was waited for.
+    /// Whether a frame of the open event was waited for, and when the last one came.
     is_awaited: bool,
+    frame_at: Moment,
     first_text: Option<Moment>,
     last_text: Moment,
     texts: u64,
@@ -87,7 +88,7 @@ enum Told {
 
 /// What a frame has brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Progress {
+pub enum Progress {
     /// A part of the answer.
     Made,
     /// Nothing but signs of life.
@@ -96,7 +97,7 @@ pub(super) enum Progress {
 
 impl Tap {
     /// For a response with this status and these headers, if it is a stream that can be read. What is compressed is not decompressed.
-    pub(super) fn of(status: u16, headers: &HeaderMap) -> Option<Box<Self>> {
+    pub fn of(status: u16, headers: &HeaderMap) -> Option<Box<Self>> {
         let framing = framing(status, headers)?;
         Some(Box::new(Self::new(framing)))
     }
@@ -111,6 +112,7 @@ impl Tap {
                 Framing::Lines => Beginning::Events,
             },
             is_awaited: false,
+            frame_at: Moment::default(),
             first_text: None,
             last_text: Moment::default(),
             texts: 0,
@@ -121,7 +123,7 @@ impl Tap {
 
     /// Reads a frame that came at `now`. `was_awaited` says whether the proxy waited for it: what was there already when the client took
     /// what came before tells nothing about the model's pace. Each gap between texts is told once.
-    pub(super) fn read(
+    pub fn read(
         &mut self,
         frame: &[u8],
         now: Moment,
@@ -132,6 +134,7 @@ impl Tap {
             return Progress::None;
         }
         self.is_awaited |= was_awaited;
+        self.frame_at = now;
         match self.beginning {
             Beginning::Frames => {
                 let is_awaited = std::mem::take(&mut self.is_awaited);
@@ -236,18 +239,19 @@ impl Tap {
     }
 
     /// Whether an event has said that the model failed.
-    pub(super) fn has_failed(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.signs.has_failed
     }
 
     /// When the first text came.
-    pub(super) fn first_text(&self) -> Option<Moment> {
+    pub fn first_text(&self) -> Option<Moment> {
         self.first_text
     }
 
     /// Nothing more will come. What is left to be told of gaps is told.
-    pub(super) fn finish(&mut self, mut gap: impl FnMut(Duration)) {
-        let open = std::mem::take(self.events.open());
+    pub fn finish(&mut self, mut gap: impl FnMut(Duration)) {
+        let mut open = std::mem::take(self.events.open());
+        (open.at, open.is_awaited) = (self.frame_at, self.is_awaited);
         let mut left: Vec<_> = std::iter::from_fn(|| self.events.take_oldest()).collect();
         // Not every server ends its last event.
         if self.beginning != Beginning::Frames {
@@ -261,13 +265,18 @@ impl Tap {
         }
     }
 
+    /// How many events, or frames, had text.
+    pub fn texts(&self) -> u64 {
+        self.texts
+    }
+
     /// How many tokens came, as far as its server or its events tell.
-    pub(super) fn tokens(&self) -> u64 {
+    pub fn tokens(&self) -> u64 {
         self.tokens.unwrap_or(self.texts)
     }
 
     /// What a finished stream says of the fleet, if it ended cleanly.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> Verdict {
         let Signs { has_data, shows_end, is_complete, is_broken, has_failed, is_refused, is_done } =
             self.signs;
         let is_done_early = is_done && (shows_end || self.first_text.is_none());

@@ -50,10 +50,11 @@ impl Ring {
         self.open = (self.open + 1) % self.events.len();
         self.kept += 1;
         let oldest = &mut self.events[self.open];
+        let told = (oldest.at, oldest.is_awaited, oldest.state);
         oldest.clear();
         (self.kept > KEPT).then(|| {
             self.kept = KEPT;
-            (oldest.at, oldest.is_awaited, oldest.state)
+            told
         })
     }
 
@@ -77,6 +78,7 @@ impl Event {
 
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.state = State::Text;
     }
 }
 

@@ -231,6 +231,17 @@ fn the_first_token_is_the_first_text_and_a_gap_lies_between_frames_with_text() {
 }
 
 #[test]
+fn an_event_without_an_end_came_with_its_last_frame() {
+    for (events, expected) in [(1, (Some(10), vec![])), (9, (Some(10), vec![10; 8]))] {
+        let event = sse(&["text"]);
+        let mut frames = vec![event.as_bytes(); events];
+        *frames.last_mut().unwrap() = event.trim_end().as_bytes();
+        let heard = hear(Framing::Sse, &frames);
+        assert_eq!((heard.first_text, heard.gaps, heard.tokens), (expected.0, expected.1, events as u64));
+    }
+}
+
+#[test]
 fn what_lay_ready_when_the_client_read_on_makes_no_gap_and_the_next_one_is_counted_from_it() {
     let (mut tap, mut gaps) = (Tap::new(Framing::Sse), Vec::new());
     let event = sse(&[&text("a")]);
