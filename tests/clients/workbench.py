@@ -78,6 +78,7 @@ class Process:
             stdin=subprocess.DEVNULL,
             text=True,
             env=os.environ | (env or {}),
+            start_new_session=True,
         )
         self.lines = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -149,6 +150,12 @@ class Triton(Process):
         ports = [address.rsplit(":", 1)[1] for address in (self.http, self.grpc, metrics)]
         super().__init__(python, HERE / "servers/triton.py", folder, *ports, *gate)
         wait_for("Triton is ready", self.is_ready)
+
+    def __exit__(self, *_):
+        # Its models are processes of their own, which do not always notice that it was killed.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        super().__exit__()
 
     def is_ready(self):
         assert self.child.poll() is None, self.errors()
