@@ -5,6 +5,7 @@ use std::rc::Rc;
 use http::{HeaderMap, Method};
 
 use super::{
+    deaths::Deaths,
     error::Failure,
     grpc::GrpcCall,
     lane::{Dealt, RouteView},
@@ -61,10 +62,7 @@ pub(super) struct Exchange {
     bytes_out: u64,
     ended_at: Option<Moment>,
     verdict: Verdict,
-    /// How many instances' connections died under it.
-    deaths: u8,
-    /// The present instance is one of them.
-    has_died_here: bool,
+    pub(super) deaths: Deaths,
     is_blamed: bool,
 }
 
@@ -136,8 +134,7 @@ impl Exchange {
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
-            deaths: 0,
-            has_died_here: false,
+            deaths: Deaths::default(),
             is_blamed: false,
         }
     }
@@ -182,8 +179,7 @@ impl Exchange {
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
-            deaths: self.deaths,
-            has_died_here: false,
+            deaths: self.deaths.elsewhere(),
             is_blamed: false,
         })
     }
@@ -203,7 +199,7 @@ impl Exchange {
             left.heed_end(failure.verdict(), None, now);
         }
         self.role = Role::Moved;
-        self.has_died_here = false;
+        self.deaths = self.deaths.elsewhere();
         self.answered = None;
         self.tap = None;
         self.grpc = self.grpc.as_ref().map(GrpcCall::again);
@@ -271,19 +267,6 @@ impl Exchange {
     /// Says in the meters what came of a rescue.
     pub(super) fn note(&self, rescue: Rescue) {
         self.view.fleet(Side::Green).meters.shard(self.worker.number).rescue(rescue);
-    }
-
-    /// A connection to its instance ended under the request. A second one to the same instance adds nothing: a process that was killed
-    /// takes new connections until the last of its sockets is closed.
-    pub(super) fn note_death(&mut self) {
-        if !std::mem::replace(&mut self.has_died_here, true) {
-            self.deaths = self.deaths.saturating_add(1);
-        }
-    }
-
-    /// Under how many instances that happened, over all tries.
-    pub(super) fn deaths(&self) -> u8 {
-        self.deaths
     }
 
     /// The answer is a failure, whatever its status: it holds one, or its status is one that the endpoint's owner names.
@@ -564,8 +547,7 @@ impl Original {
             bytes_out: 0,
             ended_at: None,
             verdict: Verdict::ClientGone,
-            deaths: 0,
-            has_died_here: false,
+            deaths: Deaths::default(),
             is_blamed: false,
         })
     }

@@ -335,7 +335,7 @@ async fn call_once(
     match unless_late(&caller.pulse, answer).await {
         Ok(Err(lost)) => {
             if let Lost::Closed(_) = lost {
-                exchange.note_death();
+                exchange.deaths.note();
             }
             Ok(Err(lost))
         }

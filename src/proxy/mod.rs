@@ -37,6 +37,7 @@ mod chunks;
 mod client;
 mod connection;
 mod deadline;
+mod deaths;
 mod decode;
 mod error;
 mod exchange;

@@ -28,9 +28,6 @@ use crate::{
     route::{Limits, Replayed, RescueUntil},
 };
 
-/// Instances whose connections died under a request, after which it is given up.
-const DEATHS: u8 = 2;
-
 /// What a request needs to be sent again: kept only where it may be.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -155,7 +152,7 @@ impl Replay {
                 exchange.side() == Side::Green || matches!(reached, Err(Failure::Reset(_)))
             }
         };
-        fits && exchange.deaths() < DEATHS
+        fits && !exchange.deaths.are_too_many()
             && (nothing_was_sent || stateful::may_repeat(&self.head.method))
             && !stateful::is_stateful(&self.head, exchange.request_body().map(|body| &**body))
             && can_replay(exchange)
@@ -218,7 +215,7 @@ pub(super) fn connect_elsewhere(exchange: &mut Exchange, failure: &Failure) -> b
 pub(super) fn may_be_sent_again(exchange: &Exchange, call: &Call, lost: &Lost) -> bool {
     let is_fit = match lost {
         Lost::Refused(_) => true,
-        Lost::Closed(_) => call.may_have_been_closed() && exchange.deaths() < DEATHS,
+        Lost::Closed(_) => call.may_have_been_closed() && !exchange.deaths.are_too_many(),
         Lost::Malformed(_) | Lost::Request(_) => false,
     };
     is_fit && exchange.request_body().is_none_or(|body| body.can_replay())
