@@ -5,7 +5,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -24,6 +24,9 @@ use crate::message;
 /// A client whose connection was closed comes back after this.
 const RECONNECT: Duration = Duration::from_millis(10);
 
+/// Enough to see what is wrong.
+const KEPT: usize = 5;
+
 /// Clients of so many open connections; they stop when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Load {
@@ -36,6 +39,8 @@ pub(crate) struct Load {
 struct Seen {
     answers: AtomicU64,
     failures: AtomicU64,
+    /// Some different answers that were not good, or what kept one away.
+    bad: Mutex<Vec<String>>,
 }
 
 impl Load {
@@ -57,6 +62,11 @@ impl Load {
     pub(crate) fn failures(&self) -> u64 {
         self.seen.failures.load(Relaxed)
     }
+
+    /// What some of the failures since this was asked last were.
+    pub(crate) fn take_bad(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen.bad.lock().expect("no client panics with the lock"))
+    }
 }
 
 /// `gap` is the mean of the seconds between two requests.
@@ -70,10 +80,7 @@ async fn ask_for_ever(proxy: SocketAddr, seed: u64, gap: f64, seen: Arc<Seen>) {
                 due = due.after(Duration::from_secs_f64(wait));
                 tokio::time::sleep(due.since(clock::now())).await;
                 let answer = ask(&mut stream).await;
-                seen.answers.fetch_add(1, Relaxed);
-                if !matches!(answer, Ok(Answered::Well)) {
-                    seen.failures.fetch_add(1, Relaxed);
-                }
+                seen.count(&answer);
                 if answer.is_err() {
                     break;
                 }
@@ -83,9 +90,26 @@ async fn ask_for_ever(proxy: SocketAddr, seed: u64, gap: f64, seen: Arc<Seen>) {
     }
 }
 
+impl Seen {
+    fn count(&self, answer: &std::io::Result<Answered>) {
+        self.answers.fetch_add(1, Relaxed);
+        let bad = match answer {
+            Ok(Answered::Well) => return,
+            Ok(Answered::Badly(answer)) => answer.clone(),
+            Err(error) => error.to_string(),
+        };
+        self.failures.fetch_add(1, Relaxed);
+        let mut kept = self.bad.lock().expect("no client panics with the lock");
+        if kept.len() < KEPT && !kept.contains(&bad) {
+            kept.push(bad);
+        }
+    }
+}
+
 enum Answered {
     Well,
-    Badly,
+    /// With this.
+    Badly(String),
 }
 
 async fn ask(stream: &mut TcpStream) -> std::io::Result<Answered> {
@@ -100,7 +124,7 @@ async fn ask(stream: &mut TcpStream) -> std::io::Result<Answered> {
     let answer = &buffer[..length];
     let is_good =
         answer.starts_with(b"HTTP/1.1 200 ") && !answer.windows(7).any(|seven| seven == b"\"error\"");
-    Ok(if is_good { Answered::Well } else { Answered::Badly })
+    Ok(if is_good { Answered::Well } else { Answered::Badly(String::from_utf8_lossy(answer).into_owned()) })
 }
 
 const REQUEST: &str = "POST /v1/completions HTTP/1.1\r\nhost: models\r\ncontent-type: application/json\r\ncontent-length: 35\r\n\r\n\
