@@ -116,17 +116,19 @@ def test_of_many_plans_at_once_one_wins_and_the_others_are_told_which(proxy, blu
     promote(proxy, winner)
 
 
-def test_a_green_that_says_in_a_200_that_it_failed_is_snapped_back_and_no_client_sees_it(blue, tmp_path):
+@pytest.mark.parametrize(("case", "shown"), [("vllm-early", "rescued"), ("vllm-error", "green")])
+def test_a_green_that_says_in_a_200_that_it_failed_is_snapped_back(blue, tmp_path, case, shown):
+    """Before its first token no client sees it; after it, the error is the client's and counts all the same."""
     rescue = {"until": "first_token"}
-    with Script("faults.py", "vllm-early") as green, Snapback(tmp_path, [endpoint(blue.address, rescue=rescue)]) as proxy:
+    with Script("faults.py", case) as green, Snapback(tmp_path, [endpoint(blue.address, rescue=rescue)]) as proxy:
         shift = shift_to(proxy, green)
         with Load(proxy) as load:
             now = proxy.wait_for_shift(shift, over=True, state="rolled_back")
         assert now["cause"]["kind"] == "alarm", now
-        assert set(load.came_to) == {(200, "blue"), (200, "rescued")}, load.came_to
+        assert set(load.came_to) == {(200, "blue"), (200, shown)}, load.came_to
         counts = settled(proxy, load.total())
         assert_books_agree(counts, blue.count("served"), green.count("served"))
-        assert counts["green"] == counts["green", "failure"] == load.came_to[200, "rescued"]
+        assert counts["green"] == counts["green", "failure"] == load.came_to[200, shown]
         assert_nothing_reaches(green, proxy)
 
 
