@@ -74,7 +74,7 @@ fn main() -> Checked<()> {
 
 async fn run(repetitions: usize, rate: f64) -> Checked<()> {
     let folder = tempfile::tempdir()?;
-    let blue = Model::start().await?;
+    let blue = Model::start()?;
     let proxy = Proxy::start(folder.path(), blue.address)?;
     let load = Load::start(proxy.data, CONNECTIONS, rate);
     tokio::time::sleep(HEALTHY).await;
@@ -111,7 +111,7 @@ async fn run(repetitions: usize, rate: f64) -> Checked<()> {
 
 /// A shift from its start to its rollback.
 async fn react(proxy: &Proxy, load: &Load, outage: Outage, share: &str) -> Checked<Ended> {
-    let green = Model::start().await?;
+    let green = Model::start()?;
     let plan = json!({
         "green": { "version": "v2", "instances": [green.address.to_string()] },
         "strategy": { "type": "canary", "share": share, "bake": "10m", "final_bake": "10m" },

@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
 };
 
 use crate::{Checked, message};
+
+/// For a connection of each client's at once, and room: a full queue drops the proxy's attempts, which the kernel makes again a second later.
+const BACKLOG: u32 = 4096;
 
 /// What a model server says to every request.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +33,10 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) async fn start() -> Checked<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    pub(crate) fn start() -> Checked<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind("127.0.0.1:0".parse()?)?;
+        let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         let (answer, answers) = watch::channel(Answer::Tokens);
         tokio::spawn(serve(listener, answers));
