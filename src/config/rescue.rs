@@ -30,7 +30,7 @@ const HEDGED: [(&str, HedgedFleets); 2] =
 pub(super) fn read(table: &Table<'_>) -> RescuePolicy {
     let default = RescuePolicy::default();
     let on = table.optional("on", word(&REPLAYED));
-    let statuses = table.list("statuses", "[500, 502, 503, 504]", whole(Statuses::RANGE));
+    let statuses = table.list("statuses", "[424, 500, 502, 503, 504]", whole(Statuses::RANGE));
     let grpc_statuses = table.list("grpc_statuses", "[\"INTERNAL\", \"UNAVAILABLE\"]", grpc_status);
     let until = table.optional("until", word(&UNTIL));
     let retry = table.optional("retry", word(&REPLAYED));

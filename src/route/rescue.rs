@@ -139,7 +139,7 @@ impl Default for RescuePolicy {
     fn default() -> Self {
         Self {
             on: Replayed::BeforeFirstByte,
-            statuses: Statuses::of([500, 502, 503, 504]),
+            statuses: Statuses::of([424, 500, 502, 503, 504]),
             grpc_statuses: GrpcStatuses::of([
                 GrpcStatus::Unknown,
                 GrpcStatus::ResourceExhausted,
