@@ -65,7 +65,7 @@ pub(super) struct Done {
 
 impl Dealing {
     /// How many failures may come together, for a plan that says so or leaves it open.
-    pub(super) fn burst(self, stated: Option<u32>) -> f64 {
+    pub fn burst(self, stated: Option<u32>) -> f64 {
         let by_default = match self {
             Self::Deck => 1,
             Self::Sticky => STICKY_BURST,

@@ -75,6 +75,17 @@ impl Forecast {
         Self { test, threshold, money: first_part(bakes) }
     }
 
+    /// The same for failures that come so many together, at least 1.
+    pub fn with_burst(mut self, burst: f64) -> Self {
+        match &mut self.test {
+            Test::Guard { permitted: _, increments } => *increments = increments.clone().divided_by(burst),
+            Test::Regression { labels, blue_for_each: _, blue_rate: _, forgiven: _, edge: _ } => {
+                *labels = labels.clone().divided_by(burst);
+            }
+        }
+        self
+    }
+
     /// The smallest rate of green's failures that so many of its requests find with [`POWER`]; `None` when they find nothing, not even a
     /// total outage: the step is blind.
     pub fn smallest_rate(&self, requests: u64) -> Option<f64> {
@@ -109,7 +120,7 @@ impl Forecast {
     }
 
     /// The greatest rate that the alarm permits.
-    fn edge(&self) -> f64 {
+    pub fn edge(&self) -> f64 {
         match &self.test {
             Test::Guard { permitted, .. } => *permitted,
             Test::Regression { edge, .. } => *edge,
@@ -327,6 +338,15 @@ mod tests {
         ] {
             let found = forecast.requests_needed(rate).unwrap();
             assert_close(found as f64, f64::from(expected), 1.0, (rate, expected));
+        }
+    }
+
+    #[test]
+    fn failures_that_come_together_take_as_many_times_the_evidence() {
+        for forecast in [Forecast::of_guard(0.01, LN_1000, 1), regression(0.1, 0.005)] {
+            let (single, grouped) = (forecast.clone(), forecast.with_burst(4.0));
+            let (single, grouped) = (single.requests_needed(1.0), grouped.requests_needed(1.0));
+            assert!(grouped.unwrap() >= 3 * single.unwrap(), "{single:?} {grouped:?}");
         }
     }
 

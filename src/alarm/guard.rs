@@ -102,7 +102,7 @@ impl Increments {
 
     /// For failures that come so many together: their factors enter as their geometric mean, whose mean is at most 1 under any
     /// dependence between them.
-    fn divided_by(self, burst: f64) -> Self {
+    pub(super) fn divided_by(self, burst: f64) -> Self {
         let divided = |cells: Cells| cells.map(|nats| nats / burst);
         Self { of_request: divided(self.of_request), of_failure: divided(self.of_failure) }
     }

@@ -186,7 +186,7 @@ impl Labels {
         }
     }
 
-    fn divided_by(self, burst: f64) -> Self {
+    pub(super) fn divided_by(self, burst: f64) -> Self {
         Self { green: self.green.map(|nats| nats / burst), blue: self.blue.map(|nats| nats / burst) }
     }
 
