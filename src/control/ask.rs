@@ -7,12 +7,13 @@ use super::{
     declare::{self, Changes, Known, Occasion},
     endpoint::Endpoint,
     ledger::Draft,
-    run::By,
+    run::{By, Run},
     task::Task,
 };
 use crate::{
     config::{Config, EndpointSpec, PlanSpec},
     fleet::{FleetSpec, Health, InstanceSpec, Side},
+    lint::{Finding, Situation},
     name::{EndpointName, ShiftId},
     shift::{Input, Shift},
     store::{EndpointRecord, Origin, Record, StoreError},
@@ -43,10 +44,17 @@ pub(super) enum Ask {
         execution: Execution,
         reply: Reply<()>,
     },
+    /// What a shift to this green would run in.
+    Situation {
+        endpoint: EndpointName,
+        green: Box<FleetSpec>,
+        reply: Reply<Situation>,
+    },
     Start {
         endpoint: EndpointName,
         plan: Box<PlanSpec>,
         actor: String,
+        findings: Vec<Finding>,
         execution: Execution,
         reply: Reply<ShiftView>,
     },
@@ -87,6 +95,13 @@ pub(super) enum Ask {
     },
 }
 
+/// A shift to be started.
+struct Started {
+    plan: PlanSpec,
+    actor: String,
+    findings: Vec<Finding>,
+}
+
 impl Task {
     pub(super) async fn answer(&mut self, ask: Ask) {
         match ask {
@@ -105,8 +120,13 @@ impl Task {
             Ask::Delete { name, actor, execution, reply } => {
                 respond(reply, self.delete_endpoint(&name, &actor, execution).await);
             }
-            Ask::Start { endpoint, plan, actor, execution, reply } => {
-                respond(reply, self.start_shift(&endpoint, *plan, &actor, execution).await);
+            Ask::Situation { endpoint, green, reply } => {
+                let now = self.links.timer.now();
+                respond(reply, self.endpoint(&endpoint).map(|endpoint| endpoint.situation(&green, now)));
+            }
+            Ask::Start { endpoint, plan, actor, findings, execution, reply } => {
+                let started = Started { plan: *plan, actor, findings };
+                respond(reply, self.start_shift(&endpoint, started, execution).await);
             }
             Ask::Command { id, command, execution, reply } => {
                 respond(reply, self.command_shift(&id, command, execution).await);
@@ -185,17 +205,18 @@ impl Task {
     async fn start_shift(
         &mut self,
         name: &EndpointName,
-        plan: PlanSpec,
-        actor: &str,
+        started: Started,
         execution: Execution,
     ) -> Result<ShiftView, ControlError> {
+        let Started { plan, actor, findings } = started;
         let endpoint = self.endpoint(name)?;
         begin::check(endpoint, &plan)?;
         let id = match execution {
             Execution::Dry => begin::dry_run_id(),
             Execution::Real => self.fresh_id(name).await?,
         };
-        let run = begin::run(self.endpoint(name)?, &self.links, id.clone(), plan, actor);
+        let run = begin::run(self.endpoint(name)?, &self.links, id.clone(), plan, &actor);
+        let run = Run { findings, ..run };
         if execution == Execution::Dry {
             return Ok(self.endpoint(name)?.view_of_run(&run, &run.engine, &self.links));
         }
@@ -203,7 +224,7 @@ impl Task {
             endpoint.run = Some(run);
         }
         self.links.publisher.arm(name, &id);
-        let by = By::Operator { actor: actor.to_owned(), reason: String::new() };
+        let by = By::Operator { actor, reason: String::new() };
         if let Err(error) = self.feed(name, Input::Start, by).await {
             self.links.publisher.disarm(name);
             if let Some(endpoint) = self.endpoints.get_mut(name) {

@@ -52,6 +52,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         blue_baseline: endpoint.blue.route.meters.read(),
         engine: Shift::new(plan.shift.clone(), now),
         plan,
+        findings: Vec::new(),
         green: None,
         old_blue: None,
         moments: Moments::default(),

@@ -10,6 +10,8 @@ use super::{
     Transition,
     endpoint::{Endpoint, Links, LiveFleet, drained},
     ledger::Draft,
+    outlook,
+    past::Past,
     run::{Aborting, By, Green, Mark, Run},
     task::Note,
     watched::{Live, WatchParts, Watched},
@@ -187,7 +189,9 @@ impl Endpoint {
         let Some(green) = &mut run.green else { return };
         green.watched.set_live(Live::No);
         links.roster.remove(&run.id);
-        if let Some(fleet) = green.fleet.take() {
+        if let Some(mut fleet) = green.fleet.take() {
+            // Its traffic so far was a part of the endpoint's.
+            fleet.past = Past::default();
             links.publisher.adopt(&run.endpoint, &fleet.route);
             run.old_blue = Some(std::mem::replace(&mut self.blue, fleet));
         }
@@ -260,6 +264,7 @@ impl Run {
             let mut started = draft("shift.started", &cause);
             started.after = Some(after.as_str().to_owned());
             drafts.push(started);
+            drafts.extend(outlook::warnings(&self.findings).iter().map(|text| draft("shift.warning", text)));
         } else if *before != after {
             let (before, after) = (before.as_str().to_owned(), after.as_str().to_owned());
             let mut changed = draft("shift.state", &cause);
@@ -330,7 +335,7 @@ impl Run {
                 self.green.as_mut().and_then(|green| green.fleet.take())
             }
         };
-        if let Some(LiveFleet { route, ring: _, probes, growth: _ }) = fleet {
+        if let Some(LiveFleet { route, ring: _, past: _, probes, growth: _ }) = fleet {
             drop(probes);
             links.retire(route.fleet);
         }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::{
     FleetView, InstanceView,
     growth::Growth,
+    past::Past,
     prober::{Prober, Probes},
     publisher::{Declared, Publisher},
     run::Run,
@@ -44,6 +45,7 @@ pub(super) struct Endpoint {
 pub(super) struct LiveFleet {
     pub(super) route: FleetRoute,
     pub(super) ring: Ring,
+    pub(super) past: Past,
     pub(super) probes: Probes,
     pub(super) growth: Growth,
 }
@@ -117,7 +119,7 @@ impl Endpoint {
     pub(super) fn sample(&mut self, now: Moment) {
         let slow_start = self.record.declared.protection.slow_start;
         for fleet in self.fleets_mut() {
-            fleet.ring.sample(&fleet.route.meters, now);
+            fleet.sample(now);
             fleet.growth.tick(slow_start, now);
         }
     }
@@ -150,9 +152,16 @@ impl LiveFleet {
     /// A fleet of this endpoint, under checks from now on.
     pub(super) fn new(record: &EndpointRecord, route: FleetRoute, links: &Links) -> Self {
         let probes = links.prober.watch(&record.declared.name, &route.fleet, &record.declared.health);
-        let mut ring = Ring::default();
-        ring.sample(&route.meters, links.timer.now());
-        Self { route, ring, probes, growth: Growth::default() }
+        let (ring, past, growth) = (Ring::default(), Past::default(), Growth::default());
+        let mut fleet = Self { route, ring, past, probes, growth };
+        fleet.sample(links.timer.now());
+        fleet
+    }
+
+    fn sample(&mut self, now: Moment) {
+        let meters = &self.route.meters;
+        self.ring.sample(meters, now);
+        self.past.sample(meters, &meters.read(), now);
     }
 
     /// Takes the growth over from the fleet that this one takes the place of; instances that join those that stay are new.

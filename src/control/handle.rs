@@ -8,10 +8,12 @@ use super::{
     EndpointView, Report, ShiftView,
     ask::{Ask, Reply},
     ledger::thread_failed,
+    outlook,
     report::recorded_view,
 };
 use crate::{
     config::{Config, EndpointSpec, PlanSpec, Problems},
+    lint::Lint,
     name::{EndpointName, ShiftId},
     shift::{Command, Refusal},
     store::{Event, Journal, StoreError},
@@ -144,8 +146,53 @@ impl Handle {
         actor: &str,
         execution: Execution,
     ) -> Result<ShiftView, ControlError> {
+        let lint = self.lint(endpoint, &plan, None).await?;
+        self.begin(endpoint, plan, actor, execution, lint).await
+    }
+
+    /// Checks a shift as a dry run of its start does, at a rate of requests a second that somebody states, or else at that of the last
+    /// minutes.
+    pub async fn check_shift(
+        &self,
+        endpoint: &EndpointName,
+        plan: PlanSpec,
+        actor: &str,
+        rate: Option<f64>,
+    ) -> Result<ShiftView, ControlError> {
+        let lint = self.lint(endpoint, &plan, rate).await?;
+        self.begin(endpoint, plan, actor, Execution::Dry, lint).await
+    }
+
+    async fn lint(
+        &self,
+        endpoint: &EndpointName,
+        plan: &PlanSpec,
+        rate: Option<f64>,
+    ) -> Result<Option<Lint>, ControlError> {
+        let (name, green) = (endpoint.clone(), Box::new(plan.green.clone()));
+        let mut situation = self.ask(|reply| Ask::Situation { endpoint: name, green, reply }).await?;
+        if let Some(rate) = rate {
+            situation.traffic = situation.traffic.at(rate);
+        }
+        Ok(outlook::lint(endpoint, plan, situation).await)
+    }
+
+    async fn begin(
+        &self,
+        endpoint: &EndpointName,
+        plan: PlanSpec,
+        actor: &str,
+        execution: Execution,
+        lint: Option<Lint>,
+    ) -> Result<ShiftView, ControlError> {
+        let (forecast, findings) = lint.map(|lint| (lint.forecast, lint.findings)).unzip();
         let (endpoint, plan, actor) = (endpoint.clone(), Box::new(plan), actor.to_owned());
-        self.ask(|reply| Ask::Start { endpoint, plan, actor, execution, reply }).await
+        let findings = findings.unwrap_or_default();
+        let view = self.ask(|reply| Ask::Start { endpoint, plan, actor, findings, execution, reply }).await?;
+        Ok(match execution {
+            Execution::Real => view,
+            Execution::Dry => ShiftView { forecast, ..view },
+        })
     }
 
     /// Commands a shift. A shift that is over is commanded as its engine would have it: what it has come to already is granted.

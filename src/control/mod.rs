@@ -5,6 +5,7 @@
 //!   effects out, `ledger` makes things durable, `external` takes reports on alarms.
 //! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
 //! - `prober` and `probe` check instances; `growth` gives new ones a small part of the requests first. `reload` reads the configuration file again.
+//! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
 //! - `view`, `report`, `traffic`, `thresholds` and `words` say how things are.
 
 mod ask;
@@ -18,6 +19,8 @@ mod external;
 mod growth;
 mod handle;
 mod ledger;
+mod outlook;
+mod past;
 mod probe;
 mod probe_http2;
 mod prober;

@@ -67,15 +67,23 @@ impl Task {
         };
         let mut run = begin::run(endpoint, &self.links, id.clone(), record.plan.clone(), &record.actor);
         run.engine = Shift::restore(record.plan.shift.clone(), &record.snapshot, now);
-        let (earlier, rollback, transitions) = Report::read(&record).resumed();
+        let (earlier, rollback, transitions, findings) = Report::read(&record).resumed();
         let ShiftRecord { blue, started_at, moments, .. } = record;
         if endpoint.record.serving != blue {
             // Green had been adopted. What blue had in flight ended with the process that served it.
             let meters = Arc::new(FleetMeters::new(self.links.provider.workers));
             run.blue = FleetRoute { fleet: self.links.provider.fleet(&blue), meters };
         }
-        endpoint.run =
-            Some(Run { blue_spec: blue, started_at, moments, earlier, rollback, transitions, ..run });
+        endpoint.run = Some(Run {
+            blue_spec: blue,
+            started_at,
+            moments,
+            earlier,
+            rollback,
+            transitions,
+            findings,
+            ..run
+        });
         self.links.publisher.arm(&name, &id);
         self.feed_blocking(&name, Input::Restarted { downtime });
     }

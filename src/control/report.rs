@@ -8,6 +8,7 @@ use super::{
     AlarmView, EndpointView, Next, ShiftView, Traffic, TrafficWindow, Transition,
     endpoint::{Endpoint, Links},
     external::ExternalForm,
+    outlook::FindingForm,
     run::{Earlier, Rollback, Run},
     thresholds::ThresholdForm,
     traffic::{ratio, traffic_since},
@@ -16,6 +17,7 @@ use super::{
 use crate::{
     alarm::{AlarmEvidence, AlarmState, Compared, GuardBound, RegressionBound, Rule, Tolerance},
     fleet::Side,
+    lint::Finding,
     meter::{FailureKind, Reading},
     shift::Shift,
     store::{Moments, ShiftRecord},
@@ -81,6 +83,8 @@ impl Endpoint {
             green_recent: window(Side::Green).unwrap_or_default(),
             next: Next { what, at: at.map(|at| links.timer.wall_of(at)) },
             transitions: run.transitions.clone(),
+            findings: run.findings.clone(),
+            forecast: None,
         }
     }
 
@@ -155,6 +159,7 @@ pub(super) struct Report {
     blue: TrafficForm,
     green: TrafficForm,
     transitions: Vec<TransitionForm>,
+    findings: Vec<FindingForm>,
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -253,6 +258,7 @@ impl Report {
             blue: TrafficForm::of(&view.blue),
             green: TrafficForm::of(&view.green),
             transitions: view.transitions.iter().map(TransitionForm::of).collect(),
+            findings: view.findings.iter().map(FindingForm::of).collect(),
         }
     }
 
@@ -272,7 +278,7 @@ impl Report {
     }
 
     /// What a run goes on from after a restart.
-    pub(super) fn resumed(self) -> (Earlier, Rollback, Vec<Transition>) {
+    pub(super) fn resumed(self) -> (Earlier, Rollback, Vec<Transition>, Vec<Finding>) {
         let earlier = Earlier { blue: self.blue.traffic(), green: self.green.traffic() };
         let rollback = Rollback {
             decision: self.decision_nanos.map(Duration::from_nanos),
@@ -281,7 +287,9 @@ impl Report {
             green_responses: self.green_responses_to_decision,
             green_in_flight: self.green_in_flight_at_decision,
         };
-        (earlier, rollback, self.transitions.into_iter().map(TransitionForm::transition).collect())
+        let transitions = self.transitions.into_iter().map(TransitionForm::transition).collect();
+        let findings = self.findings.into_iter().map(FindingForm::finding).collect();
+        (earlier, rollback, transitions, findings)
     }
 }
 
@@ -323,6 +331,8 @@ pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
         green_recent: TrafficWindow::default(),
         next: Next { what: words::next(&snapshot.state, &plan.shift).0, at: None },
         transitions: report.transitions.into_iter().map(TransitionForm::transition).collect(),
+        findings: report.findings.into_iter().map(FindingForm::finding).collect(),
+        forecast: None,
         state: snapshot.state,
         plan,
     }

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     config::PlanSpec,
     fleet::{FleetSpec, Instance},
+    lint::Finding,
     meter::Reading,
     name::{EndpointName, ShiftId},
     route::FleetRoute,
@@ -40,6 +41,8 @@ pub(super) struct Run {
     pub(super) blue: FleetRoute,
     pub(super) blue_baseline: Reading,
     pub(super) engine: Shift,
+    /// What was to be known of the plan when it was started.
+    pub(super) findings: Vec<Finding>,
     pub(super) green: Option<Green>,
     /// The former blue, once green has been adopted.
     pub(super) old_blue: Option<LiveFleet>,

@@ -6,6 +6,7 @@ use crate::{
     alarm::{AlarmEvidence, ExternalEvidence, ThresholdEvidence},
     config::{EndpointSpec, PlanSpec},
     fleet::{Address, Health, Side, Weight},
+    lint::{Finding, Forecast},
     meter::FailureKind,
     name::{EndpointName, ShiftId, Version},
     route::Generation,
@@ -171,6 +172,10 @@ pub struct ShiftView {
     pub next: Next,
     /// Every change of state so far, oldest first.
     pub transitions: Vec<Transition>,
+    /// What was to be known of the plan when it was started.
+    pub findings: Vec<Finding>,
+    /// What its steps can find; of a dry run alone.
+    pub forecast: Option<Forecast>,
 }
 
 /// An alarm and its numbers.

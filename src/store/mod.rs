@@ -88,7 +88,7 @@ pub struct Event {
     pub id: u64,
     /// When.
     pub at: WallTime,
-    /// What kind: `shift.started`, `shift.state`, `shift.command`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `config.reloaded`, `config.refused`,
+    /// What kind: `shift.started`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `config.reloaded`, `config.refused`,
     /// `certificates.reloaded`, `certificates.refused`.
     pub kind: String,
     /// Whose.
