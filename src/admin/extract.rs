@@ -10,6 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{problem::Fault, wire};
 use crate::{
     control::Execution,
+    lint::parse_rate,
     name::{EndpointName, NameError, ShiftId},
 };
 
@@ -45,6 +46,15 @@ pub(super) struct Change {
     dry_run: bool,
 }
 
+/// The query of what starts a shift.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Start {
+    #[serde(default)]
+    dry_run: bool,
+    traffic: Option<String>,
+}
+
 /// The query of `GET /v1/events`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,6 +81,22 @@ impl Change {
     /// Whether it is to happen.
     pub(super) fn execution(&self) -> Execution {
         if self.dry_run { Execution::Dry } else { Execution::Real }
+    }
+}
+
+impl Start {
+    /// Whether it is to happen, and for a dry run the requests a second that somebody states.
+    pub(super) fn execution(self) -> Result<(Execution, Option<f64>), Fault> {
+        let Self { dry_run, traffic } = self;
+        let rate = traffic.as_deref().map(parse_rate).transpose();
+        let rate = rate.map_err(|error| Fault::Query(format!("traffic: {error}")))?;
+        match (dry_run, rate) {
+            (true, rate) => Ok((Execution::Dry, rate)),
+            (false, None) => Ok((Execution::Real, None)),
+            (false, Some(_)) => Err(Fault::Query(
+                "traffic is what a dry run forecasts at: add dry_run=true, or leave it out".to_owned(),
+            )),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod extract;
 mod feed;
+mod forecast;
 mod health;
 mod layers;
 mod observe;

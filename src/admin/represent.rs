@@ -66,6 +66,8 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         green_recent,
         next,
         transitions,
+        findings,
+        forecast,
     } = view;
     let Moments { breach_at, decided_at, published_at, last_green_dispatch_at, drained_at, ended_at } =
         moments;
@@ -105,6 +107,8 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         },
         next: wire::Next { what, at: moment(at) },
         transitions: transitions.into_iter().map(transition).collect(),
+        findings: findings.into_iter().map(wire::Finding::from).collect(),
+        forecast: forecast.map(wire::Forecast::from),
         explanation,
     }
 }

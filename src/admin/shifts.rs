@@ -11,7 +11,9 @@ use axum::{
 use http::{HeaderName, StatusCode, header};
 
 use super::{
-    extract::{Change, Document, EndpointPath, HeaderActor, Nothing, OptionalCommand, Parameters, ShiftPath},
+    extract::{
+        Change, Document, EndpointPath, HeaderActor, Nothing, OptionalCommand, Parameters, ShiftPath, Start,
+    },
     problem::Fault,
     represent,
     state::Port,
@@ -41,13 +43,17 @@ pub(super) async fn list(
 pub(super) async fn start(
     State(port): State<Arc<Port>>,
     EndpointPath(name): EndpointPath,
-    Parameters(change): Parameters<Change>,
+    Parameters(start): Parameters<Start>,
     actor: HeaderActor,
     Document(document): Document,
 ) -> Result<(StatusCode, Location, Json<wire::Shift>), Fault> {
     let plan = PlanSpec::from_json(&document)?;
-    let execution = change.execution();
-    let view = port.handle.start_shift(&name, plan, &actor.or(None)?, execution).await?;
+    let (execution, rate) = start.execution()?;
+    let actor = actor.or(None)?;
+    let view = match execution {
+        Execution::Real => port.handle.start_shift(&name, plan, &actor, execution).await?,
+        Execution::Dry => port.handle.check_shift(&name, plan, &actor, rate).await?,
+    };
     let (status, location) = match execution {
         Execution::Real => (StatusCode::CREATED, Some((header::LOCATION, format!("/v1/shifts/{}", view.id)))),
         Execution::Dry => (StatusCode::OK, None),

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::forecast::{Detection, Finding, Forecast, ForecastTraffic, Lint, StepForecast};
+
 /// `GET /v1/endpoints`
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Endpoints {
@@ -194,6 +196,12 @@ pub struct Shift {
     pub next: Next,
     /// Every change of state, oldest first.
     pub transitions: Vec<Transition>,
+    /// What was to be known of the plan when it was started; of a dry run, what is to be known of it now.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+    /// What the plan's steps can find; of a dry run alone.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
     /// Why the shift is where it is, in sentences with numbers.
     pub explanation: String,
 }

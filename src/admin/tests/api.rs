@@ -69,6 +69,44 @@ async fn a_shift_is_started_once_and_ended_by_hand_with_a_reason() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_what_the_plan_can_find_and_a_start_remembers_what_was_to_be_known() {
+    let world = World::new();
+    let mut plan = world.plan();
+    plan["guard"] = json!([{"metric": "latency", "quantile": "p99", "below": "1s"}]);
+    let path = "/v1/endpoints/chat/shifts";
+    let dry = world.json(Method::POST, &format!("{path}?dry_run=true&traffic=20/s"), &plan).await;
+    assert_eq!(dry.status, 200, "{}", dry.text());
+    fits("Shift", &dry.json());
+    let step = &dry.json()["forecast"]["steps"][0];
+    assert_eq!((&step["requests"], &step["alarms"][0]["sight"]), (&json!(3_600), &json!("rate")));
+    assert_eq!(dry.json()["forecast"]["traffic"]["origin"], "stated");
+    let warned = |document: &serde_json::Value| {
+        let all = document["findings"].as_array().unwrap().clone();
+        all.into_iter()
+            .any(|finding| finding["code"] == "latency_without_errors" && finding["severity"] == "warning")
+    };
+    assert!(warned(&dry.json()), "{}", dry.text());
+    let silent = world.json(Method::POST, &format!("{path}?dry_run=true"), &plan).await.json();
+    assert_eq!(silent["forecast"]["steps"][0]["requests"], json!(null), "there was no traffic");
+
+    for query in ["traffic=20/s", "dry_run=true&traffic=20", "dry_run=true&rate=20/s"] {
+        world.json(Method::POST, &format!("{path}?{query}"), &plan).await.problem(400);
+    }
+
+    let started = world.json(Method::POST, path, &plan).await;
+    assert_eq!(started.status, 201, "{}", started.text());
+    assert!(warned(&started.json()) && started.json()["forecast"].is_null(), "{}", started.text());
+    let id = started.json()["id"].as_str().unwrap().to_owned();
+    world.bare(Method::POST, &format!("/v1/shifts/{id}/abort")).await;
+    assert!(warned(&world.get(&format!("/v1/shifts/{id}")).await.json()), "it is in the journal");
+    let events = world.handle.events_after(0).await.unwrap();
+    let warnings: Vec<_> = events.iter().filter(|event| event.kind == "shift.warning").collect();
+    assert!(warnings.iter().any(|event| event.cause.starts_with("guard latency_p99: ")), "{warnings:?}");
+    assert!(warnings.iter().all(|event| event.shift.as_ref().is_some_and(|shift| shift.as_str() == id)));
+    world.end().await;
+}
+
+#[tokio::test]
 async fn bad_documents_are_refused_with_all_their_problems() {
     let world = World::new();
     let path = "/v1/endpoints/chat/shifts";

@@ -142,5 +142,7 @@ pub(super) fn view(state: State) -> ShiftView {
         green_recent: TrafficWindow { rate: 3.2, ..TrafficWindow::default() },
         next: Next { what: "step 3 of 4: 75% to green".to_owned(), at: Some(later(80)) },
         transitions: Vec::new(),
+        findings: Vec::new(),
+        forecast: None,
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         ControlError, EndpointView, Execution, FleetView, InstanceView, ShiftView, Traffic, TrafficWindow,
     },
     fleet::{Address, Health, Side, Weight},
+    lint,
     name::{EndpointName, ShiftId, Version},
     route::Generation,
     shift::{Cause, State},
@@ -173,6 +174,7 @@ fn endpoint_spec() -> EndpointSpec {
 fn shift() -> wire::Shift {
     let cause = Cause::Alarm { name: "error_rate".to_owned(), evidence: String::new() };
     let at = Some(fixture::NOW);
+    let lint = lint::lint(&fixture::plan(), &lint::Situation::unknown(Some(1.0)));
     let view = ShiftView {
         moments: Moments {
             breach_at: at,
@@ -190,6 +192,8 @@ fn shift() -> wire::Shift {
         thresholds: vec![fixture::threshold()],
         externals: vec![fixture::external()],
         transitions: vec![fixture::transition("rolling_back", "alarm", "guard error_rate")],
+        findings: lint.findings,
+        forecast: Some(lint.forecast),
         ..fixture::view(State::RolledBack { cause })
     };
     represent::shift(view, Execution::Real, fixture::NOW)
@@ -220,6 +224,12 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("ShiftFleet", &shift.fleets.green);
     fits_in_full("Next", &shift.next);
     fits_in_full("Transition", &shift.transitions[0]);
+    let forecast = shift.forecast.as_ref().unwrap();
+    fits_in_full("Forecast", forecast);
+    fits_in_full("ForecastTraffic", &forecast.traffic);
+    fits_in_full("StepForecast", &forecast.steps[0]);
+    fits_in_full("Detection", &forecast.steps[0].alarms[0]);
+    fits_in_full("Finding", &shift.findings[0]);
     fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
     fits_in_full("Reload", &wire::Reload { changes: vec!["endpoint chat: changed".to_owned()] });
     fits_in_full(
