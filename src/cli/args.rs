@@ -8,6 +8,7 @@ use super::admin_url::AdminUrl;
 use crate::{
     admin::wire::ReportedState,
     config::alarm_name,
+    lint::parse_rate,
     name::{EndpointName, ShiftId, Version},
     time::parse_duration,
 };
@@ -90,9 +91,15 @@ Examples:
   snapback shift explain chat"
     )]
     Shift(ShiftArgs),
-    /// Print what happened, one event a line.
+    /// Ask what a plan can find, before it is run.
     #[command(
         display_order = 6,
+        after_help = "Examples:\n  snapback plan lint chat plan.toml\n  snapback plan lint chat plan.toml --offline --traffic 20/s"
+    )]
+    Plan(PlanArgs),
+    /// Print what happened, one event a line.
+    #[command(
+        display_order = 7,
         after_help = "Examples:\n  snapback events --endpoint chat\n  snapback events --follow --output json | jq .cause"
     )]
     Events(EventsArgs),
@@ -104,7 +111,7 @@ Examples:
     Alarm(AlarmArgs),
     /// Make the proxy read its configuration file again.
     #[command(
-        display_order = 7,
+        display_order = 8,
         after_help = "A file with problems changes nothing.\n\nExample:\n  snapback reload --dry-run"
     )]
     Reload(ReloadArgs),
@@ -341,6 +348,44 @@ pub struct Order {
     pub reason: String,
 }
 
+/// `plan`
+#[derive(Clone, Debug, clap::Args)]
+pub struct PlanArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Which question.
+    #[command(subcommand)]
+    pub command: PlanCommand,
+}
+
+/// The questions about plans.
+#[derive(Clone, Debug, Subcommand)]
+pub enum PlanCommand {
+    /// What each step's alarms can find at the endpoint's traffic, and what to change.
+    #[command(
+        after_help = "Exit status:\n  0  no errors; there may be warnings\n  1  the plan has errors, or could not be looked at\n  2  the command line is wrong"
+    )]
+    Lint(LintArgs),
+}
+
+/// `plan lint`
+#[derive(Clone, Debug, clap::Args)]
+pub struct LintArgs {
+    /// Whose traffic is to be shifted.
+    #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
+    pub endpoint: EndpointName,
+    /// The plan: a TOML file, or JSON if its name ends in .json; `-` reads TOML from standard input.
+    #[arg(value_name = "PLAN")]
+    pub plan: PathBuf,
+    /// At this rate of requests, such as 20/s, instead of that of the last minutes; then the admin port need not be in reach.
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    pub traffic: Option<f64>,
+    /// From the file alone, without asking the admin port.
+    #[arg(long)]
+    pub offline: bool,
+}
+
 /// `events`
 #[derive(Clone, Debug, clap::Args)]
 pub struct EventsArgs {
@@ -411,6 +456,7 @@ impl ClientCommand {
             Self::Check(_) => OutputFormat::Table,
             Self::Endpoint(args) => args.connection.output,
             Self::Shift(args) => args.connection.output,
+            Self::Plan(args) => args.connection.output,
             Self::Events(args) => args.connection.output,
             Self::Alarm(args) => args.connection.output,
             Self::Reload(args) => args.connection.output,
@@ -453,6 +499,8 @@ mod tests {
             "snapback shift promote chat",
             "snapback shift abort chat --reason odd",
             "snapback shift explain chat",
+            "snapback plan lint chat plan.toml --output json",
+            "snapback plan lint chat plan.toml --traffic 20/s --offline",
             "snapback events --follow --after 3 --endpoint chat",
             "snapback alarm set quality insufficient_data --reason waiting",
             "snapback reload --dry-run",
@@ -474,6 +522,8 @@ mod tests {
             ("snapback endpoint list --admin https://x --cert me.pem", "--key"),
             ("snapback alarm set quality OK", "ok, alarm or insufficient_data"),
             ("snapback alarm set a/b ok", "is not an alarm's name"),
+            ("snapback plan lint chat plan.toml --traffic 20", "is not a rate of requests"),
+            ("snapback plan lint chat", "PLAN"),
             ("snapback check", "--config"),
         ] {
             let error = parse(line).unwrap_err();

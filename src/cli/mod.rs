@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod follow;
 mod output;
+mod plan;
 mod plan_file;
 mod reload;
 mod report;
@@ -41,6 +42,8 @@ enum Exit {
     RolledBack,
     /// The shift that was waited for is still running.
     StillRunning,
+    /// The plan that was looked at has errors.
+    PlanErrors,
 }
 
 /// Carries a command out and says how the process ends; errors are printed here. Wants a thread without a runtime.
@@ -62,6 +65,7 @@ async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, 
         ClientCommand::Check(args) => check::check(&args, output)?,
         ClientCommand::Endpoint(args) => endpoint::endpoint(args, output).await?,
         ClientCommand::Shift(args) => return shift::shift(args, output).await,
+        ClientCommand::Plan(args) => return plan::plan(args, output).await,
         ClientCommand::Events(args) => events::events(args, output).await?,
         ClientCommand::Alarm(args) => alarm::alarm(args, output).await?,
         ClientCommand::Reload(args) => reload::reload(args, output).await?,
@@ -92,7 +96,7 @@ impl Exit {
     fn code(self) -> ExitCode {
         match self {
             Self::Done => ExitCode::SUCCESS,
-            Self::RolledBack => ExitCode::FAILURE,
+            Self::RolledBack | Self::PlanErrors => ExitCode::FAILURE,
             Self::StillRunning => ExitCode::from(3),
         }
     }

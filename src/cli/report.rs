@@ -5,6 +5,7 @@ use super::{
         Column::{Left, Right},
         Table,
     },
+    plan,
     view::{
         self,
         text::{count, exact_percent, millis, moment, odds, paragraph, per_second, percent, took},
@@ -26,7 +27,8 @@ pub(super) fn started(shift: &wire::Shift) -> String {
     // Alarms have no numbers before a shift begins; a dry run's are in its plan.
     let has_alarms = !(shift.alarms.is_empty() && shift.thresholds.is_empty() && shift.externals.is_empty());
     let alarms = if has_alarms { format!("\n{}", alarms(shift)) } else { String::new() };
-    format!("{first}\n\n{}{alarms}{last}", steps(shift))
+    let findings = if shift.findings.is_empty() { String::new() } else { plan::findings(&shift.findings) };
+    format!("{first}\n\n{}{alarms}{findings}{last}", steps(shift))
 }
 
 /// Where a shift is, with both fleets' traffic and the alarms.
