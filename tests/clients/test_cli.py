@@ -155,3 +155,34 @@ def test_a_sigterm_in_a_shift_ends_in_order_and_the_next_start_goes_on_with_it(p
         assert again.shift(shift)["state"] in ("preparing", "baking")
         again.wait_for_shift(shift, state="promoted")
 
+
+
+def test_a_lint_says_what_a_plan_finds_at_the_proxys_traffic_and_at_a_stated_one(proxy, other, tmp_path):
+    guard = [{"metric": "error_rate", "below": "1%"}]
+    plan = plan_file(tmp_path, other, guard=guard, strategy={"type": "all_at_once", "final_bake": "10s"})
+    ask("GET", f"{proxy.url}/echo")
+    wait_for("the request is counted", lambda: proxy.endpoint("chat")["blue"]["traffic"]["requests"] == 1)
+    measured = run("plan", "lint", "chat", plan, "--output", "json", proxy=proxy)
+    assert measured.returncode == 0, measured.stderr
+    assert json.loads(measured.stdout)["forecast"]["traffic"]["origin"] == "measured"
+    stated = run("plan", "lint", "chat", plan, "--traffic", "20/s", "--output", "json", proxy=proxy)
+    (step,) = json.loads(stated.stdout)["forecast"]["steps"]
+    # A guard of 1 % in one bake finds 8.3 % with 200 requests, and 5 % with 506: the tables of detectability.
+    assert step["requests"] == 200 and step["alarms"][0]["needed_requests"] == 506
+    assert abs(step["alarms"][0]["rate"] - 0.083) < 0.001
+    assert proxy.api("GET", "/v1/endpoints/chat/shifts")[1]["shifts"] == [], "nothing was started"
+
+
+def test_a_lint_works_from_the_file_alone_and_exits_with_1_only_for_errors(other, tmp_path):
+    guard = [{"metric": "error_rate", "below": "1%"}]
+    plan = plan_file(tmp_path, other, guard=guard, no_data="pass")
+    nowhere = ("--admin", "http://127.0.0.1:1")
+    blind = run("plan", "lint", "chat", plan, "--traffic", "2/s", *nowhere)
+    assert blind.returncode == 1 and "error: step 1: green gets 0 requests" in blind.stdout.replace("\n", " "), blind.stdout
+    assert "127.0.0.1:1" in blind.stderr, "and says that nobody was asked"
+    alone = json.loads(run("plan", "lint", "chat", plan, "--offline", "--output", "json").stdout)
+    assert [finding["code"] for finding in alone["findings"]] == ["unknown_traffic"]
+    fine = run("plan", "lint", "chat", plan, "--offline", "--traffic", "5000/s")
+    assert fine.returncode == 0 and "0 errors, 0 warnings" in fine.stdout, fine.stdout
+    assert run("plan", "lint", "chat", plan, *nowhere).returncode == 1, "without a rate somebody must be asked"
+    assert run("plan", "lint", "chat", plan, "--traffic", "20").returncode == 2
