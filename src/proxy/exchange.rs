@@ -1,6 +1,6 @@
 //! One dealt request, from its draw to its outcome.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use http::{HeaderMap, Method};
 
@@ -390,30 +390,26 @@ impl Exchange {
         {
             self.blame();
         }
-        let Some(tap) = &mut self.tap else { return Heard::Made };
-        let gaps =
-            (self.role != Role::Rescue).then(|| self.view.fleet(self.side).meters.shard(self.worker.number));
-        let heard = tap.read(bytes, clock::now(), was_awaited, |gap| {
-            if let Some(shard) = gaps {
-                shard.token_gap(gap);
-            }
-        });
+        let Some(mut tap) = self.tap.take() else { return Heard::Made };
+        let heard = tap.read(bytes, clock::now(), was_awaited, |gap| self.token_gap(gap));
         if tap.has_failed() && !self.is_blamed {
             self.blame();
         }
+        self.tap = Some(tap);
         heard
     }
 
     /// The response's stream, if it is one, has come to its end, clean or not.
     fn finish_tap(&mut self) {
-        let gaps =
-            (self.role != Role::Rescue).then(|| self.view.fleet(self.side).meters.shard(self.worker.number));
-        if let Some(tap) = &mut self.tap {
-            tap.finish(|gap| {
-                if let Some(shard) = gaps {
-                    shard.token_gap(gap);
-                }
-            });
+        let Some(mut tap) = self.tap.take() else { return };
+        tap.finish(|gap| self.token_gap(gap));
+        self.tap = Some(tap);
+    }
+
+    /// What blue makes of a rescue counts for nobody.
+    fn token_gap(&self, gap: Duration) {
+        if self.role != Role::Rescue {
+            self.shard().token_gap(gap);
         }
     }
 
@@ -431,10 +427,7 @@ impl Exchange {
         self.ended_at = Some(now);
         self.finish_tap();
         if let Some(verdict) = self.verdict_of_answer() {
-            self.verdict = match (verdict, &self.tap) {
-                (Verdict::Success, Some(tap)) => tap.verdict(),
-                (verdict, _) => verdict,
-            };
+            self.verdict = self.tap.as_ref().map_or(verdict, |tap| tap.judge(verdict));
         }
         now
     }
@@ -488,7 +481,6 @@ impl Exchange {
     }
 
     fn outcome(&self, ended_at: Moment, overdue: Overdue) -> Outcome {
-        let first_text = self.tap.as_ref().and_then(|tap| tap.first_text());
         Outcome {
             verdict: self.verdict,
             status: self.answered.map(|answered| answered.status),
@@ -497,7 +489,7 @@ impl Exchange {
             duration: ended_at.since(self.dispatched_at),
             bytes_in: self.request_body.as_ref().map_or(self.bytes_in, |body| body.passed_bytes()),
             bytes_out: self.bytes_out,
-            first_token: first_text.map(|at| at.since(self.dispatched_at)),
+            first_token: self.tap.as_ref().and_then(|tap| Some(tap.first_text()?.since(self.dispatched_at))),
             tokens_out: self.tap.as_ref().map_or(0, |tap| tap.tokens()),
             overdue,
         }
@@ -568,9 +560,7 @@ impl Drop for Exchange {
         if self.verdict == Verdict::ClientGone && self.is_overdue(ended_at) {
             self.verdict = Verdict::Failure(FailureKind::Deadline);
         }
-        if self.ended_at.is_none() {
-            self.finish_tap();
-        }
+        self.finish_tap();
         let overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
         let outcome = self.outcome(ended_at, overdue);
         let watch = self.view.route.watch.as_deref();

@@ -248,7 +248,7 @@ impl Tap {
         self.first_text
     }
 
-    /// Nothing more will come. What is left to be told of gaps is told.
+    /// Nothing more will come; told twice it changes nothing. What is left to be told of gaps is told.
     pub fn finish(&mut self, mut gap: impl FnMut(Duration)) {
         let mut open = std::mem::take(self.events.open());
         (open.at, open.is_awaited) = (self.frame_at, self.is_awaited);
@@ -273,6 +273,11 @@ impl Tap {
     /// How many tokens came, as far as its server or its events tell.
     pub fn tokens(&self) -> u64 {
         self.tokens.unwrap_or(self.texts)
+    }
+
+    /// What an answer of this verdict by its status comes to, now that its stream has ended cleanly.
+    pub(super) fn judge(&self, by_status: Verdict) -> Verdict {
+        if by_status == Verdict::Success { self.verdict() } else { by_status }
     }
 
     /// What a finished stream says of the fleet, if it ended cleanly.
