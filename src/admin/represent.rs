@@ -101,10 +101,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         alarms: alarms.into_iter().map(alarm).collect(),
         thresholds: thresholds.iter().map(threshold).collect(),
         externals: externals.into_iter().map(external).collect(),
-        fleets: wire::Fleets {
-            blue: shift_fleet(blue, &blue_recent),
-            green: shift_fleet(green, &green_recent),
-        },
+        fleets: fleets((blue, &blue_recent), (green, &green_recent)),
         next: wire::Next { what, at: moment(at) },
         transitions: transitions.into_iter().map(transition).collect(),
         findings: findings.into_iter().map(wire::Finding::from).collect(),
@@ -113,8 +110,9 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
     }
 }
 
-fn shift_fleet(counts: Traffic, window: &TrafficWindow) -> wire::ShiftFleet {
-    wire::ShiftFleet { traffic: traffic(counts), recent: recent(window) }
+fn fleets(blue: (Traffic, &TrafficWindow), green: (Traffic, &TrafficWindow)) -> wire::Fleets {
+    let of = |(counts, window)| wire::ShiftFleet { traffic: traffic(counts), recent: recent(window) };
+    wire::Fleets { blue: of(blue), green: of(green) }
 }
 
 /// An event.

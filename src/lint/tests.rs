@@ -83,10 +83,9 @@ fn the<'a>(lint: &'a Lint, code: &str) -> &'a Finding {
 }
 
 fn rate(lint: &Lint, step: usize, alarm: usize) -> f64 {
-    match lint.forecast.steps[step].detections[alarm].sight {
-        Sight::Finds { rate, slowdown: _ } => rate,
-        other => panic!("{other:?}"),
-    }
+    let sight = lint.forecast.steps[step].detections[alarm].sight;
+    let Sight::Finds { rate, slowdown: _ } = sight else { panic!("{sight:?}") };
+    rate
 }
 
 /// Within half a unit of the last digit that the table gives, and a hundredth for other ways of rounding.
