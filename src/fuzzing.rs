@@ -13,7 +13,7 @@ use crate::{
 };
 
 use crate::proxy::fuzzing::pieces;
-pub use crate::proxy::fuzzing::{authority, chunks, events, preface, request, response};
+pub use crate::proxy::fuzzing::{authority, chunks, events, preface, request, request_head, response};
 
 /// What a scanner says after these pieces.
 fn scan<T>(choice: u8, text: &[u8], mut feed: impl FnMut(&[u8]) -> Scan<T>) -> Scan<T> {
@@ -178,7 +178,7 @@ mod tests {
     type Property = fn(&[u8]);
 
     /// Each property, and pieces of what its parser reads.
-    const PROPERTIES: [(&str, Property, &str); 14] = [
+    const PROPERTIES: [(&str, Property, &str); 15] = [
         ("addresses", addresses, "127.0.0.1|:80|/8|::1|[|]|unix|unix:/a|fd00::"),
         ("authority", authority, "a|.b|:80|[::1]|:|%41|@|127.0.0.1"),
         ("chunks", chunks, "0|\r\n|3|abc|\r\n\r\n|;a=b|a:b|f|\n"),
@@ -212,6 +212,11 @@ mod tests {
             "request",
             request,
             "\u{1}GET\n/a?b\nhost:a\n|POST\n/\nhost:b\n|x:y\n|connection:x\n|cookie:a=1\n|forwarded:for=1\n|x-forwarded-for:1\n|content-length:3\n|te:trailers\n|x_snapback_fleet:a\n",
+        ),
+        (
+            "request_head",
+            request_head,
+            "\u{7}GET / HTTP/1.1\r\n|POST /a HTTP/1.0\r\n|host: a\r\n|\r\n|\n|content-length: 3\r\n|transfer-encoding: chunked\r\n|connection: close\r\n|te: trailers\r\n|expect: 100-continue\r\n|abc|x: y\r\n",
         ),
     ];
 

@@ -19,7 +19,7 @@ const PROXY_PROTOCOL: [(&str, ProxyProtocol); 2] =
 const MAX_TRUSTED: usize = 100;
 /// More workers than any machine has cores for.
 const MAX_WORKERS: usize = 1024;
-/// hyper's smallest read buffer: a smaller limit cannot be kept.
+/// A smaller limit would refuse what ordinary clients with a cookie and a token send.
 const MIN_HEAD_LIMIT: u64 = 8 << 10;
 /// A worker reserves up to this much for each connection that is sending a head.
 const MAX_HEAD_LIMIT: u64 = 1 << 20;

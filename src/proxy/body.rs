@@ -127,6 +127,9 @@ impl Stream {
                 None | Some(Late::Slow) => {
                     self.has_waited = true;
                     exchange.await_more();
+                    if let Some(buffer) = call.spare_buffer() {
+                        self.caller.worker().give_buffer(buffer);
+                    }
                     return Poll::Pending;
                 }
                 // Nor is the instance late for a client that has yet to take what came before: hyper asks for some more than the socket
@@ -141,10 +144,9 @@ impl Stream {
             Poll::Ready(Some(Err(lost))) => Failure::Truncated(lost),
         };
         self.cut(failure);
-        // hyper drops what it has not written yet when it sees an error; a turn without one lets it write what has come. In
-        // HTTP/2 the turn is the connection's, and what the client's window has no room for is lost.
-        self.caller.await_flush();
-        Poll::Pending
+        // The library for HTTP/2 drops what it has not written yet when it sees an error; a turn of the connection without one lets
+        // it write what has come. What the client's window has no room for is lost.
+        if self.caller.await_flush() { Poll::Pending } else { Poll::Ready(self.cut.take()) }
     }
 
     fn complete(&mut self) {

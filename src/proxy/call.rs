@@ -16,10 +16,11 @@ use http_body::Frame;
 
 use super::{
     decode::{Malformed, Question, StatusLine},
-    http1_call::{Http1Call, ReadMemory},
+    http1_call::Http1Call,
     http2_call::Http2Call,
     multiplex::Seat,
     pool::Lease,
+    read_memory::ReadMemory,
     sending::Sending,
     upgrade::Ask,
     upload::{RequestBody, UploadError},
@@ -156,6 +157,14 @@ impl Call {
             Transport::Http2(call) => call.bytes_left(),
         };
         left?.checked_add(u64::try_from(held).ok()?)
+    }
+
+    /// The request's buffer, if nothing more is written. The answer may go on for hours.
+    pub(super) fn spare_buffer(&mut self) -> Option<Vec<u8>> {
+        match &mut self.transport {
+            Transport::Http1(call) => call.spare_buffer(),
+            Transport::Http2(_) => None,
+        }
     }
 
     /// Ends a call whose response is there. A connection of its own is kept if both directions ended cleanly, else closed, and the

@@ -17,7 +17,6 @@ pub(super) struct Caller {
     kind: Kind,
     has_read_request: Cell<bool>,
     speaks_grpc: Cell<bool>,
-    could_switch: Cell<bool>,
     /// Waits for the client's side, which is free once its answer was written.
     tunnel: RefCell<Option<Box<Tunnel>>>,
 }
@@ -48,7 +47,6 @@ impl Caller {
             kind,
             has_read_request: Cell::new(true),
             speaks_grpc: Cell::new(false),
-            could_switch: Cell::new(false),
             tunnel: RefCell::default(),
         })
     }
@@ -103,11 +101,15 @@ impl Caller {
         }
     }
 
-    /// Lets what was handed over of the current response be written, and then wakes its task.
-    pub(super) fn await_flush(&self) {
+    /// Lets what was handed over of the current response be written, and then wakes its task; `false` where that is no
+    /// matter, since in HTTP/1 what came is written whatever comes next.
+    pub(super) fn await_flush(&self) -> bool {
         match self.kind {
-            Kind::Connection => self.pulse.wake(),
-            Kind::Stream => self.client.await_flush(&self.pulse),
+            Kind::Connection => false,
+            Kind::Stream => {
+                self.client.await_flush(&self.pulse);
+                true
+            }
         }
     }
 
@@ -117,16 +119,6 @@ impl Caller {
             Kind::Connection => false,
             Kind::Stream => self.client.is_flushing(&self.pulse),
         }
-    }
-
-    /// A request came that hyper takes for one that may switch protocols.
-    pub(super) fn mark_could_switch(&self) {
-        self.could_switch.set(true);
-    }
-
-    /// Whether one did.
-    pub(super) fn could_switch(&self) -> bool {
-        self.could_switch.get()
     }
 
     /// The instance has switched protocols.

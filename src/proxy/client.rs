@@ -1,4 +1,4 @@
-//! One client connection: what it is allowed to wait for, and the socket that keeps track of it.
+//! One client connection: what it is doing, what it is allowed to wait for, and what was read from it.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -9,16 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
 
-use super::{
-    forwarded::Downstream,
-    gather,
-    preface::{Peeked, Spoken},
-    pulse::Pulse,
-    refusal,
-    worker::Worker,
-};
+use super::{forwarded::Downstream, pulse::Pulse, read_memory::join, worker::Worker};
 use crate::{
     net::{Ahead, Stream},
     route::HalfClose,
@@ -30,8 +24,8 @@ use crate::{
 /// seconds let a client on a slow link see the answer; a client that sends on regardless is cut.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// A head larger than this gives its memory back after the request.
-const KEPT_HEAD_BYTES: usize = 4096;
+/// Asks a client that waits for it to send its request's body (RFC 9110 section 10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// One client connection. Shared by its task, its socket and its requests, all on the worker's thread.
 #[derive(Debug)]
@@ -46,8 +40,10 @@ pub(super) struct Client {
     /// its side.
     has_sent_more: Cell<bool>,
     on_half_close: Cell<HalfClose>,
-    /// Whether hyper may hold bytes of an answer to a request.
-    is_answering: Cell<bool>,
+    /// What was read and not understood yet: a part of a head, of a body, or a request that came before its turn.
+    input: RefCell<Bytes>,
+    /// What is to be written of [`CONTINUE`] before more of the current request's body comes.
+    asking: Cell<&'static [u8]>,
     /// Whether the socket takes no more for now.
     is_blocked: Cell<bool>,
     /// Streams that end badly once what they handed over is written.
@@ -55,9 +51,6 @@ pub(super) struct Client {
     stage: Cell<Stage>,
     order: Cell<Order>,
     at_close: Cell<AtClose>,
-    /// The current request's head as it came, with what was read along with it. hyper drops a Content-Length that stands
-    /// beside a Transfer-Encoding, and such requests must be refused, so the head itself is kept until it was looked at.
-    raw_head: RefCell<Vec<u8>>,
     /// The pulses of its HTTP/2 streams.
     streams: RefCell<Vec<Rc<Pulse>>>,
     /// Where the worker's list has this connection.
@@ -93,7 +86,7 @@ pub(super) enum Order {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum AtClose {
+pub(super) enum AtClose {
     Nothing,
     /// The client may still be sending a request that has been answered.
     Linger,
@@ -111,14 +104,14 @@ impl Client {
             stream: RefCell::default(),
             has_sent_more: Cell::new(false),
             on_half_close: Cell::new(HalfClose::Cancel),
-            is_answering: Cell::new(false),
+            input: RefCell::default(),
+            asking: Cell::new(b""),
             is_blocked: Cell::new(false),
             last_words: RefCell::default(),
             stage: Cell::new(Stage::Fresh),
             order: Cell::new(Order::Serve),
             at_close: Cell::new(AtClose::Nothing),
             streams: RefCell::default(),
-            raw_head: RefCell::default(),
             place: Cell::new(0),
             worker,
         };
@@ -163,11 +156,6 @@ impl Client {
     /// The response's last byte was handed over.
     pub(super) fn end_exchange(&self) {
         self.stage.set(Stage::Idle);
-        self.is_answering.set(true);
-        let mut head = self.raw_head.borrow_mut();
-        head.clear();
-        head.shrink_to(KEPT_HEAD_BYTES);
-        drop(head);
         self.pulse.expect_within(self.worker.settings.keep_alive_timeout);
     }
 
@@ -207,10 +195,76 @@ impl Client {
         self.streams.borrow().iter().for_each(|stream| look(stream));
     }
 
-    /// Looks at the current request's head as it came. Of a pipelined request, that is one whose head came while another was
-    /// served, nothing is there.
-    pub(super) fn with_raw_head<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
-        look(&self.raw_head.borrow())
+    /// Whether something was read that is not understood yet.
+    pub(super) fn has_input(&self) -> bool {
+        !self.input.borrow().is_empty()
+    }
+
+    /// Works on what was read, and leaves the rest of it.
+    pub(super) fn with_input<T>(&self, work: impl FnOnce(&mut Bytes) -> T) -> T {
+        let mut input = self.input.borrow_mut();
+        let worked = work(&mut input);
+        if input.is_empty() {
+            // An empty part still keeps what it was cut from.
+            *input = Bytes::new();
+        }
+        worked
+    }
+
+    /// What was read and not understood.
+    pub(super) fn take_input(&self) -> Bytes {
+        self.input.take()
+    }
+
+    /// Copies what was read out of the memory that all connections share: the rest may be long in coming.
+    pub(super) fn unshare_input(&self) {
+        let mut input = self.input.borrow_mut();
+        *input = Bytes::copy_from_slice(&input);
+    }
+
+    /// Reads on; `false` when the client has ended its side.
+    pub(super) fn poll_more(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let memory = &self.worker.read_memory;
+        let read = ready!(self.with_stream(|stream| memory.poll_read(context, stream)))?;
+        if read.is_empty() {
+            return Poll::Ready(Ok(false));
+        }
+        let mut input = self.input.borrow_mut();
+        *input = join(std::mem::take(&mut *input), read);
+        Poll::Ready(Ok(true))
+    }
+
+    /// A part of a head has come, if the connection waits for one.
+    pub(super) fn heed_head(&self) {
+        if matches!(self.stage.get(), Stage::Fresh | Stage::Idle) {
+            self.stage.set(Stage::Head);
+            self.pulse.expect_within(self.worker.settings.head_timeout);
+        }
+    }
+
+    /// The client waits to be asked for the body of its request.
+    pub(super) fn await_asking(&self) {
+        self.asking.set(CONTINUE);
+    }
+
+    /// Asks for the body, if the client waits for that.
+    pub(super) fn poll_ask(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let rest @ [_, ..] = self.asking.get() {
+            let length = ready!(self.with_stream(|stream| Pin::new(stream).poll_write(context, rest)))?;
+            if length == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.asking.set(rest.get(length..).unwrap_or_default());
+            // With TLS it is on its way once this was asked for, and what is left goes out with the next write.
+            drop(self.with_stream(|stream| Pin::new(stream).poll_flush(context)));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The answer begins. What is still to be written of a question that was begun, since it cannot be left in the middle.
+    pub(super) fn stop_asking(&self) -> &'static [u8] {
+        let rest = self.asking.replace(b"");
+        if rest.len() < CONTINUE.len() { rest } else { b"" }
     }
 
     /// The request was answered before it was read to its end.
@@ -225,9 +279,8 @@ impl Client {
         self.at_close.set(AtClose::Reset);
     }
 
-    /// Whether the client has closed its side while it waits for an answer to a request that was read. hyper would look for
-    /// that too, but into a fresh buffer of 8 KiB for each request; this asks the runtime what it knows, without a system
-    /// call as long as nothing happens.
+    /// Whether the client has closed its side while it waits for an answer to a request that was read. This asks the
+    /// runtime what it knows, without a system call as long as nothing happens.
     pub(super) fn is_gone(&self, context: &mut Context<'_>) -> bool {
         if self.stage.get() != Stage::Exchange || self.has_sent_more.get() {
             return false;
@@ -264,6 +317,28 @@ impl Client {
         self.last_words.borrow().iter().any(|waiting| Rc::ptr_eq(waiting, stream))
     }
 
+    /// What is to be done when the socket is closed.
+    pub(super) fn at_close(&self) -> AtClose {
+        self.at_close.get()
+    }
+
+    /// The connection was closed from this side, and the client may still be sending.
+    pub(super) fn begin_lingering(&self) {
+        if self.at_close.replace(AtClose::Lingering) == AtClose::Linger {
+            self.pulse.expect_within(LINGER);
+        }
+    }
+
+    /// Takes the socket, to be closed.
+    pub(super) fn take_stream(&self) -> Option<Stream> {
+        self.stream.take()
+    }
+
+    /// Whether the socket takes no more for now.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.set(is_blocked);
+    }
+
     /// Nothing is waited for any more. What was not written yet is lost, and only a reset tells the client so wherever the
     /// response's end is that of the connection.
     pub(super) fn give_up(&self) {
@@ -279,20 +354,19 @@ impl Client {
         }
     }
 
-    fn with_stream<T>(&self, work: impl FnOnce(&mut Stream) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Works on the socket, unless it is closed.
+    pub(super) fn with_stream<T>(
+        &self,
+        work: impl FnOnce(&mut Stream) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         match &mut *self.stream.borrow_mut() {
             Some(stream) => work(stream),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
-    fn begin_head(&self) {
-        self.stage.set(Stage::Head);
-        self.pulse.expect_within(self.worker.settings.head_timeout);
-    }
-
     /// Something was written, or could not be. In HTTP/2 that may have been an answer to a ping, which keeps no connection busy.
-    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    pub(super) fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.is_blocked.set(written.is_pending());
         if self.stage.get() != Stage::Streams {
             self.pulse.pace.await_taking(written.is_pending());
@@ -302,176 +376,5 @@ impl Client {
             }
         }
         written
-    }
-
-    /// Whether what hyper writes answers no request: it could not read the head, and says so by itself.
-    fn is_unasked(&self) -> bool {
-        !self.is_answering.get() && matches!(self.stage.get(), Stage::Fresh | Stage::Idle | Stage::Head)
-    }
-
-    fn heard(&self, bytes: &[u8]) {
-        match self.stage.get() {
-            Stage::Exchange | Stage::Streams => {}
-            Stage::Head => self.raw_head.borrow_mut().extend_from_slice(bytes),
-            Stage::Fresh | Stage::Idle if bytes.is_empty() => {}
-            Stage::Fresh | Stage::Idle => {
-                self.begin_head();
-                self.raw_head.borrow_mut().extend_from_slice(bytes);
-            }
-        }
-    }
-}
-
-/// The connection's socket. Dropping it closes the connection, whoever still holds the [`Client`].
-#[derive(Debug)]
-pub(super) struct ClientSocket {
-    client: Rc<Client>,
-    /// What was read to tell the protocol, until it is read as such.
-    peeked: Peeked,
-    /// What is written instead of an answer of hyper's own.
-    refusal: Option<Refusal>,
-}
-
-#[derive(Debug)]
-struct Refusal {
-    bytes: Vec<u8>,
-    written: usize,
-}
-
-impl ClientSocket {
-    pub(super) fn new(client: Rc<Client>) -> Self {
-        Self { client, peeked: Peeked::default(), refusal: None }
-    }
-
-    /// Reads as much as tells which protocol the client speaks, and keeps it to be read again. `None` when it leaves first.
-    pub(super) fn poll_spoken(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Spoken>>> {
-        let Self { client, peeked, .. } = self;
-        let spoken = client.with_stream(|stream| peeked.poll_fill(stream, context));
-        if !peeked.is_empty() && client.stage() == Stage::Fresh {
-            client.begin_head();
-        }
-        spoken
-    }
-
-    /// Reads what the client still sends and throws it away, until it has closed its side too.
-    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.client.at_close.replace(AtClose::Lingering) == AtClose::Linger {
-            self.client.pulse.expect_within(LINGER);
-        }
-        let mut waste = [0; 8192];
-        loop {
-            let mut buffer = ReadBuf::new(&mut waste);
-            ready!(self.client.with_stream(|stream| Pin::new(stream).poll_read(context, &mut buffer)))?;
-            if buffer.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-        }
-    }
-
-    /// Words hyper's own answer anew. `None` when these bytes are none, and are to be written as they are.
-    fn poll_refuse(&mut self, context: &mut Context<'_>, bare: &[u8]) -> Option<Poll<io::Result<usize>>> {
-        if self.refusal.is_none() {
-            let (bytes, failure) = refusal::reword(bare)?;
-            self.client.linger_at_close();
-            if let Some(rejection) = failure.rejection() {
-                self.client.worker.meters().rejected.up(rejection);
-            }
-            self.refusal = Some(Refusal { bytes, written: 0 });
-        }
-        let Refusal { bytes, written } = self.refusal.as_mut()?;
-        while let Some(rest) = bytes.get(*written..).filter(|rest| !rest.is_empty()) {
-            match self.client.with_stream(|stream| Pin::new(stream).poll_write(context, rest)) {
-                Poll::Ready(Ok(length)) if length > 0 => *written += length,
-                Poll::Ready(Ok(_)) => return Some(Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
-                Poll::Ready(Err(error)) => return Some(Poll::Ready(Err(error))),
-                Poll::Pending => return Some(Poll::Pending),
-            }
-        }
-        Some(Poll::Ready(Ok(bare.len())))
-    }
-
-    fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.client.with_stream(|stream| Pin::new(stream).poll_shutdown(context))
-    }
-}
-
-impl AsyncRead for ClientSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let Self { client, peeked, .. } = &mut *self;
-        if peeked.is_empty() {
-            ready!(client.with_stream(|stream| Pin::new(stream).poll_read(context, buffer)))?;
-        } else {
-            peeked.read(buffer);
-        }
-        self.client.heard(buffer.filled().get(before..).unwrap_or_default());
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for ClientSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.client.is_unasked()
-            && let Some(refused) = self.poll_refuse(context, bytes)
-        {
-            return refused;
-        }
-        self.client.wrote(self.client.with_stream(|stream| Pin::new(stream).poll_write(context, bytes)))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.client.is_unasked() {
-            let bare = slices.iter().flat_map(|slice| &**slice).copied().collect::<Vec<u8>>();
-            if let Some(refused) = self.poll_refuse(context, &bare) {
-                return refused;
-            }
-        }
-        self.client.wrote(self.client.with_stream(|stream| gather::poll_write(stream, context, slices)))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper asks for this once it has written everything.
-        self.client.is_answering.set(false);
-        let flushed = self.client.with_stream(|stream| Pin::new(stream).poll_flush(context));
-        self.client.is_blocked.set(flushed.is_pending());
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.client.at_close.get() {
-            AtClose::Nothing | AtClose::Reset => self.poll_close(context),
-            AtClose::Linger => {
-                ready!(self.poll_close(context))?;
-                self.poll_linger(context)
-            }
-            AtClose::Lingering => self.poll_linger(context),
-        }
-    }
-}
-
-impl Drop for ClientSocket {
-    fn drop(&mut self) {
-        let stream = self.client.stream.take();
-        if self.client.at_close.get() == AtClose::Reset
-            && let Some(Err(error)) = stream.map(|stream| stream.set_zero_linger())
-        {
-            tracing::debug!(%error, "could not reset a client connection");
-        }
     }
 }

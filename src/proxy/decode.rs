@@ -28,7 +28,7 @@ pub(super) struct Question<'a> {
 /// A response head larger than this is refused. What model servers send is a tenth of it.
 const HEAD_LIMIT_BYTES: usize = 64 * 1024;
 
-/// Header lines of a response. As many as hyper takes of a request.
+/// Header lines of a response. As many as of a request.
 const HEADERS_LIMIT: usize = 100;
 
 /// Why bytes from an instance are no response. Never shown to a client.

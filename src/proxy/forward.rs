@@ -8,7 +8,6 @@ use http::{
     request,
     uri::Scheme,
 };
-use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 use super::{
     answer,
@@ -23,6 +22,7 @@ use super::{
     headers::{self, Additions, BodyFraming, NewId},
     hedge::Hedge,
     http2_head,
+    incoming::Incoming,
     lane::Dealt,
     peek,
     pool::{Upstream, Way},
@@ -42,10 +42,7 @@ use crate::{
 
 /// Answers a request: with an instance's response, or with a problem.
 pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
-    caller.begin_exchange(hyper::body::Body::is_end_stream(request.body()));
-    if request.extensions().get::<OnUpgrade>().is_some() {
-        caller.mark_could_switch();
-    }
+    caller.begin_exchange(request.body().is_end_stream());
     match forward(caller, request).await {
         Ok(response) => response,
         Err(refused) => {
@@ -66,7 +63,7 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
 async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
     let (mut head, mut incoming) = request.into_parts();
     let call = GrpcCall::of(caller, &head)?;
-    gate::admit(&mut head, &caller.client)?;
+    gate::admit(&mut head)?;
     let mut early = Early::default();
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
         Ok(dealt) => dealt,

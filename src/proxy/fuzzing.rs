@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
-    header::{CONTENT_TYPE, HOST},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -16,6 +16,7 @@ use super::{
     forwarded::{Downstream, Scheme},
     gate::{self, downgrade},
     headers::{self, Additions, BodyFraming, Kind, NewId, RequestIds},
+    http1::{Head, read_head},
     preface,
     tap::{Meaning, Scanner, Tap},
 };
@@ -184,6 +185,57 @@ fn judged<'a>(kind: &'static str, pieces: impl Iterator<Item = &'a [u8]>) -> (Ve
     }
     tap.finish(|_| {});
     (tap.verdict(), tap.texts())
+}
+
+/// A request's head means the same however it is cut into reads, and what it says about its body is said once. The first byte chooses the
+/// cut.
+pub fn request_head(bytes: &[u8]) {
+    let Some((choice, text)) = bytes.split_first() else { return };
+    let whole = read_request(std::iter::once(text));
+    let cut = read_request(pieces(*choice, text));
+    let Ok((Head { parts, body, terms }, left)) = &whole else {
+        assert!(cut.is_err(), "refused when it comes at once, and let in when it is cut");
+        return;
+    };
+    let Ok((again, left_again)) = &cut else {
+        panic!("let in when it comes at once, and refused when it is cut")
+    };
+    let left_again =
+        [left_again, text.get(text.len() - (left.len() - left_again.len())..).unwrap_or_default()];
+    assert_eq!(
+        (&parts.method, &parts.uri, &parts.headers),
+        (&again.parts.method, &again.parts.uri, &again.parts.headers)
+    );
+    assert_eq!(
+        (terms, body.bytes_left(), &left_again.concat()),
+        (&again.terms, again.body.bytes_left(), left)
+    );
+    let head = text.get(..text.len() - left.len()).unwrap_or_default();
+    let lines = head.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    assert!(lines.clone().all(|line| line.ends_with(b"\r")), "a bare line feed");
+    let named = |name: &str| {
+        let is_it = |line: &&[u8]| {
+            line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        lines.clone().filter(is_it).count()
+    };
+    assert_eq!(body.bytes_left().is_none(), named("transfer-encoding:") == 1, "chunks");
+    assert!(named("transfer-encoding:") == 0 || named("content-length:") == 0 && terms.is_http_1_1);
+    assert!(parts.headers.get_all(CONTENT_LENGTH).iter().count() <= 1);
+}
+
+/// Reads a request's head from these pieces as a connection does, and what came after it.
+fn read_request<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Head, Vec<u8>), ()> {
+    let mut input = Bytes::new();
+    for piece in pieces {
+        input = [&input, piece].concat().into();
+        match read_head(&mut input, 1 << 20, HeaderMap::new) {
+            Ok(Some(head)) => return Ok((head, input.to_vec())),
+            Ok(None) => {}
+            Err(_) => return Err(()),
+        }
+    }
+    Err(())
 }
 
 /// What was told of a connection's beginning stays true whatever follows.

@@ -1,22 +1,19 @@
 //! A call over HTTP/1, which has the connection to itself: sent and answered in the request's own task, both ways at once.
 
 use std::{
-    cell::RefCell,
-    future::Future,
     io,
-    pin::pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::{
     call::{INTERIM_LIMIT, Lost, Switched},
     decode::{self, BodyDecoder, Head, Malformed, Question, StatusLine},
     pool::Lease,
+    read_memory::{ReadMemory, join},
     sending::Sending,
 };
 use crate::time::Moment;
@@ -32,33 +29,6 @@ pub(super) struct Http1Call {
     interim_left: u32,
     body: BodyDecoder,
     is_kept_alive: bool,
-}
-
-/// Where a worker's upstream connections read to. Responses are cut from one piece of memory after the other: a few bytes of
-/// a token stream cost no buffer of their own, and idle connections none at all.
-#[derive(Debug, Default)]
-pub(super) struct ReadMemory(RefCell<BytesMut>);
-
-/// The size of a piece. One slow client keeps at most this much from being used again.
-const PIECE_BYTES: usize = 64 * 1024;
-
-/// The least room for a read: below it a new piece is begun. A big body then moves in reads of 16 to 64 KiB.
-const ROOM_BYTES: usize = 16 * 1024;
-
-impl ReadMemory {
-    /// What comes next; nothing at the end.
-    pub(super) fn poll_read(
-        &self,
-        context: &mut Context<'_>,
-        stream: &mut (impl AsyncRead + Unpin),
-    ) -> Poll<io::Result<Bytes>> {
-        let mut memory = self.0.borrow_mut();
-        if memory.capacity() < ROOM_BYTES {
-            memory.reserve(PIECE_BYTES);
-        }
-        ready!(pin!(stream.read_buf(&mut *memory)).poll(context))?;
-        Poll::Ready(Ok(memory.split().freeze()))
-    }
 }
 
 impl Http1Call {
@@ -121,6 +91,8 @@ impl Http1Call {
                 let trailers = self.body.take_trailers().map_err(Lost::Malformed)?;
                 return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
             }
+            // Empty as it is, it would keep the memory that it was cut from.
+            self.input = Bytes::new();
             let bytes = ready!(self.poll_read(context, memory)).map_err(Lost::Closed)?;
             if bytes.is_empty() && !self.body.close() {
                 return Poll::Ready(Some(Err(Lost::Closed(io::ErrorKind::UnexpectedEof.into()))));
@@ -137,6 +109,11 @@ impl Http1Call {
     /// How many bytes of the response's body are to come, if that is known.
     pub(super) fn bytes_left(&self) -> Option<u64> {
         self.body.bytes_left()
+    }
+
+    /// The request's buffer, if nothing more is written.
+    pub(super) fn spare_buffer(&mut self) -> Option<Vec<u8>> {
+        self.sending.spare_buffer()
     }
 
     /// Gives the connection back if both directions ended cleanly, else closes it. Returns the request's buffer.
@@ -173,14 +150,4 @@ impl Http1Call {
 /// An empty read is the end of the connection.
 fn some(bytes: Bytes) -> io::Result<Bytes> {
     if bytes.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(bytes) }
-}
-
-fn join(earlier: Bytes, later: Bytes) -> Bytes {
-    if earlier.is_empty() {
-        return later;
-    }
-    let mut joined = BytesMut::with_capacity(earlier.len() + later.len());
-    joined.extend_from_slice(&earlier);
-    joined.extend_from_slice(&later);
-    joined.freeze()
 }

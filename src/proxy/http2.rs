@@ -13,13 +13,16 @@ use std::{
     time::Duration,
 };
 
-use hyper::{rt::Executor, server::conn::http2, service::service_fn};
+use http::Request;
+use hyper::{body, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::{
     caller::Caller,
-    client::{Client, ClientSocket},
-    connection, forward,
+    client::{Client, Order},
+    forward,
+    incoming::Incoming,
+    socket::ClientSocket,
     turn::{Transport, Turn},
 };
 
@@ -51,17 +54,21 @@ const LOCAL_RESETS: usize = 256;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// After telling an idle client that its connection ends, how long its acknowledgement is waited for. One that sends a request meanwhile
+/// learns that it was not served and may be sent elsewhere.
+const GOODBYE: Duration = Duration::from_secs(2);
+
 /// Serves a client's streams until its connection ends.
 pub(super) async fn serve(client: &Rc<Client>, socket: ClientSocket) -> hyper::Result<()> {
     client.begin_streams();
     let streams = Streams { next: Rc::default() };
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<body::Incoming>| {
         let caller = Caller::stream(client);
         streams.next.replace(Some(Next::Request(Rc::clone(&caller))));
         let streams = streams.clone();
         // On the heap: what is made of the call is moved eight times on its way through a task, and the call has several KiB.
         Box::pin(async move {
-            let response = forward::handle(&caller, request).await;
+            let response = forward::handle(&caller, request.map(Incoming::Http2)).await;
             if caller.has_tunnel() {
                 streams.next.replace(Some(Next::Tunnel(Rc::downgrade(&caller))));
             }
@@ -74,8 +81,34 @@ pub(super) async fn serve(client: &Rc<Client>, socket: ClientSocket) -> hyper::R
     let connection = builder(streams.clone(), head_limit).serve_connection(transport, service);
     // A client that takes nothing any more is gone; of one that says nothing any more, the library itself takes note.
     let is_gone = |context: &mut Context<'_>| matches!(turn.poll_flush(context), Poll::Ready(Err(_)));
-    let shut_down = http2::Connection::graceful_shutdown;
-    connection::attend(client, pin!(connection), shut_down, is_gone).await.map(|_ended| ())
+    let mut connection = pin!(connection);
+    let mut is_told = false;
+    poll_fn(|context| {
+        client.pulse.listen(context.waker());
+        if client.order() == Order::Cut {
+            client.give_up();
+            return Poll::Ready(Ok(()));
+        }
+        // First let it read what has come already: a request that is there is served, even when draining.
+        let mut poll = connection.as_mut().poll(context);
+        let is_idle = client.pulse.is_late();
+        if poll.is_pending() && !is_told && (is_idle || client.order() != Order::Serve) {
+            is_told = true;
+            if is_idle {
+                client.pulse.expect_within(GOODBYE);
+            }
+            connection.as_mut().graceful_shutdown();
+            poll = connection.as_mut().poll(context);
+        }
+        client.end_turn();
+        // Whoever could do better than closing has seen by now that the connection is late, and started a new wait.
+        if poll.is_pending() && (is_gone(context) || client.pulse.is_late()) {
+            client.give_up();
+            return Poll::Ready(Ok(()));
+        }
+        poll
+    })
+    .await
 }
 
 fn builder(streams: Streams, head_limit_bytes: usize) -> http2::Builder<Streams> {

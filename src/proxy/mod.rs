@@ -2,8 +2,8 @@
 //!
 //! The life of a request, each step in the file that knows how:
 //!
-//! 1. A worker accepts the connection, or hands it to a less loaded worker (`accept`), and speaks HTTP on it with hyper
-//!    (`greeting`, `connection`, `http2`). Everything after that happens in the request's own task on the worker's one
+//! 1. A worker accepts the connection, or hands it to a less loaded worker (`accept`), and speaks HTTP on it
+//!    (`greeting`, `connection`, `http1`; HTTP/2 with hyper, `http2`). Everything after that happens in the request's own task on the worker's one
 //!    thread: no lock is taken, nothing is `Send`, and in HTTP/1 a request and its response cost four system calls.
 //! 2. `gate` refuses a head that two parsers could read differently. `headers` leaves out what belongs to one hop.
 //! 3. `lane` finds the endpoint, after a look into the body where only the model tells it (`peek`), deals the fleet and picks
@@ -36,6 +36,7 @@ mod caller;
 mod chunks;
 mod client;
 mod connection;
+mod date;
 mod deadline;
 mod deaths;
 mod decode;
@@ -47,20 +48,22 @@ mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gate;
-mod gather;
 mod greeting;
 mod grpc;
 mod grpc_replies;
 mod headers;
 mod hedge;
 mod hold;
+mod http1;
 mod http1_call;
 mod http2;
 mod http2_call;
 mod http2_head;
+mod incoming;
 mod lane;
 mod listener;
 mod multiplex;
+mod outbox;
 mod overdue;
 mod pace;
 mod peek;
@@ -69,11 +72,12 @@ mod pool;
 mod preface;
 mod pulse;
 mod queue;
-mod refusal;
+mod read_memory;
 mod rescue;
 mod seat;
 mod sending;
 mod settings;
+mod socket;
 mod stateful;
 mod tap;
 mod trailers;

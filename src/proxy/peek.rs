@@ -3,13 +3,11 @@
 //! What is read is kept, frame by frame without a copy, and goes upstream first. The look ends at what is looked for, at the end
 //! of the body, or at the window's; what has not shown by then is not there.
 
-use std::{future::poll_fn, pin::Pin, rc::Rc};
+use std::{future::poll_fn, rc::Rc};
 
 use http::{header::CONTENT_TYPE, request, uri::PathAndQuery};
-use http_body::Body;
-use hyper::body::Incoming;
 
-use super::{caller::Caller, error::Failure, pulse::unless_late, upload::Early};
+use super::{caller::Caller, error::Failure, incoming::Incoming, pulse::unless_late, upload::Early};
 use crate::route::{ModelScanner, PromptScanner, Rewrite, Scan};
 
 /// The model, after as much of the body as it takes to know it, or to know that there is none.
@@ -68,7 +66,7 @@ async fn next(caller: &Rc<Caller>, incoming: &mut Incoming, early: &mut Early) -
     if incoming.is_end_stream() {
         return Ok(false);
     }
-    let frame = poll_fn(|context| Pin::new(&mut *incoming).poll_frame(context));
+    let frame = poll_fn(|context| incoming.poll_frame(context));
     match unless_late(&caller.pulse, frame).await {
         Ok(Some(Ok(frame))) => match frame.into_data() {
             Ok(bytes) => {

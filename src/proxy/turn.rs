@@ -14,7 +14,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{client::ClientSocket, worker::Worker};
+use super::{socket::ClientSocket, worker::Worker};
 
 /// What is gathered before it is written, flushed or not. A DATA frame of the usual largest size is written by itself, without a copy.
 const GATHER_BYTES: usize = 16 * 1024;

@@ -7,7 +7,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     future::poll_fn,
-    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -15,10 +14,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, header::EXPECT};
-use http_body::{Body, Frame};
-use hyper::body::Incoming;
+use http_body::Frame;
 
-use super::{caller::Caller, trailers};
+use super::{caller::Caller, incoming::Incoming, trailers};
 use crate::route::Limits;
 
 /// What is left of a request body that nobody wants is read if it is no more than this and has come already, so that the
@@ -58,7 +56,7 @@ impl Early {
     }
 }
 
-/// Whether the client waits for `100 Continue`, which hyper sends as soon as the body is asked for.
+/// Whether the client waits for `100 Continue`, which it is sent as soon as the body is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum AsksFirst {
     Yes,
@@ -168,17 +166,11 @@ impl RequestBody {
     /// Reads what has come of a body that goes nowhere, without waiting for more. If that is all of it, the client's connection
     /// can be kept.
     pub(super) async fn discard(&self) {
-        let (mut total, mut is_waiting) = (0, false);
+        let mut total = 0;
         while self.asks_first == AsksFirst::No && total <= DISCARD_BYTES {
             match poll_fn(|context| Poll::Ready(self.poll_discard(context))).await {
-                Poll::Ready(Some(length)) => (total, is_waiting) = (total + length, false),
-                Poll::Ready(None) => return,
-                // hyper passes one frame a turn.
-                Poll::Pending if !is_waiting => {
-                    is_waiting = true;
-                    tokio::task::yield_now().await;
-                }
-                Poll::Pending => return,
+                Poll::Ready(Some(length)) => total += length,
+                Poll::Ready(None) | Poll::Pending => return,
             }
         }
     }
@@ -187,7 +179,7 @@ impl RequestBody {
     fn poll_discard(&self, context: &mut Context<'_>) -> Poll<Option<usize>> {
         let mut incoming = self.incoming.borrow_mut();
         if !incoming.is_end_stream() {
-            match ready!(Pin::new(&mut *incoming).poll_frame(context)) {
+            match ready!(incoming.poll_frame(context)) {
                 Some(Ok(frame)) => return Poll::Ready(Some(frame.data_ref().map_or(0, Bytes::len))),
                 Some(Err(_)) => return Poll::Ready(None),
                 None => {}
@@ -245,7 +237,7 @@ impl RequestBody {
         if let Some(trailers) = early.trailers.take() {
             return Poll::Ready(Some(Ok(self.pass_trailers(trailers))));
         }
-        let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(context) else {
+        let Poll::Ready(frame) = incoming.poll_frame(context) else {
             self.progress.set(Progress::ClientIsDue);
             self.caller.pulse.pace.await_sending(self.is_measured.get());
             return Poll::Pending;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
+use http::HeaderMap;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -19,14 +20,15 @@ use super::{
     Settings,
     accept::{self, Handed},
     client::{Client, Order},
+    date::Date,
     deadline::Deadlines,
     error::Failure,
     headers::{NewId, RequestIds},
-    http1_call::ReadMemory,
     lane::{Dealt, Lanes},
     listener::Listener,
     pulse::{LOOK, SWEEP},
     queue::Doorbells,
+    read_memory::ReadMemory,
 };
 use crate::{
     clock,
@@ -43,6 +45,9 @@ const LAST_REQUEST: Duration = Duration::from_secs(1);
 const KEPT_BUFFERS: usize = 64;
 const KEPT_BUFFER_BYTES: usize = 16 * 1024;
 
+/// How large a map for headers may be to be kept.
+const KEPT_HEADERS: usize = 128;
+
 /// What all connections of a worker share. Used by one thread.
 pub(super) struct Worker {
     pub(super) number: usize,
@@ -54,10 +59,14 @@ pub(super) struct Worker {
     followed: Cell<Generation>,
     rng: RefCell<StdRng>,
     request_ids: RefCell<RequestIds>,
-    /// Where its upstream connections read to.
+    /// Where its HTTP/1 connections read to.
     pub(super) read_memory: ReadMemory,
     /// What requests were written to, for the next ones. The one used last is taken first.
     buffers: RefCell<Vec<Vec<u8>>>,
+    /// Empty maps that headers were in, for the next ones.
+    spare_headers: RefCell<Vec<HeaderMap>>,
+    /// The time of day as responses state it, as of the last sweep.
+    date: RefCell<Date>,
     /// Requests that were dealt and have not ended.
     in_flight: Cell<usize>,
     /// Bytes of request bodies that are kept for second tries.
@@ -101,6 +110,8 @@ impl Worker {
             request_ids: RefCell::new(RequestIds::new(StdRng::from_rng(&mut rand::rng()))),
             read_memory: ReadMemory::default(),
             buffers: RefCell::default(),
+            spare_headers: RefCell::default(),
+            date: RefCell::new(Date::new(clock::wall())),
             in_flight: Cell::default(),
             replay_bytes: Cell::default(),
             deadlines: Deadlines::default(),
@@ -132,6 +143,25 @@ impl Worker {
             buffer.clear();
             buffers.push(buffer);
         }
+    }
+
+    /// An empty map for headers.
+    pub(super) fn take_headers(&self) -> HeaderMap {
+        self.spare_headers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives a map back for other headers.
+    pub(super) fn give_headers(&self, mut headers: HeaderMap) {
+        let mut spare = self.spare_headers.borrow_mut();
+        if (1..=KEPT_HEADERS).contains(&headers.capacity()) && spare.len() < KEPT_BUFFERS {
+            headers.clear();
+            spare.push(headers);
+        }
+    }
+
+    /// Writes a response's `Date`.
+    pub(super) fn write_date(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.date.borrow().line());
     }
 
     /// An id for a request that needs one.
@@ -213,6 +243,7 @@ impl Worker {
         for client in &*self.clients.borrow() {
             client.check(now);
         }
+        self.date.borrow_mut().turn(clock::wall());
         self.deadlines.rest();
         let mut lanes = self.lanes.borrow_mut();
         let mut table = self.table.borrow_mut();

@@ -1,27 +1,21 @@
 //! The strict gate: heads that two parsers could read differently go no further.
 //!
-//! hyper has parsed the head before it comes here, and refuses bare line feeds, folded lines, and differing lengths. What it
-//! lets through, or repairs, is refused here: a proxy that passes on what it only half understood is what request smuggling
-//! is made of (RFC 9112 section 11.2).
+//! The parser has refused what it could see in the lines: bare line feeds, folded lines, framing that is not plain. What they mean is
+//! judged here: a proxy that passes on what it only half understood is what request smuggling is made of (RFC 9112 section 11.2).
 
-use http::{
-    HeaderMap, HeaderValue, Method, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
-    request,
-    uri::PathAndQuery,
-};
+use http::{HeaderValue, Method, Uri, Version, header::HOST, request, uri::PathAndQuery};
 
 use hyper::ext::Protocol;
 
 pub(super) mod downgrade;
 
-use super::{client::Client, error::Failure};
+use super::error::Failure;
 
-/// Longer request targets are refused. Four times what browsers and load balancers commonly take, half of what hyper does.
+/// Longer request targets are refused. Four times what browsers and load balancers commonly take, a quarter of what a URI may have.
 const TARGET_LIMIT_BYTES: usize = 16 * 1024;
 
-/// Lets a request's head in, brings its target to origin form, and says how its body is framed.
-pub(super) fn admit(head: &mut request::Parts, client: &Client) -> Result<(), Failure> {
+/// Lets a request's head in, and brings its target to origin form.
+pub(super) fn admit(head: &mut request::Parts) -> Result<(), Failure> {
     if head.method == Method::CONNECT {
         // Extended CONNECT (RFC 8441) names a resource, and what it asks for is an upgrade of a GET in HTTP/1.1.
         if head.extensions.get::<Protocol>().is_none() {
@@ -33,10 +27,6 @@ pub(super) fn admit(head: &mut request::Parts, client: &Client) -> Result<(), Fa
         return downgrade::admit(head);
     }
     check_host(head)?;
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        check_coding(&head.headers)?;
-        client.with_raw_head(|raw| check_no_length(raw, head))?;
-    }
     bring_to_origin_form(head)
 }
 
@@ -106,53 +96,6 @@ pub(super) fn is_authority(text: &[u8]) -> bool {
     host_fits && port_fits
 }
 
-/// Exactly one Transfer-Encoding that is exactly `chunked`.
-fn check_coding(headers: &HeaderMap) -> Result<(), Failure> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (Some(coding), None) if is_chunked(coding) => Ok(()),
-        (Some(coding), None) if is_token(coding.as_bytes()) => Err(Failure::UnknownCoding),
-        _ => Err(Failure::BadRequest("Its Transfer-Encoding is not exactly chunked.")),
-    }
-}
-
-fn is_chunked(coding: &HeaderValue) -> bool {
-    coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-}
-
-fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte))
-}
-
-/// Beside a Transfer-Encoding there must be no Content-Length. hyper leaves it out, so the head as it came must show it, and be
-/// that of this request: what came along with an earlier request was not kept.
-///
-/// It is this head, from its first byte, if it begins with the method and has as many lines as hyper found headers. Were its
-/// beginning missing, then its first line here, which looks like a request's, would be the rest of a header's, and hyper would
-/// have found a header more. (An empty line in front could be the end of a head that is missing, so it is not passed over.)
-fn check_no_length(raw: &[u8], head: &request::Parts) -> Result<(), Failure> {
-    let lines = raw.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let mut lines = lines.take_while(|line| !line.is_empty());
-    let method = head.method.as_str().as_bytes();
-    let begins = |line: &[u8]| line.strip_prefix(method).is_some_and(|rest| rest.starts_with(b" "));
-    let has_begun = lines.next().is_some_and(begins);
-    let mut count = 0;
-    for line in lines {
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        if name.eq_ignore_ascii_case(b"content-length") {
-            return Err(Failure::BadRequest("It has both a Content-Length and a Transfer-Encoding."));
-        }
-        count += 1;
-    }
-    if has_begun && count == head.headers.len() {
-        Ok(())
-    } else {
-        Err(Failure::BadRequest(
-            "It has a Transfer-Encoding and came before the request ahead of it was answered.",
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,51 +110,6 @@ mod tests {
             "\u{e9}",
         ] {
             assert!(!is_authority(bad.as_bytes()), "{bad}");
-        }
-    }
-
-    /// What the check says of a head that hyper read as a POST with this many headers.
-    fn defect(raw: &str, headers: usize) -> Option<&'static str> {
-        let mut request = http::Request::post("/").body(()).unwrap().into_parts().0;
-        for _ in 0..headers {
-            request.headers.append(HOST, HeaderValue::from_static("a"));
-        }
-        match check_no_length(raw.as_bytes(), &request) {
-            Err(Failure::BadRequest(defect)) => Some(defect),
-            Ok(()) => None,
-            Err(other) => panic!("{other}"),
-        }
-    }
-
-    #[test]
-    fn a_dropped_content_length_is_found_in_the_head_and_only_there() {
-        for declared in [
-            "POST / HTTP/1.1\r\nhost: a\r\nContent-Length: 4\r\ntransfer-encoding: chunked\r\n\r\n",
-            "POST / HTTP/1.1\ntransfer-encoding: chunked\nhost: a\ncontent-LENGTH:4\n\n",
-        ] {
-            assert!(defect(declared, 2).unwrap().contains("both"), "{declared}");
-        }
-        for free in [
-            "POST / HTTP/1.1\r\nhost: a\r\n\r\ncontent-length: 4\r\n",
-            "POST /content-length: HTTP/1.1\r\nx: content-length\r\n\r\n",
-        ] {
-            assert_eq!(defect(free, 1), None, "{free}");
-        }
-    }
-
-    #[test]
-    fn a_head_that_is_not_all_there_is_not_believed() {
-        for part in [
-            "",
-            "host: a\r\n\r\n",
-            "T / HTTP/1.1\r\nhost: a\r\nx: 1\r\n\r\n",
-            // The rest of a header whose name came earlier.
-            "POST / HTTP/1.1\r\nhost: a\r\n\r\n",
-            // The end of a head that came earlier, and a body that looks like a head.
-            "\r\nPOST / HTTP/1.1\r\nhost: a\r\nx: 1\r\n\r\n",
-            "\nPOST / HTTP/1.1\r\nhost: a\r\nx: 1\r\n\r\n",
-        ] {
-            assert!(defect(part, 2).is_some(), "{part}");
         }
     }
 }

@@ -54,7 +54,7 @@ fn a_requests_trailers_reach_the_instance_but_for_those_that_belong_into_a_head(
 }
 
 #[test]
-fn a_client_of_http1_that_takes_trailers_gets_those_that_were_announced() {
+fn a_client_of_http1_that_takes_trailers_gets_them() {
     let origin = Origin::saying(WITH_TRAILERS);
     let rig = Rig::before(&origin);
     let mut client = rig.client();

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
     request,
 };
@@ -41,21 +41,20 @@ enum Way {
 impl Ask {
     /// What the request asks for, if the endpoint allows it. In HTTP/1.1 anything else is ignored (RFC 9110 section 7.8), and with it
     /// h2c, which some clients offer with every request.
-    ///
-    /// hyper marks requests that could switch, so that others cost one look at an empty map.
     pub(in crate::proxy) fn of(
         head: &mut request::Parts,
         body: Option<&Rc<RequestBody>>,
         upgrades: &Upgrades,
         rng: &mut impl Rng,
     ) -> Result<Option<Rc<Self>>, Failure> {
-        let Some(stream) = head.extensions.remove::<OnUpgrade>() else { return Ok(None) };
-        let (protocol, way) = match head.extensions.remove::<Protocol>() {
-            Some(protocol) => {
+        let stream = head.extensions.remove::<OnUpgrade>();
+        let (protocol, way) = match (stream, head.extensions.remove::<Protocol>()) {
+            (Some(stream), Some(protocol)) => {
                 let protocol = upgrades.find(protocol.as_str()).ok_or(Failure::UnknownProtocol)?;
                 (protocol, Way::Connect(stream))
             }
-            None => match offered(&head.headers).find_map(|token| upgrades.find(token)) {
+            _ if head.version != Version::HTTP_11 => return Ok(None),
+            _ => match offered(&head.headers).find_map(|token| upgrades.find(token)) {
                 Some(protocol) => (protocol, Way::Upgrade),
                 None => return Ok(None),
             },
@@ -143,7 +142,8 @@ impl Ask {
 
 /// The protocols that a request in HTTP/1.1 offers, if it names `Upgrade` as its connection's.
 fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let is_named = headers.get_all(CONNECTION).iter().any(|line| names_upgrade(line.as_bytes()));
+    let is_named = headers.contains_key(UPGRADE)
+        && headers.get_all(CONNECTION).iter().any(|line| names_upgrade(line.as_bytes()));
     let lines = headers.get_all(UPGRADE).iter().filter(move |_| is_named);
     lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(',')).map(str::trim)
 }

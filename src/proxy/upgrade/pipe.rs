@@ -9,7 +9,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::proxy::{http1_call::ReadMemory, pulse::Pulse};
+use crate::proxy::{pulse::Pulse, read_memory::ReadMemory};
 
 /// Reads in a row, until the other direction has its turn. A busy direction would else hold the other up for as long as its sender
 /// keeps up.
