@@ -419,7 +419,7 @@ pub struct AlarmArgs {
 pub enum AlarmCommand {
     /// Say what an external alarm says from now on.
     Set {
-        /// The name of a plan's [[external]].
+        /// The name of an external alarm of a plan.
         #[arg(value_name = "NAME", value_parser = alarm_name)]
         name: String,
         /// ok, alarm or insufficient_data.

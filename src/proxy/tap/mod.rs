@@ -5,7 +5,7 @@
 //! answer ends with. It also knows when the first token came, and the gaps between tokens.
 //!
 //! Text is parsed until the first token is found, a handful of events at most. From then on an event costs a search for its end, a look at
-//! its first bytes ([`glance`]) and a copy into a ring that keeps the last few, which are parsed once at the end ([`ring`]). That an event
+//! its first bytes ([`mod@glance`]) and a copy into a ring that keeps the last few, which are parsed once at the end ([`ring`]). That an event
 //! has text is known for sure only then, so an event is counted when it leaves the ring.
 //!
 //! What is not known is never a failure: bare text that calls itself an event stream counts frame by frame, and a stream of unknown
