@@ -21,7 +21,7 @@ const MAX_TRUSTED: usize = 100;
 const MAX_WORKERS: usize = 1024;
 /// A smaller limit would refuse what ordinary clients with a cookie and a token send.
 const MIN_HEAD_LIMIT: u64 = 8 << 10;
-/// A worker reserves up to this much for each connection that is sending a head.
+/// A client may make a worker hold up to this much of a head that has not come to its end.
 const MAX_HEAD_LIMIT: u64 = 1 << 20;
 /// A worker holds up to this much for each request whose model it looks for.
 const MAX_MODEL_WINDOW: u64 = 16 << 20;
