@@ -46,7 +46,7 @@
 //! - [`app`] is the one place that builds and wires everything; [`demo`] tells a story on top of it.
 //! - Edges: [`proxy`] the data plane; [`control`] decides, watches, remembers and recovers; [`admin`] the admin port; [`cli`] the commands;
 //!   [`provider`] makes fleets; [`store`] the journal; [`telemetry`] metrics and logs; [`tls`] certificates and
-//!   handshakes; [`lint`] says of a plan what it can find; [`config`] files; [`net`] sockets; [`clock`] the clocks.
+//!   handshakes; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms; [`config`] files; [`net`] sockets; [`clock`] the clocks.
 //! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`].
 //! - Leaves: [`name`], [`time`], [`weight`].
 //!
@@ -85,4 +85,5 @@ pub mod store;
 pub mod telemetry;
 pub mod time;
 pub mod tls;
+pub mod trial;
 pub mod weight;

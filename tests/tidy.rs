@@ -21,9 +21,9 @@ const LAYERS: &[(&str, &str)] = &[
     ("app", "admin control proxy store provider telemetry tls config net clock pure leaves"),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
     ("cli", "admin::wire lint tls config net clock fleet leaves"),
-    ("admin", "control store telemetry lint tls config net clock pure leaves"),
+    ("admin", "control store telemetry lint trial tls config net clock pure leaves"),
     // Control and the proxy share what `app` gives to both, and never import each other.
-    ("control", "store provider telemetry lint tls config net clock pure leaves"),
+    ("control", "store provider telemetry lint trial tls config net clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
     ("store", "config clock pure leaves"),
     ("provider", "clock pure leaves"),
@@ -31,6 +31,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("tls", "config net pure leaves"),
     // Between what a plan says and whoever runs or reads it: commands forecast without a proxy in reach.
     ("lint", "config pure leaves"),
+    // Judges a green that serves and one that is replayed, by the same code.
+    ("trial", "config pure leaves"),
     ("config", "net pure leaves"),
     ("net", "fleet leaves"),
     ("clock", "time"),

@@ -12,9 +12,10 @@ use crate::{
         ThresholdEvidence, Tolerance,
     },
     config::format_quantile,
-    control::{Next, ShiftView, Traffic, external_text, threshold_text},
+    control::{Next, ShiftView, Traffic},
     shift::{Cause, PauseReason, State},
     time::WallTime,
+    trial::{external_text, threshold_text},
 };
 
 /// The explanation of a shift, as seen at `now`.

@@ -11,11 +11,12 @@ use crate::{
     config::{format_bound, format_fraction, format_measure, format_quantile, format_tolerance},
     control::{
         AlarmView, EndpointView, Execution, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
-        Transition, external_text, threshold_text, value_text,
+        Transition,
     },
     shift::{Approval, Cause, State, Step},
     store::{Event, Moments, Origin},
     time::{WallTime, format_duration},
+    trial::{external_text, threshold_text, value_text},
 };
 
 /// An endpoint.

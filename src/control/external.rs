@@ -6,7 +6,6 @@ use super::{ControlError, Execution, ask::Reply, ledger::Draft, task::Task};
 use crate::{
     alarm::{AlarmPlan, AlarmState, ExternalEvidence, Source},
     name::{EndpointName, ShiftId},
-    time::format_duration,
 };
 
 /// A report on an external alarm.
@@ -20,19 +19,6 @@ pub struct Report {
     pub actor: String,
     /// Why, in the reporter's words; may be empty.
     pub reason: String,
-}
-
-/// What an external alarm says and why: `external alarm reported: 4 of 20 answers failed their grading`.
-pub fn external_text(evidence: &ExternalEvidence) -> String {
-    let ExternalEvidence { external, state, source } = evidence;
-    let state = state.as_str().replace('_', " ");
-    let lease = format_duration(external.lease);
-    match source {
-        Source::Awaited => format!("nobody has reported yet, with {lease} to do so"),
-        Source::Report(reason) if reason.is_empty() => format!("reported {state}"),
-        Source::Report(reason) => format!("reported {state}: {reason}"),
-        Source::Expired => format!("no report for {lease}, which counts as {state}"),
-    }
 }
 
 impl Task {

@@ -42,10 +42,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use external::{Report, external_text};
+pub use external::Report;
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use start::{Control, Parts, StartError, start};
-pub use thresholds::{threshold_text, value_text};
 pub use view::{
     AlarmView, EndpointView, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow, Transition,
 };

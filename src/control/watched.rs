@@ -9,17 +9,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{external::external_text, publisher::Publisher, thresholds::threshold_text, timer::Timer, words};
+use super::{publisher::Publisher, timer::Timer};
 use crate::{
-    alarm::{
-        self, AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Dealing, ExternalBook, ExternalEvidence,
-        LEAST_ANSWERS, Sight, ThresholdBook, ThresholdEvidence, Totals,
-    },
+    alarm::{AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Dealing, ExternalEvidence, ThresholdEvidence},
     meter::{Bell, Reading, WatchPoint},
     name::{EndpointName, ShiftId},
     route::FleetRoute,
     shift::{Cause, Standing},
     time::Moment,
+    trial::{Breach, Look, Meters, Trial},
     weight::Share,
 };
 
@@ -44,10 +42,7 @@ pub(super) struct Watched {
 /// The alarms and what they said last.
 #[derive(Debug)]
 struct Bench {
-    book: AlarmBook,
-    thresholds: ThresholdBook,
-    externals: ExternalBook,
-    looked_at: Moment,
+    trial: Trial,
     standing: Standing,
 }
 
@@ -88,14 +83,9 @@ impl Watched {
     pub(super) fn new(parts: WatchParts<'_>) -> Self {
         let WatchParts { endpoint, shift, green, blue, dealing, alarms, bakes, life, bell, publisher, timer } =
             parts;
-        let book = AlarmBook::new(alarms, bakes.max(1), life, dealing, &blue.meters.read());
-        let bench = Bench {
-            book,
-            thresholds: ThresholdBook::new(&alarms.thresholds),
-            externals: ExternalBook::new(&alarms.externals),
-            looked_at: timer.now(),
-            standing: Standing::InsufficientData,
-        };
+        let (blue_now, now) = (blue.meters.read(), timer.now());
+        let trial = Trial::new(alarms, bakes, life, dealing, &blue_now, now);
+        let bench = Bench { trial, standing: Standing::InsufficientData };
         Self {
             endpoint,
             shift,
@@ -124,10 +114,7 @@ impl Watched {
     /// The alarms begin a step in which green has this share. The look that follows at once begins the step's first bet before a request of it is dealt.
     pub(super) fn begin_step(&self, share: Share) {
         if let Ok(mut bench) = self.bench.lock() {
-            bench.book.begin_step(share);
-            let now = self.timer.now();
-            bench.thresholds.begin_step(now);
-            bench.externals.begin_step(now);
+            bench.trial.begin_step(share, self.timer.now());
         }
         self.judge(None);
     }
@@ -146,45 +133,19 @@ impl Watched {
             self.snap(Cause::EvaluatorStalled);
             return Standing::Breached(Cause::EvaluatorStalled);
         };
-        let before = bench.looked_at;
-        bench.looked_at = self.timer.now();
-        let reading = self.green.meters.read();
-        let verdicts = self.look(&mut bench.book, &reading);
-        if verdicts.new_bet {
-            self.watch.advance();
-        }
-        self.close_periods(&mut bench, &reading);
-        let metered = with_thresholds(standing_of(verdicts.standing), &bench.thresholds);
-        // Only what the meters showed has a response or a period that tipped it.
-        let breach = matches!(metered, Standing::Breached(_)).then(|| before.max(rung.unwrap_or(before)));
-        let standing = with_externals(metered, bench.externals.evidence(bench.looked_at));
+        let meters = Meters { green: &self.green.meters, blue: &self.blue.meters };
+        let Look { standing, breach, before, green } =
+            bench.trial.look(self.timer.now(), meters, &self.watch);
         if let Standing::Breached(cause) = &standing {
-            self.snap_on(cause.clone(), breach, &reading);
+            // Only what the meters showed has a response or a period that tipped it.
+            let breach = (breach == Some(Breach::Metered)).then(|| before.max(rung.unwrap_or(before)));
+            self.snap_on(cause.clone(), breach, &green);
         }
         if standing != bench.standing {
             bench.standing = standing.clone();
             self.changed.store(true, Ordering::Release);
         }
         standing
-    }
-
-    fn look(&self, book: &mut AlarmBook, green: &Reading) -> alarm::Verdicts {
-        let blue = self.blue.meters.read();
-        if book.lacks_marks() && blue.succeeded + blue.client_errors >= LEAST_ANSWERS {
-            book.mark(&self.green.meters.latency(), &self.blue.meters.latency());
-        }
-        let tails = book.edges().read(&self.green.meters, &self.blue.meters);
-        book.look(Sight { green, blue: &blue, tails: &tails, stamp: self.watch.stamp() })
-    }
-
-    /// The histograms are read only where a period is over.
-    fn close_periods(&self, bench: &mut Bench, reading: &Reading) {
-        let now = bench.looked_at;
-        if bench.thresholds.is_due(now) {
-            let (latency, first_byte) = (self.green.meters.latency(), self.green.meters.first_byte());
-            let totals = Totals { reading, latency: &latency, first_byte: &first_byte };
-            bench.thresholds.look(now, totals);
-        }
     }
 
     /// Goes to blue for a reason that is no alarm's.
@@ -209,25 +170,25 @@ impl Watched {
 
     /// Every alarm with the numbers of the last look.
     pub(super) fn evidence(&self) -> Vec<AlarmEvidence> {
-        self.bench.lock().unwrap_or_else(PoisonError::into_inner).book.evidence()
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner).trial.evidence()
     }
 
     /// Takes a report on an external alarm. The next look acts on it.
     pub(super) fn report(&self, name: &str, state: AlarmState, reason: &str) {
         if let Ok(mut bench) = self.bench.lock() {
-            bench.externals.report(name, state, reason, self.timer.now());
+            bench.trial.report(name, state, reason, self.timer.now());
         }
     }
 
     /// Every external alarm: as it is now, and once there was a snap, as it was then.
     pub(super) fn externals(&self) -> Vec<ExternalEvidence> {
         let now = self.snapped().map_or_else(|| self.timer.now(), |snap| snap.decided);
-        self.bench.lock().unwrap_or_else(PoisonError::into_inner).externals.evidence(now).collect()
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner).trial.externals(now)
     }
 
     /// Every threshold alarm with the datapoints of the last look.
     pub(super) fn thresholds(&self) -> Vec<ThresholdEvidence> {
-        self.bench.lock().unwrap_or_else(PoisonError::into_inner).thresholds.evidence()
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner).trial.thresholds()
     }
 
     fn snap_on(&self, cause: Cause, breach: Option<Moment>, reading: &Reading) -> Option<Snap> {
@@ -275,50 +236,5 @@ impl Roster {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Watched>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What all alarms say, threshold alarms among them.
-fn with_thresholds(standing: Standing, thresholds: &ThresholdBook) -> Standing {
-    match (standing, thresholds.raised()) {
-        (breached @ Standing::Breached(_), _) => breached,
-        (Standing::Clear | Standing::InsufficientData, Some(raised)) => Standing::Breached(Cause::Alarm {
-            evidence: threshold_text(&raised),
-            name: raised.threshold.name,
-        }),
-        (Standing::Clear, None) if thresholds.lacks_data() => Standing::InsufficientData,
-        (standing @ (Standing::Clear | Standing::InsufficientData), None) => standing,
-    }
-}
-
-/// What all alarms say, external ones among them.
-fn with_externals(standing: Standing, externals: impl Iterator<Item = ExternalEvidence>) -> Standing {
-    externals.fold(standing, |standing, evidence| match (standing, evidence.state) {
-        (breached @ Standing::Breached(_), _) => breached,
-        (Standing::Clear | Standing::InsufficientData, AlarmState::Alarm) => {
-            Standing::Breached(Cause::Alarm {
-                evidence: external_text(&evidence),
-                name: evidence.external.name,
-            })
-        }
-        (Standing::InsufficientData, AlarmState::Ok)
-        | (Standing::Clear | Standing::InsufficientData, AlarmState::InsufficientData) => {
-            Standing::InsufficientData
-        }
-        (Standing::Clear, AlarmState::Ok) => Standing::Clear,
-    })
-}
-
-/// What the alarms say, in the engine's words.
-fn standing_of(standing: alarm::Standing) -> Standing {
-    match standing {
-        alarm::Standing::Clear => Standing::Clear,
-        alarm::Standing::InsufficientData { .. } => Standing::InsufficientData,
-        alarm::Standing::Breached(evidence) => {
-            Standing::Breached(Cause::Alarm { evidence: words::evidence(&evidence), name: evidence.name })
-        }
-        alarm::Standing::BudgetSpent { failures, max_failures: _ } => {
-            Standing::Breached(Cause::FailureBudget { failures })
-        }
     }
 }

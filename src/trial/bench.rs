@@ -1,0 +1,184 @@
+//! The three books of alarms behind one look.
+
+use super::{evidence_text, external_text, threshold_text};
+use crate::{
+    alarm::{
+        self, AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Dealing, ExternalBook, ExternalEvidence,
+        LEAST_ANSWERS, Sight, ThresholdBook, ThresholdEvidence, Totals,
+    },
+    meter::{FleetMeters, Reading, WatchPoint},
+    shift::{Cause, Standing},
+    time::Moment,
+    weight::Share,
+};
+
+/// All alarms of one shift.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    book: AlarmBook,
+    thresholds: ThresholdBook,
+    externals: ExternalBook,
+    looked_at: Moment,
+}
+
+/// Both fleets' meters.
+#[derive(Clone, Copy, Debug)]
+pub struct Meters<'a> {
+    /// Green's, which begin at zero with the shift.
+    pub green: &'a FleetMeters,
+    /// Blue's.
+    pub blue: &'a FleetMeters,
+}
+
+/// What a look found.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// What the alarms say.
+    pub standing: Standing,
+    /// What showed the breach, if there is one.
+    pub breach: Option<Breach>,
+    /// The moment of the look before.
+    pub before: Moment,
+    /// Green's meters as they were seen.
+    pub green: Reading,
+}
+
+/// What showed a breach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Breach {
+    /// The meters: a response, or a period of them, tipped an alarm since the look before.
+    Metered,
+    /// A report from outside, or its absence.
+    Reported,
+}
+
+impl Trial {
+    /// The alarms of a plan with this many bakes, for meters of blue that stand at `blue`. `life` counts the process starts that this shift
+    /// has seen, from 0.
+    pub fn new(
+        plan: &AlarmPlan,
+        bakes: usize,
+        life: u32,
+        dealing: Dealing,
+        blue: &Reading,
+        now: Moment,
+    ) -> Self {
+        Self {
+            book: AlarmBook::new(plan, bakes.max(1), life, dealing, blue),
+            thresholds: ThresholdBook::new(&plan.thresholds),
+            externals: ExternalBook::new(&plan.externals),
+            looked_at: now,
+        }
+    }
+
+    /// A step begins in which green has this share. To be followed by a look before a request of it is dealt, which begins the step's first
+    /// bet.
+    pub fn begin_step(&mut self, share: Share, now: Moment) {
+        self.book.begin_step(share);
+        self.thresholds.begin_step(now);
+        self.externals.begin_step(now);
+    }
+
+    /// Looks at the meters, and begins a new bet at the watch point where one is due.
+    pub fn look(&mut self, now: Moment, meters: Meters<'_>, watch: &WatchPoint) -> Look {
+        let before = std::mem::replace(&mut self.looked_at, now);
+        let green = meters.green.read();
+        let verdicts = self.compare(meters, &green, watch);
+        if verdicts.new_bet {
+            watch.advance();
+        }
+        self.close_periods(meters.green, &green);
+        let metered = with_thresholds(standing_of(verdicts.standing), &self.thresholds);
+        let is_metered = matches!(metered, Standing::Breached(_));
+        let standing = with_externals(metered, self.externals.evidence(now));
+        let breach = match standing {
+            Standing::Breached(_) if is_metered => Some(Breach::Metered),
+            Standing::Breached(_) => Some(Breach::Reported),
+            Standing::Clear | Standing::InsufficientData => None,
+        };
+        Look { standing, breach, before, green }
+    }
+
+    fn compare(&mut self, meters: Meters<'_>, green: &Reading, watch: &WatchPoint) -> alarm::Verdicts {
+        let blue = meters.blue.read();
+        if self.book.lacks_marks() && blue.succeeded + blue.client_errors >= LEAST_ANSWERS {
+            self.book.mark(&meters.green.latency(), &meters.blue.latency());
+        }
+        let tails = self.book.edges().read(meters.green, meters.blue);
+        self.book.look(Sight { green, blue: &blue, tails: &tails, stamp: watch.stamp() })
+    }
+
+    /// The histograms are read only where a period is over.
+    fn close_periods(&mut self, green: &FleetMeters, reading: &Reading) {
+        if self.thresholds.is_due(self.looked_at) {
+            let (latency, first_byte) = (green.latency(), green.first_byte());
+            let totals = Totals { reading, latency: &latency, first_byte: &first_byte };
+            self.thresholds.look(self.looked_at, totals);
+        }
+    }
+
+    /// Takes a report on an external alarm. The next look acts on it.
+    pub fn report(&mut self, name: &str, state: AlarmState, reason: &str, now: Moment) {
+        self.externals.report(name, state, reason, now);
+    }
+
+    /// Every guard and regression with the numbers of the last look.
+    pub fn evidence(&self) -> Vec<AlarmEvidence> {
+        self.book.evidence()
+    }
+
+    /// Every threshold alarm with the datapoints of the last look.
+    pub fn thresholds(&self) -> Vec<ThresholdEvidence> {
+        self.thresholds.evidence()
+    }
+
+    /// Every external alarm as it is at a moment.
+    pub fn externals(&self, now: Moment) -> Vec<ExternalEvidence> {
+        self.externals.evidence(now).collect()
+    }
+}
+
+/// What all alarms say, threshold alarms among them.
+fn with_thresholds(standing: Standing, thresholds: &ThresholdBook) -> Standing {
+    match (standing, thresholds.raised()) {
+        (breached @ Standing::Breached(_), _) => breached,
+        (Standing::Clear | Standing::InsufficientData, Some(raised)) => Standing::Breached(Cause::Alarm {
+            evidence: threshold_text(&raised),
+            name: raised.threshold.name,
+        }),
+        (Standing::Clear, None) if thresholds.lacks_data() => Standing::InsufficientData,
+        (standing @ (Standing::Clear | Standing::InsufficientData), None) => standing,
+    }
+}
+
+/// What all alarms say, external ones among them.
+fn with_externals(standing: Standing, externals: impl Iterator<Item = ExternalEvidence>) -> Standing {
+    externals.fold(standing, |standing, evidence| match (standing, evidence.state) {
+        (breached @ Standing::Breached(_), _) => breached,
+        (Standing::Clear | Standing::InsufficientData, AlarmState::Alarm) => {
+            Standing::Breached(Cause::Alarm {
+                evidence: external_text(&evidence),
+                name: evidence.external.name,
+            })
+        }
+        (Standing::InsufficientData, AlarmState::Ok)
+        | (Standing::Clear | Standing::InsufficientData, AlarmState::InsufficientData) => {
+            Standing::InsufficientData
+        }
+        (Standing::Clear, AlarmState::Ok) => Standing::Clear,
+    })
+}
+
+/// What the alarms say, in the engine's words.
+fn standing_of(standing: alarm::Standing) -> Standing {
+    match standing {
+        alarm::Standing::Clear => Standing::Clear,
+        alarm::Standing::InsufficientData { .. } => Standing::InsufficientData,
+        alarm::Standing::Breached(evidence) => {
+            Standing::Breached(Cause::Alarm { evidence: evidence_text(&evidence), name: evidence.name })
+        }
+        alarm::Standing::BudgetSpent { failures, max_failures: _ } => {
+            Standing::Breached(Cause::FailureBudget { failures })
+        }
+    }
+}
