@@ -10,8 +10,8 @@ use snapback::{
     meter::FleetMeters,
     name::{EndpointName, Version},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, Lookup, MatchRule, ModelKey,
-        Protection, RequestKey, RescuePolicy, RouteTable, Signals, Split, Upgrades,
+        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, Lookup,
+        MatchRule, ModelKey, Protection, RequestKey, RescuePolicy, RouteTable, Signals, Split, Upgrades,
     },
 };
 
@@ -52,6 +52,7 @@ fn table(endpoints: u32) -> RouteTable {
             name: EndpointName::parse(&name).expect("a name"),
             rule: MatchRule { path_prefix: Some(format!("/{name}/")), ..MatchRule::default() },
             limits: Limits::default(),
+            failures: FailureClasses::default(),
             rescue: RescuePolicy::default(),
             sticky: None,
             balance: Balance::default(),

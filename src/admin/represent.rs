@@ -163,6 +163,7 @@ fn traffic(counts: Traffic) -> wire::Traffic {
         client_errors,
         failed,
         failures,
+        excused,
         client_gone,
         shed,
         retried,
@@ -180,6 +181,7 @@ fn traffic(counts: Traffic) -> wire::Traffic {
             .into_iter()
             .map(|(kind, count)| (kind.as_str().to_owned(), count.into()))
             .collect(),
+        excused,
         client_gone,
         shed,
         retried,

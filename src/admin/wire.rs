@@ -79,6 +79,9 @@ pub struct Traffic {
     pub failed: u64,
     /// Failures by kind, only those that happened.
     pub failures: serde_json::Map<String, serde_json::Value>,
+    /// Failures that the endpoint's owner does not count as such.
+    #[serde(default)]
+    pub excused: u64,
     /// Clients that went away.
     pub client_gone: u64,
     /// Requests that found no room on an instance.

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     EndpointSpec, HealthCheck, HealthSpec, balance,
     document::quoted,
-    instance, protection,
+    failures, instance, protection,
     reader::{Table, parsed, whole, word},
     rescue, shape, tls,
     units::{duration, positive_duration, size},
@@ -71,7 +71,11 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let health = read_health(&health);
     let limits = read_limits(&table.section("limits", &shape::LIMITS));
     let hedge = table.table("hedge", &shape::HEDGE).and_then(|hedge| rescue::read_hedge(&hedge));
-    let rescue = RescuePolicy { hedge, ..rescue::read(&table.section("rescue", &shape::RESCUE)) };
+    let (failures, second_tries) = failures::read(
+        &table.section("failures", &shape::FAILURES),
+        &table.section("rescue", &shape::RESCUE),
+    );
+    let rescue = RescuePolicy { hedge, ..second_tries };
     let sticky = table.table("sticky", &shape::STICKY).and_then(|sticky| rescue::read_sticky(&sticky));
     let balance = balance::read(table);
     let protection = protection::read(table);
@@ -84,6 +88,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
         blue: blue?,
         health,
         limits,
+        failures,
         rescue,
         sticky,
         balance,

@@ -10,6 +10,7 @@ mod differences;
 mod document;
 mod endpoint;
 mod externals;
+mod failures;
 mod file;
 mod instance;
 mod plan;
@@ -43,7 +44,10 @@ use crate::{
     fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    route::{Balance, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Signals, Sticky, Upgrades},
+    route::{
+        Balance, FailureClasses, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Signals, Sticky,
+        Upgrades,
+    },
     shift::ShiftPlan,
 };
 
@@ -188,6 +192,8 @@ pub struct EndpointSpec {
     pub health: HealthSpec,
     /// Bounds on requests.
     pub limits: Limits,
+    /// What counts as a failure.
+    pub failures: FailureClasses,
     /// When requests may be sent a second time.
     pub rescue: RescuePolicy,
     /// What keeps a session on its fleet during a shift.

@@ -56,7 +56,7 @@ pub(super) fn read_hedge(table: &Table<'_>) -> Option<HedgePolicy> {
 }
 
 /// A failure's name or code.
-fn grpc_status(value: &Value) -> Result<GrpcStatus, String> {
+pub(super) fn grpc_status(value: &Value) -> Result<GrpcStatus, String> {
     let found = match value {
         Value::Text(name) => GrpcStatus::named(name),
         Value::Integer(code) => {

@@ -41,7 +41,7 @@ shapes! { CONFIG:
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
     STATE "state" ["path" "takeover_timeout"]
     LOG "log" ["level" "format"]
-    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "rescue" "hedge" "sticky" "signals"]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
@@ -55,13 +55,14 @@ shapes! { CONFIG:
     ]
     ADMISSION "endpoint.admission" ["max_concurrency" "queue" "queue_timeout" "shed_status" "blame"]
     EJECTION "endpoint.ejection" ["after" "statuses" "base_time" "longest_time" "max_share" "fleets"]
+    FAILURES "endpoint.failures" ["statuses" "grpc_statuses" "in_band" "timeouts" "client_errors" "gone_clients"]
     RESCUE "endpoint.rescue" ["on" "statuses" "grpc_statuses" "until" "retry" "budget"]
     HEDGE "endpoint.hedge" ["after" "fleets"]
     STICKY "endpoint.sticky" ["header" "cookie"]
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "rescue" "hedge" "sticky" "signals"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals"]
 }
 
 shapes! { PLAN:

@@ -104,6 +104,7 @@ impl Endpoint {
             name: self.record.declared.name.clone(),
             rule: self.record.declared.rule.clone(),
             limits: self.record.declared.limits,
+            failures: self.record.declared.failures.clone(),
             rescue: self.record.declared.rescue,
             sticky: self.record.declared.sticky.clone(),
             balance: self.record.declared.balance.clone(),

@@ -18,8 +18,8 @@ use crate::{
     meter::WatchPoint,
     name::{EndpointName, ShiftId},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
-        RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
+        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
+        Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
     },
     time::Moment,
     weight::Share,
@@ -70,6 +70,7 @@ pub(super) struct Declared {
     pub(super) name: EndpointName,
     pub(super) rule: MatchRule,
     pub(super) limits: Limits,
+    pub(super) failures: FailureClasses,
     pub(super) rescue: RescuePolicy,
     pub(super) sticky: Option<Sticky>,
     pub(super) balance: Balance,
@@ -217,6 +218,7 @@ impl Routes {
             name,
             rule,
             limits,
+            failures,
             rescue,
             sticky,
             balance,
@@ -233,6 +235,7 @@ impl Routes {
                 name,
                 rule: rule.clone(),
                 limits,
+                failures: failures.clone(),
                 rescue,
                 sticky: sticky.clone(),
                 balance: balance.clone(),
@@ -249,6 +252,7 @@ impl Routes {
         let route = Arc::make_mut(route);
         route.rule = rule;
         route.limits = limits;
+        route.failures = failures;
         route.rescue = rescue;
         route.sticky = sticky;
         route.balance = balance;
@@ -334,6 +338,7 @@ mod tests {
                 name: self.chat.clone(),
                 rule: MatchRule::default(),
                 limits: Limits::default(),
+                failures: FailureClasses::default(),
                 rescue: RescuePolicy::default(),
                 sticky: None,
                 balance: Balance::default(),

@@ -100,6 +100,7 @@ pub(super) fn traffic_since(reading: &Reading, baseline: &Reading) -> Traffic {
         client_errors: reading.client_errors.saturating_sub(baseline.client_errors),
         failed: reading.failed().saturating_sub(baseline.failed()),
         failures: failures.filter(|(_, count)| *count > 0).collect(),
+        excused: reading.excused.saturating_sub(baseline.excused),
         client_gone: reading.client_gone.saturating_sub(baseline.client_gone),
         shed: reading.shed.saturating_sub(baseline.shed),
         retried: reading.retried.saturating_sub(baseline.retried),
@@ -117,6 +118,7 @@ impl Traffic {
         self.succeeded += earlier.succeeded;
         self.client_errors += earlier.client_errors;
         self.failed += earlier.failed;
+        self.excused += earlier.excused;
         self.client_gone += earlier.client_gone;
         self.shed += earlier.shed;
         self.retried += earlier.retried;

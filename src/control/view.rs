@@ -80,6 +80,8 @@ pub struct Traffic {
     pub failed: u64,
     /// Failures by kind, only those that happened.
     pub failures: Vec<(FailureKind, u64)>,
+    /// Failures that the endpoint's owner does not count as such.
+    pub excused: u64,
     /// Clients that went away.
     pub client_gone: u64,
     /// Requests that found no room on an instance.

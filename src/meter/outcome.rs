@@ -42,6 +42,8 @@ pub enum Verdict {
     ClientError,
     /// The fleet failed.
     Failure(FailureKind),
+    /// The fleet failed in a way that the endpoint's owner does not count as a failure. It has no latency either.
+    Excused,
     /// The client went away first. Counts for nobody.
     ClientGone,
     /// The proxy found no room for it on an instance and sent it to none. Counts for nobody.
@@ -73,6 +75,10 @@ pub enum FailureKind {
     InBand,
     /// The deadline that a gRPC caller had set passed first.
     Deadline,
+    /// The answer blames the client, and the endpoint's owner counts that as a failure.
+    ClientError,
+    /// The client went away first, and the endpoint's owner counts that as a failure.
+    ClientGone,
 }
 
 /// What came of the wish to give a failure of green to blue.
@@ -136,12 +142,13 @@ impl Verdict {
         }
     }
 
-    /// `success`, `client_error`, `failure`, `client_gone` or `shed`.
+    /// `success`, `client_error`, `failure`, `excused`, `client_gone` or `shed`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::ClientError => "client_error",
             Self::Failure(_) => "failure",
+            Self::Excused => "excused",
             Self::ClientGone => "client_gone",
             Self::Shed => "shed",
         }
@@ -150,7 +157,7 @@ impl Verdict {
 
 impl FailureKind {
     /// Every kind, in the order of [`FailureKind::index`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::ServerError,
         Self::Overload,
         Self::NoInstance,
@@ -162,6 +169,8 @@ impl FailureKind {
         Self::BadResponse,
         Self::InBand,
         Self::Deadline,
+        Self::ClientError,
+        Self::ClientGone,
     ];
 
     /// The place in [`FailureKind::ALL`].
@@ -183,6 +192,8 @@ impl FailureKind {
             Self::BadResponse => "bad_response",
             Self::InBand => "in_band",
             Self::Deadline => "deadline_exceeded",
+            Self::ClientError => "client_error",
+            Self::ClientGone => "client_gone",
         }
     }
 }

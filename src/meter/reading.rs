@@ -33,6 +33,8 @@ pub struct Reading {
     pub succeeded: u64,
     /// Complete answers that blame the client.
     pub client_errors: u64,
+    /// Failures that the endpoint's owner does not count as such.
+    pub excused: u64,
     /// Requests whose client went away.
     pub client_gone: u64,
     /// Requests that found no room on an instance.
@@ -120,6 +122,6 @@ impl Reading {
 
     /// Requests that ended, in whatever way.
     pub fn settled(&self) -> u64 {
-        self.succeeded + self.client_errors + self.client_gone + self.shed + self.failed()
+        self.succeeded + self.client_errors + self.excused + self.client_gone + self.shed + self.failed()
     }
 }

@@ -55,6 +55,7 @@ pub struct Shard {
     dealt: Count,
     succeeded: Count,
     client_errors: Count,
+    excused: Count,
     client_gone: Count,
     shed: Count,
     /// Requests that wait now, since when the first of them does, and how many ever did.
@@ -150,6 +151,7 @@ impl Shard {
         match outcome.verdict {
             Verdict::Success => self.succeeded.add(1),
             Verdict::ClientError => self.client_errors.add(1),
+            Verdict::Excused => self.excused.add(1),
             Verdict::ClientGone => self.client_gone.add(1),
             Verdict::Shed => self.shed.add(1),
             Verdict::Failure(kind) => self.failures[kind.index()].add_last(1),
@@ -171,7 +173,7 @@ impl Shard {
         self.tokens_out.add(outcome.tokens_out);
         match outcome.verdict {
             Verdict::Success | Verdict::ClientError => self.latency.record(outcome.duration),
-            Verdict::Failure(_) | Verdict::ClientGone | Verdict::Shed => {}
+            Verdict::Failure(_) | Verdict::Excused | Verdict::ClientGone | Verdict::Shed => {}
         }
         self.bytes_in.add(outcome.bytes_in);
         self.bytes_out.add(outcome.bytes_out);
@@ -216,6 +218,7 @@ impl Shard {
         }
         sum.succeeded += self.succeeded.get();
         sum.client_errors += self.client_errors.get();
+        sum.excused += self.excused.get();
         sum.client_gone += self.client_gone.get();
         sum.shed += self.shed.get();
         sum.waiting += self.waiting.get();
@@ -240,6 +243,7 @@ impl Cohort {
                 self.failed.add(1);
                 false
             }
+            Verdict::Excused => false,
             Verdict::ClientGone | Verdict::Shed => {
                 self.left.add(1);
                 false
@@ -351,6 +355,8 @@ mod tests {
             (Verdict::Failure(FailureKind::ServerError), 5, 1, 1),
             (Verdict::Failure(FailureKind::HeadTimeout), 500, 2, 1),
             (Verdict::ClientGone, 5, 2, 2),
+            (Verdict::Excused, 5, 2, 3),
+            (Verdict::Excused, 500, 3, 3),
         ];
         for (verdict, millis, exceeded, excused) in cases {
             meters.shard(0).dealt(stamp, Moment::from_nanos(1));

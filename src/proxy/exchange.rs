@@ -22,7 +22,7 @@ use crate::{
     clock,
     fleet::Side,
     meter::{FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
-    route::{Protection, RescuePolicy, Signals},
+    route::{FailureClasses, Protection, RescuePolicy, Signals},
     time::Moment,
 };
 
@@ -64,6 +64,8 @@ pub(super) struct Exchange {
     verdict: Verdict,
     pub(super) deaths: Deaths,
     is_blamed: bool,
+    /// Whether the answer holds a failure that does not count.
+    is_excused: bool,
 }
 
 /// What a copy of a request is made of.
@@ -136,6 +138,7 @@ impl Exchange {
             verdict: Verdict::ClientGone,
             deaths: Deaths::default(),
             is_blamed: false,
+            is_excused: false,
         }
     }
 
@@ -181,6 +184,7 @@ impl Exchange {
             verdict: Verdict::ClientGone,
             deaths: self.deaths.elsewhere(),
             is_blamed: false,
+            is_excused: false,
         })
     }
 
@@ -259,6 +263,16 @@ impl Exchange {
         matches!(self.verdict, Verdict::Failure(_))
     }
 
+    /// What counts as a failure.
+    fn classes(&self) -> &FailureClasses {
+        &self.view.route.failures
+    }
+
+    /// Whether a failure is one that the endpoint's owner counts. One that is not is nobody's to rescue.
+    pub(super) fn counts(&self, failure: &Failure) -> bool {
+        self.classes().of(failure.verdict()) != Verdict::Excused
+    }
+
     /// What the endpoint says about second tries.
     pub(super) fn policy(&self) -> &RescuePolicy {
         &self.view.route.rescue
@@ -269,10 +283,19 @@ impl Exchange {
         self.view.fleet(Side::Green).meters.shard(self.worker.number).rescue(rescue);
     }
 
-    /// The answer is a failure, whatever its status: it holds one, or its status is one that the endpoint's owner names.
+    /// The answer is a failure, whatever its status: its status is one that the endpoint's owner names.
     pub(super) fn blame(&mut self) {
         self.is_blamed = true;
         self.heed_failure();
+    }
+
+    /// The answer holds a failure, which is one unless the endpoint's owner does not count such.
+    pub(super) fn find_in_band_failure(&mut self) {
+        if self.classes().in_band {
+            self.blame();
+        } else {
+            self.is_excused = true;
+        }
     }
 
     /// Whether it is.
@@ -388,12 +411,12 @@ impl Exchange {
         if let Some(call) = &mut self.grpc
             && call.finds_error(bytes)
         {
-            self.blame();
+            self.find_in_band_failure();
         }
         let Some(mut tap) = self.tap.take() else { return Heard::Made };
         let heard = tap.read(bytes, clock::now(), was_awaited, |gap| self.token_gap(gap));
         if tap.has_failed() && !self.is_blamed {
-            self.blame();
+            self.find_in_band_failure();
         }
         self.tap = Some(tap);
         heard
@@ -415,7 +438,8 @@ impl Exchange {
 
     /// Ends the exchange with a failure.
     pub(super) fn settle_failed(mut self, failure: &Failure) {
-        self.verdict = failure.verdict();
+        self.verdict = self.classes().of(failure.verdict());
+        self.ended_at = Some(clock::now());
     }
 
     /// Ends the exchange with the verdict that its status deserves, and says when it ended.
@@ -427,7 +451,8 @@ impl Exchange {
         self.ended_at = Some(now);
         self.finish_tap();
         if let Some(verdict) = self.verdict_of_answer() {
-            self.verdict = self.tap.as_ref().map_or(verdict, |tap| tap.judge(verdict));
+            let verdict = self.tap.as_ref().map_or(verdict, |tap| tap.judge(verdict));
+            self.verdict = self.classes().of(verdict);
         }
         now
     }
@@ -439,7 +464,14 @@ impl Exchange {
         match self.verdict_of_answer() {
             Some(Verdict::Failure(FailureKind::Truncated)) if is_open => {}
             Some(failure @ Verdict::Failure(_)) => self.verdict = failure,
-            Some(Verdict::Success | Verdict::ClientError | Verdict::ClientGone | Verdict::Shed) | None => {}
+            Some(
+                Verdict::Success
+                | Verdict::ClientError
+                | Verdict::Excused
+                | Verdict::ClientGone
+                | Verdict::Shed,
+            )
+            | None => {}
         }
     }
 
@@ -448,15 +480,17 @@ impl Exchange {
         let Answered { status, .. } = self.answered?;
         let verdict = match &self.grpc {
             // It was not waited for the status.
-            Some(call) if self.is_blamed && call.status.is_none() => Verdict::of_status(status),
-            Some(call) => call.verdict(status),
-            None => Verdict::of_status(status),
+            Some(call) if self.is_blamed && call.status.is_none() => self.classes().of_status(status),
+            Some(call) => call.verdict(status, self.classes()),
+            None => self.classes().of_status(status),
         };
         Some(match verdict {
             Verdict::Success if self.is_blamed => Verdict::Failure(FailureKind::InBand),
+            Verdict::Success if self.is_excused => Verdict::Excused,
             Verdict::ClientError if self.is_blamed => Verdict::Failure(FailureKind::ServerError),
             Verdict::Success
             | Verdict::ClientError
+            | Verdict::Excused
             | Verdict::ClientGone
             | Verdict::Shed
             | Verdict::Failure(_) => verdict,
@@ -474,6 +508,12 @@ impl Exchange {
         };
         let is_instance_due = self.answered.is_none() || self.awaits_more;
         is_instance_due && !(is_open_to_more && self.bytes_out > 0) && deadline.is_over(now)
+    }
+
+    /// Whether nobody ended it, so that its client went away. How long a tunnel lasts is the client's choice.
+    fn was_left(&self) -> bool {
+        let is_tunnel = self.answered.is_some_and(|answered| answered.status == 101);
+        self.ended_at.is_none() && !is_tunnel
     }
 
     fn shard(&self) -> &Shard {
@@ -541,6 +581,7 @@ impl Original {
             verdict: Verdict::ClientGone,
             deaths: Deaths::default(),
             is_blamed: false,
+            is_excused: false,
         })
     }
 
@@ -558,7 +599,9 @@ impl Drop for Exchange {
         }
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
         if self.verdict == Verdict::ClientGone && self.is_overdue(ended_at) {
-            self.verdict = Verdict::Failure(FailureKind::Deadline);
+            self.verdict = self.classes().of_failure(FailureKind::Deadline);
+        } else if self.verdict == Verdict::ClientGone && self.was_left() {
+            self.verdict = self.classes().of_gone_client();
         }
         self.finish_tap();
         let overdue = self.open.take().map_or(self.overdue, OpenRequest::end);

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock,
     meter::{FailureKind, GrpcStatus, Verdict},
-    route::ShedStatus,
+    route::{FailureClasses, ShedStatus},
     time::Moment,
 };
 
@@ -81,9 +81,9 @@ impl GrpcCall {
     }
 
     /// What a complete answer says of the fleet. What has no status of gRPC's own did not come from its server, or was cut short.
-    pub(super) fn verdict(&self, http_status: u16) -> Verdict {
-        match (self.status, Verdict::of_status(http_status)) {
-            (Some(status), _) => status.verdict(),
+    pub(super) fn verdict(&self, http_status: u16, classes: &FailureClasses) -> Verdict {
+        match (self.status, classes.of_status(http_status)) {
+            (Some(status), _) => classes.of_grpc(status),
             (None, Verdict::Success) => Verdict::Failure(FailureKind::Truncated),
             (None, verdict) => verdict,
         }

@@ -61,7 +61,7 @@ pub(super) async fn until_first_message(
         if let (Some(replies), Some(data)) = (&mut replies, frame.as_ref().and_then(Frame::data_ref))
             && replies.read(data)
         {
-            exchange.blame();
+            exchange.find_in_band_failure();
         }
         if let Some(frame) = frame {
             call.hold(frame);

@@ -120,7 +120,7 @@ impl Replay {
                 match hold::until_first_token(caller, &mut reached.call).await {
                     Held::Released => Ok(reached),
                     Held::InBandFailure => {
-                        exchange.blame();
+                        exchange.find_in_band_failure();
                         Ok(reached)
                     }
                     Held::Broken(failure) => Err(failure),
@@ -135,6 +135,7 @@ impl Replay {
         let fault = match reached {
             // There is no time left for another try.
             Err(Failure::TotalTimeout) => None,
+            Err(failure) if !exchange.counts(failure) => None,
             Err(failure) => failure.sent().map(Fault::Failure),
             Ok(_) => (exchange.is_blamed() && exchange.side() == Side::Green).then_some(Fault::Answer),
         };

@@ -6,6 +6,7 @@
 mod balance;
 mod balancing;
 mod deck;
+mod failures;
 mod hash;
 mod matching;
 mod model;
@@ -23,6 +24,7 @@ mod tests;
 pub use balance::{pick, pick_by};
 pub use balancing::{Balance, Choice, HashKey, Turns};
 pub use deck::Deck;
+pub use failures::FailureClasses;
 pub use hash::hash;
 pub use matching::{HostPattern, MatchRule, RequestKey};
 pub use model::{

@@ -103,7 +103,7 @@ impl Ejection {
             Some(_) | None => Judgement::Good,
         };
         match verdict {
-            Verdict::ClientGone | Verdict::Shed => Judgement::Neither,
+            Verdict::Excused | Verdict::ClientGone | Verdict::Shed => Judgement::Neither,
             Verdict::Success | Verdict::ClientError => answer,
             Verdict::Failure(kind) => match kind {
                 FailureKind::ConnectFailed
@@ -112,8 +112,11 @@ impl Ejection {
                 | FailureKind::IdleTimeout
                 | FailureKind::Truncated
                 | FailureKind::BadResponse => Judgement::Bad,
-                FailureKind::ServerError | FailureKind::Overload => answer,
-                FailureKind::NoInstance | FailureKind::InBand | FailureKind::Deadline => Judgement::Neither,
+                FailureKind::ServerError | FailureKind::Overload | FailureKind::ClientError => answer,
+                FailureKind::NoInstance
+                | FailureKind::InBand
+                | FailureKind::Deadline
+                | FailureKind::ClientGone => Judgement::Neither,
             },
         }
     }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::HeaderMap;
 
 use super::{
-    Balance, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Signals, Sticky, Upgrades,
-    matching::Fit, sticky_side,
+    Balance, FailureClasses, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Signals, Sticky,
+    Upgrades, matching::Fit, sticky_side,
 };
 use crate::{
     fleet::{Fleet, Side},
@@ -62,6 +62,8 @@ pub struct EndpointRoute {
     pub rule: MatchRule,
     /// Bounds on its requests.
     pub limits: Limits,
+    /// What counts as a failure of its fleets.
+    pub failures: FailureClasses,
     /// When its requests may be sent a second time.
     pub rescue: RescuePolicy,
     /// Where its requests carry the key of their session, if sessions are to stay on a fleet.

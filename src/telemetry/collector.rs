@@ -96,6 +96,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
             ("success", sums.succeeded),
             ("client_error", sums.client_errors),
             ("failure", sums.failed()),
+            ("excused", sums.excused),
             ("client_gone", sums.client_gone),
             ("shed", sums.shed),
         ];

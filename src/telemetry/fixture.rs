@@ -7,8 +7,8 @@ use crate::{
     meter::{FailureKind, FleetMeters, Outcome, Overdue, Stamp, Verdict},
     name::{EndpointName, Version},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FleetRoute, Generation, Limits, MatchRule, Protection,
-        RescuePolicy, RouteTable, Signals, Split, Upgrades,
+        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
+        Protection, RescuePolicy, RouteTable, Signals, Split, Upgrades,
     },
     time::Moment,
     weight::Share,
@@ -60,6 +60,7 @@ impl Fixture {
             name: EndpointName::parse("chat").unwrap(),
             rule: MatchRule::default(),
             limits: Limits::default(),
+            failures: FailureClasses::default(),
             rescue: RescuePolicy::default(),
             sticky: None,
             balance: Balance::default(),

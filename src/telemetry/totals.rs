@@ -26,6 +26,7 @@ pub(super) struct Totals {
 pub(super) struct Sums {
     pub(super) succeeded: u64,
     pub(super) client_errors: u64,
+    pub(super) excused: u64,
     pub(super) client_gone: u64,
     pub(super) shed: u64,
     pub(super) queued: u64,
@@ -131,6 +132,7 @@ impl Sums {
         let Self {
             succeeded,
             client_errors,
+            excused,
             client_gone,
             shed,
             queued,
@@ -151,6 +153,7 @@ impl Sums {
         let grow = |total: &mut u64, now: u64, then: u64| *total += now.saturating_sub(then);
         grow(succeeded, now.succeeded, then.succeeded);
         grow(client_errors, now.client_errors, then.client_errors);
+        grow(excused, now.excused, then.excused);
         grow(client_gone, now.client_gone, then.client_gone);
         grow(shed, now.shed, then.shed);
         grow(queued, now.queued, then.queued);

@@ -957,6 +957,59 @@ fn guards_over_bakes_of_no_length_are_refused() {
 }
 
 #[test]
+fn failures_say_which_statuses_there_are_and_agree_with_what_is_rescued() {
+    let lines = r#"failures = { statuses = [399, "6xx", "504-502", "500-x", true], grpc_statuses = ["BROKEN"], in_band = "yes", timeout = false }
+"#;
+    let expected = |place: &str, given: &str| {
+        format!(
+            "c.toml:4: endpoint[0].failures.statuses[{place}]: expected a status from 400 to 599, \"4xx\", \"5xx\" or a range such as \
+             \"502-504\", not {given}"
+        )
+    };
+    assert_eq!(
+        endpoint_problems(lines),
+        [
+            r#"c.toml:4: endpoint[0].failures.timeout: unknown key; did you mean "timeouts"?"#.to_owned(),
+            expected("0", "the number 399"),
+            expected("1", "\"6xx\""),
+            expected("2", "\"504-502\""),
+            expected("3", "\"500-x\""),
+            expected("4", "true"),
+            r#"c.toml:4: endpoint[0].failures.grpc_statuses[0]: expected a gRPC status such as "UNAVAILABLE", or its code such as 14, not the text "BROKEN""#.to_owned(),
+            "c.toml:4: endpoint[0].failures.in_band: expected true or false, not the text \"yes\"".to_owned(),
+        ]
+    );
+    let lines = r#"failures = { statuses = ["5xx"], grpc_statuses = ["INTERNAL"] }
+rescue = { statuses = [404, 424, 500], grpc_statuses = ["NOT_FOUND"] }
+"#;
+    assert_eq!(
+        endpoint_problems(lines),
+        [
+            "c.toml:5: endpoint[0].rescue.statuses: 404, 424 would be rescued but is no failure by endpoint.failures: what is rescued \
+             counts against green, so it must count for blue too; add it there, or leave it out here",
+            "c.toml:5: endpoint[0].rescue.grpc_statuses: \"NOT_FOUND\" would be rescued but is no failure by endpoint.failures: what is \
+             rescued counts against green, so it must count for blue too; add it there, or leave it out here",
+        ]
+    );
+}
+
+#[test]
+fn what_is_rescued_is_a_failure_of_both_fleets_and_what_is_none_is_not_rescued() {
+    let endpoint = |lines: &str| {
+        let text = format!(
+            "[[endpoint]]\nname = \"chat\"\nblue = {{ version = \"v1\", instances = [\"a:1\"] }}\n{lines}"
+        );
+        parse(&text, "c.toml").unwrap().endpoints.remove(0)
+    };
+    let named = endpoint("rescue = { statuses = [404], grpc_statuses = [\"NOT_FOUND\"] }\n").failures;
+    assert!(named.statuses.contains(404) && named.statuses.contains(500) && !named.statuses.contains(400));
+    assert!(named.grpc_statuses.contains(crate::meter::GrpcStatus::NotFound));
+    let few = endpoint("failures = { statuses = [503], grpc_statuses = [14] }\n").rescue;
+    assert_eq!(few.statuses.iter().collect::<Vec<_>>(), [503]);
+    assert_eq!(few.grpc_statuses.iter().collect::<Vec<_>>(), [crate::meter::GrpcStatus::Unavailable]);
+}
+
+#[test]
 fn a_file_that_is_no_toml_is_one_problem_with_its_line() {
     assert_eq!(
         config_problems("[data]\nworkers = 2\nlisten = [\n"),
@@ -983,7 +1036,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, upgrades, blue, health, limits, balance, slow_start, admission, ejection, rescue, hedge, sticky, signals, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, upgrades, blue, health, limits, balance, slow_start, admission, ejection, failures, rescue, hedge, sticky, signals, not the number 5"
     );
     assert_eq!(
         problems(json!({

@@ -20,9 +20,9 @@ use crate::{
     meter::GrpcStatus,
     name::{EndpointName, Version},
     route::{
-        Admission, Balance, Blame, EjectingFleets, Ejection, GrpcStatuses, HalfClose, HashKey, HedgePolicy,
-        HedgedFleets, HostPattern, Limits, MatchRule, Protection, Replayed, RescuePolicy, RescueUntil,
-        Rewrite, ShedStatus, Signals, Statuses, Sticky, Upgrades, normalise,
+        Admission, Balance, Blame, EjectingFleets, Ejection, FailureClasses, GrpcStatuses, HalfClose,
+        HashKey, HedgePolicy, HedgedFleets, HostPattern, Limits, MatchRule, Protection, Replayed,
+        RescuePolicy, RescueUntil, Rewrite, ShedStatus, Signals, Statuses, Sticky, Upgrades, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -211,12 +211,30 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn failures()(
+        statuses in prop::collection::vec(400_u16..=599, 0..6),
+        range in (400_u16..=599, 0_u16..50),
+        grpc_codes in prop::collection::vec(1_usize..17, 0..6),
+        in_band in any::<bool>(),
+        timeouts in any::<bool>(),
+        client_errors in any::<bool>(),
+        gone_clients in any::<bool>(),
+    ) -> FailureClasses {
+        let (first, length) = range;
+        let statuses = Statuses::of(statuses.into_iter().chain(first..=first + length));
+        let grpc_statuses = GrpcStatuses::of(grpc_codes.into_iter().map(|code| GrpcStatus::ALL[code]));
+        FailureClasses { statuses, grpc_statuses, in_band, timeouts, client_errors, gone_clients }
+    }
+}
+
+prop_compose! {
     fn endpoint()(
         name in "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?",
         rule in rule(),
         blue in fleet(),
         health in health(),
         limits in limits(),
+        failures in failures(),
         rescue in rescue(),
         sticky in option::of(sticky()),
         balance in balance(),
@@ -231,7 +249,13 @@ prop_compose! {
         if let (HealthCheck::Grpc(_), Protocol::Http1) = (&health.check, blue.protocol) {
             blue.protocol = if blue.tls.is_some() { Protocol::H2 } else { Protocol::H2c };
         }
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, rescue, sticky, balance, protection, rewrite, upgrades, signals }
+        // What is rescued counts as a failure.
+        let failures = FailureClasses {
+            statuses: Statuses::of(failures.statuses.iter().chain(rescue.statuses.iter())),
+            grpc_statuses: GrpcStatuses::of(failures.grpc_statuses.iter().chain(rescue.grpc_statuses.iter())),
+            ..failures
+        };
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals }
     }
 }
 

@@ -28,6 +28,7 @@
 mod balancing;
 mod edges;
 mod ejection;
+mod failures;
 mod faults;
 mod faulty;
 mod forwarding;
