@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use super::{forwarded::Downstream, pulse::Pulse, read_memory::join, worker::Worker};
+use super::{blank_line::Searched, forwarded::Downstream, pulse::Pulse, read_memory::join, worker::Worker};
 use crate::{
     net::{Ahead, Stream},
     route::HalfClose,
@@ -42,6 +42,8 @@ pub(super) struct Client {
     on_half_close: Cell<HalfClose>,
     /// What was read and not understood yet: a part of a head, of a body, or a request that came before its turn.
     input: RefCell<Bytes>,
+    /// How much of it was looked at for a head.
+    searched: Cell<Searched>,
     /// What is to be written of [`CONTINUE`] before more of the current request's body comes.
     asking: Cell<&'static [u8]>,
     /// Whether the socket takes no more for now.
@@ -105,6 +107,7 @@ impl Client {
             has_sent_more: Cell::new(false),
             on_half_close: Cell::new(HalfClose::Cancel),
             input: RefCell::default(),
+            searched: Cell::default(),
             asking: Cell::new(b""),
             is_blocked: Cell::new(false),
             last_words: RefCell::default(),
@@ -208,6 +211,14 @@ impl Client {
             // An empty part still keeps what it was cut from.
             *input = Bytes::new();
         }
+        worked
+    }
+
+    /// The same in search of a head, which may have been looked for before.
+    pub(super) fn with_head<T>(&self, work: impl FnOnce(&mut Bytes, &mut Searched) -> T) -> T {
+        let mut searched = self.searched.take();
+        let worked = self.with_input(|input| work(input, &mut searched));
+        self.searched.set(searched);
         worked
     }
 

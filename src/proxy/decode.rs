@@ -12,6 +12,8 @@ use httparse::{ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::{
+    blank_line::Searched,
+    call::INTERIM_LIMIT,
     chunks::Chunks,
     headers::{self, Kind},
     upgrade::Ask,
@@ -74,15 +76,34 @@ struct Framing {
     connection: headers::ConnectionLine,
 }
 
+/// How far a connection is with the head of a final response.
+#[derive(Debug)]
+pub(super) struct Progress {
+    searched: Searched,
+    /// How many more interim responses may come before it.
+    interim_left: u32,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { searched: Searched::default(), interim_left: INTERIM_LIMIT }
+    }
+}
+
 /// Takes the head of a final response from `input` and fills `headers` with what passes on, once it is complete. Interim
-/// responses before it are dropped, up to `interim_left`.
+/// responses before it are dropped.
 pub(super) fn read_head(
     input: &mut Bytes,
     question: Question<'_>,
     headers: &mut HeaderMap,
-    interim_left: &mut u32,
+    progress: &mut Progress,
 ) -> Result<Option<Head>, Malformed> {
+    let Progress { searched, interim_left } = progress;
     loop {
+        if input.len() <= HEAD_LIMIT_BYTES && !searched.may_be_complete(input) {
+            searched.note(input);
+            return Ok(None);
+        }
         let mut lines = [const { MaybeUninit::uninit() }; HEADERS_LIMIT];
         let mut response = httparse::Response::new(&mut []);
         let parsed =
@@ -90,10 +111,14 @@ pub(super) fn read_head(
         let length = match parsed {
             // A head that is complete may have come in one read with what is beyond the limit.
             Ok(Status::Complete(length)) if length <= HEAD_LIMIT_BYTES => length,
-            Ok(Status::Partial) if input.len() <= HEAD_LIMIT_BYTES => return Ok(None),
+            Ok(Status::Partial) if input.len() <= HEAD_LIMIT_BYTES => {
+                searched.note(input);
+                return Ok(None);
+            }
             Ok(_) => return Err(Malformed("Its head is too large.")),
             Err(_) => return Err(Malformed("Its head is not HTTP.")),
         };
+        searched.forget();
         let code = response.code.unwrap_or_default();
         if matches!(code, 100 | 102..=199) {
             *interim_left =

@@ -12,6 +12,7 @@ use http::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
+    blank_line::Searched,
     decode,
     forwarded::{Downstream, Scheme},
     gate::{self, downgrade},
@@ -71,11 +72,11 @@ pub fn response(bytes: &[u8]) {
 
 /// Reads a response from these pieces as a call does; `None` when it is malformed or its head not complete.
 fn understand<'a>(method: &Method, mut pieces: impl Iterator<Item = &'a [u8]>) -> Option<Understood> {
-    let (mut input, mut headers, mut interim_left) = (Bytes::new(), HeaderMap::new(), 32);
+    let (mut input, mut headers, mut progress) = (Bytes::new(), HeaderMap::new(), decode::Progress::default());
     let head = loop {
         input = [&input, pieces.next()?].concat().into();
         let question = decode::Question { method, ask: None };
-        if let Some(head) = decode::read_head(&mut input, question, &mut headers, &mut interim_left).ok()? {
+        if let Some(head) = decode::read_head(&mut input, question, &mut headers, &mut progress).ok()? {
             break head;
         }
     };
@@ -226,10 +227,10 @@ pub fn request_head(bytes: &[u8]) {
 
 /// Reads a request's head from these pieces as a connection does, and what came after it.
 fn read_request<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Head, Vec<u8>), ()> {
-    let mut input = Bytes::new();
+    let (mut input, mut searched) = (Bytes::new(), Searched::default());
     for piece in pieces {
         input = [&input, piece].concat().into();
-        match read_head(&mut input, 1 << 20, HeaderMap::new) {
+        match read_head(&mut input, &mut searched, 1 << 20, HeaderMap::new) {
             Ok(Some(head)) => return Ok((head, input.to_vec())),
             Ok(None) => {}
             Err(_) => return Err(()),

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 
 use super::{
-    call::{INTERIM_LIMIT, Lost, Switched},
+    call::{Lost, Switched},
     decode::{self, BodyDecoder, Head, Malformed, Question, StatusLine},
     pool::Lease,
     read_memory::{ReadMemory, join},
@@ -26,7 +26,7 @@ pub(super) struct Http1Call {
     /// What has come and was not looked at.
     input: Bytes,
     has_heard: bool,
-    interim_left: u32,
+    head: decode::Progress,
     body: BodyDecoder,
     is_kept_alive: bool,
 }
@@ -38,7 +38,7 @@ impl Http1Call {
             sending,
             input: Bytes::new(),
             has_heard: false,
-            interim_left: INTERIM_LIMIT,
+            head: decode::Progress::default(),
             body: BodyDecoder::Length(0),
             is_kept_alive: false,
         }
@@ -64,7 +64,7 @@ impl Http1Call {
             let bytes = read.and_then(some).map_err(Lost::Closed)?;
             self.has_heard = true;
             self.input = join(std::mem::take(&mut self.input), bytes);
-            let head = decode::read_head(&mut self.input, question, headers, &mut self.interim_left);
+            let head = decode::read_head(&mut self.input, question, headers, &mut self.head);
             if let Some(Head { line, body, is_kept_alive }) = head.map_err(Lost::Malformed)? {
                 if line.status == StatusCode::SWITCHING_PROTOCOLS && !self.sending.is_complete() {
                     let defect = "It switches protocols before it can have read the request.";

@@ -29,6 +29,7 @@
 
 mod accept;
 mod answer;
+mod blank_line;
 mod body;
 mod budget;
 mod call;

@@ -85,7 +85,9 @@ fn poll_head(context: &mut Context<'_>, client: &Client) -> Poll<io::Result<Opti
         if client.has_input() {
             client.heed_head();
             let limit = worker.settings.head_limit_bytes;
-            match client.with_input(|input| head::read(input, limit, || worker.take_headers())) {
+            let read = client
+                .with_head(|input, searched| head::read(input, searched, limit, || worker.take_headers()));
+            match read {
                 Ok(Some(head)) => return Poll::Ready(Ok(Some(Ok(head)))),
                 Ok(None) => client.unshare_input(),
                 Err(failure) => return Poll::Ready(Ok(Some(Err(failure)))),

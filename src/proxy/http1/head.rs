@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, he
 use httparse::{ParserConfig, Status};
 
 use crate::proxy::{
+    blank_line::Searched,
     chunks::Chunks,
     decode::{BodyDecoder, number},
     error::Failure,
@@ -77,19 +78,27 @@ enum Coding {
     Unclear,
 }
 
-/// Takes a head from `input` once it is complete. `spare` gives the map for its headers.
+/// Takes a head from `input` once it is complete. `searched` goes from one call to the next; `spare` gives the map for its headers.
 pub(in crate::proxy) fn read(
     input: &mut Bytes,
+    searched: &mut Searched,
     limit_bytes: usize,
     spare: impl FnOnce() -> HeaderMap,
 ) -> Result<Option<Head>, Failure> {
+    if input.len() <= limit_bytes && !searched.may_be_complete(input) {
+        searched.note(input);
+        return Ok(None);
+    }
     let mut lines = [const { MaybeUninit::uninit() }; HEADERS_LIMIT];
     let mut request = httparse::Request::new(&mut []);
     let parsed = ParserConfig::default().parse_request_with_uninit_headers(&mut request, input, &mut lines);
     let length = match parsed {
         // A head that is complete may have come in one read with what is beyond the limit.
         Ok(Status::Complete(length)) if length <= limit_bytes => length,
-        Ok(Status::Partial) if input.len() <= limit_bytes => return Ok(None),
+        Ok(Status::Partial) if input.len() <= limit_bytes => {
+            searched.note(input);
+            return Ok(None);
+        }
         Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(Failure::LargeHead),
         Err(_) => return Err(NOT_HTTP),
     };
@@ -118,6 +127,7 @@ pub(in crate::proxy) fn read(
         takes_trailers: framing.takes_trailers,
         waits_to_be_asked: framing.expects && is_http_1_1 && !body.is_done(),
     };
+    searched.forget();
     input.advance(length);
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.version = if is_http_1_1 { Version::HTTP_11 } else { Version::HTTP_10 };
@@ -202,8 +212,11 @@ impl Framing {
 /// Whether a line ends without a carriage return, which httparse lets pass.
 fn has_bare_line_feed(head: &[u8]) -> bool {
     let after = head.get(1..).unwrap_or_default();
-    head.first() == Some(&b'\n')
-        || head.iter().zip(after).any(|(before, byte)| *byte == b'\n' && *before != b'\r')
+    // Without a way out early, so that the compiler looks at many bytes at once: a sixth of the instructions, and a third of memchr's,
+    // which stops at each line.
+    let is_bare = |before: u8, byte: u8| (byte == b'\n') & (before != b'\r');
+    let found = head.iter().zip(after).fold(false, |found, (before, byte)| found | is_bare(*before, *byte));
+    found || head.first() == Some(&b'\n')
 }
 
 #[cfg(test)]
@@ -213,14 +226,15 @@ mod tests {
     use super::*;
 
     fn read_text(text: &str) -> Result<Option<Head>, Failure> {
-        read(&mut Bytes::copy_from_slice(text.as_bytes()), 4096, HeaderMap::new)
+        let mut input = Bytes::copy_from_slice(text.as_bytes());
+        read(&mut input, &mut Searched::default(), 4096, HeaderMap::new)
     }
 
     #[test]
     fn what_follows_a_head_stays_in_the_input() {
         let mut input =
             Bytes::from_static(b"\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET");
-        let Head { parts, body, terms } = read(&mut input, 4096, HeaderMap::new).unwrap().unwrap();
+        let Head { parts, body, terms } = read(&mut input, &mut Searched::default(), 4096, HeaderMap::new).unwrap().unwrap();
         assert_eq!((parts.method, parts.uri.to_string()), (Method::POST, "/a?b".to_owned()));
         assert_eq!((&input[..], body.bytes_left()), (&b"abcGET"[..], Some(3)));
         assert_eq!(terms, Terms { keeps_alive: true, ..Terms::UNKNOWN });
@@ -261,6 +275,18 @@ mod tests {
         assert!(matches!(read_text(&format!("{long}\r\n\r\n")), Err(Failure::LargeHead)));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(101));
         assert!(matches!(read_text(&many), Err(Failure::LargeHead)));
+    }
+
+    #[test]
+    fn a_bare_line_feed_is_seen_wherever_it_stands() {
+        let head = b"GET / HTTP/1.1\r\nhost: a\r\nx: of some length, so that many bytes are looked at at once\r\n\r\n";
+        assert!(!has_bare_line_feed(head));
+        for (place, _) in head.iter().enumerate().filter(|(_, byte)| **byte == b'\r') {
+            let mut bare = head.to_vec();
+            bare.remove(place);
+            assert!(has_bare_line_feed(&bare), "{place}");
+        }
+        assert!(has_bare_line_feed(b"\nGET"));
     }
 
     #[test]
