@@ -25,6 +25,23 @@ fn sigterm_lets_a_running_response_end_and_exits_with_zero() {
 }
 
 #[test]
+fn a_second_sigterm_ends_what_the_first_let_run() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    blue.hang();
+    let mut waiting = TcpStream::connect(snapback.data).unwrap();
+    waiting.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    while blue.served() == 0 {
+        std::thread::yield_now();
+    }
+    snapback.signal("-TERM");
+    snapback.wait_for_log("draining");
+    snapback.signal("-TERM");
+    let (code, _) = snapback.end();
+    assert_eq!(code, Some(1));
+}
+
+#[test]
 fn sighup_with_a_bad_file_says_so_and_keeps_serving() {
     let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
     let config = write_config(folder.path(), blue.address);

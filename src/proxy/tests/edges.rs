@@ -177,6 +177,19 @@ fn a_handshake_that_fails_harms_nobody_and_is_counted() {
 }
 
 #[test]
+fn a_handshake_that_never_ends_is_cut_and_counted() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let rig =
+        Setup { tls: Some(server(&authority, &folder)), ..Setup::new(&[Origin::saying(OK).address]) }.start();
+    let (mut silent, mut begun) = (rig.client(), rig.client());
+    // A record of TLS that announces a client's hello, of which nothing comes.
+    begun.send(b"\x16\x03\x01\x02\x00\x01");
+    assert!(silent.is_closed() && begun.is_closed());
+    eventually(|| (rig.workers[0].handshakes_failed.get() == 2).then_some(()));
+}
+
+#[test]
 fn a_plane_listens_and_instances_are_reached_through_unix_domain_sockets() {
     let folder = TempDir::new().unwrap();
     let (model, data) = (folder.path().join("model.sock"), folder.path().join("data.sock"));

@@ -66,6 +66,35 @@ fn the_settings_frame_states_every_bound() {
     assert_eq!(entries, [(1, 4096), (3, 100), (4, 65_536), (5, 16_384), (6, 16_384), (8, 1)]);
 }
 
+/// A body of unknown length needs chunks in HTTP/1, which a library may leave out where methods have no use for a body.
+#[tokio::test]
+async fn a_body_passes_whole_whatever_the_method_and_the_instances_protocol() {
+    let (tell, told) = mpsc::channel();
+    let plain = Origin::new(|_, stream| stream.write_all(OK.as_bytes()).map_or(Then::Close, |()| Then::Keep));
+    let tell = std::sync::Mutex::new(tell);
+    let tell = std::sync::Arc::new(tell);
+    let modern = Origin2::new(move |mut asked| {
+        let tell = std::sync::Arc::clone(&tell);
+        async move {
+            let (body, _) = asked.read().await;
+            tell.lock().unwrap().send((asked.request.method().clone(), body)).unwrap();
+            asked.begin(Response::new(())).send_data(Bytes::new(), true).unwrap();
+        }
+    });
+    let mut to_modern = Setup::new(&[modern.address]);
+    to_modern.protocol = Protocol::H2c;
+    let (to_plain, to_modern) = (Rig::before(&plain), to_modern.start());
+    for method in [Method::GET, Method::DELETE, Method::OPTIONS, Method::POST] {
+        for rig in [&to_plain, &to_modern] {
+            let mut sender = connect(rig.address).await;
+            assert_eq!(send(&mut sender, request(method.clone(), "/"), b"a body").await.status(), 200);
+        }
+        let seen = plain.seen().pop().unwrap();
+        assert_eq!((seen.header("transfer-encoding"), &seen.body[..]), (vec!["chunked"], &b"a body"[..]));
+        assert_eq!(told.recv().unwrap(), (method, b"a body".to_vec()));
+    }
+}
+
 #[tokio::test]
 async fn both_protocols_are_served_on_one_port() {
     let origin = Origin::new(|seen, stream| {

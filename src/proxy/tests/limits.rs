@@ -311,6 +311,24 @@ fn a_client_that_is_silent_within_a_head_or_between_requests_is_closed() {
     eventually(|| (rig.workers[0].connections.get() == 0).then_some(()));
 }
 
+/// The two times are two: whoever is between requests is not waited for like somebody who is within one.
+#[test]
+fn an_idle_connection_outlives_the_time_for_a_head() {
+    let origin = Origin::saying(OK);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.settings.head_timeout = SHORT;
+    let rig = setup.start();
+    let (mut idle, mut fresh, mut late, mut busy) = (rig.client(), rig.client(), rig.client(), rig.client());
+    assert_eq!(idle.get("/").text(), "ok");
+    late.send("GET / HT");
+    assert!(late.is_closed(), "one sweep has looked for what takes longer than a head may");
+    let began = clock::now();
+    while clock::now().since(began) < 3 * SHORT {
+        assert_eq!(busy.get("/").text(), "ok");
+    }
+    assert_eq!((idle.get("/").text(), fresh.get("/").text()), ("ok", "ok"));
+}
+
 #[test]
 fn an_idle_upstream_connection_is_closed_after_its_time() {
     let (end, ended) = mpsc::channel();

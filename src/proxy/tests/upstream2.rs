@@ -562,6 +562,35 @@ fn responses_that_are_no_answers_are_refused() {
     }
 }
 
+/// What an instance may make the proxy hold, read from the frame that tells it so.
+#[test]
+fn the_settings_frame_states_every_bound_to_an_instance() {
+    let (tell, told) = mpsc::channel();
+    let origin = Origin2::raw(move |mut stream, _| {
+        let tell = tell.clone();
+        async move {
+            // The preface, and the head of the frame after it.
+            let mut start = [0; 24 + 9];
+            stream.read_exact(&mut start).await.unwrap();
+            let mut payload = vec![0; usize::from(start[26])];
+            stream.read_exact(&mut payload).await.unwrap();
+            tell.send((start[27], payload)).unwrap();
+        }
+    });
+    let rig = rig(&origin);
+    let mut client = rig.client();
+    client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let (kind, payload) = told.recv().unwrap();
+    let entries = payload.chunks_exact(6).map(|entry| {
+        let [a, b, value @ ..] = entry else { panic!("a setting has six bytes") };
+        (u16::from_be_bytes([*a, *b]), u32::from_be_bytes(value.try_into().unwrap()))
+    });
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_unstable();
+    // RFC 9113 section 6.5.2: table size, push, window, frame size, header list size.
+    assert_eq!((kind, entries), (SETTINGS, vec![(1, 4096), (2, 0), (4, 65_536), (5, 16_384), (6, 65_536)]));
+}
+
 #[test]
 fn an_idle_connection_is_closed_after_its_time() {
     let (closed, seen) = mpsc::channel();
