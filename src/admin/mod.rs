@@ -4,6 +4,9 @@
 //! gets into a representation ([`wire`]) by `represent`; whatever goes wrong on the way becomes a problem document by the one table in
 //! `problem`. Paths are in `routes`, and described in `openapi.json`.
 
+// Bytes from the network can never panic.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod access;
 mod alarms;
 mod endpoints;

@@ -32,6 +32,8 @@ pub struct WorkerMeters {
     pub shed: Gauge,
     /// Upstream connections made.
     pub upstream_connects: Gauge,
+    /// Requests that ended in a panic, of which there is to be none.
+    pub panicked: Gauge,
 }
 
 /// A number with one writer.

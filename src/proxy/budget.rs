@@ -74,6 +74,7 @@ impl Budget {
 }
 
 /// The second of this number, begun anew when its place holds an older one.
+#[expect(clippy::indexing_slicing, reason = "the place is a remainder of the length")]
 fn current(seconds: &mut [Second; WINDOW], number: u64) -> &mut Second {
     let place = usize::try_from(number % 10).unwrap_or(0) % WINDOW;
     let second = &mut seconds[place];

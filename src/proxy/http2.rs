@@ -200,5 +200,6 @@ impl Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.caller.client.remove_stream(&self.caller.pulse);
+        self.caller.worker().note_panic();
     }
 }

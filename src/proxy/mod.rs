@@ -27,6 +27,9 @@
 //! A request that its instance answers by switching protocols becomes a tunnel (`upgrade`). Trailers pass in both directions, but for those
 //! that may only stand in a head (`trailers`).
 
+// Bytes from the network can never panic.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
 mod accept;
 mod answer;
 mod blank_line;

@@ -223,6 +223,13 @@ impl Worker {
         self.replay_bytes.set(self.replay_bytes.get().saturating_sub(bytes));
     }
 
+    /// Counts a request whose task ends in a panic. The runtime catches that, so it ends nothing else.
+    pub(super) fn note_panic(&self) {
+        if std::thread::panicking() {
+            self.meters().panicked.up();
+        }
+    }
+
     /// Whether it holds as many connections as it may.
     pub(super) fn is_full(&self) -> bool {
         self.clients.borrow().len() >= self.settings.connections_per_worker
@@ -310,6 +317,7 @@ impl Drop for Admitted {
             moved.place.set(place);
         }
         worker.meters().connections.down();
+        worker.note_panic();
         if clients.is_empty() {
             worker.emptied.notify_waiters();
         }

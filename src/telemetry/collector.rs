@@ -207,6 +207,7 @@ fn write_workers(text: &Exposition, workers: &[WorkerMeters]) {
     sum(&names::SLOW_CLIENTS, |worker| &worker.too_slow);
     sum(&names::SHED_REQUESTS, |worker| &worker.shed);
     sum(&names::UPSTREAM_CONNECTIONS, |worker| &worker.upstream_connects);
+    sum(&names::PANICS, |worker| &worker.panicked);
 }
 
 /// Every endpoint with each of its sides.

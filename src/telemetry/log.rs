@@ -6,6 +6,7 @@ use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
+use super::panics::log_panics;
 use crate::config::{LogConfig, LogFormat};
 
 /// Why logging cannot start as configured.
@@ -27,7 +28,7 @@ pub enum LogError {
     AlreadyStarted,
 }
 
-/// Sends log lines to standard error from now on, for the whole process. Standard output is left to what a command prints.
+/// Sends log lines to standard error from now on, for the whole process, panics among them. Standard output is left to what a command prints.
 pub fn start_logging(config: &LogConfig) -> Result<(), LogError> {
     let LogConfig { level, format } = config;
     let filter = filter(level)?;
@@ -40,7 +41,9 @@ pub fn start_logging(config: &LogConfig) -> Result<(), LogError> {
     tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init()
-        .map_err(|_| LogError::AlreadyStarted)
+        .map_err(|_| LogError::AlreadyStarted)?;
+    log_panics();
+    Ok(())
 }
 
 /// Reads a filter. A word that is no level would be taken for a target, so that `inof` would log nothing at all; such a word is

@@ -8,6 +8,7 @@ mod collector;
 mod exposition;
 mod log;
 mod names;
+mod panics;
 mod shifts;
 mod totals;
 

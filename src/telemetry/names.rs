@@ -208,6 +208,11 @@ pub(super) const SLOW_CLIENTS: Family<0> = family(
     [],
     "Clients cut because they sent a request body, or took a response, more slowly than the least rate",
 );
+pub(super) const PANICS: Family<0> = family(
+    "snapback_panics_total",
+    [],
+    "Requests that ended because the proxy's own code failed; each ends alone, and each is a defect to report",
+);
 pub(super) const SHED_REQUESTS: Family<0> = family(
     "snapback_shed_requests_total",
     [],

@@ -11,10 +11,13 @@
 //! What is not known is never a failure: bare text that calls itself an event stream counts frame by frame, and a stream of unknown
 //! events is good at its clean end. A stream in which nothing came at all is a failure.
 
+#[expect(clippy::indexing_slicing, reason = "what a JSON value does not have is null")]
 mod event;
 mod glance;
+#[expect(clippy::indexing_slicing, reason = "places are remainders of the number of events")]
 mod ring;
 mod scanner;
+#[expect(clippy::indexing_slicing, reason = "bounds are those of bytes that memchr found")]
 mod split;
 #[cfg(test)]
 mod tests;

@@ -3,12 +3,16 @@
 use std::{
     io::Write,
     net::TcpStream,
+    rc::Rc,
     sync::{Arc, mpsc},
     time::Duration,
 };
 
 use super::kit::{Origin, Setup, Then, eventually};
-use crate::route::{Generation, RouteTable};
+use crate::{
+    proxy::worker::{Admitted, Worker},
+    route::{Generation, RouteTable},
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -127,6 +131,30 @@ fn a_new_table_takes_the_next_request_and_leaves_running_ones_alone() {
     tell.send("0\r\n\r\n").unwrap();
     running.expect("0\r\n\r\n");
     assert_eq!(rig.blue_when(|reading| reading.settled() == 1).succeeded, 1);
+}
+
+/// What the code has no way to do is done to it here.
+#[test]
+fn a_panic_ends_its_own_connection_and_is_counted() {
+    let settings = Setup::new(&[]).settings;
+    let rig = Setup::new(&[]).start();
+    let (table, meters) = (Arc::clone(&rig.table), Arc::clone(&rig.workers));
+    let worker = Worker::new(0, settings, table, meters, [tokio::sync::Notify::new()].into());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let kept = Admitted::new(&worker);
+        let ended = tokio::task::spawn_local({
+            let worker = Rc::clone(&worker);
+            async move {
+                let _admitted = Admitted::new(&worker);
+                panic!("on purpose");
+            }
+        });
+        assert!(ended.await.unwrap_err().is_panic());
+        assert_eq!((rig.workers[0].panicked.get(), rig.workers[0].connections.get()), (1, 1));
+        drop(kept);
+    });
+    assert_eq!((rig.workers[0].panicked.get(), rig.workers[0].connections.get()), (1, 0));
 }
 
 #[test]
