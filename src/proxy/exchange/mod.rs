@@ -1,5 +1,7 @@
 //! One dealt request, from its draw to its outcome.
 
+mod judging;
+
 use std::{rc::Rc, time::Duration};
 
 use http::{HeaderMap, Method};
@@ -15,14 +17,14 @@ use super::{
     seat::{Offer, Seat},
     tap::{Progress as Heard, Tap},
     upgrade::Ask,
-    upload::{Progress, RequestBody},
+    upload::RequestBody,
     worker::Worker,
 };
 use crate::{
     clock,
     fleet::Side,
     meter::{FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
-    route::{FailureClasses, Protection, RescuePolicy, Signals},
+    route::{Protection, RescuePolicy, Signals},
     time::Moment,
 };
 
@@ -263,16 +265,6 @@ impl Exchange {
         matches!(self.verdict, Verdict::Failure(_))
     }
 
-    /// What counts as a failure.
-    fn classes(&self) -> &FailureClasses {
-        &self.view.route.failures
-    }
-
-    /// Whether a failure is one that the endpoint's owner counts. One that is not is nobody's to rescue.
-    pub(super) fn counts(&self, failure: &Failure) -> bool {
-        self.classes().of(failure.verdict()) != Verdict::Excused
-    }
-
     /// What the endpoint says about second tries.
     pub(super) fn policy(&self) -> &RescuePolicy {
         &self.view.route.rescue
@@ -281,37 +273,6 @@ impl Exchange {
     /// Says in the meters what came of a rescue.
     pub(super) fn note(&self, rescue: Rescue) {
         self.view.fleet(Side::Green).meters.shard(self.worker.number).rescue(rescue);
-    }
-
-    /// The answer is a failure, whatever its status: its status is one that the endpoint's owner names.
-    pub(super) fn blame(&mut self) {
-        self.is_blamed = true;
-        self.heed_failure();
-    }
-
-    /// The answer holds a failure, which is one unless the endpoint's owner does not count such.
-    pub(super) fn find_in_band_failure(&mut self) {
-        if self.classes().in_band {
-            self.blame();
-        } else {
-            self.is_excused = true;
-        }
-    }
-
-    /// Whether it is.
-    pub(super) fn is_blamed(&self) -> bool {
-        self.is_blamed
-    }
-
-    /// Whether the endpoint's owner names the answer's status among those to be rescued. A gRPC call has a status of its own, which is
-    /// what counts once it is there.
-    pub(super) fn has_named_status(&self) -> bool {
-        let RescuePolicy { statuses, grpc_statuses, .. } = self.policy();
-        match (self.grpc_status(), self.answered) {
-            (Some(status), _) => grpc_statuses.contains(status),
-            (None, Some(Answered { status, .. })) => statuses.contains(status),
-            (None, None) => false,
-        }
     }
 
     /// The fleet that answers, as clients are told.
@@ -455,65 +416,6 @@ impl Exchange {
             self.verdict = self.classes().of(verdict);
         }
         now
-    }
-
-    /// An answer that says that the fleet failed is the verdict at once, whether or not the client stays for the rest.
-    fn heed_failure(&mut self) {
-        // That a gRPC call has no status yet says nothing before its end.
-        let is_open = self.grpc.as_ref().is_some_and(|call| call.status.is_none());
-        match self.verdict_of_answer() {
-            Some(Verdict::Failure(FailureKind::Truncated)) if is_open => {}
-            Some(failure @ Verdict::Failure(_)) => self.verdict = failure,
-            Some(
-                Verdict::Success
-                | Verdict::ClientError
-                | Verdict::Excused
-                | Verdict::ClientGone
-                | Verdict::Shed,
-            )
-            | None => {}
-        }
-    }
-
-    /// What the answer says of the fleet, once it is complete.
-    fn verdict_of_answer(&self) -> Option<Verdict> {
-        let Answered { status, .. } = self.answered?;
-        let verdict = match &self.grpc {
-            // It was not waited for the status.
-            Some(call) if self.is_blamed && call.status.is_none() => self.classes().of_status(status),
-            Some(call) => call.verdict(status, self.classes()),
-            None => self.classes().of_status(status),
-        };
-        Some(match verdict {
-            Verdict::Success if self.is_blamed => Verdict::Failure(FailureKind::InBand),
-            Verdict::Success if self.is_excused => Verdict::Excused,
-            Verdict::ClientError if self.is_blamed => Verdict::Failure(FailureKind::ServerError),
-            Verdict::Success
-            | Verdict::ClientError
-            | Verdict::Excused
-            | Verdict::ClientGone
-            | Verdict::Shed
-            | Verdict::Failure(_) => verdict,
-        })
-    }
-
-    /// Whether a call that ends now without an answer had run out of its time while its instance was due to act. Before the first message
-    /// of the answer, that is also an instance that waits for more than the client has sent: a conversation to which it says nothing
-    /// looks the same from here.
-    fn is_overdue(&self, now: Moment) -> bool {
-        let Some(deadline) = self.grpc.as_ref().and_then(|call| call.deadline.as_ref()) else { return false };
-        let is_open_to_more = match self.request_body.as_ref().map(|body| body.progress()) {
-            None | Some(Progress::Complete | Progress::InstanceIsDue) => false,
-            Some(Progress::ClientIsDue | Progress::Stopped(_)) => true,
-        };
-        let is_instance_due = self.answered.is_none() || self.awaits_more;
-        is_instance_due && !(is_open_to_more && self.bytes_out > 0) && deadline.is_over(now)
-    }
-
-    /// Whether nobody ended it, so that its client went away. How long a tunnel lasts is the client's choice.
-    fn was_left(&self) -> bool {
-        let is_tunnel = self.answered.is_some_and(|answered| answered.status == 101);
-        self.ended_at.is_none() && !is_tunnel
     }
 
     fn shard(&self) -> &Shard {
