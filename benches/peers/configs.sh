@@ -33,14 +33,17 @@ EOF
 }
 
 haproxy_conf() {
-    local proto=''
+    local proto='' delay=''
     [ "$protocol" = h2c ] && proto=' proto h2'
+    # Without this HAProxy lets the kernel hold each event back (MSG_MORE) for up to 200 ms, to send several in one packet.
+    [ "$mode" = sse ] && [ -z "${HAPROXY_HOLDS:-}" ] && delay='option http-no-delay'
     cat <<EOF
 global
     nbthread $threads
     maxconn 8192
 defaults
     mode http
+    $delay
     http-reuse always
     timeout connect 1s
     timeout client 60s

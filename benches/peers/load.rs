@@ -1,7 +1,8 @@
 //! The loads that wrk and h2load cannot make, for `run.sh`. Built as an example, so that it has a path of its own and the tests' dependencies.
 //!
 //!     load events ADDRESS...                     a model server whose answer is a token stream, 50 events a second, until it is ended
-//!     load streams ADDRESS COUNT SECONDS         opens so many streams; prints "open", then how many events came in the seconds after
+//!     load streams ADDRESS COUNT SECONDS         opens so many streams; prints "open", then how many events came in the seconds after,
+//!                                                and the p50 and p99 of how long they were under way, in microseconds
 //!     load idle ADDRESS COUNT                    one request on each of so many connections; prints "open" and keeps them
 //!     load rate ADDRESS RATE CONNECTIONS SECONDS an open loop; prints the latencies' p50, p99 and p99.9 in microseconds, and errors
 //!
@@ -13,11 +14,11 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -60,7 +61,35 @@ const OPENING: Duration = Duration::from_secs(30);
 /// As many as fit into the model servers' queues of connections to be accepted.
 const OPENING_AT_ONCE: u64 = 50;
 
-const EVENT: &str = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"}}]}\n\n";
+/// An event begins so, and then says when it was sent.
+const BEGINNING: &str = "data: {\"created\":";
+
+/// The digits of a moment in microseconds since 1970.
+const DIGITS: usize = 16;
+
+/// Microseconds since 1970, which two processes can compare.
+#[expect(clippy::disallowed_methods, reason = "the crate's wall clock counts milliseconds")]
+fn micros() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// An event that is sent now, as a chunk.
+fn chunk() -> String {
+    let sent = micros();
+    let event = format!(
+        "{BEGINNING}{sent:0DIGITS$},\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" token\"}}}}]}}\n\n"
+    );
+    format!("{:x}\r\n{event}\r\n", event.len())
+}
+
+/// When the events in these bytes were sent. The beginning of one is never apart from the rest: a proxy passes on what it got.
+fn sent(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let digits = |place: usize| bytes.get(place + BEGINNING.len()..)?.get(..DIGITS);
+    let begins =
+        bytes.windows(BEGINNING.len()).enumerate().filter(|(_, window)| *window == BEGINNING.as_bytes());
+    begins.filter_map(move |(place, _)| str::from_utf8(digits(place)?).ok()?.parse().ok())
+}
 
 fn serve_events(addresses: &[&str]) -> Outcome<()> {
     let streams = Arc::new(Mutex::new(Vec::new()));
@@ -76,13 +105,12 @@ fn serve_events(addresses: &[&str]) -> Outcome<()> {
             }
         });
     }
-    let chunk = format!("{:x}\r\n{EVENT}\r\n", EVENT.len());
     let mut due = clock::now();
     for turn in (0..TURNS).cycle() {
         due = due.after(EVENT_EVERY / TURNS);
         thread::sleep(due.since(clock::now()));
         let mut streams = streams.lock().expect("no thread panics with the lock");
-        let mut place = 0;
+        let (mut place, chunk) = (0, chunk());
         streams.retain_mut(|stream: &mut TcpStream| {
             place += 1;
             place % TURNS != turn || is_open(stream.write(chunk.as_bytes()), chunk.len())
@@ -112,13 +140,13 @@ fn begin_stream(mut stream: TcpStream) -> std::io::Result<TcpStream> {
 }
 
 async fn take_streams(address: SocketAddr, count: usize, seconds: u64) -> Outcome<()> {
-    let (open, events, mut streams) = (Arc::<AtomicU64>::default(), Arc::default(), JoinSet::new());
+    let (open, delays, mut streams) = (Arc::<AtomicU64>::default(), Delays::default(), JoinSet::new());
     let all_open = async {
         for begun in 0..count as u64 {
             while begun >= open.load(Relaxed) + OPENING_AT_ONCE {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            streams.spawn(take_stream(address, Arc::clone(&open), Arc::clone(&events)));
+            streams.spawn(take_stream(address, Arc::clone(&open), Arc::clone(&delays)));
         }
         while open.load(Relaxed) < count as u64 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -126,21 +154,27 @@ async fn take_streams(address: SocketAddr, count: usize, seconds: u64) -> Outcom
     };
     tokio::time::timeout(OPENING, all_open).await.map_err(|_| "not all streams could be opened")?;
     println!("open");
-    let before = events.load(Relaxed);
+    taken(&delays).clear();
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    println!("{}", events.load(Relaxed) - before);
+    let mut delays = std::mem::take(&mut *taken(&delays));
+    delays.sort_unstable();
+    let at = |per_mille: usize| delays.get(delays.len() * per_mille / 1000).copied().unwrap_or_default();
+    println!("{} {} {}", delays.len(), at(500), at(990));
     match streams.try_join_next() {
         None => tokio::task::spawn_blocking(wait_for_end).await?,
         Some(ended) => Err(format!("a stream ended early: {ended:?}").into()),
     }
 }
 
-/// Counts a stream's events for as long as they come. Its first one tells that the whole way is open.
-async fn take_stream(
-    address: SocketAddr,
-    open: Arc<AtomicU64>,
-    events: Arc<AtomicU64>,
-) -> std::io::Result<()> {
+/// How long events were under way, in microseconds.
+type Delays = Arc<Mutex<Vec<u64>>>;
+
+fn taken(delays: &Delays) -> MutexGuard<'_, Vec<u64>> {
+    delays.lock().expect("no task panics with the lock")
+}
+
+/// Takes a stream's events for as long as they come. Its first one tells that the whole way is open.
+async fn take_stream(address: SocketAddr, open: Arc<AtomicU64>, delays: Delays) -> std::io::Result<()> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
     stream.write_all(b"GET /v1/events HTTP/1.1\r\nhost: models\r\n\r\n").await?;
     let (mut buffer, mut is_open) = ([0; 4096], false);
@@ -149,9 +183,10 @@ async fn take_stream(
         if length == 0 {
             return Ok(());
         }
-        let ends = buffer[..length].windows(2).filter(|end| end == b"\n\n").count();
-        events.fetch_add(ends as u64, Relaxed);
-        if ends > 0 && !is_open {
+        let now = micros();
+        let before = taken(&delays).len();
+        taken(&delays).extend(sent(&buffer[..length]).map(|sent| now.saturating_sub(sent)));
+        if !is_open && taken(&delays).len() > before {
             is_open = true;
             open.fetch_add(1, Relaxed);
         }

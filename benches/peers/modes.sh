@@ -77,7 +77,7 @@ call() { # port, how much of it
 
 measure_sse() {
     title="CPU time per event, 400 streams of 50 events/s"
-    columns="CPU us/event,events/s"
+    columns="CPU us/event,events/s,p50 delay us,p99 delay us"
     start_with_streams 0
     in_rounds sample_sse
 }
@@ -90,13 +90,13 @@ start_with_streams() { # cores
 }
 
 sample_sse() { # peer
-    local before after events
+    local before after events p50 p99
     begin_load streams "127.0.0.1:$(port_of "$1")" 400 "$seconds"
     before=$(cpu_of "$(pid_of "$1")")
-    read -r events <&"${loading[0]}"
+    read -r events p50 p99 <&"${loading[0]}"
     after=$(cpu_of "$(pid_of "$1")")
     end_load
-    echo $((after - before)) "$events" "$seconds" | awk '{ print $1 / $2, $2 / $3 }'
+    echo $((after - before)) "$events" "$seconds" "$p50" "$p99" | awk '{ print $1 / $2, $2 / $3, $4, $5 }'
 }
 
 # Starts a load of ours that holds what it opens, and waits until all is open.

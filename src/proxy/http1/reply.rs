@@ -37,6 +37,8 @@ pub(super) struct Reply {
     state: State,
     /// Whether the socket has taken less than it was given. Until it takes the rest, no more is asked for.
     is_blocked: bool,
+    /// Whether what there is waits until the other connections of this turn have read.
+    is_waiting: bool,
     takes_trailers: bool,
     is_last: bool,
 }
@@ -85,6 +87,7 @@ impl Reply {
             framing,
             state: State::Flowing,
             is_blocked: false,
+            is_waiting: false,
             takes_trailers: terms.takes_trailers,
             is_last,
         };
@@ -116,6 +119,9 @@ impl Reply {
                 self.fill(context, worker);
             }
             if !self.out.is_written() {
+                if self.lets_others_read(context) {
+                    return Poll::Pending;
+                }
                 let written = self.out.poll_write(context, socket)?;
                 self.is_blocked = written.is_pending();
                 ready!(written);
@@ -131,6 +137,17 @@ impl Reply {
                 }
             }
         }
+    }
+
+    /// Whether a part of a stream is to be written only when the others that came in the same turn were read. Many small writes in a row find
+    /// their readers awake; with reads between them each write wakes its reader anew, which costs the kernel more than the write does.
+    fn lets_others_read(&mut self, context: &Context<'_>) -> bool {
+        let is_small_part = self.state == State::Flowing && self.out.has_room() && !self.is_blocked;
+        self.is_waiting = is_small_part && !self.is_waiting;
+        if self.is_waiting {
+            context.waker().wake_by_ref();
+        }
+        self.is_waiting
     }
 
     /// Takes parts of the body until there is enough for one write.
