@@ -3,17 +3,25 @@
 //! A request that is rescued counts as a failure of green. So what is rescued must count for blue too, or a comparison of the two would
 //! find a green worse that does the same: a status that is to be rescued is a failure, and where both lists are written they must agree.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use super::{
     document::{Value, quoted},
-    reader::{Table, boolean},
+    reader::{Table, boolean, text},
     rescue::{self, grpc_status},
+    shape,
+    units::{format_size, size},
 };
 use crate::{
     meter::GrpcStatus,
-    route::{FailureClasses, GrpcStatuses, RescuePolicy, Statuses},
+    route::{BodySign, FailureBody, FailureClasses, GrpcStatuses, RescuePolicy, Statuses},
 };
+
+/// Errors are sentences and say early what they are; looking at more costs every answer.
+const DEFAULT_WITHIN: usize = 4 << 10;
+const MAX_WITHIN: u64 = 64 << 10;
 
 /// So many statuses in a row are written as a range.
 const SHORTEST_RANGE: usize = 3;
@@ -35,6 +43,7 @@ pub(super) fn read(failures: &Table<'_>, rescue: &Table<'_>) -> (FailureClasses,
         timeouts: switch("timeouts", default.timeouts),
         client_errors: switch("client_errors", default.client_errors),
         gone_clients: switch("gone_clients", default.gone_clients),
+        body: failures.table("body", &shape::FAILURE_BODY).and_then(|table| read_body(&table)).map(Arc::new),
     };
     agree(written, (statuses.is_some(), grpc_statuses.is_some()), rescue)
 }
@@ -92,6 +101,34 @@ fn common(one: Statuses, other: Statuses) -> Statuses {
     Statuses::of(one.iter().filter(|status| other.contains(*status)))
 }
 
+/// The sign of an error in a body, and how far it is looked for.
+fn read_body(table: &Table<'_>) -> Option<FailureBody> {
+    let within = table.optional("within", size(1, MAX_WITHIN));
+    let field = table.optional("field", sign).map(BodySign::Field);
+    let contains = table.optional("contains", sign).map(BodySign::Contains);
+    match (table.has("field"), table.has("contains")) {
+        (true, true) => {
+            table.problem("contains", "an error is told by a field or by a text: leave one of the two out")
+        }
+        (false, false) => table.problem(
+            "field",
+            "is missing, and so is contains; write field = \"error\" or contains = \"CUDA error\"",
+        ),
+        (true, false) | (false, true) => {}
+    }
+    let within_bytes = within.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(DEFAULT_WITHIN);
+    Some(FailureBody { sign: field.or(contains)?, within_bytes })
+}
+
+fn sign(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    if (1..=FailureBody::SIGN_LIMIT_BYTES).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("must have from 1 to {} bytes", FailureBody::SIGN_LIMIT_BYTES))
+    }
+}
+
 /// One item of the list: a status, all of a hundred, or a range.
 fn statuses(value: &Value) -> Result<Statuses, String> {
     let (least, most) = (*Statuses::RANGE.start(), *Statuses::RANGE.end());
@@ -128,15 +165,30 @@ fn statuses(value: &Value) -> Result<Statuses, String> {
 }
 
 pub(super) fn render(classes: &FailureClasses) -> Json {
-    let FailureClasses { statuses, grpc_statuses, in_band, timeouts, client_errors, gone_clients } = classes;
-    json!({
+    let FailureClasses { statuses, grpc_statuses, in_band, timeouts, client_errors, gone_clients, body } =
+        classes;
+    let mut document = json!({
         "statuses": ranges(*statuses),
         "grpc_statuses": grpc_statuses.iter().map(GrpcStatus::as_str).collect::<Vec<_>>(),
         "in_band": in_band,
         "timeouts": timeouts,
         "client_errors": client_errors,
         "gone_clients": gone_clients,
-    })
+    });
+    if let Some(body) = body {
+        document["body"] = render_body(body);
+    }
+    document
+}
+
+fn render_body(body: &FailureBody) -> Json {
+    let FailureBody { sign, within_bytes } = body;
+    let (key, sign) = match sign {
+        BodySign::Field(name) => ("field", name),
+        BodySign::Contains(text) => ("contains", text),
+    };
+    let within = u64::try_from(*within_bytes).unwrap_or(u64::MAX);
+    json!({ key: sign, "within": format_size(within) })
 }
 
 fn ranges(set: Statuses) -> Vec<Json> {

@@ -90,7 +90,7 @@ impl Counts {
         Self {
             dealt: reading.dealt,
             // What counts for nobody is no part of a rate.
-            settled: reading.succeeded + reading.client_errors + reading.failed(),
+            settled: reading.succeeded + reading.client_errors + reading.excused + reading.failed(),
             failed: reading.failed(),
             client_errors: reading.client_errors,
         }

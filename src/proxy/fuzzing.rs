@@ -72,7 +72,8 @@ pub fn response(bytes: &[u8]) {
 
 /// Reads a response from these pieces as a call does; `None` when it is malformed or its head not complete.
 fn understand<'a>(method: &Method, mut pieces: impl Iterator<Item = &'a [u8]>) -> Option<Understood> {
-    let (mut input, mut headers, mut progress) = (Bytes::new(), HeaderMap::new(), decode::Progress::default());
+    let (mut input, mut headers, mut progress) =
+        (Bytes::new(), HeaderMap::new(), decode::Progress::default());
     let head = loop {
         input = [&input, pieces.next()?].concat().into();
         let question = decode::Question { method, ask: None };

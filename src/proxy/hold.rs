@@ -19,6 +19,7 @@ use super::{
     pulse::unless_late,
     tap::{Meaning, Scanner},
 };
+use crate::route::{BodyScanner, Scan};
 
 /// No more than this is held. A head and a role event are some hundred bytes.
 const HELD_BYTES: usize = 4096;
@@ -71,6 +72,14 @@ pub(super) async fn until_first_message(
     in_time(caller, first).await?.unwrap_or(Ok(()))
 }
 
+/// Waits until as much of a body has come as tells whether it holds an error. What came until then is kept back in the call.
+pub(super) async fn until_body_tells(caller: &Caller, scanner: BodyScanner, call: &mut Call) -> Held {
+    match in_time(caller, read_body(caller, scanner, call)).await {
+        Ok(held) => held.unwrap_or(Held::Released),
+        Err(failure) => Held::Broken(failure),
+    }
+}
+
 /// Holds for as long as is allowed, if the call has that much time; `None` when it took longer.
 async fn in_time<T>(caller: &Caller, held: impl Future<Output = T>) -> Result<Option<T>, Failure> {
     // This wait has a limit of its own.
@@ -86,6 +95,26 @@ async fn next(caller: &Caller, call: &mut Call) -> Result<Option<Frame<Bytes>>, 
         Some(Err(Lost::Request(error))) => Err(error.into()),
         Some(Err(lost)) => Err(Failure::Truncated(lost)),
         None => Ok(None),
+    }
+}
+
+async fn read_body(caller: &Caller, mut scanner: BodyScanner, call: &mut Call) -> Held {
+    let mut bytes = 0;
+    loop {
+        let frame = match next(caller, call).await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Held::Released,
+            Err(failure) => return Held::Broken(failure),
+        };
+        let data = frame.data_ref().map(|data| &data[..]).unwrap_or_default();
+        bytes += data.len();
+        let found = scanner.read(data);
+        call.hold(frame);
+        match found {
+            Scan::More if bytes <= HELD_BYTES => {}
+            Scan::More | Scan::Absent => return Held::Released,
+            Scan::Found(()) => return Held::InBandFailure,
+        }
     }
 }
 

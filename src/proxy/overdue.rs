@@ -104,7 +104,10 @@ impl Queue {
     }
 
     /// Moves a bound's place to the first request that is within it, and tells of each open one that it passes.
-    #[expect(clippy::indexing_slicing, reason = "there is a place for each bound of the most that a watch has")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "there is a place for each bound of the most that a watch has"
+    )]
     fn pass(&mut self, bound: usize, limit: Duration, now: Moment, mut late: impl FnMut(Stamp)) {
         let mut place = self.within[bound].max(self.front);
         while let Some(request) = self.at(place)

@@ -117,14 +117,12 @@ impl Replay {
             Ok(mut reached)
                 if wants && tap::is_event_stream(reached.line.status.as_u16(), &reached.headers) =>
             {
-                match hold::until_first_token(caller, &mut reached.call).await {
-                    Held::Released => Ok(reached),
-                    Held::InBandFailure => {
-                        exchange.find_in_band_failure();
-                        Ok(reached)
-                    }
-                    Held::Broken(failure) => Err(failure),
-                }
+                let held = hold::until_first_token(caller, &mut reached.call).await;
+                heed(held, exchange, reached)
+            }
+            Ok(mut reached) if wants && let Some(scanner) = exchange.fresh_body() => {
+                let held = hold::until_body_tells(caller, scanner, &mut reached.call).await;
+                heed(held, exchange, reached)
             }
             Ok(_) | Err(_) => reached,
         }
@@ -182,6 +180,18 @@ impl Replay {
             }
         }
         self.again(caller, rescue, limits).await
+    }
+}
+
+/// What a wait for the beginning of an answer came to.
+fn heed(held: Held, exchange: &mut Exchange, reached: Reached) -> Result<Reached, Failure> {
+    match held {
+        Held::Released => Ok(reached),
+        Held::InBandFailure => {
+            exchange.find_in_band_failure();
+            Ok(reached)
+        }
+        Held::Broken(failure) => Err(failure),
     }
 }
 

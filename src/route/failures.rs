@@ -7,7 +7,9 @@
 //! What cannot be anybody's choice is not asked for: a connection that was refused or broke, an answer that is not HTTP or was cut short,
 //! and a fleet without an instance are failures always.
 
-use super::{GrpcStatuses, Statuses};
+use std::sync::Arc;
+
+use super::{FailureBody, GrpcStatuses, Statuses};
 use crate::meter::{FailureKind, GrpcStatus, Verdict};
 
 /// What counts as a failure.
@@ -25,6 +27,8 @@ pub struct FailureClasses {
     pub client_errors: bool,
     /// Whether a client that goes away before the end of its answer does.
     pub gone_clients: bool,
+    /// What an error in a body looks like whose status calls it a success; none is looked for without.
+    pub body: Option<Arc<FailureBody>>,
 }
 
 impl Default for FailureClasses {
@@ -40,6 +44,7 @@ impl Default for FailureClasses {
             timeouts: true,
             client_errors: false,
             gone_clients: false,
+            body: None,
         }
     }
 }

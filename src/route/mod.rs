@@ -6,6 +6,7 @@
 mod balance;
 mod balancing;
 mod deck;
+mod failure_body;
 mod failures;
 mod hash;
 mod matching;
@@ -24,6 +25,7 @@ mod tests;
 pub use balance::{pick, pick_by};
 pub use balancing::{Balance, Choice, HashKey, Turns};
 pub use deck::Deck;
+pub use failure_body::{BodyScanner, BodySign, FailureBody};
 pub use failures::FailureClasses;
 pub use hash::hash;
 pub use matching::{HostPattern, MatchRule, RequestKey};

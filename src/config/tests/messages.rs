@@ -994,6 +994,29 @@ rescue = { statuses = [404, 424, 500], grpc_statuses = ["NOT_FOUND"] }
 }
 
 #[test]
+fn the_sign_of_an_error_in_a_body_is_one_thing() {
+    assert_eq!(
+        endpoint_problems(
+            "failures = { body = { field = \"error\", contains = \"x\", within = \"1MiB\" } }\n"
+        ),
+        [
+            "c.toml:4: endpoint[0].failures.body.within: must be from 1B to 64KiB, not 1MiB",
+            "c.toml:4: endpoint[0].failures.body.contains: an error is told by a field or by a text: leave one of the two out",
+        ]
+    );
+    assert_eq!(
+        endpoint_problems("failures = { body = { within = \"1KiB\" } }\n"),
+        [
+            "c.toml:4: endpoint[0].failures.body.field: is missing, and so is contains; write field = \"error\" or contains = \"CUDA error\""
+        ]
+    );
+    assert_eq!(
+        endpoint_problems("failures = { body = { field = \"\" } }\n"),
+        ["c.toml:4: endpoint[0].failures.body.field: must have from 1 to 64 bytes"]
+    );
+}
+
+#[test]
 fn what_is_rescued_is_a_failure_of_both_fleets_and_what_is_none_is_not_rescued() {
     let endpoint = |lines: &str| {
         let text = format!(

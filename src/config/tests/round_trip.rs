@@ -20,9 +20,10 @@ use crate::{
     meter::GrpcStatus,
     name::{EndpointName, Version},
     route::{
-        Admission, Balance, Blame, EjectingFleets, Ejection, FailureClasses, GrpcStatuses, HalfClose,
-        HashKey, HedgePolicy, HedgedFleets, HostPattern, Limits, MatchRule, Protection, Replayed,
-        RescuePolicy, RescueUntil, Rewrite, ShedStatus, Signals, Statuses, Sticky, Upgrades, normalise,
+        Admission, Balance, Blame, BodySign, EjectingFleets, Ejection, FailureBody, FailureClasses,
+        GrpcStatuses, HalfClose, HashKey, HedgePolicy, HedgedFleets, HostPattern, Limits, MatchRule,
+        Protection, Replayed, RescuePolicy, RescueUntil, Rewrite, ShedStatus, Signals, Statuses, Sticky,
+        Upgrades, normalise,
     },
     shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
     weight::Share,
@@ -219,11 +220,16 @@ prop_compose! {
         timeouts in any::<bool>(),
         client_errors in any::<bool>(),
         gone_clients in any::<bool>(),
+        body in option::of((any::<bool>(), "[ -~]{1,64}", 1_usize..=64 << 10)),
     ) -> FailureClasses {
+        let body = body.map(|(is_field, text, within_bytes)| {
+            let sign = if is_field { BodySign::Field(text) } else { BodySign::Contains(text) };
+            Arc::new(FailureBody { sign, within_bytes })
+        });
         let (first, length) = range;
         let statuses = Statuses::of(statuses.into_iter().chain(first..=first + length));
         let grpc_statuses = GrpcStatuses::of(grpc_codes.into_iter().map(|code| GrpcStatus::ALL[code]));
-        FailureClasses { statuses, grpc_statuses, in_band, timeouts, client_errors, gone_clients }
+        FailureClasses { statuses, grpc_statuses, in_band, timeouts, client_errors, gone_clients, body }
     }
 }
 

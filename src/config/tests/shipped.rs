@@ -86,10 +86,10 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         };
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
-    // A key is in a header, in a cookie or in the prompt, a check asks for a path or for a service, and instances are in a list or in
-    // tables; the file shows all of them.
+    // A key is in a header, in a cookie or in the prompt, a check asks for a path or for a service, an error body has a field or a text,
+    // and instances are in a list or in tables; the file shows all of them.
     let mut shown = uncommented(&text("snapback.toml"));
-    for key in ["\ncookie = ", "\nprompt_prefix = ", "\ngrpc = ", "\ninstances = "] {
+    for key in ["\ncookie = ", "\nprompt_prefix = ", "\ngrpc = ", "\ninstances = ", "\ncontains = "] {
         shown = shown.replace(key, &key.replace('\n', "\n# "));
     }
     let config = parse(&shown, "snapback.toml").unwrap();

@@ -1,10 +1,12 @@
 //! What an exchange's answer says of its fleet.
 
+use http::{HeaderMap, Method, header::CONTENT_ENCODING};
+
 use super::{Answered, Exchange};
 use crate::{
     meter::{FailureKind, Verdict},
     proxy::{error::Failure, upload::Progress},
-    route::{FailureClasses, RescuePolicy},
+    route::{BodyScanner, FailureClasses, RescuePolicy, Scan},
     time::Moment,
 };
 
@@ -47,6 +49,44 @@ impl Exchange {
             (Some(status), _) => grpc_statuses.contains(status),
             (None, Some(Answered { status, .. })) => statuses.contains(status),
             (None, None) => false,
+        }
+    }
+
+    /// What looks for errors in the response's body, where the endpoint's owner has said what they look like. What is compressed is not
+    /// decompressed, and event streams and gRPC calls have signs of their own.
+    pub(super) fn wanted_body(
+        &self,
+        status: u16,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Option<Box<BodyScanner>> {
+        let wanted = self.classes().body.as_deref()?;
+        let is_plain = headers
+            .get(CONTENT_ENCODING)
+            .is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+        let is_fit = (200..300).contains(&status)
+            && method != Method::HEAD
+            && is_plain
+            && self.tap.is_none()
+            && self.grpc.is_none();
+        is_fit.then(|| Box::new(wanted.scanner()))
+    }
+
+    /// What looks for errors in the response's body from its beginning, if any is looked for.
+    pub(in crate::proxy) fn fresh_body(&self) -> Option<BodyScanner> {
+        self.body.as_deref().cloned()
+    }
+
+    /// A part of the response's body passes.
+    pub(super) fn look_into_body(&mut self, bytes: &[u8]) {
+        let Some(body) = &mut self.body else { return };
+        match body.read(bytes) {
+            Scan::More => {}
+            Scan::Absent => self.body = None,
+            Scan::Found(()) => {
+                self.body = None;
+                self.find_in_band_failure();
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
     clock,
     fleet::Side,
     meter::{FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
-    route::{Protection, RescuePolicy, Signals},
+    route::{BodyScanner, Protection, RescuePolicy, Signals},
     time::Moment,
 };
 
@@ -57,6 +57,8 @@ pub(super) struct Exchange {
     grpc: Option<GrpcCall>,
     /// Only of a response that is a stream of events.
     tap: Option<Box<Tap>>,
+    /// Only of a response in whose body the endpoint's owner wants errors to be looked for.
+    body: Option<Box<BodyScanner>>,
     /// Whether the response's body was asked for more than has come.
     awaits_more: bool,
     /// Of a tunnel: what a request body has, it counts itself.
@@ -133,6 +135,7 @@ impl Exchange {
             answered: None,
             grpc: None,
             tap: None,
+            body: None,
             awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,
@@ -179,6 +182,7 @@ impl Exchange {
             answered: None,
             grpc: self.grpc.as_ref().map(GrpcCall::again),
             tap: None,
+            body: None,
             awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,
@@ -207,7 +211,7 @@ impl Exchange {
         self.role = Role::Moved;
         self.deaths = self.deaths.elsewhere();
         self.answered = None;
-        self.tap = None;
+        (self.tap, self.body) = (None, None);
         self.grpc = self.grpc.as_ref().map(GrpcCall::again);
         self.verdict = Verdict::ClientGone;
         self.count_retry();
@@ -257,6 +261,7 @@ impl Exchange {
             left.heed_end(failure.verdict(), None, clock::now());
         }
         (self.answered, self.grpc, self.tap) = (copy.answered, copy.grpc.take(), copy.tap.take());
+        self.body = copy.body.take();
         self.heed_failure();
     }
 
@@ -331,6 +336,7 @@ impl Exchange {
         if self.view.route.signals == Signals::Auto && method != Method::HEAD {
             self.tap = Tap::of(status, headers);
         }
+        self.body = self.wanted_body(status, method, headers);
         if let Some(seat) = &mut self.seat {
             let of_call = self.grpc.as_ref().and_then(|call| call.status);
             seat.heed_head(of_call.map_or(status, GrpcStatus::http_status));
@@ -374,6 +380,7 @@ impl Exchange {
         {
             self.find_in_band_failure();
         }
+        self.look_into_body(bytes);
         let Some(mut tap) = self.tap.take() else { return Heard::Made };
         let heard = tap.read(bytes, clock::now(), was_awaited, |gap| self.token_gap(gap));
         if tap.has_failed() && !self.is_blamed {
@@ -476,6 +483,7 @@ impl Original {
             answered: None,
             grpc: self.grpc.as_ref().map(GrpcCall::again),
             tap: None,
+            body: None,
             awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,

@@ -234,7 +234,8 @@ mod tests {
     fn what_follows_a_head_stays_in_the_input() {
         let mut input =
             Bytes::from_static(b"\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET");
-        let Head { parts, body, terms } = read(&mut input, &mut Searched::default(), 4096, HeaderMap::new).unwrap().unwrap();
+        let Head { parts, body, terms } =
+            read(&mut input, &mut Searched::default(), 4096, HeaderMap::new).unwrap().unwrap();
         assert_eq!((parts.method, parts.uri.to_string()), (Method::POST, "/a?b".to_owned()));
         assert_eq!((&input[..], body.bytes_left()), (&b"abcGET"[..], Some(3)));
         assert_eq!(terms, Terms { keeps_alive: true, ..Terms::UNKNOWN });

@@ -2,13 +2,14 @@
 
 use std::{
     io::{Read, Write},
+    sync::Arc,
     time::Duration,
 };
 
 use super::kit::{Origin, Rig, Setup, Then};
 use crate::{
     meter::FailureKind,
-    route::{FailureClasses, RescueUntil, Statuses},
+    route::{BodySign, FailureBody, FailureClasses, RescueUntil, Statuses},
 };
 
 const MISSING: &str = "HTTP/1.1 404 Missing\r\ncontent-length: 0\r\n\r\n";
@@ -94,4 +95,70 @@ fn a_client_that_leaves_counts_where_that_is_asked_for_and_one_whose_request_is_
     assert_eq!(client.answer().status, 413);
     let reading = rig.blue_when(|reading| reading.settled() == 2);
     assert_eq!((reading.failed(), reading.client_gone), (1, 1));
+}
+
+const ERROR_BODY: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 23\r\n\r\n\
+                          {\"error\":\"out of room\"}";
+
+fn field(within_bytes: usize) -> FailureClasses {
+    let sign = BodySign::Field("error".to_owned());
+    FailureClasses { body: Some(Arc::new(FailureBody { sign, within_bytes })), ..Default::default() }
+}
+
+#[test]
+fn an_error_body_under_a_good_status_is_an_in_band_failure_where_the_endpoint_declares_it() {
+    let packed =
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 23\r\n\r\n{\"error\":\"out of room\"}";
+    let missing = "HTTP/1.1 404 No\r\ncontent-length: 23\r\n\r\n{\"error\":\"out of room\"}";
+    for (answer, classes, expected) in [
+        (ERROR_BODY, field(4096), (1, 0)),
+        (ERROR_BODY, field(9), (0, 1)),
+        (ERROR_BODY, FailureClasses::default(), (0, 1)),
+        (ERROR_BODY, FailureClasses { in_band: false, ..field(4096) }, (0, 0)),
+        (packed, field(4096), (0, 1)),
+        (missing, field(4096), (0, 0)),
+    ] {
+        let rig = rig(&Origin::saying(answer), classes);
+        assert_eq!(rig.client().get("/").text(), "{\"error\":\"out of room\"}");
+        let reading = rig.blue_when(|reading| reading.settled() == 1);
+        let in_band = reading.failures[FailureKind::InBand.index()];
+        assert_eq!((in_band, reading.succeeded), expected, "{answer}");
+    }
+}
+
+#[test]
+fn an_error_body_is_rescued_where_the_beginning_of_an_answer_is_held_and_only_there() {
+    for (until, expected) in
+        [(RescueUntil::FirstToken, "blue"), (RescueUntil::Head, "{\"error\":\"out of room\"}")]
+    {
+        let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblue");
+        let green = Origin::saying(ERROR_BODY);
+        let mut setup = Setup { failures: field(4096), ..Setup::new(&[blue.address]) };
+        (setup.green, setup.green_share, setup.rescue.until) = (vec![green.address], "100%", until);
+        let rig = setup.start();
+        let mut client = rig.client();
+        for _ in 0..2 {
+            assert_eq!(client.post("/", "{}").text(), expected);
+        }
+        let reading = rig.green_when(|reading| reading.settled() == 2);
+        let rescued = if until == RescueUntil::FirstToken { 2 } else { 0 };
+        assert_eq!((reading.failed(), reading.rescued()), (2, rescued));
+    }
+}
+
+#[test]
+fn a_good_body_that_is_held_arrives_whole_and_counts_as_one() {
+    let good = "HTTP/1.1 200 OK\r\ncontent-length: 26\r\n\r\n{\"error\":null,\"answer\":1}\n";
+    let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nblue");
+    let green = Origin::saying(good);
+    let mut setup = Setup { failures: field(4096), ..Setup::new(&[blue.address]) };
+    (setup.green, setup.green_share) = (vec![green.address], "100%");
+    setup.rescue.until = RescueUntil::FirstToken;
+    let rig = setup.start();
+    let mut client = rig.client();
+    for _ in 0..2 {
+        assert_eq!(client.post("/", "{}").text(), "{\"error\":null,\"answer\":1}\n");
+    }
+    let reading = rig.green_when(|reading| reading.settled() == 2);
+    assert_eq!((reading.succeeded, reading.rescued()), (2, 0));
 }

@@ -9,11 +9,11 @@ use super::{NAME_LIMIT_BYTES, Scan};
 /// Deeper documents are refused. No request of the known protocols is deeper than twenty.
 const MOST_OPEN: u32 = 64;
 
-/// The longest key that anybody asks for: `messages`.
-const KEY_BYTES: usize = 8;
+/// The longest key that anybody asks for: the owner of an endpoint may name one of its own.
+pub(super) const KEY_BYTES: usize = 64;
 
-/// The machine that both scanners drive.
-#[derive(Debug)]
+/// The machine that the scanners drive.
+#[derive(Clone, Debug)]
 pub(super) struct Members {
     state: State,
     /// Open containers; the document's own object is the first.
@@ -109,7 +109,7 @@ impl Default for Members {
 }
 
 impl Members {
-    /// The key of the member whose value is being read, if it has at most eight bytes.
+    /// The key of the member whose value is being read, if it has at most [`KEY_BYTES`].
     pub(super) fn key(&self) -> Option<&[u8]> {
         self.key.get(..self.key_length)
     }

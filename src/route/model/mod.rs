@@ -2,11 +2,13 @@
 //!
 //! A body is looked at only as far as the name, frame by frame as it comes, and by none of these readers is it kept.
 
+mod field;
 mod grpc;
 mod json;
 mod path;
 mod prompt;
 
+pub(super) use field::FieldScanner;
 pub use grpc::{GrpcScanner, model_of_message};
 pub use json::JsonScanner;
 pub use path::model_of_path;
