@@ -8,7 +8,11 @@ use snapback::{
         AlarmBook, AlarmPlan, Dealing, Guard, GuardBound, Regression, RegressionBound, Sight, Tails,
         Tolerance,
     },
-    meter::{Bell, FleetMeters, Outcome, Overdue, Reading, Verdict, WatchPoint},
+    fleet::Side,
+    meter::{
+        Bell, FleetMeters, Outcome, Overdue, Part, Reading, Record, Recorder, Recording, Verdict, WatchPoint,
+    },
+    name::Version,
     time::Moment,
     weight::Share,
 };
@@ -18,6 +22,7 @@ const WORKERS: usize = 8;
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     count(&mut criterion);
+    record(&mut criterion);
     read(&mut criterion);
     look(&mut criterion);
     round(&mut criterion);
@@ -34,6 +39,26 @@ fn count(criterion: &mut Criterion) {
             let stamp = watch.stamp();
             shard.dealt(stamp, Moment::from_nanos(black_box(1)));
             shard.settled(stamp, Some(&watch), black_box(&outcome(Verdict::Success, millis)));
+        });
+    });
+}
+
+/// The same with the outcome recorded as well: all that an outcome costs a worker.
+fn record(criterion: &mut Criterion) {
+    let meters = FleetMeters::new(WORKERS);
+    let watch = WatchPoint::new(&[Duration::from_millis(250)], Arc::new(Bell::new()));
+    let blue = Version::parse("v1").expect("a version");
+    let part = Part { blue, green: None, shift: None, share: Share::NONE };
+    let recording = Recording::to(Arc::new(Recorder::new(WORKERS, 16_384)), part);
+    let (shard, mut millis) = (meters.shard(0), 0);
+    criterion.bench_function("meter/dealt, settled and recorded", |bencher| {
+        bencher.iter(|| {
+            millis = (millis + 37) % 500;
+            let (stamp, now) = (watch.stamp(), Moment::from_nanos(black_box(1)));
+            let outcome = outcome(Verdict::Success, millis);
+            shard.dealt(stamp, now);
+            shard.settled(stamp, Some(&watch), black_box(&outcome));
+            recording.write(0, &Record::of(&outcome, now, Side::Blue));
         });
     });
 }

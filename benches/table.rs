@@ -7,7 +7,7 @@ use criterion::Criterion;
 use http::HeaderMap;
 use snapback::{
     fleet::Fleet,
-    meter::FleetMeters,
+    meter::{FleetMeters, Recording},
     name::{EndpointName, Version},
     route::{
         Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, Lookup,
@@ -70,6 +70,7 @@ fn table(endpoints: u32) -> RouteTable {
             },
             green: None,
             watch: None,
+            recording: Recording::default(),
         })
     };
     RouteTable::new(Generation(1), (0..endpoints).map(endpoint).collect())

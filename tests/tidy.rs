@@ -40,7 +40,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("shift", "fleet leaves"),
     ("alarm", "meter leaves"),
     ("route", "fleet meter leaves"),
-    ("meter", "leaves"),
+    ("meter", "fleet leaves"),
     ("fleet", "leaves"),
     ("name", ""),
     ("time", ""),

@@ -26,6 +26,10 @@ const HALF_CLOSES: [(&str, HalfClose); 2] =
     [(HalfClose::Cancel.as_str(), HalfClose::Cancel), (HalfClose::Serve.as_str(), HalfClose::Serve)];
 const SIGNALS: [(&str, Signals); 2] =
     [(Signals::Auto.as_str(), Signals::Auto), (Signals::Off.as_str(), Signals::Off)];
+/// Some 640 KiB once as many requests came, about what the endpoint's counters take: at ten requests a second it is half an hour.
+const RECORDING: usize = 16_384;
+/// Forty megabytes; more belongs into a metrics store.
+const MAX_RECORDING: usize = 1_000_000;
 /// Larger bodies are no inference requests any more.
 const MAX_BODY: u64 = 1 << 40;
 /// What is kept of one request for a second try stays in memory, so many requests must fit.
@@ -82,6 +86,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let rewrite = table.table("rewrite", &shape::REWRITE).and_then(|rewrite| read_rewrite(&rewrite, &rule));
     let upgrades = read_upgrades(table);
     let signals = table.optional("signals", word(&SIGNALS)).unwrap_or_default();
+    let recording = table.optional("recording", whole(0..=MAX_RECORDING)).unwrap_or(RECORDING);
     Some(EndpointSpec {
         name: name?,
         rule,
@@ -96,6 +101,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
         rewrite,
         upgrades,
         signals,
+        recording,
     })
 }
 

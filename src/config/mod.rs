@@ -208,6 +208,8 @@ pub struct EndpointSpec {
     pub upgrades: Upgrades,
     /// What is read of the model servers' streams.
     pub signals: Signals,
+    /// How many of its last outcomes are kept for replays; 0 for none.
+    pub recording: usize,
 }
 
 /// What an instance is asked.

@@ -32,6 +32,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         rewrite,
         upgrades,
         signals,
+        recording,
     } = spec;
     let mut document = json!({
         "name": name.as_str(),
@@ -44,6 +45,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         "rescue": rescue::render(rescue),
         "upgrades": upgrades.iter().collect::<Vec<_>>(),
         "signals": signals.as_str(),
+        "recording": recording,
     });
     super::protection::render(protection, &mut document);
     if let (Some(sticky), Some(document)) = (sticky, document.as_object_mut()) {

@@ -41,7 +41,7 @@ shapes! { CONFIG:
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
     STATE "state" ["path" "takeover_timeout"]
     LOG "log" ["level" "format"]
-    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals"]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
@@ -63,7 +63,7 @@ shapes! { CONFIG:
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording"]
 }
 
 shapes! { PLAN:

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     fleet::{Fleet, FleetSpec, Health, Instance, Side},
-    meter::{Bell, FleetMeters, Reading},
+    meter::{Bell, FleetMeters, Reading, Recorder},
     provider::{Provider, StaticProvider},
     route::{EndpointSlot, FleetRoute},
     store::EndpointRecord,
@@ -38,6 +38,8 @@ pub(super) struct Endpoint {
     pub(super) slot: EndpointSlot,
     pub(super) blue: LiveFleet,
     pub(super) run: Option<Run>,
+    /// Its last outcomes, over all its fleets; `None` where they are not recorded.
+    pub(super) recorder: Option<Arc<Recorder>>,
 }
 
 /// A fleet in use: routed to, checked, sampled.
@@ -68,13 +70,17 @@ impl Endpoint {
         let fleet = links.provider.fleet(&record.serving);
         let meters = Arc::new(FleetMeters::new(links.provider.workers));
         let blue = LiveFleet::new(&record, FleetRoute { fleet, meters }, links);
-        Self { record, slot, blue, run: None }
+        let recorder = recorder(&record, links);
+        Self { record, slot, blue, run: None, recorder }
     }
 
     /// Takes over a changed record. What serves goes on serving as far as it is the same: an unchanged fleet keeps its instances and
     /// meters, an instance kept from one fleet to the next keeps its requests in flight, a kept version keeps its meters.
     pub(super) fn redeclare(&mut self, record: EndpointRecord, links: &Links) {
         let before = std::mem::replace(&mut self.record, record);
+        if before.declared.recording != self.record.declared.recording {
+            self.recorder = recorder(&self.record, links);
+        }
         if before.serving != self.record.serving {
             let (fleet, gone) = remade(&self.blue.route.fleet, &self.record.serving, links);
             let meters = if before.serving.version == self.record.serving.version {
@@ -112,6 +118,7 @@ impl Endpoint {
             rewrite: self.record.declared.rewrite.clone(),
             upgrades: self.record.declared.upgrades.clone(),
             signals: self.record.declared.signals,
+            recorder: self.recorder.clone(),
             blue: self.blue.route.clone(),
         }
     }
@@ -229,6 +236,12 @@ pub(super) async fn drained(fleet: &Fleet) {
         tokio::time::sleep(DRAIN_LOOK).await;
         idle_looks = if fleet.in_flight() == 0 { idle_looks + 1 } else { 0 };
     }
+}
+
+/// A recording as long as the endpoint wants it. It begins empty: what was recorded at another length is gone.
+fn recorder(record: &EndpointRecord, links: &Links) -> Option<Arc<Recorder>> {
+    let outcomes = record.declared.recording;
+    (outcomes > 0).then(|| Arc::new(Recorder::new(links.provider.workers, outcomes)))
 }
 
 async fn retire(provider: StaticProvider, fleet: Arc<Fleet>) {

@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::timer::Timer;
 use crate::{
-    meter::WatchPoint,
+    meter::{Recorder, Recording, WatchPoint},
     name::{EndpointName, ShiftId},
     route::{
         Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
@@ -78,6 +78,7 @@ pub(super) struct Declared {
     pub(super) rewrite: Option<Rewrite>,
     pub(super) upgrades: Upgrades,
     pub(super) signals: Signals,
+    pub(super) recorder: Option<Arc<Recorder>>,
     pub(super) blue: FleetRoute,
 }
 
@@ -226,8 +227,10 @@ impl Routes {
             rewrite,
             upgrades,
             signals,
+            recorder,
             blue,
         } = declared;
+        let shift = self.guards.get(&name).map(|guard| guard.shift.clone());
         let fresh = self.next_split(Share::NONE);
         let route = self.routes.entry(name.clone()).or_insert_with(|| {
             Arc::new(EndpointRoute {
@@ -247,6 +250,7 @@ impl Routes {
                 blue: blue.clone(),
                 green: None,
                 watch: None,
+                recording: Recording::default(),
             })
         });
         let route = Arc::make_mut(route);
@@ -261,11 +265,14 @@ impl Routes {
         route.upgrades = upgrades;
         route.signals = signals;
         route.blue = blue;
+        route.record_to(recorder, shift.as_ref());
     }
 
     fn edit(&mut self, endpoint: &EndpointName, change: impl FnOnce(&mut EndpointRoute)) {
         if let Some(route) = self.routes.get_mut(endpoint) {
-            change(Arc::make_mut(route));
+            let route = Arc::make_mut(route);
+            change(route);
+            route.record_under(self.guards.get(endpoint).map(|guard| &guard.shift));
         }
     }
 
@@ -296,8 +303,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        fleet::Fleet,
-        meter::{Bell, FleetMeters},
+        fleet::{Fleet, Side},
+        meter::{Bell, FleetMeters, Record, Verdict},
         name::Version,
     };
 
@@ -333,6 +340,10 @@ mod tests {
         }
 
         fn put(&self, version: &str) {
+            self.declare(version, None);
+        }
+
+        fn declare(&self, version: &str, recorder: Option<Arc<Recorder>>) {
             self.publisher.declare([Change::Put(Box::new(Declared {
                 slot: EndpointSlot(0),
                 name: self.chat.clone(),
@@ -346,6 +357,7 @@ mod tests {
                 rewrite: None,
                 upgrades: Upgrades::default(),
                 signals: Signals::Auto,
+                recorder,
                 blue: fleet(version),
             }))]);
         }
@@ -385,6 +397,44 @@ mod tests {
         assert!(bench.route().green.is_some() && bench.route().watch.is_some());
         bench.publisher.drop_green(&bench.chat);
         assert!(bench.route().green.is_none() && bench.route().watch.is_none());
+    }
+
+    #[test]
+    fn outcomes_are_recorded_under_the_shift_only_while_it_gives_green_a_share() {
+        let bench = Bench::new();
+        let recorder = Arc::new(Recorder::new(1, 8));
+        bench.declare("v1", Some(Arc::clone(&recorder)));
+        let mut routes = vec![bench.route()];
+        bench.give("10%").unwrap();
+        routes.push(bench.route());
+        bench.publisher.snap_to_blue(&bench.chat, &bench.shift).unwrap();
+        routes.push(bench.route());
+        for route in &routes {
+            let outcome = Record {
+                dealt_at: Moment::default(),
+                side: Side::Blue,
+                part: 0,
+                verdict: Verdict::Success,
+                status: None,
+                grpc_status: None,
+                first_byte: None,
+                first_token: None,
+                worst_gap: None,
+                tokens_out: 0,
+                duration: Duration::ZERO,
+                rescue: None,
+            };
+            route.recording.write(0, &outcome);
+        }
+        let recorded = recorder.read().records;
+        let told: Vec<_> = recorded
+            .iter()
+            .map(|(_, part)| (part.share.to_string(), part.shift.as_ref().map(ShiftId::as_str)))
+            .collect();
+        let expected = [("0%", None), ("10%", Some("chat-1")), ("0%", None)];
+        assert_eq!(told, expected.map(|(share, shift)| (share.to_owned(), shift)));
+        bench.put("v1");
+        assert!(!bench.route().recording.is_on());
     }
 
     #[test]

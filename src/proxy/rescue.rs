@@ -161,7 +161,7 @@ impl Replay {
     async fn rescue(
         self,
         caller: &Rc<Caller>,
-        exchange: Exchange,
+        mut exchange: Exchange,
         reached: Result<Reached, Failure>,
         limits: &Limits,
     ) -> (Exchange, Result<Reached, Failure>) {

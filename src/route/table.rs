@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     fleet::{Fleet, Side},
-    meter::{FleetMeters, WatchPoint},
-    name::EndpointName,
+    meter::{FleetMeters, Part, Recorder, Recording, WatchPoint},
+    name::{EndpointName, ShiftId},
     weight::Share,
 };
 
@@ -86,6 +86,8 @@ pub struct EndpointRoute {
     pub green: Option<FleetRoute>,
     /// The running shift's, while one runs.
     pub watch: Option<Arc<WatchPoint>>,
+    /// Where its outcomes are recorded, if they are.
+    pub recording: Recording,
 }
 
 /// Green's share, and when it was set.
@@ -202,6 +204,27 @@ impl EndpointRoute {
         let green = self.green.as_ref()?;
         let key = self.sticky.as_ref()?.key(headers)?;
         Some(sticky_side(key, green.fleet.version.as_str(), self.split.green))
+    }
+
+    /// Records what follows, if anything is recorded, under the fleets and the share of this moment, which are this shift's.
+    pub fn record_under(&mut self, shift: Option<&ShiftId>) {
+        if let Some(recorder) = self.recording.recorder().cloned() {
+            self.record_to(Some(recorder), shift);
+        }
+    }
+
+    /// Records what follows there, or nowhere.
+    pub fn record_to(&mut self, recorder: Option<Arc<Recorder>>, shift: Option<&ShiftId>) {
+        let has_share = self.split.green != Share::NONE;
+        self.recording = recorder.map_or_else(Recording::default, |recorder| {
+            let part = Part {
+                blue: self.blue.fleet.version.clone(),
+                green: self.green.as_ref().map(|green| green.fleet.version.clone()),
+                shift: shift.filter(|_| has_share).cloned(),
+                share: self.split.green,
+            };
+            Recording::to(recorder, part)
+        });
     }
 
     /// A fleet of this endpoint.

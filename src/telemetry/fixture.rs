@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     fleet::{Address, Fleet, Health, Instance, Side},
-    meter::{FailureKind, FleetMeters, Outcome, Overdue, Stamp, Verdict},
+    meter::{FailureKind, FleetMeters, Outcome, Overdue, Recording, Stamp, Verdict},
     name::{EndpointName, Version},
     route::{
         Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
@@ -68,6 +68,7 @@ impl Fixture {
             rewrite: None,
             upgrades: Upgrades::default(),
             signals: Signals::Auto,
+            recording: Recording::default(),
             split: Split { green: Share::from_basis_points(2_500).unwrap(), epoch: 1 },
             blue: fleet("v1", 9001),
             green: Some(fleet("v2", 9002)),

@@ -1054,12 +1054,22 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn a_recording_has_a_bound() {
+    let name = EndpointName::parse("chat").unwrap();
+    let document = json!({"recording": 1_000_001, "blue": {"version": "v1", "instances": ["a:1"]}});
+    assert_eq!(
+        EndpointSpec::from_json(&name, &document).unwrap_err().to_string(),
+        "request body: recording: expected a whole number from 0 to 1000000, not the number 1000001"
+    );
+}
+
+#[test]
 fn problems_of_json_have_no_lines() {
     let name = EndpointName::parse("chat").unwrap();
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, upgrades, blue, health, limits, balance, slow_start, admission, ejection, failures, rescue, hedge, sticky, signals, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, upgrades, blue, health, limits, balance, slow_start, admission, ejection, failures, rescue, hedge, sticky, signals, recording, not the number 5"
     );
     assert_eq!(
         problems(json!({

@@ -246,7 +246,7 @@ prop_compose! {
         balance in balance(),
         protection in protection(),
         upgrades in prop::collection::btree_set("[a-z]{3,6}(/[0-9])?", 0..3),
-        signals in prop_oneof![Just(Signals::Auto), Just(Signals::Off)],
+        (signals, recording) in (prop_oneof![Just(Signals::Auto), Just(Signals::Off)], 0_usize..=1_000_000),
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let upgrades = Upgrades::new(upgrades.iter().map(|token| token.as_str()).filter(|token| Upgrades::check(token).is_ok())).unwrap();
@@ -261,7 +261,7 @@ prop_compose! {
             grpc_statuses: GrpcStatuses::of(failures.grpc_statuses.iter().chain(rescue.grpc_statuses.iter())),
             ..failures
         };
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals }
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals, recording }
     }
 }
 

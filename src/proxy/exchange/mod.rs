@@ -2,7 +2,7 @@
 
 mod judging;
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use http::{HeaderMap, Method};
 
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     clock,
     fleet::Side,
-    meter::{FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Rescue, Shard, Stamp, Verdict},
+    meter::{FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict},
     route::{BodyScanner, Protection, RescuePolicy, Signals},
     time::Moment,
 };
@@ -70,6 +70,10 @@ pub(super) struct Exchange {
     is_blamed: bool,
     /// Whether the answer holds a failure that does not count.
     is_excused: bool,
+    /// Between two tokens of its stream.
+    worst_gap: Cell<Option<Duration>>,
+    /// Whether its failure went to blue.
+    is_rescued: bool,
 }
 
 /// What a copy of a request is made of.
@@ -144,6 +148,8 @@ impl Exchange {
             deaths: Deaths::default(),
             is_blamed: false,
             is_excused: false,
+            worst_gap: Cell::default(),
+            is_rescued: false,
         }
     }
 
@@ -154,7 +160,7 @@ impl Exchange {
 
     /// Blue's try of a request that this one, green's, has failed, if an instance can take it and the budget has room. Said in green's
     /// meters before green's failure is counted there.
-    pub(super) fn rescue(&self) -> Option<Self> {
+    pub(super) fn rescue(&mut self) -> Option<Self> {
         let now = clock::now();
         let offer = self.view.offer(Side::Blue, self.key, now, &mut *self.worker.rng());
         // A rescue does not wait: what blue has no room for would only push blue's own requests back.
@@ -164,6 +170,7 @@ impl Exchange {
             return None;
         }
         self.note(Rescue::Tried);
+        self.is_rescued = true;
         self.worker.begin_request();
         Some(Self {
             worker: Rc::clone(&self.worker),
@@ -191,6 +198,8 @@ impl Exchange {
             deaths: self.deaths.elsewhere(),
             is_blamed: false,
             is_excused: false,
+            worst_gap: Cell::default(),
+            is_rescued: false,
         })
     }
 
@@ -401,6 +410,7 @@ impl Exchange {
     fn token_gap(&self, gap: Duration) {
         if self.role != Role::Rescue {
             self.shard().token_gap(gap);
+            self.worst_gap.set(self.worst_gap.get().max(Some(gap)));
         }
     }
 
@@ -427,6 +437,16 @@ impl Exchange {
 
     fn shard(&self) -> &Shard {
         self.view.fleet(self.side).meters.shard(self.worker.number)
+    }
+
+    /// After the outcome was counted, so that no alarm waits for it.
+    fn record(&self, outcome: &Outcome, rescue: Option<Rescue>) {
+        let recording = &self.view.route.recording;
+        if recording.is_on() {
+            let record = Record::of(outcome, self.dispatched_at, self.side);
+            let record = Record { worst_gap: self.worst_gap.get(), rescue, ..record };
+            recording.write(self.worker.number, &record);
+        }
     }
 
     fn outcome(&self, ended_at: Moment, overdue: Overdue) -> Outcome {
@@ -492,6 +512,8 @@ impl Original {
             deaths: Deaths::default(),
             is_blamed: false,
             is_excused: false,
+            worst_gap: Cell::default(),
+            is_rescued: false,
         })
     }
 
@@ -519,8 +541,10 @@ impl Drop for Exchange {
         let watch = self.view.route.watch.as_deref();
         if self.role != Role::Rescue {
             self.shard().settled(self.stamp, watch, &outcome);
+            self.record(&outcome, self.is_rescued.then_some(Rescue::Tried));
         } else if let Verdict::Failure(_) = outcome.verdict {
             self.note(Rescue::Failed);
+            self.record(&outcome, Some(Rescue::Failed));
         }
         // Only now: whether an instance is ejected changes nothing in what was counted.
         if let Some(seat) = &mut self.seat {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     fleet::{Address, Fleet, Instance, Protocol, UpstreamTls},
-    meter::{Bell, FleetMeters, Reading, WatchPoint, WorkerMeters},
+    meter::{Bell, FleetMeters, Reading, Recorder, Recording, WatchPoint, WorkerMeters},
     name::{EndpointName, Version},
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
@@ -41,6 +41,9 @@ pub(super) struct Rig {
     stop: watch::Sender<bool>,
     plane: Option<DataPlane>,
 }
+
+/// Outcomes that a rig keeps, on each of its workers at least.
+const RECORDED: usize = 64;
 
 /// What a rig is made with.
 pub(super) struct Setup {
@@ -125,7 +128,7 @@ impl Setup {
             (!self.green.is_empty()).then(|| fleet("green", &addresses(&self.green), self.workers, speak));
         let blue = [addresses(&self.blue), self.blue_addresses].concat();
         let share = Share::parse(self.green_share).unwrap();
-        let route = EndpointRoute {
+        let mut route = EndpointRoute {
             slot: EndpointSlot(0),
             name: EndpointName::parse("test").unwrap(),
             rule: self.rule,
@@ -138,6 +141,7 @@ impl Setup {
             rewrite: self.rewrite,
             upgrades: self.upgrades,
             signals: self.signals,
+            recording: Recording::default(),
             split: Split { green: share, epoch: 1 },
             blue: fleet("blue", &blue, self.workers, |instance| {
                 speak(instance).secured(self.blue_tls.clone())
@@ -147,6 +151,7 @@ impl Setup {
                 .then(|| Arc::new(WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new())))),
             green,
         };
+        route.record_to(Some(Arc::new(Recorder::new(self.workers, RECORDED))), None);
         for (instance, most) in route.blue.fleet.instances.iter().zip(self.max_concurrency) {
             instance.set_max_concurrency(most);
         }

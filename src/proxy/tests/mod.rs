@@ -23,6 +23,7 @@
 //! - `upgrades`: connections that become tunnels
 //! - `tunnels2`: the same from clients of HTTP/2
 //! - `storm`: many requests through `faulty`, an instance that fails in every way that a seed can choose
+//! - `recording`: what is kept of each outcome
 //! - `lifetime`: many connections, table swaps, drain
 
 mod balancing;
@@ -44,6 +45,7 @@ mod origin2;
 mod overdue;
 mod queue;
 mod raw2;
+mod recording;
 mod rescue;
 mod smuggling;
 mod sticky;
