@@ -363,7 +363,7 @@ fn alarms(view: &ShiftView) -> String {
 fn externals(view: &ShiftView) -> Option<String> {
     let said =
         |evidence: &ExternalEvidence| format!("{} {}", evidence.external.name, external_text(evidence));
-    let said: Vec<String> = view.externals.iter().map(said).collect();
+    let said: Vec<String> = view.externals.iter().map(|external| said(&external.evidence)).collect();
     (!said.is_empty()).then(|| format!("External alarms: {}.", said.join("; ")))
 }
 
@@ -394,7 +394,8 @@ fn named_text(evidence: &ThresholdEvidence) -> String {
 fn silent(view: &ShiftView) -> Vec<(String, String)> {
     let lacks = AlarmState::InsufficientData;
     let thresholds = view.thresholds.iter().filter(|evidence| evidence.state == lacks);
-    let externals = view.externals.iter().filter(|evidence| evidence.state == lacks);
+    let externals = view.externals.iter().map(|external| &external.evidence);
+    let externals = externals.filter(|evidence| evidence.state == lacks);
     thresholds
         .map(|evidence| (format!("threshold {}", evidence.threshold.name), threshold_text(evidence)))
         .chain(

@@ -70,7 +70,7 @@ async fn shift_figures(handle: &Handle) -> Result<Vec<ShiftFigures>, ControlErro
                 state: shift.state.as_str(),
                 alarms: shift.alarms.into_iter().map(|alarm| alarm.evidence).collect(),
                 thresholds: shift.thresholds,
-                externals: shift.externals,
+                externals: shift.externals.into_iter().map(|external| external.evidence).collect(),
             });
         }
     }

@@ -212,6 +212,9 @@ fn control_row(error: &ControlError) -> Row {
             row(StatusCode::NOT_FOUND, "urn:snapback:no-endpoint", "No such endpoint")
         }
         ControlError::NoAlarm { .. } => row(StatusCode::NOT_FOUND, "urn:snapback:no-alarm", "No such alarm"),
+        ControlError::AlarmRaised { .. } => {
+            row(StatusCode::CONFLICT, "urn:snapback:alarm-raised", "An alarm is raised")
+        }
         ControlError::NoShift(_) => row(StatusCode::NOT_FOUND, "urn:snapback:no-shift", "No such shift"),
         ControlError::ShiftRunning { .. } => {
             row(StatusCode::CONFLICT, "urn:snapback:shift-running", "A shift is running")

@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::{explain, wire, words};
 use crate::{
     alarm::{
-        AlarmEvidence, AlarmState, Compared, Datapoint, External, ExternalEvidence, GuardBound,
+        AlarmEvidence, AlarmState, Compared, Datapoint, External, ExternalEvidence, GuardBound, Poll, Polls,
         RegressionBound, Rule, Source, Threshold, ThresholdEvidence, Tolerance, Unit,
     },
     config::{format_bound, format_fraction, format_measure, format_quantile, format_tolerance},
     control::{
-        AlarmView, EndpointView, Execution, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
-        Transition,
+        AlarmView, EndpointView, Execution, ExternalView, FleetView, InstanceView, Next, ShiftView, Traffic,
+        TrafficWindow, Transition,
     },
     shift::{Approval, Cause, State, Step},
     store::{Event, Moments, Origin},
@@ -338,13 +338,21 @@ fn threshold(evidence: &ThresholdEvidence) -> wire::Threshold {
     }
 }
 
-fn external(evidence: ExternalEvidence) -> wire::External {
-    let text = external_text(&evidence);
-    let ExternalEvidence { external: External { name, lease, on_expiry }, state, source } = evidence;
+fn external(view: ExternalView) -> wire::External {
+    let ExternalView { evidence, lease_ends_at } = view;
+    let (text, nearness) = (external_text(&evidence), evidence.nearness());
+    let measure = evidence.measure();
+    let bound = measure.map(|(query, _)| (query.comparison.as_str().to_owned(), query.bound)).unzip();
+    let (comparison, bound) = bound;
+    // JSON has no infinity.
+    let value = measure.and_then(|(_, value)| value).filter(|value| value.is_finite());
+    let ExternalEvidence { external: External { name, lease, on_expiry, poll }, state, source, polls } =
+        evidence;
     let (source, reason) = match source {
         Source::Awaited => ("awaited", None),
         Source::Report(reason) => ("report", Some(reason)),
         Source::Expired => ("expired", None),
+        Source::Failing => ("failing", None),
     };
     wire::External {
         name,
@@ -353,7 +361,26 @@ fn external(evidence: ExternalEvidence) -> wire::External {
         reason,
         lease: format_duration(lease),
         on_expiry: on_expiry.as_str().to_owned(),
+        lease_ends_at: lease_ends_at.map(|at| at.to_string()),
+        value,
+        comparison,
+        bound,
+        nearness,
+        polls: poll.map(|poll| self::polls(&poll, polls)),
         text,
+    }
+}
+
+fn polls(poll: &Poll, polls: Polls) -> wire::Polls {
+    let Polls { answered, failed, failed_in_a_row, last_failure, alarming, value: _ } = polls;
+    wire::Polls {
+        every: format_duration(poll.every),
+        datapoints: format!("{} of {}", poll.datapoints, poll.answers),
+        answered,
+        failed,
+        failed_in_a_row,
+        last_failure: (!last_failure.is_empty()).then_some(last_failure),
+        alarming: alarming as u64,
     }
 }
 

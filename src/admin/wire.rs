@@ -277,13 +277,13 @@ pub struct Alarm {
 }
 
 /// An external alarm.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct External {
     /// Its name.
     pub name: String,
     /// `ok`, `alarm` or `insufficient_data`.
     pub state: String,
-    /// `awaited`, `report` or `expired`.
+    /// `awaited`, `report`, `expired` or `failing`.
     pub source: String,
     /// The report's reason.
     pub reason: Option<String>,
@@ -291,8 +291,39 @@ pub struct External {
     pub lease: String,
     /// What it says once no report holds.
     pub on_expiry: String,
+    /// When the report stops holding, or the wait for one ends.
+    pub lease_ends_at: Option<String>,
+    /// The last value of a query.
+    pub value: Option<f64>,
+    /// On which side of its bound a query's value breaches.
+    pub comparison: Option<String>,
+    /// The bound of a query.
+    pub bound: Option<f64>,
+    /// How near it is, 0 to 1.
+    pub nearness: f64,
+    /// What its polls came to; null for one that waits to be told.
+    pub polls: Option<Polls>,
     /// What it says and why, in a sentence.
     pub text: String,
+}
+
+/// What a polled alarm's questions came to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Polls {
+    /// From one answer to the next question.
+    pub every: String,
+    /// How many of how many answers must say alarm.
+    pub datapoints: String,
+    /// Questions that were answered.
+    pub answered: u64,
+    /// Questions that failed.
+    pub failed: u64,
+    /// Of those, the last ones in a row.
+    pub failed_in_a_row: u32,
+    /// Why the last one failed.
+    pub last_failure: Option<String>,
+    /// How many of the answers that are looked at say alarm.
+    pub alarming: u64,
 }
 
 /// The body of `POST /v1/alarms/{name}/state`.

@@ -1,16 +1,16 @@
-//! External alarms: what somebody else watches and reports, such as a quality check of answers or a dashboard's rule.
+//! External alarms: what somebody else watches, such as a quality check of answers or a dashboard's rule, and reports or is asked about.
 //!
 //! A report holds for the alarm's lease and must be renewed within it, since whoever reports can fail too; after it the alarm says what
 //! the plan expects of silence. The first lease begins with green's first share: until it is over a reporter that has not spoken yet has
-//! given too little data.
+//! given too little data. An answer to a poll (`poll`) is a report like any other.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use super::AlarmState;
+use super::{AlarmState, Answer, Poll, Query, Question};
 use crate::time::Moment;
 
 /// An external alarm of a plan.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct External {
     /// Unique among the shift's alarms; reports come under this name.
     pub name: String,
@@ -18,6 +18,8 @@ pub struct External {
     pub lease: Duration,
     /// What it says once no report holds.
     pub on_expiry: AlarmState,
+    /// How its state is asked for; `None` for one that waits to be told.
+    pub poll: Option<Poll>,
 }
 
 /// Where an external alarm's state comes from.
@@ -29,10 +31,12 @@ pub enum Source {
     Report(String),
     /// The lease is over.
     Expired,
+    /// As many questions in a row failed as the plan bears.
+    Failing,
 }
 
 /// An external alarm with where its state comes from.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct ExternalEvidence {
     /// The plan's entry.
     pub external: External,
@@ -40,6 +44,25 @@ pub struct ExternalEvidence {
     pub state: AlarmState,
     /// Who says so.
     pub source: Source,
+    /// What its polls came to; nothing for one that is not polled.
+    pub polls: Polls,
+}
+
+/// What an alarm's polls came to.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Polls {
+    /// Questions that were answered.
+    pub answered: u64,
+    /// Questions that failed.
+    pub failed: u64,
+    /// Of those, the last ones in a row.
+    pub failed_in_a_row: u32,
+    /// Why the last one failed; empty as long as none did.
+    pub last_failure: String,
+    /// How many of the answers that are looked at say alarm.
+    pub alarming: usize,
+    /// The value of the last answer, of a query.
+    pub value: Option<f64>,
 }
 
 /// All external alarms of one shift.
@@ -54,12 +77,21 @@ struct Lease {
     /// When the lease under way is over; `None` before green's first share where nobody has reported.
     ends: Option<Moment>,
     report: Option<(AlarmState, String)>,
+    polls: Polls,
+    /// What the last answers said, the newest last; as many as the plan looks at.
+    answers: VecDeque<AlarmState>,
 }
 
 impl ExternalBook {
     /// The alarms of a plan.
     pub fn new(externals: &[External]) -> Self {
-        let lease = |external: &External| Lease { external: external.clone(), ends: None, report: None };
+        let lease = |external: &External| Lease {
+            external: external.clone(),
+            ends: None,
+            report: None,
+            polls: Polls::default(),
+            answers: VecDeque::new(),
+        };
         Self { alarms: externals.iter().map(lease).collect() }
     }
 
@@ -74,9 +106,37 @@ impl ExternalBook {
     pub fn report(&mut self, name: &str, state: AlarmState, reason: &str, now: Moment) -> Option<AlarmState> {
         let alarm = self.alarms.iter_mut().find(|alarm| alarm.external.name == name)?;
         let before = alarm.evidence(now).state;
-        alarm.report = Some((state, reason.to_owned()));
-        alarm.ends = Some(now.after(alarm.external.lease));
+        alarm.take_in(state, reason, now);
         Some(before)
+    }
+
+    /// Takes what a poll came to, or why it failed, and says what the alarm said before; `None` when there is no polled alarm of this name.
+    pub fn polled(&mut self, name: &str, outcome: Result<Answer, String>, now: Moment) -> Option<AlarmState> {
+        let alarm = self.alarms.iter_mut().find(|alarm| alarm.external.name == name)?;
+        let poll = alarm.external.poll.clone()?;
+        let before = alarm.evidence(now).state;
+        match outcome {
+            Ok(answer) => alarm.answered(&poll, answer, now),
+            Err(reason) => {
+                alarm.polls.failed += 1;
+                alarm.polls.failed_in_a_row = alarm.polls.failed_in_a_row.saturating_add(1);
+                alarm.polls.last_failure = reason;
+            }
+        }
+        Some(before)
+    }
+
+    /// Goes on with a report that an earlier process took, for what is left of its lease.
+    pub fn resume(&mut self, name: &str, state: AlarmState, reason: &str, ends: Moment) {
+        if let Some(alarm) = self.alarms.iter_mut().find(|alarm| alarm.external.name == name) {
+            alarm.report = Some((state, reason.to_owned()));
+            alarm.ends = Some(ends);
+        }
+    }
+
+    /// When the lease of each alarm ends, in the plan's order; `None` before green's first share where nobody has reported.
+    pub fn leases(&self) -> impl Iterator<Item = Option<Moment>> {
+        self.alarms.iter().map(|alarm| alarm.ends)
     }
 
     /// What every alarm says now, in the plan's order.
@@ -86,19 +146,85 @@ impl ExternalBook {
 }
 
 impl Lease {
+    fn take_in(&mut self, state: AlarmState, reason: &str, now: Moment) {
+        self.report = Some((state, reason.to_owned()));
+        self.ends = Some(now.after(self.external.lease));
+        self.polls.failed_in_a_row = 0;
+    }
+
+    /// An answer of alarm that is not enough for one counts as ok, as a datapoint of a threshold does.
+    fn answered(&mut self, poll: &Poll, answer: Answer, now: Moment) {
+        let Answer { state, reason, value } = answer;
+        self.answers.push_back(state);
+        while self.answers.len() > poll.answers {
+            self.answers.pop_front();
+        }
+        let alarming = self.answers.iter().filter(|said| **said == AlarmState::Alarm).count();
+        self.polls.answered += 1;
+        self.polls.alarming = alarming;
+        self.polls.value = value;
+        let so_far = match state {
+            AlarmState::Ok | AlarmState::Alarm => AlarmState::Ok,
+            AlarmState::InsufficientData => AlarmState::InsufficientData,
+        };
+        let said = if alarming >= poll.datapoints { AlarmState::Alarm } else { so_far };
+        self.take_in(said, &reason, now);
+    }
+
+    /// What it says once too many questions in a row have failed.
+    fn failing(&self) -> Option<AlarmState> {
+        let poll = self.external.poll.as_ref()?;
+        (self.polls.failed_in_a_row >= poll.errors).then_some(poll.on_error)
+    }
+
     fn evidence(&self, now: Moment) -> ExternalEvidence {
+        if let Some(state) = self.failing() {
+            return self.says(state, Source::Failing);
+        }
         let (state, source) = match (&self.report, self.ends) {
             (_, Some(ends)) if now >= ends => (self.external.on_expiry, Source::Expired),
             (Some((state, reason)), _) => (*state, Source::Report(reason.clone())),
             (None, _) => (AlarmState::InsufficientData, Source::Awaited),
         };
-        ExternalEvidence { external: self.external.clone(), state, source }
+        self.says(state, source)
+    }
+
+    fn says(&self, state: AlarmState, source: Source) -> ExternalEvidence {
+        ExternalEvidence { external: self.external.clone(), state, source, polls: self.polls.clone() }
+    }
+}
+
+impl ExternalEvidence {
+    /// How near the alarm is, 0 to 1: of the last answers, how many of the needed ones say alarm, or how near a query's value is to its
+    /// bound. A report alone says yes or no.
+    pub fn nearness(&self) -> f64 {
+        match self.state {
+            AlarmState::Alarm => return 1.0,
+            AlarmState::Ok | AlarmState::InsufficientData => {}
+        }
+        let Some(poll) = &self.external.poll else { return 0.0 };
+        let answers = self.polls.alarming as f64 / poll.datapoints as f64;
+        let value = match (&poll.question, self.polls.value) {
+            // A value beyond the bound is one answer of those that are needed.
+            (Question::Prometheus(query), Some(value)) => query.nearness(value) / poll.datapoints as f64,
+            (Question::Prometheus(_), None) | (Question::Webhook(_), _) => 0.0,
+        };
+        answers.max(value).min(0.99)
+    }
+
+    /// The bound of a query, and the value that was compared with it last.
+    pub fn measure(&self) -> Option<(&Query, Option<f64>)> {
+        match &self.external.poll.as_ref()?.question {
+            Question::Prometheus(query) => Some((query, self.polls.value)),
+            Question::Webhook(_) => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alarm::{Method, PollUrl};
     use AlarmState::{Alarm, InsufficientData, Ok};
 
     fn at(seconds: u64) -> Moment {
@@ -106,8 +232,33 @@ mod tests {
     }
 
     fn book(on_expiry: AlarmState) -> ExternalBook {
-        let external = External { name: "quality".to_owned(), lease: Duration::from_secs(60), on_expiry };
+        book_of(on_expiry, None)
+    }
+
+    fn book_of(on_expiry: AlarmState, poll: Option<Poll>) -> ExternalBook {
+        let external =
+            External { name: "quality".to_owned(), lease: Duration::from_secs(60), on_expiry, poll };
         ExternalBook::new(&[external])
+    }
+
+    /// Raised by two of the last three answers, and by two failures in a row.
+    fn poll() -> Poll {
+        Poll {
+            question: Question::Webhook(Method::Get),
+            url: PollUrl::parse("http://grader/").unwrap(),
+            every: Duration::from_secs(10),
+            timeout: Duration::from_secs(5),
+            answers: 3,
+            datapoints: 2,
+            errors: 2,
+            on_error: Alarm,
+            token: None,
+            ca: None,
+        }
+    }
+
+    fn answer(state: AlarmState) -> Result<Answer, String> {
+        Result::Ok(Answer { state, reason: "graded".to_owned(), value: None })
     }
 
     fn says(book: &ExternalBook, seconds: u64) -> (AlarmState, Source) {
@@ -128,6 +279,39 @@ mod tests {
     }
 
     #[test]
+    fn a_polled_alarm_is_raised_by_m_of_the_last_n_answers() {
+        let mut book = book_of(InsufficientData, Some(poll()));
+        let mut after = |state| {
+            book.polled("quality", answer(state), at(1)).unwrap();
+            (says(&book, 1).0, book.evidence(at(1)).next().unwrap().nearness())
+        };
+        assert_eq!(after(Alarm), (Ok, 0.5));
+        assert_eq!(after(InsufficientData), (InsufficientData, 0.5));
+        assert_eq!(after(Ok), (Ok, 0.5));
+        assert_eq!(after(Alarm), (Ok, 0.5), "the first is too long ago");
+        assert_eq!(after(Alarm), (Alarm, 1.0));
+        assert_eq!(book.polled("other", answer(Ok), at(1)), None);
+        assert_eq!(self::book(Ok).polled("quality", answer(Ok), at(1)), None, "it is not polled");
+    }
+
+    #[test]
+    fn so_many_failures_in_a_row_lead_to_the_stated_state_and_an_answer_ends_them() {
+        let mut book = book_of(InsufficientData, Some(poll()));
+        let failure = || Err("no connection".to_owned());
+        book.polled("quality", answer(Ok), at(1));
+        assert_eq!(book.polled("quality", failure(), at(2)), Some(Ok));
+        assert_eq!(says(&book, 2).0, Ok);
+        book.polled("quality", failure(), at(3));
+        assert_eq!(says(&book, 3), (Alarm, Source::Failing));
+        let polls = book.evidence(at(3)).next().unwrap().polls;
+        assert_eq!((polls.answered, polls.failed, polls.failed_in_a_row), (1, 2, 2));
+        assert_eq!(polls.last_failure, "no connection");
+        assert_eq!(book.polled("quality", answer(Ok), at(4)), Some(Alarm));
+        assert_eq!(says(&book, 4).0, Ok);
+        assert_eq!(says(&book, 64), (InsufficientData, Source::Expired), "an answer holds for a lease");
+    }
+
+    #[test]
     fn a_reporter_that_never_speaks_is_awaited_for_one_lease_of_greens_share() {
         for on_expiry in [Ok, Alarm, InsufficientData] {
             let mut book = book(on_expiry);
@@ -137,6 +321,16 @@ mod tests {
             assert_eq!(says(&book, 69), (InsufficientData, Source::Awaited));
             assert_eq!(says(&book, 70), (on_expiry, Source::Expired));
         }
+    }
+
+    #[test]
+    fn a_resumed_report_holds_for_what_is_left_of_its_lease() {
+        let mut book = book(Alarm);
+        book.resume("quality", Ok, "graded", at(30));
+        book.begin_step(at(10));
+        assert_eq!(says(&book, 29), (Ok, Source::Report("graded".to_owned())));
+        assert_eq!(says(&book, 30).0, Alarm);
+        assert_eq!(book.leases().collect::<Vec<_>>(), [Some(at(30))]);
     }
 
     #[test]

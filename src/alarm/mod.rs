@@ -4,7 +4,7 @@
 //! green against blue, `latency` that of its latency; all keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns
 //! the meters' counters into what they are fed with, by a `contest` for each regression. `safe` tests the opposite, that green is within its
 //! bounds, `detect` forecasts what a step can find, and `outlook` what a plan's numbers do to a healthy green. `threshold` judges periods as
-//! CloudWatch does, by one `statistic` each; `external` holds what others report. `recent` finds, for people, what tipped an alarm.
+//! CloudWatch does, by one `statistic` each; `external` holds what others report, and `poll` what they are asked. `recent` finds, for people, what tipped an alarm.
 
 mod book;
 mod cells;
@@ -16,6 +16,7 @@ mod guard;
 mod latency;
 mod outlook;
 mod plan;
+mod poll;
 mod purse;
 mod recent;
 mod safe;
@@ -30,11 +31,12 @@ pub use book::{AlarmBook, Sight};
 pub use contest::Dealing;
 pub use detect::{Forecast, POWER, RegressionOutlook};
 pub use evidence::{AlarmEvidence, AlarmState, Compared, Rule, Standing, Telling, Verdicts};
-pub use external::{External, ExternalBook, ExternalEvidence, Source};
+pub use external::{External, ExternalBook, ExternalEvidence, Polls, Source};
 pub use guard::{GuardTest, Tally};
 pub use latency::{LEAST_ANSWERS, LatencyTest, Marks, QUANTILES, Slow, Worst};
 pub use outlook::{BUDGET_CHANCE, chance_of_spending, fitting_burst, sufficient_budget};
 pub use plan::{AlarmPlan, Guard, GuardBound, Regression, RegressionBound};
+pub use poll::{Answer, Method, Poll, PollUrl, PollUrlError, Query, Question, Subject, Token};
 pub use purse::Purse;
 pub use safe::{SAFE_EVIDENCE, SafeGuard, SafeShare};
 pub use share::{FleetPair, ShareTest, Tolerance};

@@ -114,6 +114,13 @@ impl AlarmPlan {
     }
 }
 
+impl AlarmPlan {
+    /// Whether there is an external alarm of this name that waits to be told.
+    pub fn is_told(&self, name: &str) -> bool {
+        self.externals.iter().any(|external| external.name == name && external.poll.is_none())
+    }
+}
+
 impl GuardBound {
     /// The permitted probability of failure of one request: p0.
     pub fn permitted(&self) -> f64 {

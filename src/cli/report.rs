@@ -168,7 +168,7 @@ fn alarms(shift: &wire::Shift) -> String {
 fn externals(shift: &wire::Shift) -> Table {
     let mut table = Table::new([Left("EXTERNAL"), Left("STATE"), Left("LEASE"), Left("THEN"), Left("SAYS")]);
     for external in &shift.externals {
-        let wire::External { name, state, source: _, reason: _, lease, on_expiry, text } = external;
+        let wire::External { name, state, lease, on_expiry, text, .. } = external;
         let (state, then) = (state.replace('_', " "), on_expiry.replace('_', " "));
         table.row([name.clone(), state, lease.clone(), then, text.clone()]);
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     alarms::{alarm_name, check_name},
     document::Value,
+    polls,
     reader::{Table, parsed, word},
     shape,
     units::duration,
@@ -25,7 +26,7 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(1);
 /// A minute lets a reporter that speaks every 20 seconds miss two turns. One that looks only every few minutes argues for more.
 const DEFAULT_LEASE: Duration = Duration::from_secs(60);
 
-const STATES: [(&str, AlarmState); 3] = [
+pub(super) const STATES: [(&str, AlarmState); 3] = [
     ("ok", AlarmState::Ok),
     ("alarm", AlarmState::Alarm),
     ("insufficient_data", AlarmState::InsufficientData),
@@ -41,11 +42,17 @@ pub(super) fn read(root: &Table<'_>, names: &mut BTreeSet<String>) -> Vec<Extern
     }
     let read = |table: &Table<'_>| {
         let name = table.required("name", "\"quality\"", parsed(alarm_name));
-        let lease = table.optional("lease", lease).unwrap_or(DEFAULT_LEASE);
         let on_expiry = table.optional("on_expiry", word(&STATES)).unwrap_or(AlarmState::InsufficientData);
+        let poll = polls::read(table, on_expiry);
+        let by_default =
+            poll.as_ref().map_or(DEFAULT_LEASE, |poll| polls::default_lease(poll, DEFAULT_LEASE));
+        let lease = table.optional("lease", lease).unwrap_or(by_default);
+        if let Some(poll) = &poll {
+            polls::check_lease(table, poll, lease);
+        }
         let name = name?;
         check_name(table, &name, names);
-        Some(External { name, lease, on_expiry })
+        Some(External { name, lease, on_expiry, poll })
     };
     tables.iter().filter_map(read).collect()
 }
@@ -58,6 +65,11 @@ fn lease(value: &Value) -> Result<Duration, String> {
 }
 
 pub(super) fn render(external: &External) -> serde_json::Value {
-    let External { name, lease, on_expiry } = external;
-    json!({ "name": name, "lease": format_duration(*lease), "on_expiry": on_expiry.as_str() })
+    let External { name, lease, on_expiry, poll } = external;
+    let mut document =
+        json!({ "name": name, "lease": format_duration(*lease), "on_expiry": on_expiry.as_str() });
+    if let Some((key, poll)) = poll.as_ref().map(polls::render) {
+        document[key] = poll;
+    }
+    document
 }

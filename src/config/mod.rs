@@ -14,6 +14,7 @@ mod failures;
 mod file;
 mod instance;
 mod plan;
+mod polls;
 mod problems;
 mod protection;
 mod reader;

@@ -89,7 +89,14 @@ shapes! { PLAN:
     THRESHOLD "threshold" [
         "name" "metric" "statistic" "above" "at_least" "below" "at_most" "period" "datapoints" "missing" "low_samples"
     ]
-    EXTERNAL "external" ["name" "lease" "on_expiry"]
+    EXTERNAL "external" ["name" "lease" "on_expiry" "poll" "prometheus"]
+    EXTERNAL_POLL "external.poll" [
+        "url" "method" "every" "timeout" "datapoints" "errors" "on_error" "token_file" "token_env" "ca"
+    ]
+    EXTERNAL_PROMETHEUS "external.prometheus" [
+        "url" "query" "above" "at_least" "below" "at_most" "missing" "every" "timeout" "datapoints" "errors" "on_error" "token_file"
+        "token_env" "ca"
+    ]
 }
 
 /// The path of every key of a configuration file, list indices left out, such as `endpoint.health.interval`.

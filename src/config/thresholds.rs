@@ -54,7 +54,7 @@ const TRIMMED: [(&str, Trimmed); 4] = [
     ("tc", Statistic::TrimmedCount),
     ("ts", Statistic::TrimmedSum),
 ];
-const COMPARISONS: [(&str, Comparison); 4] = [
+pub(super) const COMPARISONS: [(&str, Comparison); 4] = [
     ("above", Comparison::Above),
     ("at_least", Comparison::AtLeast),
     ("below", Comparison::Below),
@@ -220,7 +220,7 @@ fn period(value: &Value) -> Result<Duration, String> {
 }
 
 /// `2 of 3`: M and N.
-fn datapoints(value: &Value) -> Result<(usize, usize), String> {
+pub(super) fn datapoints(value: &Value) -> Result<(usize, usize), String> {
     let text = text(value)
         .map_err(|_| format!("expected datapoints such as \"2 of 3\", not {}", value.describe()))?;
     let error = || format!("{} is not a number of datapoints: write for instance \"2 of 3\"", quoted(text));

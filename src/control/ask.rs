@@ -7,6 +7,7 @@ use super::{
     declare::{self, Changes, Known, Occasion},
     endpoint::Endpoint,
     ledger::Draft,
+    raised::Before,
     run::{By, Run},
     task::Task,
 };
@@ -49,6 +50,12 @@ pub(super) enum Ask {
         endpoint: EndpointName,
         green: Box<FleetSpec>,
         reply: Reply<Situation>,
+    },
+    /// What is known of these external alarms before a shift.
+    Before {
+        endpoint: EndpointName,
+        names: Vec<String>,
+        reply: Reply<Before>,
     },
     Start {
         endpoint: EndpointName,
@@ -124,6 +131,7 @@ impl Task {
                 let now = self.links.timer.now();
                 respond(reply, self.endpoint(&endpoint).map(|endpoint| endpoint.situation(&green, now)));
             }
+            Ask::Before { endpoint, names, reply } => respond(reply, self.before(&endpoint, &names)),
             Ask::Start { endpoint, plan, actor, findings, execution, reply } => {
                 let started = Started { plan: *plan, actor, findings };
                 respond(reply, self.start_shift(&endpoint, started, execution).await);
@@ -150,7 +158,7 @@ impl Task {
         }
     }
 
-    fn endpoint(&self, name: &EndpointName) -> Result<&Endpoint, ControlError> {
+    pub(super) fn endpoint(&self, name: &EndpointName) -> Result<&Endpoint, ControlError> {
         self.endpoints.get(name).ok_or_else(|| {
             let known: Vec<_> = self.endpoints.keys().map(EndpointName::as_str).collect();
             ControlError::NoEndpoint { name: name.clone(), known: known.join(", ") }

@@ -61,6 +61,8 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         earlier: Earlier::default(),
         dealt_at_share: None,
         drain: None,
+        lasting: Vec::new(),
+        polls: Vec::new(),
         unwritten: None,
         owed: None,
         blocked_until: None,

@@ -89,6 +89,7 @@ impl Endpoint {
         run.stamp(links, input, &after, now);
         let drafts = run.drafts(links, input, by, &before);
         if adopts {
+            run.polls.clear();
             self.record.serving = run.plan.green.clone();
         }
         let undo = Undo { mark, adoption: adopts.then_some(serving) };
@@ -163,7 +164,9 @@ impl Endpoint {
             publisher: Arc::clone(&links.publisher),
             timer: links.timer,
         }));
+        watched.resume(std::mem::take(&mut run.lasting));
         links.roster.add(Arc::clone(&watched));
+        run.polls = links.poller.watch(&watched, &run.plan.alarms.externals, &run.subject());
         let live = LiveFleet::new(&self.record, route, links);
         run.green = Some(Green { watched, fleet: Some(live), awaited: fleet.instances.clone() });
     }
@@ -218,6 +221,7 @@ impl Run {
     /// Gives blue everything, unless the evaluator has done so already.
     fn go_back(&mut self, links: &Links, after: &State) {
         let (State::RollingBack { cause, .. } | State::RolledBack { cause }) = after else { return };
+        self.polls.clear();
         let snap = self.green.as_ref().and_then(|green| green.watched.snap(cause.clone()));
         match snap {
             Some(snap) => self.note_snap(&snap, &links.timer),

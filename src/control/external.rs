@@ -1,11 +1,12 @@
 //! External alarms: reports that come in, and what shifts hear of them.
 
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 use super::{ControlError, Execution, ask::Reply, ledger::Draft, task::Task};
 use crate::{
-    alarm::{AlarmPlan, AlarmState, ExternalEvidence, Source},
+    alarm::AlarmState,
     name::{EndpointName, ShiftId},
+    store::Record,
 };
 
 /// A report on an external alarm.
@@ -31,6 +32,13 @@ impl Task {
     ) -> Result<Vec<ShiftId>, ControlError> {
         let hearing = self.hearing(&report.name);
         if hearing.is_empty() {
+            if let Some(left) = self.still_raised(&report.name) {
+                // What was heard by a shift that is over stands in the way of the next, so it can be taken back.
+                if execution == Execution::Real {
+                    self.hold(&report, left);
+                }
+                return Ok(Vec::new());
+            }
             return Err(ControlError::NoAlarm {
                 name: shortened(&report.name),
                 known: self.known_externals(),
@@ -43,17 +51,22 @@ impl Task {
         let drafts = self.report_drafts(&report, &hearing);
         if report.state == AlarmState::Alarm {
             self.take_in(&report, &hearing).await;
-            if let Err(error) = self.commit(Vec::new(), &drafts).await {
+            // Where it could not act yet, green has no share, and it must not be forgotten until then.
+            let records = self.waiting_records(&hearing);
+            if let Err(error) = self.commit(records, &drafts).await {
                 tracing::error!(alarm = report.name, %error, "a report has acted but is not in the journal");
             }
         } else {
-            self.commit(Vec::new(), &drafts).await?;
+            self.commit(self.report_records(&report, &hearing), &drafts).await?;
             self.take_in(&report, &hearing).await;
         }
         Ok(shifts)
     }
 
     async fn take_in(&mut self, report: &Report, hearing: &[(EndpointName, ShiftId)]) {
+        if let Some(lease) = self.longest_lease(&report.name) {
+            self.hold(report, lease);
+        }
         for (endpoint, _) in hearing {
             let green =
                 self.endpoints.get(endpoint).and_then(|endpoint| endpoint.run.as_ref()?.green.as_ref());
@@ -64,13 +77,32 @@ impl Task {
         }
     }
 
+    /// The shifts with the report, so that it holds after a restart too.
+    fn report_records(&self, report: &Report, hearing: &[(EndpointName, ShiftId)]) -> Vec<Record> {
+        let record = |(endpoint, _): &(EndpointName, ShiftId)| {
+            self.endpoints.get(endpoint)?.shift_record_with(report, &self.links)
+        };
+        hearing.iter().filter_map(record).map(|record| Record::Shift(Box::new(record))).collect()
+    }
+
+    /// The shifts as they are, those that still have a way back.
+    fn waiting_records(&self, hearing: &[(EndpointName, ShiftId)]) -> Vec<Record> {
+        let record = |(endpoint, _): &(EndpointName, ShiftId)| {
+            let endpoint = self.endpoints.get(endpoint)?;
+            let waits = endpoint.run.as_ref()?.engine.state().has_way_back();
+            waits.then(|| endpoint.shift_record(&self.links)).flatten()
+        };
+        hearing.iter().filter_map(record).map(|record| Record::Shift(Box::new(record))).collect()
+    }
+
     /// An event for each shift in which the alarm's state changes.
     fn report_drafts(&self, report: &Report, hearing: &[(EndpointName, ShiftId)]) -> Vec<Draft> {
         let now = self.links.timer.wall_of(self.links.timer.now());
         let draft = |(endpoint, shift): &(EndpointName, ShiftId)| {
             let green = self.endpoints.get(endpoint)?.run.as_ref()?.green.as_ref()?;
             let all = green.watched.externals();
-            let before = all.iter().find(|evidence| evidence.external.name == report.name)?.state;
+            let all = all.iter().map(|view| &view.evidence);
+            let before = all.into_iter().find(|evidence| evidence.external.name == report.name)?.state;
             let Report { name, state, actor, reason } = report;
             let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
             (before != *state).then(|| Draft {
@@ -100,6 +132,12 @@ impl Task {
         hears.map(|(endpoint, run)| (endpoint.clone(), run.id.clone())).collect()
     }
 
+    fn longest_lease(&self, name: &str) -> Option<Duration> {
+        let runs = self.endpoints.values().filter_map(|endpoint| endpoint.run.as_ref());
+        let externals = runs.flat_map(|run| run.plan.alarms.externals.iter());
+        externals.filter(|external| external.name == name).map(|external| external.lease).max()
+    }
+
     fn known_externals(&self) -> String {
         let runs = self.endpoints.values().filter_map(|endpoint| endpoint.run.as_ref());
         let names = runs.flat_map(|run| run.plan.alarms.externals.iter());
@@ -121,48 +159,4 @@ impl Task {
 
 fn shortened(name: &str) -> String {
     name.chars().take(63).collect()
-}
-
-/// An external alarm in a shift's report. Its lease is in the shift's plan, under the name.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(super) struct ExternalForm {
-    name: String,
-    state: String,
-    source: SourceForm,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum SourceForm {
-    Awaited,
-    Report(String),
-    Expired,
-}
-
-impl ExternalForm {
-    pub(super) fn of(evidence: &ExternalEvidence) -> Self {
-        let ExternalEvidence { external, state, source } = evidence;
-        Self {
-            name: external.name.clone(),
-            state: state.as_str().to_owned(),
-            source: match source {
-                Source::Awaited => SourceForm::Awaited,
-                Source::Report(reason) => SourceForm::Report(reason.clone()),
-                Source::Expired => SourceForm::Expired,
-            },
-        }
-    }
-
-    /// `None` for one that the plan does not have.
-    pub(super) fn view(self, plan: &AlarmPlan) -> Option<ExternalEvidence> {
-        let Self { name, state, source } = self;
-        let external = plan.externals.iter().find(|external| external.name == name)?.clone();
-        let state = AlarmState::parse(&state)?;
-        let source = match source {
-            SourceForm::Awaited => Source::Awaited,
-            SourceForm::Report(reason) => Source::Report(reason),
-            SourceForm::Expired => Source::Expired,
-        };
-        Some(ExternalEvidence { external, state, source })
-    }
 }

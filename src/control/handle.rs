@@ -7,8 +7,9 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::{
     EndpointView, Report, ShiftView,
     ask::{Ask, Reply},
+    asking::Inquire,
     ledger::thread_failed,
-    outlook,
+    outlook, raised,
     report::recorded_view,
 };
 use crate::{
@@ -38,6 +39,7 @@ pub struct Handle {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) ready: watch::Receiver<Result<(), String>>,
     pub(super) keychain: Arc<Keychain>,
+    pub(super) inquirer: Arc<dyn Inquire>,
 }
 
 /// A command to a shift, with who and why.
@@ -69,6 +71,16 @@ pub enum ControlError {
         name: String,
         /// The known names, separated by commas.
         known: String,
+    },
+    /// An alarm of the plan is raised already.
+    #[error("{endpoint} cannot start this shift: {alarm}: {message}")]
+    AlarmRaised {
+        /// Whose shift.
+        endpoint: EndpointName,
+        /// `external quality`.
+        alarm: String,
+        /// Since what, and what would be right.
+        message: String,
     },
     /// No such shift.
     #[error("there is no shift {0}")]
@@ -147,6 +159,10 @@ impl Handle {
         execution: Execution,
     ) -> Result<ShiftView, ControlError> {
         let lint = self.lint(endpoint, &plan, None).await?;
+        if execution == Execution::Real {
+            let findings = lint.as_ref().map(|lint| lint.findings.as_slice()).unwrap_or_default();
+            raised::refuse_raised(endpoint, findings)?;
+        }
         self.begin(endpoint, plan, actor, execution, lint).await
     }
 
@@ -174,7 +190,9 @@ impl Handle {
         if let Some(rate) = rate {
             situation.traffic = situation.traffic.at(rate);
         }
-        Ok(outlook::lint(endpoint, plan, situation).await)
+        let externals = self.look_at_externals(endpoint, plan).await?;
+        let lint = outlook::lint(endpoint, plan, situation).await;
+        Ok(lint.map(|lint| lint.with(externals)))
     }
 
     async fn begin(
@@ -290,7 +308,7 @@ impl Handle {
         self.ready.borrow().clone()
     }
 
-    async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Ask) -> Result<T, ControlError> {
+    pub(super) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Ask) -> Result<T, ControlError> {
         let (reply, answer) = oneshot::channel();
         self.asks.send(make(reply)).await.map_err(|_| ControlError::ShuttingDown)?;
         answer.await.map_err(|_| ControlError::ShuttingDown)?

@@ -5,10 +5,14 @@
 //!   effects out, `ledger` makes things durable, `external` takes reports on alarms.
 //! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
 //! - `prober` and `probe` check instances; `growth` gives new ones a small part of the requests first. `reload` reads the configuration file again.
+//! - `poller` asks for the state of polled alarms, one question at a time by `asking`, with a `token` if need be; `answers` says what comes
+//!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
 //! - `view`, `report`, `traffic`, `thresholds` and `words` say how things are.
 
+mod answers;
 mod ask;
+mod asking;
 mod begin;
 mod certificates;
 mod declare;
@@ -16,15 +20,19 @@ mod driver;
 mod endpoint;
 mod evaluator;
 mod external;
+mod external_form;
 mod growth;
 mod handle;
 mod ledger;
+mod lookup;
 mod outlook;
 mod past;
+mod poller;
 mod probe;
 mod probe_http2;
 mod prober;
 mod publisher;
+mod raised;
 mod recovery;
 mod reload;
 mod report;
@@ -33,6 +41,7 @@ mod start;
 mod task;
 mod thresholds;
 mod timer;
+mod token;
 mod traffic;
 mod view;
 mod watchdog;
@@ -46,5 +55,6 @@ pub use external::Report;
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use start::{Control, Parts, StartError, start};
 pub use view::{
-    AlarmView, EndpointView, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow, Transition,
+    AlarmView, EndpointView, ExternalView, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
+    Transition,
 };

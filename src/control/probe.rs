@@ -10,9 +10,8 @@ use futures_util::future::BoxFuture;
 use http::{Method, Request, header, request};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use tokio::task::JoinHandle;
 
-use super::probe_http2;
+use super::{lookup::LookUp, probe_http2};
 use crate::{
     config::{HealthCheck, HealthSpec},
     fleet::{Address, Instance, Protocol},
@@ -42,14 +41,12 @@ pub(super) struct Target {
     pub(super) instance: Arc<Instance>,
     pub(super) spec: HealthSpec,
     tls: Option<Arc<Connector>>,
-    /// A name server that does not answer keeps a thread of the resolver busy for longer than a check lasts, so a look-up outlives its
-    /// check and the next check waits for the same one.
-    lookup: Option<JoinHandle<Result<Vec<SocketAddr>, String>>>,
+    lookup: LookUp,
 }
 
 impl Target {
     pub(super) fn new(instance: Arc<Instance>, spec: HealthSpec, tls: Option<Arc<Connector>>) -> Self {
-        Self { instance, spec, tls, lookup: None }
+        Self { instance, spec, tls, lookup: LookUp::default() }
     }
 
     /// A connection as a request would have it.
@@ -83,14 +80,10 @@ impl Target {
 
     /// Where the instance's address leads now.
     async fn resolve(&mut self) -> Result<Vec<SocketAddr>, String> {
-        if let Some(literal) = self.instance.address().literal() {
-            return Ok(vec![literal]);
+        match self.instance.address().literal() {
+            Some(literal) => Ok(vec![literal]),
+            None => self.lookup.resolve(self.instance.address().as_str()).await,
         }
-        let address = self.instance.address().clone();
-        let lookup = self.lookup.get_or_insert_with(|| tokio::spawn(look_up(address)));
-        let found = lookup.await;
-        self.lookup = None;
-        found.map_err(|error| format!("the look-up of its name failed: {error}"))?
     }
 }
 
@@ -116,12 +109,6 @@ impl Check for Network {
             }
         })
     }
-}
-
-async fn look_up(address: Address) -> Result<Vec<SocketAddr>, String> {
-    let found = tokio::net::lookup_host(address.as_str()).await;
-    let addresses: Vec<_> = found.map_err(|error| format!("its name does not resolve: {error}"))?.collect();
-    if addresses.is_empty() { Err("its name has no address".to_owned()) } else { Ok(addresses) }
 }
 
 /// Connects to the first address that takes the connection, and sends the data plane there too.

@@ -11,7 +11,7 @@ use super::{
     begin,
     declare::{Changes, Known, KnownEndpoints, Occasion, file_changes},
     driver::{Advance, log},
-    report::Report,
+    report::{Report, Resumed},
     run::{By, Run},
     start::StartError,
     task::Task,
@@ -67,7 +67,7 @@ impl Task {
         };
         let mut run = begin::run(endpoint, &self.links, id.clone(), record.plan.clone(), &record.actor);
         run.engine = Shift::restore(record.plan.shift.clone(), &record.snapshot, now);
-        let (earlier, rollback, transitions, findings) = Report::read(&record).resumed();
+        let Resumed { earlier, rollback, transitions, findings, lasting } = Report::read(&record).resumed();
         let ShiftRecord { blue, started_at, moments, .. } = record;
         if endpoint.record.serving != blue {
             // Green had been adopted. What blue had in flight ended with the process that served it.
@@ -82,6 +82,7 @@ impl Task {
             rollback,
             transitions,
             findings,
+            lasting: lasting.into_iter().filter(|report| run.plan.alarms.is_told(&report.name)).collect(),
             ..run
         });
         self.links.publisher.arm(&name, &id);

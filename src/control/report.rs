@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     AlarmView, EndpointView, Next, ShiftView, Traffic, TrafficWindow, Transition,
     endpoint::{Endpoint, Links},
-    external::ExternalForm,
+    external_form::{ExternalForm, Lasting},
     outlook::FindingForm,
     run::{Earlier, Rollback, Run},
     thresholds::ThresholdForm,
@@ -91,9 +91,20 @@ impl Endpoint {
     /// The running shift for the journal.
     pub(super) fn shift_record(&self, links: &Links) -> Option<ShiftRecord> {
         let run = self.run.as_ref()?;
+        Some(Self::record_of(run, &self.view_of_run(run, &run.engine, links), links))
+    }
+
+    /// The running shift for the journal, as it would be with a report on one of its alarms.
+    pub(super) fn shift_record_with(&self, report: &super::Report, links: &Links) -> Option<ShiftRecord> {
+        let run = self.run.as_ref()?;
+        let externals = run.green.as_ref()?.watched.externals_with(report);
+        let view = ShiftView { externals, ..self.view_of_run(run, &run.engine, links) };
+        Some(Self::record_of(run, &view, links))
+    }
+
+    fn record_of(run: &Run, view: &ShiftView, links: &Links) -> ShiftRecord {
         let now = links.timer.now();
-        let view = self.view_of_run(run, &run.engine, links);
-        Some(ShiftRecord {
+        ShiftRecord {
             id: run.id.clone(),
             endpoint: run.endpoint.clone(),
             blue: run.blue_spec.clone(),
@@ -103,8 +114,8 @@ impl Endpoint {
             actor: run.actor.clone(),
             started_at: run.started_at,
             moments: view.moments,
-            report: Report::of(&view).to_json(),
-        })
+            report: Report::of(view).to_json(),
+        }
     }
 
     /// Where a shift's fleet is sampled: green's moves to the endpoint when it is adopted.
@@ -244,6 +255,17 @@ struct TransitionForm {
     cause: String,
 }
 
+/// What a run goes on from after a restart.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    pub(super) earlier: Earlier,
+    pub(super) rollback: Rollback,
+    pub(super) transitions: Vec<Transition>,
+    pub(super) findings: Vec<Finding>,
+    /// Reports on external alarms.
+    pub(super) lasting: Vec<Lasting>,
+}
+
 impl Report {
     fn of(view: &ShiftView) -> Self {
         Self {
@@ -279,7 +301,7 @@ impl Report {
     }
 
     /// What a run goes on from after a restart.
-    pub(super) fn resumed(self) -> (Earlier, Rollback, Vec<Transition>, Vec<Finding>) {
+    pub(super) fn resumed(self) -> Resumed {
         let earlier = Earlier { blue: self.blue.traffic(), green: self.green.traffic() };
         let rollback = Rollback {
             decision: self.decision_nanos.map(Duration::from_nanos),
@@ -290,7 +312,8 @@ impl Report {
         };
         let transitions = self.transitions.into_iter().map(TransitionForm::transition).collect();
         let findings = self.findings.into_iter().map(FindingForm::finding).collect();
-        (earlier, rollback, transitions, findings)
+        let lasting = self.externals.iter().filter_map(ExternalForm::lasting).collect();
+        Resumed { earlier, rollback, transitions, findings, lasting }
     }
 }
 

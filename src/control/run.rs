@@ -7,11 +7,13 @@ use tokio::task::JoinHandle;
 use super::{
     Traffic, Transition,
     endpoint::LiveFleet,
+    external_form::Lasting,
     ledger::Draft,
     timer::Timer,
     watched::{Snap, Watched},
 };
 use crate::{
+    alarm::Subject,
     config::PlanSpec,
     fleet::{FleetSpec, Instance},
     lint::Finding,
@@ -54,6 +56,10 @@ pub(super) struct Run {
     /// What was dealt, blue's and green's, when green's share was last published.
     pub(super) dealt_at_share: Option<(u64, u64)>,
     pub(super) drain: Option<Aborting>,
+    /// Reports on external alarms from before a restart, until green is watched again.
+    pub(super) lasting: Vec<Lasting>,
+    /// The polls of its alarms, as long as it has a way back.
+    pub(super) polls: Vec<Aborting>,
     /// The events of a rollback that has acted and is not in the journal yet.
     pub(super) unwritten: Option<Vec<Draft>>,
     /// An input that led to a state that could not be written: it is fed again.
@@ -117,6 +123,16 @@ impl Run {
     /// Green's share by the last published table.
     pub(super) fn share(&self) -> Share {
         if self.snap().is_some() { Share::NONE } else { self.engine.share() }
+    }
+
+    /// Whose alarms its are.
+    pub(super) fn subject(&self) -> Subject {
+        Subject {
+            endpoint: self.endpoint.to_string(),
+            shift: self.id.to_string(),
+            blue: self.blue_spec.version.to_string(),
+            green: self.plan.green.version.to_string(),
+        }
     }
 
     /// The snap, if there was one in this process.

@@ -9,11 +9,14 @@ use tokio::{
 };
 
 use super::{
-    Handle, certificates,
+    Handle,
+    asking::{Inquire, Web},
+    certificates,
     endpoint::Links,
     evaluator::{Evaluator, EvaluatorThread, Heartbeat},
     handle::WAITING,
     ledger::{EVENTS_KEPT, Ledger},
+    poller::Poller,
     probe::{Check, Network},
     prober::Prober,
     publisher::Publisher,
@@ -100,7 +103,7 @@ impl Control {
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn start(parts: Parts<'_>) -> Result<(Handle, Control), StartError> {
-    let pieces = assemble(parts, Arc::new(Network))?;
+    let pieces = assemble(parts, Senses { check: Arc::new(Network), inquirer: Arc::new(Web) })?;
     let evaluator = pieces.evaluator.spawn().map_err(StartError::Thread)?;
     let control = Control {
         stop: pieces.stop,
@@ -123,8 +126,16 @@ pub(super) struct Pieces {
     pub(super) stop: watch::Sender<bool>,
 }
 
+/// How control sees what is outside of the process.
+#[derive(Debug)]
+pub(super) struct Senses {
+    pub(super) check: Arc<dyn Check>,
+    pub(super) inquirer: Arc<dyn Inquire>,
+}
+
 /// Recovers, and publishes the first table.
-pub(super) fn assemble(parts: Parts<'_>, check: Arc<dyn Check>) -> Result<Pieces, StartError> {
+pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, StartError> {
+    let Senses { check, inquirer } = senses;
     let Parts { config, journal, table, bell, workers, keychain } = parts;
     let timer = Timer::new();
     let (ask_sender, asks) = mpsc::channel(WAITING);
@@ -143,6 +154,11 @@ pub(super) fn assemble(parts: Parts<'_>, check: Arc<dyn Check>) -> Result<Pieces
             roster: Arc::clone(&roster),
             bell: Arc::clone(&bell),
             prober: Prober { check, notes: note_sender.clone(), keychain: Arc::clone(&keychain) },
+            poller: Poller {
+                inquirer: Arc::clone(&inquirer),
+                keychain: Arc::clone(&keychain),
+                notes: note_sender.clone(),
+            },
             provider: StaticProvider { workers },
             timer,
             notes: note_sender,
@@ -151,10 +167,11 @@ pub(super) fn assemble(parts: Parts<'_>, check: Arc<dyn Check>) -> Result<Pieces
         endpoints: BTreeMap::new(),
         config: config.clone(),
         retry_at: None,
+        held: BTreeMap::new(),
     };
     task.recover(loaded, config)?;
     Ok(Pieces {
-        handle: Handle { asks: ask_sender, journal, events, ready, keychain },
+        handle: Handle { asks: ask_sender, journal, events, ready, keychain, inquirer },
         task,
         inbox: Inbox { asks, notes, notice: Arc::clone(&notice), stop: stopped },
         evaluator: Evaluator {

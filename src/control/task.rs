@@ -17,8 +17,10 @@ use super::{
     driver::{Advance, Forward, log},
     endpoint::{Endpoint, Links},
     ledger::{Draft, Ledger},
+    poller::Polled,
     prober::HealthChange,
     publisher::Change,
+    raised::Held,
     run::{By, Run},
     traffic::SAMPLE_EVERY,
 };
@@ -42,6 +44,8 @@ pub(super) enum Note {
     Provisioned { endpoint: EndpointName, shift: ShiftId, result: Result<Arc<Fleet>, ProviderError> },
     /// A fleet that gets no new requests has nothing in flight.
     Drained { endpoint: EndpointName, shift: ShiftId, side: Side },
+    /// A polled alarm changed its state.
+    Polled(Box<Polled>),
 }
 
 /// The control task.
@@ -54,6 +58,8 @@ pub(super) struct Task {
     pub(super) config: Config,
     /// When a failed commit is tried again.
     pub(super) retry_at: Option<Moment>,
+    /// The last report on each external alarm, for as long as it holds.
+    pub(super) held: BTreeMap<String, Held>,
 }
 
 /// What wakes the control task.
@@ -285,6 +291,7 @@ impl Task {
             Note::Drained { endpoint, shift, side } => {
                 self.feed_shift(&endpoint, &shift, Input::Drained(side)).await;
             }
+            Note::Polled(polled) => self.polled(*polled).await,
         }
     }
 

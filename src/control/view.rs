@@ -161,7 +161,7 @@ pub struct ShiftView {
     /// Every threshold alarm with its datapoints.
     pub thresholds: Vec<ThresholdEvidence>,
     /// Every external alarm with who says so.
-    pub externals: Vec<ExternalEvidence>,
+    pub externals: Vec<ExternalView>,
     /// Blue's requests since the shift began.
     pub blue: Traffic,
     /// Green's requests since the shift began.
@@ -187,6 +187,15 @@ pub struct AlarmView {
     pub evidence: AlarmEvidence,
     /// How near it is, 0 to 1.
     pub nearness: f64,
+}
+
+/// An external alarm and its lease.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ExternalView {
+    /// What it says, and who says so.
+    pub evidence: ExternalEvidence,
+    /// When the report stops holding, or the wait for one ends; `None` before green's first share where nobody has reported.
+    pub lease_ends_at: Option<WallTime>,
 }
 
 /// What a shift does next.

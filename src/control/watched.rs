@@ -4,14 +4,21 @@
 //! it decides something. Both come through [`Watched::judge`], so whoever sees the breach first publishes the blue-only table,
 //! and the other finds it done.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use super::{publisher::Publisher, timer::Timer};
+use super::{ExternalView, Report, external_form::Lasting, publisher::Publisher, timer::Timer};
 use crate::{
-    alarm::{AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Dealing, ExternalEvidence, ThresholdEvidence},
+    alarm::{
+        AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Answer, Dealing, ExternalBook, ExternalEvidence,
+        ThresholdEvidence,
+    },
+    clock,
     meter::{Bell, Reading, WatchPoint},
     name::{EndpointName, ShiftId},
     route::FleetRoute,
@@ -176,14 +183,64 @@ impl Watched {
     /// Takes a report on an external alarm. The next look acts on it.
     pub(super) fn report(&self, name: &str, state: AlarmState, reason: &str) {
         if let Ok(mut bench) = self.bench.lock() {
-            bench.trial.report(name, state, reason, self.timer.now());
+            bench.trial.externals_mut().report(name, state, reason, self.timer.now());
+        }
+    }
+
+    /// Takes what a poll came to, or why it failed. A raised alarm acts here. Says what the alarm said before, and what it says now; `None` when
+    /// there is no such alarm.
+    pub(super) fn polled(
+        &self,
+        name: &str,
+        outcome: Result<Answer, String>,
+    ) -> Option<(AlarmState, ExternalEvidence)> {
+        let mut bench = self.bench.lock().ok()?;
+        let now = self.timer.now();
+        let before = bench.trial.externals_mut().polled(name, outcome, now)?;
+        let after = bench.trial.externals().evidence(now).find(|evidence| evidence.external.name == name)?;
+        drop(bench);
+        if after.state == AlarmState::Alarm && self.is_live() {
+            self.judge(None);
+        }
+        Some((before, after))
+    }
+
+    /// Goes on with the reports of an earlier process that still hold. Where a lease has ended meanwhile, whoever reports could not renew it, so
+    /// the wait for a report begins anew.
+    pub(super) fn resume(&self, reports: Vec<Lasting>) {
+        let (now, wall) = (self.timer.now(), clock::wall());
+        let Ok(mut bench) = self.bench.lock() else { return };
+        for Lasting { name, state, reason, until } in reports {
+            let left = until.as_millis().saturating_sub(wall.as_millis());
+            if let Ok(left @ 1..) = u64::try_from(left) {
+                bench.trial.externals_mut().resume(
+                    &name,
+                    state,
+                    &reason,
+                    now.after(Duration::from_millis(left)),
+                );
+            }
         }
     }
 
     /// Every external alarm: as it is now, and once there was a snap, as it was then.
-    pub(super) fn externals(&self) -> Vec<ExternalEvidence> {
+    pub(super) fn externals(&self) -> Vec<ExternalView> {
+        self.views(self.bench.lock().unwrap_or_else(PoisonError::into_inner).trial.externals())
+    }
+
+    /// Every external alarm as it would be with a report.
+    pub(super) fn externals_with(&self, report: &Report) -> Vec<ExternalView> {
+        let mut externals =
+            self.bench.lock().unwrap_or_else(PoisonError::into_inner).trial.externals().clone();
+        externals.report(&report.name, report.state, &report.reason, self.timer.now());
+        self.views(&externals)
+    }
+
+    fn views(&self, externals: &ExternalBook) -> Vec<ExternalView> {
         let now = self.snapped().map_or_else(|| self.timer.now(), |snap| snap.decided);
-        self.bench.lock().unwrap_or_else(PoisonError::into_inner).trial.externals(now)
+        let wall = |ends: Option<Moment>| ends.map(|ends| self.timer.wall_of(ends));
+        let all = externals.evidence(now).zip(externals.leases().map(wall));
+        all.map(|(evidence, lease_ends_at)| ExternalView { evidence, lease_ends_at }).collect()
     }
 
     /// Every threshold alarm with the datapoints of the last look.

@@ -65,6 +65,13 @@ pub fn lint(plan: &PlanSpec, situation: &Situation) -> Lint {
 }
 
 impl Lint {
+    /// With findings from elsewhere, the worst first again.
+    pub fn with(mut self, findings: Vec<Finding>) -> Self {
+        self.findings.extend(findings);
+        self.findings.sort_by_key(|finding| finding.severity);
+        self
+    }
+
     /// Whether there is an error among the findings.
     pub fn has_errors(&self) -> bool {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)

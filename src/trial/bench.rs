@@ -117,9 +117,9 @@ impl Trial {
         }
     }
 
-    /// Takes a report on an external alarm. The next look acts on it.
-    pub fn report(&mut self, name: &str, state: AlarmState, reason: &str, now: Moment) {
-        self.externals.report(name, state, reason, now);
+    /// The external alarms, to be told something. The next look acts on it.
+    pub fn externals_mut(&mut self) -> &mut ExternalBook {
+        &mut self.externals
     }
 
     /// Every guard and regression with the numbers of the last look.
@@ -132,9 +132,9 @@ impl Trial {
         self.thresholds.evidence()
     }
 
-    /// Every external alarm as it is at a moment.
-    pub fn externals(&self, now: Moment) -> Vec<ExternalEvidence> {
-        self.externals.evidence(now).collect()
+    /// The external alarms.
+    pub fn externals(&self) -> &ExternalBook {
+        &self.externals
     }
 }
 

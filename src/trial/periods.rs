@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::words::measured;
 use crate::{
-    alarm::{AlarmState, ExternalEvidence, Source, Threshold, ThresholdEvidence, Unit},
+    alarm::{AlarmState, ExternalEvidence, Polls, Source, Threshold, ThresholdEvidence, Unit},
     config::{format_bound, format_measure},
     time::format_duration,
 };
@@ -74,13 +74,38 @@ fn counted(number: u64, noun: &str) -> String {
 
 /// What an external alarm says and why: `external alarm reported: 4 of 20 answers failed their grading`.
 pub fn external_text(evidence: &ExternalEvidence) -> String {
-    let ExternalEvidence { external, state, source } = evidence;
+    let ExternalEvidence { external, state, source, polls } = evidence;
     let state = state.as_str().replace('_', " ");
     let lease = format_duration(external.lease);
-    match source {
-        Source::Awaited => format!("nobody has reported yet, with {lease} to do so"),
-        Source::Report(reason) if reason.is_empty() => format!("reported {state}"),
-        Source::Report(reason) => format!("reported {state}: {reason}"),
-        Source::Expired => format!("no report for {lease}, which counts as {state}"),
-    }
+    let (awaited, reported, missed) = match &external.poll {
+        None => ("nobody has reported yet", "reported", "no report"),
+        Some(_) => ("no answer yet", "answered", "no answer"),
+    };
+    let text = match source {
+        Source::Awaited => format!("{awaited}, with {lease} to do so"),
+        Source::Report(reason) if reason.is_empty() => format!("{reported} {state}"),
+        Source::Report(reason) => format!("{reported} {state}: {reason}"),
+        Source::Expired => format!("{missed} for {lease}, which counts as {state}"),
+        Source::Failing => {
+            let Polls { failed_in_a_row, last_failure, .. } = polls;
+            return format!(
+                "the last {failed_in_a_row} questions failed, which counts as {state}: {last_failure}"
+            );
+        }
+    };
+    let votes = match &external.poll {
+        Some(poll) if poll.datapoints > 1 && polls.alarming > 0 => {
+            format!(
+                "; {} of the last {} answers say alarm, {} raise it",
+                polls.alarming, poll.answers, poll.datapoints
+            )
+        }
+        Some(_) | None => String::new(),
+    };
+    let failures = match polls.failed_in_a_row {
+        0 => String::new(),
+        1 => format!("; the last question failed: {}", polls.last_failure),
+        failed => format!("; the last {failed} questions failed: {}", polls.last_failure),
+    };
+    format!("{text}{votes}{failures}")
 }

@@ -408,8 +408,8 @@ fn external_alarms_are_explained_by_who_says_so() {
     };
     let said = explain(&view, NOW);
     assert!(said.contains("External alarms: quality reported ok: 20 of 20 graded well."), "{said}");
-    view.externals[0].state = AlarmState::InsufficientData;
-    view.externals[0].source = Source::Awaited;
+    view.externals[0].evidence.state = AlarmState::InsufficientData;
+    view.externals[0].evidence.source = Source::Awaited;
     view.state = State::Holding { step: 0 };
     let said = explain(&view, NOW);
     assert!(

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::{
     alarm::{
-        AlarmEvidence, AlarmState, Datapoint, ExternalEvidence, GuardBound, Rule, Source, ThresholdEvidence,
+        AlarmEvidence, AlarmState, Datapoint, ExternalEvidence, GuardBound, Polls, Rule, Source,
+        ThresholdEvidence,
     },
     config::PlanSpec,
-    control::{AlarmView, Next, ShiftView, Traffic, TrafficWindow, Transition},
+    control::{AlarmView, ExternalView, Next, ShiftView, Traffic, TrafficWindow, Transition},
     meter::FailureKind,
     name::{EndpointName, ShiftId, Version},
     shift::State,
@@ -84,12 +85,39 @@ pub(super) fn threshold() -> ThresholdEvidence {
 }
 
 /// The plan's external alarm, reported ok.
-pub(super) fn external() -> ExternalEvidence {
-    ExternalEvidence {
+pub(super) fn external() -> ExternalView {
+    let evidence = ExternalEvidence {
         external: plan().alarms.externals[0].clone(),
         state: AlarmState::Ok,
         source: Source::Report("20 of 20 graded well".to_owned()),
-    }
+        polls: Polls::default(),
+    };
+    ExternalView { evidence, lease_ends_at: Some(later(60)) }
+}
+
+/// One that a query answers, with a value of 3.2 where 5 is the bound, and a failure behind it.
+pub(super) fn polled() -> ExternalView {
+    let document = serde_json::json!({
+        "green": {"version": "v2", "instances": ["127.0.0.1:9002"]},
+        "strategy": {"type": "all_at_once", "final_bake": "5m"},
+        "external": [{"name": "drift", "prometheus": {
+            "url": "http://127.0.0.1:9090", "query": "drift{version=\"$green\"}", "above": 5, "datapoints": "2 of 3"
+        }}],
+    });
+    let evidence = ExternalEvidence {
+        external: PlanSpec::from_json(&document).unwrap().alarms.externals.remove(0),
+        state: AlarmState::Ok,
+        source: Source::Report("3.2 is not above 5".to_owned()),
+        polls: Polls {
+            answered: 12,
+            failed: 1,
+            failed_in_a_row: 1,
+            last_failure: "no answer within 5s".to_owned(),
+            alarming: 1,
+            value: Some(3.2),
+        },
+    };
+    ExternalView { evidence, lease_ends_at: Some(later(60)) }
 }
 
 pub(super) fn alarms(evidence: impl IntoIterator<Item = AlarmEvidence>) -> Vec<AlarmView> {

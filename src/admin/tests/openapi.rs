@@ -190,7 +190,7 @@ fn shift() -> wire::Shift {
         green_in_flight_at_decision: Some(3),
         green_recent: window(),
         thresholds: vec![fixture::threshold()],
-        externals: vec![fixture::external()],
+        externals: vec![fixture::polled(), fixture::external()],
         transitions: vec![fixture::transition("rolling_back", "alarm", "guard error_rate")],
         findings: lint.findings,
         forecast: Some(lint.forecast),
@@ -214,6 +214,7 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Alarm", &shift.alarms[1]);
     fits_in_full("Threshold", &shift.thresholds[0]);
     fits_in_full("External", &shift.externals[0]);
+    fits_in_full("Polls", shift.externals[0].polls.as_ref().unwrap());
     let (state, reason) = (wire::ReportedState::Alarm, "odd answers".to_owned());
     fits_in_full("AlarmReport", &wire::AlarmReport { state, reason, actor: Some("grader".to_owned()) });
     let reported =

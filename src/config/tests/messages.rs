@@ -682,6 +682,72 @@ leese = "1m"
 }
 
 #[test]
+fn polled_alarms_say_what_they_take() {
+    let lines = r#"[[external]]
+name = "a"
+lease = "10s"
+poll = { url = "http://me:secret@grader/", method = "PUT", every = "100ms", token_env = "HOME", ca = "ca.pem" }
+[[external]]
+name = "b"
+poll = { url = "http://grader/", token_file = "t", token_env = "SNAPBACK_TOKEN_B", ca = "ca.pem", errors = 0 }
+prometheus = { url = "prometheus:9090", query = "up{version=\"$verion\"}", above = "5%", below = 1 }
+[[external]]
+name = "c"
+lease = "10s"
+prometheus = { url = "http://prometheus:9090", query = "", above = "5%", datapoints = "3 of 2", every = "8s" }
+[[external]]
+name = "d"
+lease = "10s"
+poll = { timeout = "2m", every = "8s" }
+[external.prometheus]
+"#;
+    assert_eq!(
+        plan_problems(lines),
+        [
+            r#"p.toml:6: external[0].poll.method: expected one of "GET", "POST", not "PUT""#,
+            r#"p.toml:6: external[0].poll.url: a URL with a name or a password would be shown with the plan: write token_file or token_env instead"#,
+            r#"p.toml:6: external[0].poll.every: must be from 1s to 1h, not 100ms"#,
+            r#"p.toml:6: external[0].poll.token_env: "HOME" is not a variable for a token: its name begins with SNAPBACK_TOKEN_, so that no plan can send other variables away"#,
+            r#"p.toml:9: external[1].poll.errors: expected a whole number from 1 to 100, not the number 0"#,
+            r#"p.toml:9: external[1].poll.token_env: there is one token: keep either token_file or token_env"#,
+            r#"p.toml:9: external[1].poll.ca: has no use with an http URL: write https, or leave it out"#,
+            r#"p.toml:10: external[1].prometheus: an alarm has one source: keep either poll or prometheus"#,
+            r#"p.toml:14: external[2].prometheus.query: must be from 1 to 4096 bytes long, not 0"#,
+            r#"p.toml:14: external[2].prometheus.above: expected a number such as 0.05, in the query's unit, not the text "5%""#,
+            r#"p.toml:14: external[2].prometheus.datapoints: 3 of 2 can never be met: at most 2 of 2"#,
+            r#"p.toml:18: external[3].poll.url: is missing; write url = "https://grader.internal/state""#,
+            r#"p.toml:18: external[3].poll.timeout: must be from 100ms to 1m, not 2m"#,
+            r#"p.toml:19: external[3].prometheus: an alarm has one source: keep either poll or prometheus"#,
+        ]
+    );
+}
+
+#[test]
+fn queries_have_one_bound_and_placeholders_that_stand_for_something_and_leases_outlast_a_question() {
+    let lines = r#"[[external]]
+name = "a"
+prometheus = { url = "http://prometheus:9090", query = "up{version=\"$verion\"}", above = 1, below = 1 }
+[[external]]
+name = "b"
+prometheus = { url = "prometheus:9090", query = "up" }
+[[external]]
+name = "c"
+lease = "12s"
+poll = { url = "http://grader/", every = "8s" }
+"#;
+    assert_eq!(
+        plan_problems(lines),
+        [
+            r#"p.toml:5: external[0].prometheus.query: $verion stands for nothing: there are $endpoint, $shift, $blue, $green"#,
+            r#"p.toml:5: external[0].prometheus.below: an alarm has one bound: keep one of above, at_least, below and at_most"#,
+            r#"p.toml:8: external[1].prometheus.above: is missing; write above = 0.05, or at_least, below or at_most"#,
+            r#"p.toml:8: external[1].prometheus.url: "prometheus:9090" is not a URL to ask at: write for instance "https://grader.internal:8443/state""#,
+            r#"p.toml:11: external[2].lease: must be 13s or longer, which is every and timeout together, or answers would expire before the next one: not 12s"#,
+        ]
+    );
+}
+
+#[test]
 fn thresholds_have_names_of_their_own_and_the_time_to_be_raised() {
     let threshold = |name: &str, period: &str| {
         format!(

@@ -7,8 +7,9 @@ use proptest::{option, prelude::*, sample::select};
 
 use crate::{
     alarm::{
-        AlarmPlan, AlarmState, Bound, Comparison, External, Guard, GuardBound, LowSamples, Measure,
-        MissingData, Regression, RegressionBound, Statistic, Threshold, Tolerance, Trim, Unit,
+        AlarmPlan, AlarmState, Bound, Comparison, External, Guard, GuardBound, LowSamples, Measure, Method,
+        MissingData, Poll, PollUrl, Query, Question, Regression, RegressionBound, Statistic, Threshold,
+        Token, Tolerance, Trim, Unit,
     },
     config::{
         EndpointSpec, HealthCheck, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile,
@@ -387,6 +388,49 @@ prop_compose! {
     }
 }
 
+fn question() -> impl Strategy<Value = Question> {
+    let comparison = prop::sample::select(vec![
+        Comparison::Above,
+        Comparison::AtLeast,
+        Comparison::Below,
+        Comparison::AtMost,
+    ]);
+    let query = (comparison, -1e9..1e9, prop::sample::select(AlarmState::ALL.to_vec()));
+    let query = query.prop_map(|(comparison, bound, missing)| {
+        Question::Prometheus(Query { text: "bad{v=\"$green\"}".to_owned(), comparison, bound, missing })
+    });
+    prop_oneof![prop::sample::select(vec![Method::Get, Method::Post]).prop_map(Question::Webhook), query]
+}
+
+prop_compose! {
+    fn poll()(
+        question in question(),
+        every in 1_u64..=40,
+        millis in 100_u64..=60_000,
+        answers in 1_usize..=100,
+        errors in 1_u32..=100,
+        on_error in prop::sample::select(AlarmState::ALL.to_vec()),
+        token in option::of(prop_oneof![
+            Just(Token::File("/run/token".into())),
+            Just(Token::Environment("SNAPBACK_TOKEN_GRADER".to_owned())),
+        ]),
+        ca in option::of(Just("ca.pem".into())),
+    ) -> Poll {
+        Poll {
+            question,
+            url: PollUrl::parse("https://grader:8443/state?of=chat").unwrap(),
+            every: Duration::from_secs(every),
+            timeout: Duration::from_millis(millis),
+            answers,
+            datapoints: answers.div_ceil(2),
+            errors,
+            on_error,
+            token,
+            ca,
+        }
+    }
+}
+
 prop_compose! {
     fn alarms()(
         bounds in prop::collection::vec(
@@ -398,7 +442,7 @@ prop_compose! {
         ),
         comparisons in prop::collection::vec((regression_bound(), option::of(1_u32..=1_000)), 0..8),
         externals in prop::collection::vec(
-            (1_u64..100_000, prop::sample::select(AlarmState::ALL.to_vec())), 0..3
+            (100_u64..100_000, prop::sample::select(AlarmState::ALL.to_vec()), option::of(poll())), 0..3
         ),
         thresholds in prop::collection::vec(threshold(), 0..4),
         false_alarm in 1e-9..0.5,
@@ -406,10 +450,11 @@ prop_compose! {
     ) -> AlarmPlan {
         let guard = |(place, (bound, burst))| Guard { name: format!("guard_{place}"), bound, burst };
         let regression = |(place, (bound, burst))| Regression { name: format!("regression_{place}"), bound, burst };
-        let external = |(place, (seconds, on_expiry))| External {
+        let external = |(place, (seconds, on_expiry, poll))| External {
             name: format!("external_{place}"),
             lease: Duration::from_secs(seconds),
             on_expiry,
+            poll,
         };
         let threshold = |(place, threshold)| Threshold { name: format!("threshold_{place}"), ..threshold };
         AlarmPlan {

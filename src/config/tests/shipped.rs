@@ -107,6 +107,8 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
                 "at_least = ",
                 "below = \"300ms\"",
                 "at_most = ",
+                "below = 0.2",
+                "token_env = ",
             ];
             !others.iter().any(|gone| line.starts_with(gone))
         })

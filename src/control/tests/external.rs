@@ -2,7 +2,7 @@
 
 use super::world::{Memory, World, chat, config, share};
 use crate::{
-    alarm::AlarmState,
+    alarm::{AlarmState, Source},
     control::{ControlError, Execution, Report},
     name::ShiftId,
     shift::{Cause, State},
@@ -34,7 +34,7 @@ async fn a_raised_external_alarm_rolls_back_before_it_is_answered_with_who_said_
         panic!("{:?}", view.state)
     };
     assert_eq!((name.as_str(), evidence.as_str()), ("quality", "reported alarm: odd answers"));
-    assert_eq!(view.externals[0].state, AlarmState::Alarm);
+    assert_eq!(view.externals[0].evidence.state, AlarmState::Alarm);
     assert!(view.moments.decided_at.is_some() && view.moments.breach_at.is_none());
     let events = world.journal.events();
     let reported = events.iter().find(|event| event.kind == "alarm.state").unwrap();
@@ -126,10 +126,23 @@ async fn while_the_journal_fails_a_raised_alarm_still_acts_and_an_ok_does_not_co
     world.until_share(&id, "10%").await;
     journal.set_failing(true);
     assert!(matches!(report(&world, AlarmState::Ok, "").await, Err(ControlError::Store(_))));
-    assert_eq!(world.shift(&id).await.externals[0].state, AlarmState::InsufficientData);
+    assert_eq!(world.shift(&id).await.externals[0].evidence.state, AlarmState::InsufficientData);
     report(&world, AlarmState::Alarm, "").await.unwrap();
     assert_eq!(world.green_share(), Share::NONE);
     journal.set_failing(false);
     world.until_over(&id).await;
     assert!(world.handle.endpoint(&chat()).await.unwrap().running_shift.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_holds_after_a_restart_for_what_is_left_of_its_lease() {
+    let world = World::start();
+    let id = world.begin(&format!("{}on_expiry = \"alarm\"\n", watching(""))).await.id;
+    world.until_share(&id, "10%").await;
+    report(&world, AlarmState::Ok, "20 of 20 graded well").await.unwrap();
+    let world = World::start_with(&config(), world.crash().await);
+    let view = world.shift(&id).await;
+    assert_eq!(view.externals[0].evidence.source, Source::Report("20 of 20 graded well".to_owned()));
+    assert!(view.externals[0].lease_ends_at.is_some());
+    assert_eq!(world.until_over(&id).await.state, State::Promoted);
 }

@@ -6,6 +6,7 @@ mod endpoints;
 mod external;
 mod journal;
 mod looks;
+mod polled;
 mod restart;
 mod shifts;
 mod sticky;

@@ -11,13 +11,15 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
+    alarm::{AlarmState, Answer, Subject},
     config::{self, Config, EndpointSpec, PlanSpec},
     control::{
         ControlError, Execution, Handle, Parts, ShiftCommand, ShiftView,
+        asking::{Inquire, Inquiry},
         evaluator::{Evaluator, Heartbeat},
         probe::{Check, Target},
         run::Aborting,
-        start::{StartError, assemble},
+        start::{Senses, StartError, assemble},
         timer::Timer,
     },
     fleet::Side,
@@ -157,11 +159,47 @@ impl Check for Scripted {
     }
 }
 
+/// Answers to questions about alarms, by alarm; a question about another one hangs.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    answers: Mutex<BTreeMap<String, Result<Answer, String>>>,
+    asked: Mutex<Vec<(String, Subject)>>,
+}
+
+impl Oracle {
+    pub(super) fn say(&self, alarm: &str, state: AlarmState) {
+        let answer = Answer { state, reason: "scripted".to_owned(), value: None };
+        self.answers.lock().unwrap().insert(alarm.to_owned(), Ok(answer));
+    }
+
+    pub(super) fn fail(&self, alarm: &str, reason: &str) {
+        self.answers.lock().unwrap().insert(alarm.to_owned(), Err(reason.to_owned()));
+    }
+
+    pub(super) fn asked(&self) -> Vec<(String, Subject)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Inquire for Oracle {
+    fn ask<'a>(&'a self, inquiry: &'a mut Inquiry) -> BoxFuture<'a, Result<Answer, String>> {
+        self.asked.lock().unwrap().push((inquiry.alarm.clone(), inquiry.subject.clone()));
+        let answer = self.answers.lock().unwrap().get(&inquiry.alarm).cloned();
+        Box::pin(async move {
+            match answer {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
 /// Control with everything around it.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) journal: Arc<Memory>,
     pub(super) checks: Arc<Scripted>,
+    pub(super) oracle: Arc<Oracle>,
     pub(super) table: Arc<ArcSwap<RouteTable>>,
     pub(super) handle: Handle,
     pub(super) timer: Timer,
@@ -237,12 +275,16 @@ impl World {
             bell: Arc::new(Bell::new()),
             workers: 1,
         };
-        let pieces = assemble(parts, Arc::<Scripted>::clone(&checks))?;
+        let oracle = Arc::new(Oracle::default());
+        let senses =
+            Senses { check: Arc::<Scripted>::clone(&checks), inquirer: Arc::<Oracle>::clone(&oracle) };
+        let pieces = assemble(parts, senses)?;
         let timer = pieces.task.links.timer;
         let heartbeat = Arc::clone(&pieces.evaluator.heartbeat);
         Ok(Self {
             journal,
             checks,
+            oracle,
             table,
             handle: pieces.handle,
             timer,
