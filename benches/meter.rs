@@ -202,5 +202,6 @@ fn outcome(verdict: Verdict, millis: u64) -> Outcome {
         bytes_in: 600,
         bytes_out: 1_024,
         overdue: Overdue::default(),
+        is_warm_up: false,
     }
 }

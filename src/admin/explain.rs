@@ -13,6 +13,7 @@ use crate::{
     },
     config::format_quantile,
     control::{Next, ShiftView, Traffic},
+    meter::WarmUp,
     shift::{Cause, PauseReason, State},
     time::WallTime,
     trial::{external_text, threshold_text},
@@ -22,8 +23,10 @@ use crate::{
 pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
     let sentences = match &view.state {
         State::Preparing { ready_by: _ } => vec![preparing(view, now)],
-        State::Baking { step, ends: _ } => vec![baking(view, *step), alarms(view), next(&view.next, now)],
-        State::Holding { step } => vec![holding(view, *step), pace(view)],
+        State::Baking { step, ends: _ } => {
+            vec![baking(view, *step), warm_up(view), alarms(view), next(&view.next, now)]
+        }
+        State::Holding { step } => vec![holding(view, *step), warm_up(view), pace(view)],
         State::Paused { step, remaining, reason } => {
             vec![paused(view, *step, *remaining, *reason), alarms(view), ways_out(view, *step, *reason)]
         }
@@ -89,6 +92,31 @@ fn baking(view: &ShiftView, step: usize) -> String {
         None => "has had no request since".to_owned(),
     };
     format!("Baking {}: {} is to get {} and {got}.", of_steps(view, step), green(view), view.share)
+}
+
+/// How far green has got with its warm-up, where the plan has one.
+fn warm_up(view: &ShiftView) -> String {
+    let (Some(warm_up), done) = (view.plan.alarms.warm_up, view.green.warm_ups) else { return String::new() };
+    let judged = "counted but not judged by how long they take";
+    match warm_up {
+        WarmUp::Requests(each) => {
+            let all = u64::from(each) * view.plan.green.instances.len() as u64;
+            if done < all {
+                format!(
+                    "Green warms up: {} of {} warm-up requests so far, {judged}.",
+                    grouped(done),
+                    grouped(all)
+                )
+            } else {
+                format!("Green is warm: its first {} were {judged}.", count(done, "request"))
+            }
+        }
+        WarmUp::Time(each) => format!(
+            "Requests of each instance's first {} are {judged}: {} so far.",
+            span(each),
+            grouped(done)
+        ),
+    }
 }
 
 fn holding(view: &ShiftView, step: usize) -> String {

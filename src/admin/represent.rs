@@ -164,6 +164,7 @@ fn traffic(counts: Traffic) -> wire::Traffic {
         failed,
         failures,
         excused,
+        warm_ups,
         client_gone,
         shed,
         retried,
@@ -182,6 +183,7 @@ fn traffic(counts: Traffic) -> wire::Traffic {
             .map(|(kind, count)| (kind.as_str().to_owned(), count.into()))
             .collect(),
         excused,
+        warm_ups,
         client_gone,
         shed,
         retried,

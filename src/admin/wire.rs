@@ -82,6 +82,9 @@ pub struct Traffic {
     /// Failures that the endpoint's owner does not count as such.
     #[serde(default)]
     pub excused: u64,
+    /// Requests dealt while their instance warmed up: counted, but not judged by how long they took.
+    #[serde(default)]
+    pub warm_ups: u64,
     /// Clients that went away.
     pub client_gone: u64,
     /// Requests that found no room on an instance.

@@ -61,6 +61,8 @@ pub(super) struct Done {
     pub(super) answered: u64,
     pub(super) client_errors: u64,
     pub(super) failed: u64,
+    /// Of the complete answers, those of warm-ups, whose times say nothing.
+    pub(super) warm: u64,
 }
 
 impl Dealing {
@@ -83,6 +85,7 @@ impl Done {
             answered: answers(now).saturating_sub(answers(last)),
             client_errors: now.client_errors.saturating_sub(last.client_errors),
             failed: now.failed().saturating_sub(last.failed()),
+            warm: now.warm_answers.saturating_sub(last.warm_answers),
         }
     }
 
@@ -196,7 +199,11 @@ impl RegressionAlarm {
         if self.raised.is_some() || self.rests() {
             return;
         }
-        self.judged = self.judged.saturating_add(green.settled());
+        let warm = match &self.test {
+            Test::Failures(_) | Test::ClientErrors(_) => 0,
+            Test::Latency(_) => green.warm,
+        };
+        self.judged = self.judged.saturating_add(green.settled().saturating_sub(warm));
         let pair = |green_failed, blue_failed| FleetPair {
             green_dealt: green.dealt,
             green_failed,
@@ -216,7 +223,7 @@ impl RegressionAlarm {
             }
             Test::Latency(test) if test.lacks_marks() => false,
             Test::Latency(test) => {
-                self.seen.count((green.answered, 0), (blue.answered, 0));
+                self.seen.count((green.answered.saturating_sub(green.warm), 0), (blue.answered, 0));
                 test.observe(slow);
                 test.reaches(self.threshold, cash)
             }

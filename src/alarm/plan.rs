@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Dealing, External, Purse, Threshold, Tolerance, guard};
+use crate::meter::WarmUp;
 
 /// The alarms of a shift.
 #[derive(Clone, PartialEq, Debug)]
@@ -19,6 +20,8 @@ pub struct AlarmPlan {
     pub false_alarm: f64,
     /// Failures of green that reached clients, after which the shift ends whatever the alarms say.
     pub max_failures: Option<u64>,
+    /// Which first requests of green's instances no alarm judges by how long they take.
+    pub warm_up: Option<WarmUp>,
 }
 
 /// An absolute bound on green.
@@ -92,6 +95,7 @@ impl Default for AlarmPlan {
             externals: Vec::new(),
             false_alarm: 0.001,
             max_failures: None,
+            warm_up: None,
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, json};
 
 use super::{
     document::{Value, quoted},
-    externals,
+    externals, pace,
     reader::{Table, parsed, text, whole, word},
     shape, thresholds,
     units::{
@@ -61,6 +61,7 @@ pub(super) fn read(root: &Table<'_>) -> AlarmPlan {
         externals: externals::read(root, &mut names),
         false_alarm: false_alarm.unwrap_or(default.false_alarm),
         max_failures: max_failures.or(default.max_failures),
+        warm_up: root.table("warm_up", &shape::WARM_UP).and_then(|table| pace::read_warm_up(&table)),
     }
 }
 

@@ -13,6 +13,7 @@ mod externals;
 mod failures;
 mod file;
 mod instance;
+mod pace;
 mod plan;
 mod polls;
 mod problems;

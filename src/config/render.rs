@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::{
-    EndpointSpec, HealthCheck, HealthSpec, PlanSpec, alarms, externals, rescue, thresholds,
+    EndpointSpec, HealthCheck, HealthSpec, PlanSpec, alarms, externals, pace, rescue, thresholds,
     units::{format_fraction, format_size},
 };
 use crate::{
@@ -70,6 +70,7 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
         externals: reported,
         false_alarm,
         max_failures,
+        warm_up,
     } = alarm_plan;
     let ShiftLimits {
         execution_timeout,
@@ -91,6 +92,9 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
     document.insert("false_alarm".to_owned(), format_fraction(*false_alarm).into());
     if let Some(max_failures) = max_failures {
         document.insert("max_failures".to_owned(), (*max_failures).into());
+    }
+    if let Some(warm_up) = warm_up {
+        document.insert("warm_up".to_owned(), pace::render_warm_up(*warm_up));
     }
     document.insert("guard".to_owned(), guards.iter().map(alarms::render_guard).collect());
     document.insert("regression".to_owned(), regressions.iter().map(alarms::render_regression).collect());

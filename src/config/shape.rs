@@ -69,7 +69,7 @@ shapes! { ENDPOINT_DOCUMENT:
 shapes! { PLAN:
     PLAN_ROOT "" [
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
-        "false_alarm" "max_failures" "guard" "regression" "threshold" "external"
+        "false_alarm" "max_failures" "warm_up" "guard" "regression" "threshold" "external"
     ]
     GREEN "green" ["version" "instances" "protocol" "tls"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
@@ -82,6 +82,7 @@ shapes! { PLAN:
     LINEAR "strategy" ["type" "step" "bake" "final_bake"]
     STEPS "strategy" ["type" "steps" "final_bake"]
     STEP "strategy.steps" ["share" "bake" "approval"]
+    WARM_UP "warm_up" ["requests" "time"]
     GUARD "guard" ["name" "metric" "quantile" "below" "burst"]
     REGRESSION "regression" ["name" "metric" "quantile" "tolerance" "burst"] => refused [
         "below": "a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]"

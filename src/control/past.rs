@@ -123,6 +123,7 @@ mod tests {
             bytes_in: 0,
             bytes_out: 0,
             overdue: Overdue::default(),
+            is_warm_up: false,
         };
         meters.shard(0).dealt(Stamp::default(), Moment::from_nanos(1));
         meters.shard(0).settled(Stamp::default(), None, &outcome);

@@ -101,6 +101,7 @@ pub(super) fn traffic_since(reading: &Reading, baseline: &Reading) -> Traffic {
         failed: reading.failed().saturating_sub(baseline.failed()),
         failures: failures.filter(|(_, count)| *count > 0).collect(),
         excused: reading.excused.saturating_sub(baseline.excused),
+        warm_ups: reading.warm_ups.saturating_sub(baseline.warm_ups),
         client_gone: reading.client_gone.saturating_sub(baseline.client_gone),
         shed: reading.shed.saturating_sub(baseline.shed),
         retried: reading.retried.saturating_sub(baseline.retried),
@@ -119,6 +120,7 @@ impl Traffic {
         self.client_errors += earlier.client_errors;
         self.failed += earlier.failed;
         self.excused += earlier.excused;
+        self.warm_ups += earlier.warm_ups;
         self.client_gone += earlier.client_gone;
         self.shed += earlier.shed;
         self.retried += earlier.retried;
@@ -164,6 +166,7 @@ mod tests {
             bytes_in: 0,
             bytes_out: 0,
             overdue: Overdue::default(),
+            is_warm_up: false,
         };
         meters.shard(0).dealt(Stamp::default(), Moment::from_nanos(1));
         meters.shard(0).settled(Stamp::default(), None, &outcome);

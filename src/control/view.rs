@@ -82,6 +82,8 @@ pub struct Traffic {
     pub failures: Vec<(FailureKind, u64)>,
     /// Failures that the endpoint's owner does not count as such.
     pub excused: u64,
+    /// Requests dealt while their instance warmed up.
+    pub warm_ups: u64,
     /// Clients that went away.
     pub client_gone: u64,
     /// Requests that found no room on an instance.

@@ -98,7 +98,7 @@ impl Watched {
             shift,
             green,
             blue,
-            watch: Arc::new(WatchPoint::new(&AlarmBook::bounds(alarms), bell)),
+            watch: Arc::new(WatchPoint::new(&AlarmBook::bounds(alarms), bell).warming(alarms.warm_up)),
             publisher,
             timer,
             bench: Mutex::new(bench),

@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 
-use super::{Protocol, UpstreamTls, Weight, ejection::Record, standing::Standing};
+use super::{Protocol, UpstreamTls, Weight, ejection::Record, standing::Standing, warmth::Warmth};
 
 /// What the address of a Unix-domain socket begins with.
 const UNIX: &str = "unix:";
@@ -54,6 +54,7 @@ pub struct Instance {
     resolved: ArcSwapOption<SocketAddr>,
     standing: Standing,
     record: Record,
+    warmth: Warmth,
     /// Zero for none of its own.
     max_concurrency: AtomicU32,
     in_flight: Box<[Cell]>,
@@ -148,6 +149,7 @@ impl Instance {
             address,
             standing: Standing::new(Weight::ONE),
             record: Record::default(),
+            warmth: Warmth::default(),
             max_concurrency: AtomicU32::new(0),
             in_flight: (0..workers.max(1)).map(|_| Cell::default()).collect(),
         }
@@ -242,6 +244,11 @@ impl Instance {
     /// The same where no instance has a part: those that were ejected are better than none.
     pub fn part_in_need(&self) -> u64 {
         self.standing.part_in_need()
+    }
+
+    /// How far it has got with its first requests.
+    pub fn warmth(&self) -> &Warmth {
+        &self.warmth
     }
 
     pub(super) fn standing(&self) -> &Standing {

@@ -8,12 +8,14 @@ mod protocol;
 mod spec;
 mod standing;
 mod tls;
+mod warmth;
 
 pub use ejection::EjectionRule;
 pub use instance::{Address, AddressError, Health, Instance};
 pub use protocol::Protocol;
 pub use spec::{FleetSpec, InstanceSpec, Weight};
 pub use tls::{CertificateFiles, UpstreamTls};
+pub use warmth::Warmth;
 
 use std::{fmt, sync::Arc};
 

@@ -28,7 +28,7 @@ pub use record::{RECORD_BYTES, Record};
 pub use recorder::{Part, Recorded, Recorder, Recording};
 pub use rejection::{Rejection, Rejections};
 pub use shard::Shard;
-pub use watch::{MAX_BOUNDS, Stamp, WatchPoint};
+pub use watch::{MAX_BOUNDS, Stamp, WarmUp, WatchPoint};
 pub use worker::{Gauge, WorkerMeters};
 
 use crate::time::Moment;

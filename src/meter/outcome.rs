@@ -27,6 +27,8 @@ pub struct Outcome {
     pub bytes_out: u64,
     /// The latency bounds that it was counted against while it was open.
     pub overdue: Overdue,
+    /// Whether it was dealt while its instance warmed up: it is counted, and nothing is made of how long it took.
+    pub is_warm_up: bool,
 }
 
 /// Latency bounds, by their index in [`super::WatchPoint::bounds_nanos`], that a request passed while it was open.

@@ -35,6 +35,10 @@ pub struct Reading {
     pub client_errors: u64,
     /// Failures that the endpoint's owner does not count as such.
     pub excused: u64,
+    /// Requests dealt while their instance warmed up: they are among the others, but no time of theirs is in a histogram.
+    pub warm_ups: u64,
+    /// Of those, complete answers.
+    pub warm_answers: u64,
     /// Requests whose client went away.
     pub client_gone: u64,
     /// Requests that found no room on an instance.

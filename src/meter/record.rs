@@ -63,6 +63,8 @@ impl Record {
             bytes_in: _,
             bytes_out: _,
             overdue: _,
+            // Which requests warm an instance up is up to the plan that is replayed.
+            is_warm_up: _,
         } = *outcome;
         Self {
             dealt_at,

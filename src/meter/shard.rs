@@ -56,6 +56,9 @@ pub struct Shard {
     succeeded: Count,
     client_errors: Count,
     excused: Count,
+    /// Requests of warm-ups, and those of them that got a complete answer.
+    warm_ups: Count,
+    warm_answers: Count,
     client_gone: Count,
     shed: Count,
     /// Requests that wait now, since when the first of them does, and how many ever did.
@@ -84,6 +87,11 @@ impl Shard {
         self.cohorts[stamp.slot()].dealt.add(1);
         self.dealt.add(1);
         self.last_dispatch_nanos.0.store(now.as_nanos(), Relaxed);
+    }
+
+    /// The request that was dealt is one of its instance's warm-up.
+    pub fn warm_up(&self) {
+        self.warm_ups.add(1);
     }
 
     /// So long after a token of a stream came the next, or several at once.
@@ -164,19 +172,27 @@ impl Shard {
         if let Some(status) = outcome.grpc_status {
             self.grpc_statuses[status.code()].add(1);
         }
+        self.tokens_out.add(outcome.tokens_out);
+        self.bytes_in.add(outcome.bytes_in);
+        self.bytes_out.add(outcome.bytes_out);
+        let is_answered = matches!(outcome.verdict, Verdict::Success | Verdict::ClientError);
+        if !outcome.is_warm_up {
+            self.record_times(outcome, is_answered);
+        } else if is_answered {
+            self.warm_answers.add(1);
+        }
+    }
+
+    fn record_times(&self, outcome: &Outcome, is_answered: bool) {
         if let Some(first_byte) = outcome.first_byte {
             self.first_byte.record(first_byte);
         }
         if let Some(first_token) = outcome.first_token {
             self.first_token.record(first_token);
         }
-        self.tokens_out.add(outcome.tokens_out);
-        match outcome.verdict {
-            Verdict::Success | Verdict::ClientError => self.latency.record(outcome.duration),
-            Verdict::Failure(_) | Verdict::Excused | Verdict::ClientGone | Verdict::Shed => {}
+        if is_answered {
+            self.latency.record(outcome.duration);
         }
-        self.bytes_in.add(outcome.bytes_in);
-        self.bytes_out.add(outcome.bytes_out);
     }
 
     /// The distribution of durations of complete answers.
@@ -219,6 +235,8 @@ impl Shard {
         sum.succeeded += self.succeeded.get();
         sum.client_errors += self.client_errors.get();
         sum.excused += self.excused.get();
+        sum.warm_ups += self.warm_ups.get();
+        sum.warm_answers += self.warm_answers.get();
         sum.client_gone += self.client_gone.get();
         sum.shed += self.shed.get();
         sum.waiting += self.waiting.get();
@@ -253,9 +271,9 @@ impl Cohort {
             if outcome.overdue.contains(index) {
                 continue;
             }
-            if outcome.duration.as_nanos() >= u128::from(*bound) {
+            if !outcome.is_warm_up && outcome.duration.as_nanos() >= u128::from(*bound) {
                 self.exceeded[index].add(1);
-            } else if !has_latency {
+            } else if outcome.is_warm_up || !has_latency {
                 self.excused[index].add(1);
             }
         }
@@ -292,6 +310,7 @@ mod tests {
             bytes_in: 10,
             bytes_out: 20,
             overdue: Overdue::default(),
+            is_warm_up: false,
         }
     }
 
@@ -364,6 +383,29 @@ mod tests {
             let cohort = *meters.read().cohort(stamp);
             assert_eq!((cohort.exceeded[0], cohort.excused[0]), (exceeded, excused), "{verdict:?} {millis}");
         }
+    }
+
+    #[test]
+    fn a_request_of_a_warm_up_counts_by_its_end_and_not_by_its_time() {
+        let (meters, watch) = (FleetMeters::new(1), watch());
+        let stamp = watch.stamp();
+        for (verdict, failed) in [
+            (Verdict::Success, 0),
+            (Verdict::Failure(FailureKind::HeadTimeout), 1),
+            (Verdict::ClientError, 1),
+        ] {
+            meters.shard(0).dealt(stamp, Moment::from_nanos(1));
+            meters.shard(0).warm_up();
+            let end = Outcome { is_warm_up: true, ..outcome(verdict, 500) };
+            assert_eq!(watch.is_against(&end), matches!(verdict, Verdict::Failure(_)));
+            meters.shard(0).settled(stamp, Some(&watch), &end);
+            let cohort = *meters.read().cohort(stamp);
+            assert_eq!((cohort.exceeded[0], cohort.excused[0]), (0, cohort.dealt), "{verdict:?}");
+            assert_eq!(cohort.failed, failed, "{verdict:?}");
+        }
+        let reading = meters.read();
+        assert_eq!((reading.warm_ups, reading.warm_answers, reading.dealt), (3, 2, 3));
+        assert_eq!((meters.latency().count(), meters.first_byte().count()), (0, 0));
     }
 
     #[test]

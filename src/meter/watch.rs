@@ -19,11 +19,21 @@ pub const MAX_BOUNDS: usize = 8;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stamp(pub u32);
 
+/// Which of an instance's first requests are counted, but not judged by how long they take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WarmUp {
+    /// So many.
+    Requests(u32),
+    /// Those within this time of the first.
+    Time(Duration),
+}
+
 /// Shared by whoever looks at the shift's alarms, who writes, and the workers, which read it at each request of the endpoint under shift.
 #[derive(Debug)]
 pub struct WatchPoint {
     stamp: AtomicU32,
     bounds_nanos: Vec<u64>,
+    warm_up: Option<WarmUp>,
     bell: Arc<Bell>,
 }
 
@@ -34,8 +44,19 @@ impl WatchPoint {
         Self {
             stamp: AtomicU32::new(1),
             bounds_nanos: bounds.iter().take(MAX_BOUNDS).map(nanos).collect(),
+            warm_up: None,
             bell,
         }
+    }
+
+    /// The same, where green's instances warm up first.
+    pub fn warming(self, warm_up: Option<WarmUp>) -> Self {
+        Self { warm_up, ..self }
+    }
+
+    /// How green's instances warm up, if they do.
+    pub fn warm_up(&self) -> Option<WarmUp> {
+        self.warm_up
     }
 
     /// The stamp for a request dealt now.
@@ -66,7 +87,7 @@ impl WatchPoint {
         let is_slow = |(index, bound): (usize, &u64)| {
             outcome.duration.as_nanos() >= u128::from(*bound) && !outcome.overdue.contains(index)
         };
-        let slow = || self.bounds_nanos.iter().enumerate().any(is_slow);
+        let slow = || !outcome.is_warm_up && self.bounds_nanos.iter().enumerate().any(is_slow);
         matches!(outcome.verdict, Verdict::Failure(_)) || slow()
     }
 }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     fleet::{Instance, Side},
+    meter::WarmUp,
     route::{Deck, EndpointRoute, FleetRoute, RouteTable},
     time::Moment,
     tls::Keychain,
@@ -121,6 +122,14 @@ impl RouteView {
     pub(super) fn open_requests(&self, side: Side) -> Option<&Rc<OpenRequests>> {
         match side {
             Side::Green => self.open_requests.as_ref(),
+            Side::Blue => None,
+        }
+    }
+
+    /// How a side's instances warm up: green's, where the shift's plan says so.
+    pub(super) fn warm_up(&self, side: Side) -> Option<WarmUp> {
+        match side {
+            Side::Green => self.route.watch.as_ref()?.warm_up(),
             Side::Blue => None,
         }
     }

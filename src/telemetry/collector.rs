@@ -132,6 +132,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
     write_counts(text, &names::REQUEST_BODY_BYTES, totals, |sums| sums.bytes_in);
     write_counts(text, &names::RESPONSE_BODY_BYTES, totals, |sums| sums.bytes_out);
     write_counts(text, &names::QUEUED, totals, |sums| sums.queued);
+    write_counts(text, &names::WARM_UPS, totals, |sums| sums.warm_ups);
     write_counts(text, &names::RETRIES, totals, |sums| sums.retried);
 }
 

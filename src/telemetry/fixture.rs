@@ -31,6 +31,7 @@ pub(super) fn good(millis: u64) -> Outcome {
         bytes_in: 10,
         bytes_out: 100,
         overdue: Overdue::default(),
+        is_warm_up: false,
     }
 }
 

@@ -100,6 +100,11 @@ pub(super) const REQUEST_BODY_BYTES: Family<2> =
     family("snapback_request_body_bytes_total", FLEET, "Bytes of request bodies passed to model servers");
 pub(super) const RESPONSE_BODY_BYTES: Family<2> =
     family("snapback_response_body_bytes_total", FLEET, "Bytes of response bodies passed to clients");
+pub(super) const WARM_UPS: Family<2> = family(
+    "snapback_warm_up_requests_total",
+    FLEET,
+    "Requests dealt while their instance warmed up; they are counted as all others, but their times are in no histogram",
+);
 pub(super) const RETRIES: Family<2> = family(
     "snapback_retries_total",
     FLEET,

@@ -37,6 +37,7 @@ pub(super) struct Sums {
     pub(super) bytes_out: u64,
     pub(super) tokens_out: u64,
     pub(super) retried: u64,
+    pub(super) warm_ups: u64,
     pub(super) rescues: [u64; Rescue::ALL.len()],
     pub(super) hedges: [u64; Hedge::ALL.len()],
     pub(super) latency: Buckets,
@@ -143,6 +144,7 @@ impl Sums {
             bytes_out,
             tokens_out,
             retried,
+            warm_ups,
             rescues,
             hedges,
             latency: _,
@@ -160,6 +162,7 @@ impl Sums {
         grow(bytes_in, now.bytes_in, then.bytes_in);
         grow(bytes_out, now.bytes_out, then.bytes_out);
         grow(tokens_out, now.tokens_out, then.tokens_out);
+        grow(warm_ups, now.warm_ups, then.warm_ups);
         grow(retried, now.retried, then.retried);
         for (total, (now, then)) in failures.iter_mut().zip(now.failures.iter().zip(&then.failures)) {
             grow(total, *now, *then);

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     alarm::{AlarmEvidence, AlarmState, Compared, RegressionBound, Rule, Source, Tolerance},
     control::{Next, ShiftView, Traffic, TrafficWindow},
+    meter::WarmUp,
     shift::{Cause, PauseReason, State},
     store::Moments,
     time::Moment,
@@ -49,6 +50,29 @@ fn preparing_says_what_is_awaited_and_until_when() {
         "Preparing: green (v2) must be ready before it gets its first 25%, and gets nothing yet. If that takes more than another 4 \
          min 30 s, the shift rolls back.",
     );
+}
+
+#[test]
+fn a_warm_up_is_told_while_it_lasts_and_after() {
+    let mut view = view(State::Holding { step: 0 });
+    let said = |view: &ShiftView| explain(view, NOW);
+    assert!(!said(&view).contains("warm"));
+    view.plan.alarms.warm_up = Some(WarmUp::Requests(50));
+    let all = 50 * view.plan.green.instances.len() as u64;
+    view.green.warm_ups = 37;
+    let told = format!(
+        "Green warms up: 37 of {all} warm-up requests so far, counted but not judged by how long they take."
+    );
+    assert!(said(&view).contains(&told), "{}", said(&view));
+    view.green.warm_ups = all;
+    let told =
+        format!("Green is warm: its first {all} requests were counted but not judged by how long they take.");
+    assert!(said(&view).contains(&told), "{}", said(&view));
+    view.plan.alarms.warm_up = Some(WarmUp::Time(Duration::from_secs(30)));
+    view.green.warm_ups = 41;
+    let told =
+        "Requests of each instance's first 30 s are counted but not judged by how long they take: 41 so far.";
+    assert!(said(&view).contains(told), "{}", said(&view));
 }
 
 #[test]

@@ -40,6 +40,17 @@ impl Rig {
     }
 
     fn settle(&self, stamp: Stamp, verdict: Verdict, millis: u64) {
+        self.settle_as(stamp, verdict, millis, false);
+    }
+
+    /// So many requests of a warm-up that settle at once.
+    fn warm_up(&self, requests: usize, verdict: Verdict, millis: u64) {
+        for _ in 0..requests {
+            self.settle_as(self.deal(), verdict, millis, true);
+        }
+    }
+
+    fn settle_as(&self, stamp: Stamp, verdict: Verdict, millis: u64, is_warm_up: bool) {
         let outcome = Outcome {
             verdict,
             status: None,
@@ -51,6 +62,7 @@ impl Rig {
             bytes_in: 0,
             bytes_out: 0,
             overdue: Overdue::default(),
+            is_warm_up,
         };
         self.meters.shard(0).settled(stamp, Some(&self.watch), &outcome);
     }
@@ -102,6 +114,17 @@ fn without_alarms_everything_is_clear_and_nothing_is_bet() {
     let mut rig = Rig::new(&plan(Vec::new()), 1);
     rig.pass(200, FAILED, 1);
     assert_eq!(rig.look(), Verdicts { standing: Standing::Clear, new_bet: false });
+}
+
+#[test]
+fn a_warm_up_is_no_evidence_on_latency_whatever_it_takes_and_its_failures_are_on_errors() {
+    let mut rig = Rig::new(&plan(vec![errors(0.01), latency("slow", 0.9, 100)]), 1);
+    rig.warm_up(500, OK, 60_000);
+    rig.look();
+    assert_eq!(rig.counts(), [(500, 0), (0, 0)]);
+    assert_eq!(rig.states(), [AlarmState::Ok, AlarmState::InsufficientData], "and it is no data either");
+    rig.warm_up(50, FAILED, 60_000);
+    assert!(matches!(rig.look().standing, Standing::Breached(evidence) if evidence.name == "errors"));
 }
 
 #[test]

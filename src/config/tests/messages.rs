@@ -1083,6 +1083,32 @@ fn the_sign_of_an_error_in_a_body_is_one_thing() {
 }
 
 #[test]
+fn a_warm_up_is_so_many_requests_or_so_much_time() {
+    for (lines, expected) in [
+        (
+            "warm_up = { requests = 0, time = \"1s\" }",
+            &[
+                "p.toml:3: warm_up.requests: expected a whole number from 1 to 100000, not the number 0",
+                "p.toml:3: warm_up.time: a warm-up is over after so many requests or after a time: leave one of the two out",
+            ][..],
+        ),
+        (
+            "warm_up = {}",
+            &[
+                "p.toml:3: warm_up.requests: is missing, and so is time; write requests = 50 or time = \"30s\"",
+            ],
+        ),
+        ("warm_up = { time = \"0s\" }", &["p.toml:3: warm_up.time: must be longer than 0s"]),
+        (
+            "warm_up = \"30s\"",
+            &["p.toml:3: warm_up: expected a table with the keys requests, time, not the text \"30s\""],
+        ),
+    ] {
+        assert_eq!(plan_problems(lines), expected, "{lines}");
+    }
+}
+
+#[test]
 fn what_is_rescued_is_a_failure_of_both_fleets_and_what_is_none_is_not_rescued() {
     let endpoint = |lines: &str| {
         let text = format!(

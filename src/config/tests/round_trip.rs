@@ -18,7 +18,7 @@ use crate::{
     fleet::{
         Address, CertificateFiles, EjectionRule, FleetSpec, InstanceSpec, Protocol, UpstreamTls, Weight,
     },
-    meter::GrpcStatus,
+    meter::{GrpcStatus, WarmUp},
     name::{EndpointName, Version},
     route::{
         Admission, Balance, Blame, BodySign, EjectingFleets, Ejection, FailureBody, FailureClasses,
@@ -447,6 +447,10 @@ prop_compose! {
         thresholds in prop::collection::vec(threshold(), 0..4),
         false_alarm in 1e-9..0.5,
         max_failures in option::of(1_u64..=1_000_000_000),
+        warm_up in option::of(prop_oneof![
+            (1_u32..=100_000).prop_map(WarmUp::Requests),
+            span().prop_map(WarmUp::Time),
+        ]),
     ) -> AlarmPlan {
         let guard = |(place, (bound, burst))| Guard { name: format!("guard_{place}"), bound, burst };
         let regression = |(place, (bound, burst))| Regression { name: format!("regression_{place}"), bound, burst };
@@ -464,6 +468,7 @@ prop_compose! {
             thresholds: thresholds.into_iter().enumerate().map(threshold).collect(),
             false_alarm,
             max_failures,
+            warm_up,
         }
     }
 }

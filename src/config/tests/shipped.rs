@@ -104,6 +104,7 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
                 "share = \"5%\"",
                 "bake = \"2m\"",
                 "step = ",
+                "time = ",
                 "at_least = ",
                 "below = \"300ms\"",
                 "at_most = ",

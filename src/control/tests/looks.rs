@@ -119,6 +119,7 @@ fn outcome(verdict: Verdict, millis: u64) -> Outcome {
         bytes_in: 0,
         bytes_out: 0,
         overdue: Overdue::default(),
+        is_warm_up: false,
     }
 }
 
@@ -355,6 +356,7 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
         bytes_in: 0,
         bytes_out: 0,
         overdue: Overdue::default(),
+        is_warm_up: false,
     };
     for _ in 0..20 {
         let now = crate::clock::now();

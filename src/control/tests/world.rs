@@ -336,6 +336,7 @@ impl World {
                 bytes_in: 0,
                 bytes_out: 0,
                 overdue: Overdue::default(),
+                is_warm_up: false,
             };
             shard.dealt(stamp, now);
             shard.settled(stamp, watch, &outcome);

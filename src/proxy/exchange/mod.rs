@@ -23,7 +23,9 @@ use super::{
 use crate::{
     clock,
     fleet::Side,
-    meter::{FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict},
+    meter::{
+        FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict, WarmUp,
+    },
     route::{BodyScanner, Protection, RescuePolicy, Signals},
     time::Moment,
 };
@@ -74,6 +76,8 @@ pub(super) struct Exchange {
     worst_gap: Cell<Option<Duration>>,
     /// Whether its failure went to blue.
     is_rescued: bool,
+    /// Whether it was dealt while its instance warmed up.
+    is_warm_up: bool,
 }
 
 /// What a copy of a request is made of.
@@ -118,18 +122,17 @@ impl Exchange {
         let dispatched_at = clock::now();
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
         view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
-        let open = view.open_requests(side).map(|requests| requests.begin(stamp, dispatched_at));
         let offer = view.offer(side, key, dispatched_at, &mut *worker.rng());
         let waits = matches!(offer, Offer::NoRoom);
         let seat = if let Offer::Seat(seat) = offer { Some(seat) } else { None };
-        Self {
+        let mut exchange = Self {
             worker: Rc::clone(worker),
             view,
             side,
             key,
             role: Role::Dealt,
             stamp,
-            open,
+            open: None,
             overdue: Overdue::default(),
             seat,
             waits,
@@ -150,7 +153,14 @@ impl Exchange {
             is_excused: false,
             worst_gap: Cell::default(),
             is_rescued: false,
+            is_warm_up: false,
+        };
+        exchange.begin_warm_up(dispatched_at);
+        if !exchange.is_warm_up {
+            exchange.open =
+                exchange.view.open_requests(side).map(|requests| requests.begin(stamp, dispatched_at));
         }
+        exchange
     }
 
     /// The request is a gRPC call.
@@ -200,6 +210,7 @@ impl Exchange {
             is_excused: false,
             worst_gap: Cell::default(),
             is_rescued: false,
+            is_warm_up: false,
         })
     }
 
@@ -241,6 +252,23 @@ impl Exchange {
     pub(super) fn sit(&mut self, seat: Seat) {
         self.seat = Some(seat);
         self.waits = false;
+        if self.view.warm_up(self.side).is_some() {
+            self.begin_warm_up(clock::now());
+        }
+    }
+
+    /// Green's instance is known: is the request one of its warm-up? Then nothing is late.
+    fn begin_warm_up(&mut self, now: Moment) {
+        let (Some(warm_up), Some(seat)) = (self.view.warm_up(self.side), &self.seat) else { return };
+        let warmth = seat.upstream().instance.warmth();
+        self.is_warm_up = match warm_up {
+            WarmUp::Requests(requests) => warmth.is_among_first(requests),
+            WarmUp::Time(span) => warmth.is_within(span, now),
+        };
+        if self.is_warm_up {
+            self.shard().warm_up();
+            self.overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
+        }
     }
 
     /// What the endpoint says about instances in trouble.
@@ -408,7 +436,7 @@ impl Exchange {
 
     /// What blue makes of a rescue counts for nobody.
     fn token_gap(&self, gap: Duration) {
-        if self.role != Role::Rescue {
+        if self.role != Role::Rescue && !self.is_warm_up {
             self.shard().token_gap(gap);
             self.worst_gap.set(self.worst_gap.get().max(Some(gap)));
         }
@@ -461,6 +489,7 @@ impl Exchange {
             first_token: self.tap.as_ref().and_then(|tap| Some(tap.first_text()?.since(self.dispatched_at))),
             tokens_out: self.tap.as_ref().map_or(0, |tap| tap.tokens()),
             overdue,
+            is_warm_up: self.is_warm_up,
         }
     }
 }
@@ -514,6 +543,7 @@ impl Original {
             is_excused: false,
             worst_gap: Cell::default(),
             is_rescued: false,
+            is_warm_up: false,
         })
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     fleet::{Address, Fleet, Instance, Protocol, UpstreamTls},
-    meter::{Bell, FleetMeters, Reading, Recorder, Recording, WatchPoint, WorkerMeters},
+    meter::{Bell, FleetMeters, Reading, Recorder, Recording, WarmUp, WatchPoint, WorkerMeters},
     name::{EndpointName, Version},
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
@@ -72,6 +72,7 @@ pub(super) struct Setup {
     pub(super) workers: usize,
     /// The bounds of the latency alarms that watch green.
     pub(super) latency_bounds: Vec<Duration>,
+    pub(super) warm_up: Option<WarmUp>,
     pub(super) tls: Option<Arc<tls::Server>>,
 }
 
@@ -114,6 +115,7 @@ impl Setup {
             signals: Signals::Auto,
             workers: 1,
             latency_bounds: Vec::new(),
+            warm_up: None,
             tls: None,
         }
     }
@@ -146,9 +148,10 @@ impl Setup {
             blue: fleet("blue", &blue, self.workers, |instance| {
                 speak(instance).secured(self.blue_tls.clone())
             }),
-            watch: green
-                .is_some()
-                .then(|| Arc::new(WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new())))),
+            watch: green.is_some().then(|| {
+                let watch = WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new()));
+                Arc::new(watch.warming(self.warm_up))
+            }),
             green,
         };
         route.record_to(Some(Arc::new(Recorder::new(self.workers, RECORDED))), None);

@@ -55,3 +55,4 @@ mod trailers;
 mod tunnels2;
 mod upgrades;
 mod upstream2;
+mod warming;

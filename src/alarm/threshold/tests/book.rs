@@ -39,6 +39,7 @@ impl World {
                     bytes_in: 0,
                     bytes_out: 0,
                     overdue: Overdue::default(),
+                    is_warm_up: false,
                 },
             );
         }
