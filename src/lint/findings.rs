@@ -3,6 +3,7 @@
 use super::{
     Finding, Forecast, Origin, Room, Severity, Sight, Situation, StepForecast,
     forecast::requests,
+    periods,
     subject::{Kind, Subject, Topic},
     words::{count, percent, span, time_for},
 };
@@ -41,6 +42,7 @@ pub(super) fn findings(
     found.extend(forecast.steps.iter().filter_map(|step| short_bake(subjects, step)));
     found.extend(latency_alone(subjects));
     found.extend(subjects.iter().filter_map(|subject| blue_beyond(subject, situation)));
+    found.extend(periods::blue_breaches(&plan.alarms, situation));
     found.extend(subjects.iter().filter_map(|subject| bursts(subject, situation)));
     found.extend(budget(plan, situation));
     found.extend(rooms(situation));
@@ -48,7 +50,7 @@ pub(super) fn findings(
     found
 }
 
-fn finding<const N: usize>(
+pub(super) fn finding<const N: usize>(
     (severity, code): (Severity, &str),
     place: impl Into<String>,
     message: impl Into<String>,

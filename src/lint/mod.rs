@@ -1,13 +1,15 @@
 //! What a plan can and cannot find out about green, said before it is run.
 //!
 //! Pure: a plan and the [`Situation`] that it would run in go in, a [`Lint`] comes out. `traffic` holds what is known or assumed of blue's
-//! traffic, `subject` what each alarm judges, `forecast` what each step finds with it, `findings` what an operator should know or change.
+//! traffic, `subject` what each alarm judges, `forecast` what each step finds with it, `findings` what an operator should know or change, and
+//! `periods` which thresholds blue would raise.
 //!
 //! Nothing here stops a shift: what cannot be carried out at all is refused by `config` and `control`. An error says that the plan does
 //! not do what it says, a warning that it does less than it seems to, a note what was assumed.
 
 mod findings;
 mod forecast;
+mod periods;
 mod subject;
 #[cfg(test)]
 mod tests;

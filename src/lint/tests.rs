@@ -243,6 +243,29 @@ fn a_bound_that_blue_itself_does_not_keep_is_an_error_and_one_at_its_edge_a_warn
 }
 
 #[test]
+fn a_threshold_that_blue_itself_would_raise_is_warned_of() {
+    let threshold = json!([
+        {"name": "slow", "metric": "latency", "statistic": "p90", "above": "200ms", "period": "10s"},
+        {"name": "failing", "metric": "error_rate", "at_least": "1%", "period": "10s"},
+        {"name": "idle", "metric": "requests", "below": 1, "period": "10s"},
+    ]);
+    let plan = at_once("1h", json!({"threshold": threshold}));
+    let places = |settled, failed| {
+        let mut situation = traffic(settled, failed);
+        situation.traffic.latency = lognormal();
+        let findings = lint(&plan, &situation).findings.into_iter();
+        findings
+            .filter(|finding| finding.code == "blue_beyond_bound")
+            .map(|finding| finding.place)
+            .collect::<Vec<_>>()
+    };
+    // The 90th percentile of these times is 100 ms * e^(1.2816 * 0.6) = 216 ms.
+    assert_eq!(places(10_000, 100), ["threshold slow", "threshold failing"]);
+    assert_eq!(places(10_000, 99), ["threshold slow"]);
+    assert!(places(99, 99).is_empty(), "too few of blue's requests");
+}
+
+#[test]
 fn latency_without_errors_is_warned_of_and_any_alarm_on_failures_is_enough() {
     let mut rest = json!({"guard": [{"metric": "latency", "quantile": "p99", "below": "250ms"}]});
     assert_eq!(
