@@ -31,7 +31,8 @@
 //!    and does nothing itself. The driver writes the new state to the journal ([`store`]) and then carries the effects out:
 //!    provision green, wait until it is ready, publish a table with the first step's share.
 //! 3. While a step bakes, the evaluator, a thread of its own, looks at green's meters every 10 ms and whenever the bell rings, and
-//!    feeds the alarms ([`alarm`]): tests that stay valid however often they are looked at.
+//!    feeds the alarms ([`alarm`]): tests that stay valid however often they are looked at. What the proxy cannot see, such as the quality
+//!    of answers, is reported to it, or it asks a webhook or a Prometheus.
 //! 4. When the bake is over, the alarms are looked at once more. Are they clear, the next step begins; have they too little data, the step
 //!    holds; after the last step blue is kept warm for a while, drains and goes. The shift is promoted.
 //! 5. When an alarm is raised, the evaluator itself publishes the table that gives green nothing: first the act, then the

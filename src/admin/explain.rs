@@ -5,18 +5,15 @@
 
 use std::time::Duration;
 
-use super::words::{capitalised, count, grouped, list, odds, percent, percent_of, span};
+use super::{
+    standing::{alarms, called, counted, lacking, lacking_clause, odds_text, silent},
+    words::{capitalised, count, grouped, list, odds, percent, percent_of, span},
+};
 use crate::{
-    alarm::{
-        AlarmEvidence, AlarmState, Compared, ExternalEvidence, GuardBound, RegressionBound, Rule, Telling,
-        ThresholdEvidence, Tolerance,
-    },
-    config::format_quantile,
-    control::{Next, ShiftView, Traffic},
+    control::{Fate, Next, ShiftView, Traffic},
     meter::WarmUp,
     shift::{Cause, PauseReason, State},
     time::WallTime,
-    trial::{external_text, threshold_text},
 };
 
 /// The explanation of a shift, as seen at `now`.
@@ -24,22 +21,28 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
     let sentences = match &view.state {
         State::Preparing { ready_by: _ } => vec![preparing(view, now)],
         State::Baking { step, ends: _ } => {
-            vec![baking(view, *step), warm_up(view), alarms(view), next(&view.next, now)]
+            vec![baking(view, *step), restarted(view), warm_up(view), alarms(view), next(&view.next, now)]
         }
-        State::Holding { step } => vec![holding(view, *step), warm_up(view), pace(view)],
+        State::Holding { step } => vec![holding(view, *step), restarted(view), warm_up(view), pace(view)],
         State::Paused { step, remaining, reason } => {
             vec![paused(view, *step, *remaining, *reason), alarms(view), ways_out(view, *step, *reason)]
         }
         State::TerminationWait { ends: _ } => vec![termination_wait(view, now), alarms(view)],
         State::Retiring { drain_by: _ } => vec![retiring(view, now)],
         State::RollingBack { cause, drain_by: _ } => {
-            vec![format!("Rolling back {}.", cause_clause(view, cause)), timing(view), draining(view, now)]
+            vec![
+                format!("Rolling back {}.", cause_clause(view, cause)),
+                timing(view),
+                fate(view),
+                draining(view, now),
+            ]
         }
         State::Promoted => vec![promoted(view), failures(view)],
         State::RolledBack { cause } => {
             vec![
                 format!("Rolled back {}.", cause_clause(view, cause)),
                 timing(view),
+                fate(view),
                 spared(view),
                 kept(view),
             ]
@@ -49,18 +52,21 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
     said.join(" ")
 }
 
+/// What a restart did to a running shift; nothing without one.
+fn restarted(view: &ShiftView) -> String {
+    let evidence = "guards, regressions and thresholds count from there, and reports hold for their leases";
+    match view.restarts {
+        0 => String::new(),
+        1 => format!("Snapback has started again during the shift: the step bakes anew, {evidence}."),
+        times => format!(
+            "Snapback has started again {times} times during the shift: the step bakes anew each time, {evidence}."
+        ),
+    }
+}
+
 /// Why a shift went back, in a sentence.
 pub(super) fn cause_text(view: &ShiftView, cause: &Cause) -> String {
     format!("Rolled back {}.", cause_clause(view, cause))
-}
-
-/// The evidence in words: `odds of 1,000 : 1 against chance`.
-pub(super) fn odds_text(evidence: &AlarmEvidence) -> String {
-    if evidence.ln_e > 0.0 {
-        format!("odds of {} against chance", odds(evidence.ln_e))
-    } else {
-        "no evidence against green".to_owned()
-    }
 }
 
 fn green(view: &ShiftView) -> String {
@@ -359,6 +365,41 @@ fn timing(view: &ShiftView) -> String {
     if parts.is_empty() { String::new() } else { format!("{}.", capitalised(&parts.join("; "))) }
 }
 
+/// What became of green's requests that were open then.
+fn fate(view: &ShiftView) -> String {
+    let Some(Fate { open, late, finished, rescued, failed, client_gone, running, cut }) = view.fate else {
+        return String::new();
+    };
+    let still = if view.state.is_terminal() { "had not ended at the drain deadline" } else { "still run" };
+    let ends = [
+        (finished, "finished"),
+        (rescued, "went to blue before their clients saw anything"),
+        (failed, "failed"),
+        (client_gone, "were given up by their clients"),
+        (running, still),
+        (cut, "were cut by a restart of snapback"),
+    ];
+    let ends: Vec<String> = ends
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{} {}", grouped(count), agreed(count, what)))
+        .collect();
+    match (open + late, ends.as_slice()) {
+        (0, _) | (_, []) => String::new(),
+        (1, [_, ..]) => format!("Of the one request that green still had, {}.", list(&ends)),
+        (all, [_, ..]) => format!("Of the {} that green still had, {}.", count(all, "request"), list(&ends)),
+    }
+}
+
+/// What several requests did, said of one.
+fn agreed(count: u64, what: &str) -> String {
+    if count != 1 {
+        return what.to_owned();
+    }
+    let said = what.replace("still run", "still runs").replace("their clients", "its client");
+    said.strip_prefix("were ").map_or(said.clone(), |rest| format!("was {rest}"))
+}
+
 /// Whether a threshold alarm decided.
 fn was_threshold(view: &ShiftView) -> bool {
     match &view.state {
@@ -378,181 +419,6 @@ fn was_threshold(view: &ShiftView) -> bool {
 
 fn is_threshold(view: &ShiftView, name: &str) -> bool {
     view.plan.alarms.thresholds.iter().any(|threshold| threshold.name == name)
-}
-
-/// How the alarms stand while a shift runs.
-fn alarms(view: &ShiftView) -> String {
-    let tests = if view.alarms.is_empty() { None } else { Some(tests(view)) };
-    let said: Vec<String> = tests.into_iter().chain(thresholds(view)).chain(externals(view)).collect();
-    if said.is_empty() { "The plan has no alarms.".to_owned() } else { said.join(" ") }
-}
-
-/// How the external alarms stand; `None` without any.
-fn externals(view: &ShiftView) -> Option<String> {
-    let said =
-        |evidence: &ExternalEvidence| format!("{} {}", evidence.external.name, external_text(evidence));
-    let said: Vec<String> = view.externals.iter().map(|external| said(&external.evidence)).collect();
-    (!said.is_empty()).then(|| format!("External alarms: {}.", said.join("; ")))
-}
-
-/// How the threshold alarms stand; `None` without any.
-fn thresholds(view: &ShiftView) -> Option<String> {
-    let said = |state: AlarmState| {
-        let those = view.thresholds.iter().filter(move |evidence| evidence.state == state);
-        let said: Vec<String> = those.map(named_text).collect();
-        said.join("; ")
-    };
-    let states = [
-        (AlarmState::Alarm, "raised"),
-        (AlarmState::InsufficientData, "too little data"),
-        (AlarmState::Ok, "ok"),
-    ];
-    let parts =
-        states.into_iter().map(|(state, word)| (word, said(state))).filter(|(_, said)| !said.is_empty());
-    let parts: Vec<String> = parts.map(|(word, said)| format!("{word}: {said}")).collect();
-    (!parts.is_empty()).then(|| format!("Thresholds {}.", parts.join("; ")))
-}
-
-/// `slow (latency p90 above 300ms in 2 of 3 periods of 10s: 1 of the last 3 breach, the newest with 120ms over 20 samples)`
-fn named_text(evidence: &ThresholdEvidence) -> String {
-    format!("{} ({})", evidence.threshold.name, threshold_text(evidence))
-}
-
-/// Threshold and external alarms with too little data: what they are called, and what they say.
-fn silent(view: &ShiftView) -> Vec<(String, String)> {
-    let lacks = AlarmState::InsufficientData;
-    let thresholds = view.thresholds.iter().filter(|evidence| evidence.state == lacks);
-    let externals = view.externals.iter().map(|external| &external.evidence);
-    let externals = externals.filter(|evidence| evidence.state == lacks);
-    thresholds
-        .map(|evidence| (format!("threshold {}", evidence.threshold.name), threshold_text(evidence)))
-        .chain(
-            externals.map(|evidence| {
-                (format!("external alarm {}", evidence.external.name), external_text(evidence))
-            }),
-        )
-        .collect()
-}
-
-/// How guards and regressions stand, of which there is at least one.
-fn tests(view: &ShiftView) -> String {
-    let all = || view.alarms.iter().map(|alarm| &alarm.evidence);
-    let raised: Vec<String> =
-        all().filter(|evidence| evidence.state == AlarmState::Alarm).map(called).collect();
-    let lacking = lacking(view);
-    let nearest = view.alarms.iter().max_by(|left, right| left.nearness.total_cmp(&right.nearness));
-    match (nearest, raised.as_slice(), lacking.as_slice()) {
-        (None, _, _) => String::new(),
-        (Some(_), [_, ..], _) => format!("Raised: {}.", list(&raised)),
-        (Some(_), [], [_, ..]) => {
-            let who = if lacking.len() == 1 { "it" } else { "they" };
-            format!("No alarm is raised, but {} before {who} can tell.", lacking_clause(&lacking))
-        }
-        (Some(nearest), [], []) => {
-            let evidence = &nearest.evidence;
-            let which = match view.alarms.len() {
-                1 => format!("{} is not raised", capitalised(&called(evidence))),
-                _ => format!("No alarm is raised; nearest is {}", called(evidence)),
-            };
-            format!(
-                "{which}: {}; {}, needed {}.",
-                counted(evidence),
-                odds_text(evidence),
-                odds(evidence.threshold)
-            )
-        }
-    }
-}
-
-fn lacking(view: &ShiftView) -> Vec<&AlarmEvidence> {
-    let all = view.alarms.iter().map(|alarm| &alarm.evidence);
-    all.filter(|evidence| evidence.state == AlarmState::InsufficientData).collect()
-}
-
-/// `guard a needs 12 more of green's requests and guard b needs 1 more`
-fn lacking_clause(lacking: &[&AlarmEvidence]) -> String {
-    let mut needs = Vec::new();
-    for evidence in lacking {
-        let of_what = if needs.is_empty() { " of green's requests" } else { "" };
-        needs.push(format!("{} needs {} more{of_what}", called(evidence), grouped(evidence.missing)));
-    }
-    list(&needs)
-}
-
-fn called(evidence: &AlarmEvidence) -> String {
-    match evidence.rule {
-        Rule::Guard(_) => format!("guard {}", evidence.name),
-        Rule::Regression { .. } => format!("regression {}", evidence.name),
-    }
-}
-
-/// `28 of green's last 41 requests failed (68.3%), permitted below 1%`
-fn counted(evidence: &AlarmEvidence) -> String {
-    let permitted = percent(evidence.rule.permitted());
-    let (failed, permitted) = match evidence.rule {
-        Rule::Guard(GuardBound::ErrorRate { below: _ }) => {
-            ("failed".to_owned(), format!("permitted below {permitted}"))
-        }
-        Rule::Guard(GuardBound::Latency { quantile: _, below }) => {
-            (format!("took {} or longer", span(below)), format!("permitted at most {permitted}"))
-        }
-        Rule::Regression { bound, compared } => (compared_by(&bound, &compared), blues(&bound, &compared)),
-    };
-    let (failures, all, last, only) = match evidence.telling() {
-        Telling::All { requests, failures } => (failures, requests, "", "only"),
-        Telling::Last { requests, failures } => (failures, requests, "last ", "last"),
-    };
-    let requests = format!("green's {last}{}", count(all, "request"));
-    let happened = match (failures, all) {
-        (_, 0) => return format!("green has had no request yet, {permitted}"),
-        (0, _) => format!("none of {requests} {failed}"),
-        (1, 1) => format!("green's {only} request {failed}"),
-        (failures, all) if failures >= all => format!("all of {requests} {failed}"),
-        (failures, all) => {
-            format!("{} of {requests} {failed} ({})", grouped(failures), percent_of(failures, all))
-        }
-    };
-    format!("{happened}, {permitted}")
-}
-
-/// What green's bad requests did: `failed`, `took 148 ms or longer, 1.2 times blue's p95`.
-fn compared_by(bound: &RegressionBound, compared: &Compared) -> String {
-    match (bound, compared.quantile, compared.times) {
-        (RegressionBound::ErrorRate { .. }, ..) => "failed".to_owned(),
-        (RegressionBound::ClientErrorRate { .. }, ..) => "were answered with a client error".to_owned(),
-        (RegressionBound::Latency { ratio, .. }, Some(quantile), Some((green, _))) => {
-            let times = if *ratio > 1.0 { format!("{ratio} times ") } else { String::new() };
-            format!("took {} or longer, {times}blue's {}", span(green), format_quantile(quantile))
-        }
-        (RegressionBound::Latency { .. }, ..) => "were slow".to_owned(),
-    }
-}
-
-/// Blue's side: `so did 31 of blue's 5,508 requests (0.6%), 1.5 times blue's rate permitted`.
-fn blues(bound: &RegressionBound, compared: &Compared) -> String {
-    let Compared { blue_requests, blue_failures, quantile: _, times } = *compared;
-    let requests = format!("blue's {}", count(blue_requests, "request"));
-    let seen = match (blue_requests, blue_failures, bound) {
-        (0, ..) => return "and blue has had none to compare with".to_owned(),
-        (_, 0, _) => format!("none of {requests} did"),
-        (_, failed, RegressionBound::ErrorRate { .. } | RegressionBound::ClientErrorRate { .. }) => {
-            format!("so did {} of {requests} ({})", grouped(failed), percent_of(failed, blue_requests))
-        }
-        (_, slow, RegressionBound::Latency { .. }) => {
-            let time = times.map(|(_, blue)| format!(" took {} or longer", span(blue))).unwrap_or_default();
-            format!("{} of {requests}{time} ({})", grouped(slow), percent_of(slow, blue_requests))
-        }
-    };
-    match bound {
-        RegressionBound::ErrorRate { tolerance } | RegressionBound::ClientErrorRate { tolerance } => {
-            match tolerance {
-                Tolerance::Ratio(1.0) => seen,
-                Tolerance::Ratio(ratio) => format!("{seen}, {ratio} times blue's rate permitted"),
-                Tolerance::Points(points) => format!("{seen}, {} more permitted", percent(*points)),
-            }
-        }
-        RegressionBound::Latency { .. } => seen,
-    }
 }
 
 fn next(next: &Next, now: WallTime) -> String {

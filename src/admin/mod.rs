@@ -25,6 +25,7 @@ mod represent;
 mod routes;
 mod serve;
 mod shifts;
+mod standing;
 mod state;
 pub mod wire;
 mod words;

@@ -8,7 +8,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::state::Port;
-use crate::{control::ShiftView, name::ShiftId, shift::State, store::Event, telemetry::ShiftEnd};
+use crate::{
+    control::{Fate, ShiftView},
+    name::ShiftId,
+    shift::State,
+    store::{Event, Moments},
+    telemetry::{Aftermath, ShiftEnd},
+};
 
 /// How often there is a look without an event. Each reads some thousand counters for each fleet, tens of microseconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -56,13 +62,31 @@ async fn count(port: Arc<Port>, id: ShiftId) {
     }
 }
 
+fn aftermath(view: &ShiftView) -> Aftermath {
+    let Moments { published_at, drained_at, .. } = view.moments;
+    let drain = published_at.zip(drained_at).map(|(published, drained)| {
+        let millis = drained.as_millis().saturating_sub(published.as_millis());
+        Duration::from_millis(u64::try_from(millis).unwrap_or_default())
+    });
+    let open = |fate: Fate| {
+        let Fate { open: _, late: _, finished, rescued, failed, client_gone, running, cut } = fate;
+        [finished, rescued, failed, client_gone, running, cut]
+    };
+    Aftermath {
+        last_green_dispatch: view.publish_to_last_green_dispatch,
+        drain,
+        green_responses: view.green_responses_to_decision,
+        open: view.fate.map(open),
+    }
+}
+
 fn end(view: &ShiftView) -> Option<ShiftEnd> {
     match &view.state {
         State::Promoted => Some(ShiftEnd::Promoted),
         State::RolledBack { cause } => Some(ShiftEnd::RolledBack {
             cause: cause.clone(),
             decision: view.decision,
-            last_green_dispatch: view.publish_to_last_green_dispatch,
+            aftermath: aftermath(view),
         }),
         State::Preparing { .. }
         | State::Baking { .. }

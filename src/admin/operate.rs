@@ -66,6 +66,7 @@ async fn shift_figures(handle: &Handle) -> Result<Vec<ShiftFigures>, ControlErro
         };
         if !shift.state.is_terminal() {
             figures.push(ShiftFigures {
+                budget: shift.budget(),
                 endpoint: shift.endpoint,
                 state: shift.state.as_str(),
                 alarms: shift.alarms.into_iter().map(|alarm| alarm.evidence).collect(),

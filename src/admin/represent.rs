@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::{explain, wire, words};
+use super::{explain, standing, wire, words};
 use crate::{
     alarm::{
-        AlarmEvidence, AlarmState, Compared, Datapoint, External, ExternalEvidence, GuardBound, Poll, Polls,
-        RegressionBound, Rule, Source, Threshold, ThresholdEvidence, Tolerance, Unit,
+        AlarmEvidence, AlarmState, Budget, Compared, Datapoint, External, ExternalEvidence, GuardBound, Poll,
+        Polls, RegressionBound, Rule, Source, Threshold, ThresholdEvidence, Tolerance, Unit,
     },
     config::{format_bound, format_fraction, format_measure, format_quantile, format_tolerance},
     control::{
-        AlarmView, EndpointView, Execution, ExternalView, FleetView, InstanceView, Next, ShiftView, Traffic,
-        TrafficWindow, Transition,
+        AlarmView, EndpointView, Execution, ExternalView, Fate, FleetView, InstanceView, Next, ShiftView,
+        Traffic, TrafficWindow, Transition,
     },
     shift::{Approval, Cause, State, Step},
     store::{Event, Moments, Origin},
@@ -42,6 +42,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
 pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
     let explanation = explain::explain(&view, now);
     let cause = cause_of(&view);
+    let failure_budget = view.budget().map(self::failure_budget);
     let ShiftView {
         id,
         endpoint,
@@ -58,6 +59,8 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         publish_to_last_green_dispatch,
         green_responses_to_decision,
         green_in_flight_at_decision,
+        fate,
+        restarts,
         alarms,
         thresholds,
         externals,
@@ -99,6 +102,9 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         publish_to_last_green_dispatch_ms: publish_to_last_green_dispatch.map(millis),
         green_responses_to_decision,
         green_in_flight_at_decision,
+        open_requests: fate.map(open_requests),
+        restarts,
+        failure_budget,
         alarms: alarms.into_iter().map(alarm).collect(),
         thresholds: thresholds.iter().map(threshold).collect(),
         externals: externals.into_iter().map(external).collect(),
@@ -109,6 +115,16 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         forecast: forecast.map(wire::Forecast::from),
         explanation,
     }
+}
+
+fn open_requests(fate: Fate) -> wire::OpenRequests {
+    let Fate { open, late, finished, rescued, failed, client_gone, running, cut } = fate;
+    wire::OpenRequests { open, late, finished, rescued, failed, client_gone, running, cut }
+}
+
+fn failure_budget(budget: Budget) -> wire::FailureBudget {
+    let Budget { failures, max_failures } = budget;
+    wire::FailureBudget { failures, max_failures, nearness: budget.nearness() }
 }
 
 fn fleets(blue: (Traffic, &TrafficWindow), green: (Traffic, &TrafficWindow)) -> wire::Fleets {
@@ -265,7 +281,7 @@ fn cause(view: &ShiftView, cause: &Cause) -> wire::Cause {
 
 fn alarm(view: AlarmView) -> wire::Alarm {
     let AlarmView { evidence, nearness } = view;
-    let odds = explain::odds_text(&evidence);
+    let odds = standing::odds_text(&evidence);
     let permitted_rate = evidence.rule.permitted();
     // How much data is missing is said in the explanation, where it matters.
     let AlarmEvidence {
@@ -329,6 +345,7 @@ fn threshold(evidence: &ThresholdEvidence) -> wire::Threshold {
         value: evidence.newest().map(|newest| value_text(newest.value, unit)),
         breaching: *breaching as u64,
         lacking: *lacking as u64,
+        nearness: evidence.nearness(),
         unit: match unit {
             Unit::Time => "seconds",
             Unit::Fraction => "fraction",

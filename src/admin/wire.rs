@@ -188,6 +188,15 @@ pub struct Shift {
     pub green_responses_to_decision: Option<u64>,
     /// Green requests in flight when the decision fell.
     pub green_in_flight_at_decision: Option<u64>,
+    /// What became of these.
+    #[serde(default)]
+    pub open_requests: Option<OpenRequests>,
+    /// How often snapback has started again during the shift; each time the step bakes anew, and the alarms that count begin anew.
+    #[serde(default)]
+    pub restarts: u32,
+    /// The plan's budget of failures; null when it has none.
+    #[serde(default)]
+    pub failure_budget: Option<FailureBudget>,
     /// Every alarm with its numbers.
     pub alarms: Vec<Alarm>,
     /// Every threshold alarm with its datapoints.
@@ -210,6 +219,38 @@ pub struct Shift {
     pub forecast: Option<Forecast>,
     /// Why the shift is where it is, in sentences with numbers.
     pub explanation: String,
+}
+
+/// What became of green's requests that were open when the decision to go back fell, and of those dealt to it in the moment after.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenRequests {
+    /// Open when the decision fell.
+    pub open: u64,
+    /// Dealt to green after it.
+    pub late: u64,
+    /// Answered in full by green.
+    pub finished: u64,
+    /// Failed by green and answered by blue before the client saw anything.
+    pub rescued: u64,
+    /// Failed, and the client saw it.
+    pub failed: u64,
+    /// Given up by their clients.
+    pub client_gone: u64,
+    /// Not at their end yet; of a shift that is over, those that had not ended at its drain deadline.
+    pub running: u64,
+    /// Cut by the end of the process.
+    pub cut: u64,
+}
+
+/// The failures that a plan permits green.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FailureBudget {
+    /// Failures of green that reached clients.
+    pub failures: u64,
+    /// The number that ends the shift.
+    pub max_failures: u64,
+    /// How much of it is spent, 0 to 1.
+    pub nearness: f64,
 }
 
 /// A compiled step.
@@ -303,6 +344,7 @@ pub struct External {
     /// The bound of a query.
     pub bound: Option<f64>,
     /// How near it is, 0 to 1.
+    #[serde(default)]
     pub nearness: f64,
     /// What its polls came to; null for one that waits to be told.
     pub polls: Option<Polls>,
@@ -409,6 +451,9 @@ pub struct Threshold {
     pub breaching: u64,
     /// How many more periods of this step must pass before it could have been raised.
     pub lacking: u64,
+    /// How near it is, 0 to 1.
+    #[serde(default)]
+    pub nearness: f64,
     /// What the values are: `seconds`, `fraction` or `count`.
     pub unit: String,
     /// The periods that it looks at, the newest last; one without a sample is null.

@@ -53,6 +53,8 @@ pub struct AlarmBook {
     /// Requests dealt in this step: green's and blue's.
     dealt_in_step: (u64, u64),
     max_failures: Option<u64>,
+    /// Failures that clients saw in earlier lives of the process.
+    spent: u64,
     /// The first raised alarm.
     breach: Option<AlarmEvidence>,
 }
@@ -134,8 +136,14 @@ impl AlarmBook {
             marked: None,
             dealt_in_step: (0, 0),
             max_failures: plan.max_failures,
+            spent: 0,
             breach: None,
         }
+    }
+
+    /// The same with so many failures that clients saw before the process started: the budget of failures is the whole shift's.
+    pub fn with_spent(self, spent: u64) -> Self {
+        Self { spent, ..self }
     }
 
     /// The latency bounds that the data plane must count against, each once, in the order of the meters' `exceeded`.
@@ -266,7 +274,7 @@ impl AlarmBook {
         if let Some(evidence) = &self.breach {
             return Standing::Breached(evidence.clone());
         }
-        let failures = self.last.failed_for_clients();
+        let failures = self.last.failed_for_clients().saturating_add(self.spent);
         if let Some(max_failures) = self.max_failures
             && failures >= max_failures
         {

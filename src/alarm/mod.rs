@@ -35,7 +35,7 @@ pub use external::{External, ExternalBook, ExternalEvidence, Polls, Source};
 pub use guard::{GuardTest, Tally};
 pub use latency::{LEAST_ANSWERS, LatencyTest, Marks, QUANTILES, Slow, Worst};
 pub use outlook::{BUDGET_CHANCE, chance_of_spending, fitting_burst, sufficient_budget};
-pub use plan::{AlarmPlan, Guard, GuardBound, Regression, RegressionBound};
+pub use plan::{AlarmPlan, Budget, Guard, GuardBound, Regression, RegressionBound};
 pub use poll::{Answer, Method, Poll, PollUrl, PollUrlError, Query, Question, Subject, Token};
 pub use purse::Purse;
 pub use safe::{SAFE_EVIDENCE, SafeGuard, SafeShare};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Dealing, External, Purse, Threshold, Tolerance, guard};
+use super::{AlarmState, Dealing, External, Purse, Threshold, Tolerance, guard};
 use crate::meter::WarmUp;
 
 /// The alarms of a shift.
@@ -22,6 +22,30 @@ pub struct AlarmPlan {
     pub max_failures: Option<u64>,
     /// Which first requests of green's instances no alarm judges by how long they take.
     pub warm_up: Option<WarmUp>,
+}
+
+/// The failures that a plan permits green, and those that reached clients.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Failures so far.
+    pub failures: u64,
+    /// The number that ends the shift, at least 1.
+    pub max_failures: u64,
+}
+
+impl Budget {
+    /// The name that it has among alarms, which no alarm can have.
+    pub const NAME: &'static str = "max_failures";
+
+    /// What it says: ok until it is spent.
+    pub fn state(&self) -> AlarmState {
+        if self.failures >= self.max_failures { AlarmState::Alarm } else { AlarmState::Ok }
+    }
+
+    /// How much of it is spent, 0 to 1.
+    pub fn nearness(&self) -> f64 {
+        (self.failures as f64 / self.max_failures.max(1) as f64).min(1.0)
+    }
 }
 
 /// An absolute bound on green.

@@ -229,7 +229,7 @@ impl Query {
             let (state, reason) = (self.missing, "the query gives no value".to_owned());
             return Answer { state, reason, value: None };
         };
-        let breaching = numbers.iter().filter(|value| self.breaches(**value)).count();
+        let breaching = numbers.iter().filter(|value| self.comparison.breaches(**value, self.bound)).count();
         let of = if numbers.len() == 1 {
             String::new()
         } else {
@@ -242,26 +242,9 @@ impl Query {
         Answer { state, reason: format!("{says}{of}"), value: Some(worst) }
     }
 
-    fn breaches(&self, value: f64) -> bool {
-        match self.comparison {
-            Comparison::Above => value > self.bound,
-            Comparison::AtLeast => value >= self.bound,
-            Comparison::Below => value < self.bound,
-            Comparison::AtMost => value <= self.bound,
-        }
-    }
-
-    /// How near a value is to the bound: 0 to 1, and 1 only where it breaches. Of a bound of zero, and of values on its other side, there
-    /// is no saying.
+    /// How near a value is to the bound: 0 to 1, and 1 only where it breaches.
     pub fn nearness(&self, value: f64) -> f64 {
-        if self.breaches(value) {
-            return 1.0;
-        }
-        let near = match self.comparison {
-            Comparison::Above | Comparison::AtLeast => value / self.bound,
-            Comparison::Below | Comparison::AtMost => self.bound / value,
-        };
-        if near.is_finite() { near.clamp(0.0, 0.99) } else { 0.0 }
+        self.comparison.nearness(value, self.bound)
     }
 }
 

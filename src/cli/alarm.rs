@@ -17,6 +17,10 @@ pub(super) async fn alarm(args: AlarmArgs, output: &mut Output) -> Result<(), Cl
     let answer = client.post(&format!("/v1/alarms/{name}/state"), Some(body)).await?;
     output.answer(&answer, || {
         let wire::AlarmReported { name, state, shifts } = answer.read()?;
-        Ok(format!("{name} is {} for {}", state.as_str().replace('_', " "), shifts.join(", ")))
+        let state = state.as_str().replace('_', " ");
+        Ok(match shifts.as_slice() {
+            [] => format!("{name} is {state}, so a shift that watches it can start"),
+            [_, ..] => format!("{name} is {state} for {}", shifts.join(", ")),
+        })
     })
 }

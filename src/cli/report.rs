@@ -97,6 +97,10 @@ fn heading(shift: &wire::Shift, now: WallTime) -> String {
     let elapsed = started.map(|start| took(start, end.unwrap_or(now))).unwrap_or_default();
     let ended = if shift.over { format!(", took {elapsed}") } else { format!(", {elapsed} ago") };
     lines.push(("started", format!("{}{ended}", shift.started_at)));
+    if let Some(wire::FailureBudget { failures, max_failures, nearness }) = shift.failure_budget {
+        let (reached, most) = (count(failures), count(max_failures));
+        lines.push(("failures", format!("{reached} of {most} that end the shift, {}", near(nearness))));
+    }
     if !shift.over {
         lines.push(("next", view::next(&shift.next, now)));
     }
@@ -166,11 +170,23 @@ fn alarms(shift: &wire::Shift) -> String {
 
 /// External alarms: what was reported of them.
 fn externals(shift: &wire::Shift) -> Table {
-    let mut table = Table::new([Left("EXTERNAL"), Left("STATE"), Left("LEASE"), Left("THEN"), Left("SAYS")]);
+    let mut table = Table::new([
+        Left("EXTERNAL"),
+        Left("STATE"),
+        Left("LEASE"),
+        Left("THEN"),
+        Right("VALUE"),
+        Right("BOUND"),
+        Right("NEAR"),
+        Left("SAYS"),
+    ]);
     for external in &shift.externals {
-        let wire::External { name, state, lease, on_expiry, text, .. } = external;
+        let wire::External { name, state, lease, on_expiry, text, value, bound, nearness, .. } = external;
         let (state, then) = (state.replace('_', " "), on_expiry.replace('_', " "));
-        table.row([name.clone(), state, lease.clone(), then, text.clone()]);
+        let number =
+            |number: &Option<f64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let cells = [state, lease.clone(), then, number(value), number(bound), near(*nearness), text.clone()];
+        table.row([name.clone()].into_iter().chain(cells));
     }
     table
 }
@@ -185,6 +201,7 @@ fn thresholds(shift: &wire::Shift) -> Table {
         Right("BREACHING"),
         Right("RAISED BY"),
         Right("PERIOD"),
+        Right("NEAR"),
     ]);
     for threshold in &shift.thresholds {
         table.row([
@@ -195,9 +212,15 @@ fn thresholds(shift: &wire::Shift) -> Table {
             count(threshold.breaching),
             threshold.datapoints.clone(),
             threshold.period.clone(),
+            near(threshold.nearness),
         ]);
     }
     table
+}
+
+/// How near an alarm is.
+fn near(nearness: f64) -> String {
+    format!("{:.0}%", nearness * 100.0)
 }
 
 /// Guards and regressions: what they saw against what they permit.
@@ -222,7 +245,7 @@ fn tests(shift: &wire::Shift) -> Table {
             count(alarm.requests),
             alarm.rate.map_or_else(|| "-".to_owned(), percent),
             percent(alarm.permitted_rate),
-            format!("{:.0}%", alarm.nearness * 100.0),
+            near(alarm.nearness),
             odds(alarm.ln_e),
         ]);
     }

@@ -14,7 +14,7 @@ use super::{
     },
 };
 use crate::{
-    alarm::{AlarmPlan, Guard, GuardBound, Regression, RegressionBound, Tolerance},
+    alarm::{AlarmPlan, Budget, Guard, GuardBound, Regression, RegressionBound, Tolerance},
     meter::MAX_BOUNDS,
     shift::ShiftPlan,
     time::format_duration,
@@ -204,6 +204,12 @@ fn ratio(value: &Value) -> Result<f64, String> {
 }
 
 pub(super) fn check_name(table: &Table<'_>, name: &str, names: &mut BTreeSet<String>) {
+    if name == Budget::NAME {
+        table.problem(
+            "name",
+            format!("{name:?} is the name of the plan's budget of failures: give the alarm another"),
+        );
+    }
     if !names.insert(name.to_owned()) {
         table.problem("name", format!("there are two alarms called {name:?}: give one a name of its own"));
     }

@@ -160,6 +160,7 @@ impl Endpoint {
             alarms: &run.plan.alarms,
             bakes: run.plan.shift.steps().len(),
             life: run.engine.snapshot(links.timer.now()).restarts,
+            spent: run.earlier.green.failed_for_clients(),
             bell: Arc::clone(&links.bell),
             publisher: Arc::clone(&links.publisher),
             timer: links.timer,

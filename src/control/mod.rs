@@ -8,7 +8,7 @@
 //! - `poller` asks for the state of polled alarms, one question at a time by `asking`, with a `token` if need be; `answers` says what comes
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
-//! - `view`, `report`, `traffic`, `thresholds` and `words` say how things are.
+//! - `view`, `report`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
 
 mod answers;
 mod ask;
@@ -21,6 +21,7 @@ mod endpoint;
 mod evaluator;
 mod external;
 mod external_form;
+mod fate;
 mod growth;
 mod handle;
 mod ledger;
@@ -52,6 +53,7 @@ mod words;
 mod tests;
 
 pub use external::Report;
+pub use fate::Fate;
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use start::{Control, Parts, StartError, start};
 pub use view::{

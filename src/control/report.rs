@@ -8,6 +8,7 @@ use super::{
     AlarmView, EndpointView, Next, ShiftView, Traffic, TrafficWindow, Transition,
     endpoint::{Endpoint, Links},
     external_form::{ExternalForm, Lasting},
+    fate::{Fate, FateForm, Tally},
     outlook::FindingForm,
     run::{Earlier, Rollback, Run},
     thresholds::ThresholdForm,
@@ -72,6 +73,8 @@ impl Endpoint {
             publish_to_last_green_dispatch: run.rollback.last_dispatch(&green),
             green_responses_to_decision: run.rollback.green_responses,
             green_in_flight_at_decision: run.rollback.green_in_flight,
+            fate: run.rollback.fate(&green),
+            restarts: engine.snapshot(now).restarts,
             alarms: watched
                 .map(|watched| watched.evidence().into_iter().map(alarm).collect())
                 .unwrap_or_default(),
@@ -147,6 +150,10 @@ impl Run {
 }
 
 impl Rollback {
+    fn fate(&self, green: &Reading) -> Option<Fate> {
+        self.tally.map(|tally| tally.fate(Tally::of(green))).or(self.earlier_fate)
+    }
+
     /// From the blue-only table's publishing to green's last request.
     fn last_dispatch(&self, green: &Reading) -> Option<Duration> {
         let here = |published| Moment::from_nanos(green.last_dispatch_nanos).since(published);
@@ -164,6 +171,7 @@ pub(super) struct Report {
     publish_to_last_green_dispatch_nanos: Option<u64>,
     green_responses_to_decision: Option<u64>,
     green_in_flight_at_decision: Option<u64>,
+    fate: Option<FateForm>,
     alarms: Vec<AlarmForm>,
     thresholds: Vec<ThresholdForm>,
     externals: Vec<ExternalForm>,
@@ -276,6 +284,7 @@ impl Report {
             publish_to_last_green_dispatch_nanos: view.publish_to_last_green_dispatch.map(nanos),
             green_responses_to_decision: view.green_responses_to_decision,
             green_in_flight_at_decision: view.green_in_flight_at_decision,
+            fate: view.fate.as_ref().map(FateForm::of),
             alarms: view.alarms.iter().map(|alarm| AlarmForm::of(&alarm.evidence)).collect(),
             thresholds: view.thresholds.iter().map(ThresholdForm::of).collect(),
             externals: view.externals.iter().map(ExternalForm::of).collect(),
@@ -310,6 +319,8 @@ impl Report {
             earlier_dispatch: self.publish_to_last_green_dispatch_nanos.map(Duration::from_nanos),
             green_responses: self.green_responses_to_decision,
             green_in_flight: self.green_in_flight_at_decision,
+            tally: None,
+            earlier_fate: self.fate.map(|fate| fate.fate().after_restart()),
         };
         let transitions = self.transitions.into_iter().map(TransitionForm::transition).collect();
         let findings = self.findings.into_iter().map(FindingForm::finding).collect();
@@ -347,6 +358,8 @@ pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
         publish_to_last_green_dispatch: report.publish_to_last_green_dispatch_nanos.map(Duration::from_nanos),
         green_responses_to_decision: report.green_responses_to_decision,
         green_in_flight_at_decision: report.green_in_flight_at_decision,
+        fate: report.fate.map(FateForm::fate),
+        restarts: snapshot.restarts,
         alarms: report.alarms.into_iter().map(AlarmForm::view).collect(),
         thresholds: report.thresholds.into_iter().filter_map(|form| form.view(&plan.alarms)).collect(),
         externals: report.externals.into_iter().filter_map(|form| form.view(&plan.alarms)).collect(),

@@ -8,6 +8,7 @@ use super::{
     Traffic, Transition,
     endpoint::LiveFleet,
     external_form::Lasting,
+    fate::{Fate, Tally},
     ledger::Draft,
     timer::Timer,
     watched::{Snap, Watched},
@@ -89,6 +90,10 @@ pub(super) struct Rollback {
     pub(super) earlier_dispatch: Option<Duration>,
     pub(super) green_responses: Option<u64>,
     pub(super) green_in_flight: Option<u64>,
+    /// Green's counters then, if it was in this process.
+    pub(super) tally: Option<Tally>,
+    /// What had become of its open requests, as an earlier process knew it.
+    pub(super) earlier_fate: Option<Fate>,
 }
 
 /// What earlier processes counted in this shift.
@@ -164,7 +169,7 @@ impl Run {
 
     /// Remembers a rollback's moments.
     pub(super) fn note_snap(&mut self, snap: &Snap, timer: &Timer) {
-        let Snap { cause: _, breach, decided, published, green_responses, green_in_flight } = snap;
+        let Snap { cause: _, breach, decided, published, green_responses, green_in_flight, tally } = snap;
         self.moments.breach_at = breach.map(|moment| timer.wall_of(moment));
         self.moments.decided_at = Some(timer.wall_of(*decided));
         self.moments.published_at = Some(timer.wall_of(*published));
@@ -174,6 +179,8 @@ impl Run {
             earlier_dispatch: None,
             green_responses: Some(*green_responses),
             green_in_flight: Some(*green_in_flight),
+            tally: Some(*tally),
+            earlier_fate: None,
         };
     }
 

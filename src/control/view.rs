@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::Fate;
 use crate::{
-    alarm::{AlarmEvidence, ExternalEvidence, ThresholdEvidence},
+    alarm::{AlarmEvidence, Budget, ExternalEvidence, ThresholdEvidence},
     config::{EndpointSpec, PlanSpec},
     fleet::{Address, Health, Side, Weight},
     lint::{Finding, Forecast},
@@ -158,6 +159,10 @@ pub struct ShiftView {
     pub green_responses_to_decision: Option<u64>,
     /// Green requests in flight when the decision fell.
     pub green_in_flight_at_decision: Option<u64>,
+    /// What became of these.
+    pub fate: Option<Fate>,
+    /// How often the process has started again during the shift.
+    pub restarts: u32,
     /// Every alarm with its numbers.
     pub alarms: Vec<AlarmView>,
     /// Every threshold alarm with its datapoints.
@@ -180,6 +185,21 @@ pub struct ShiftView {
     pub findings: Vec<Finding>,
     /// What its steps can find; of a dry run alone.
     pub forecast: Option<Forecast>,
+}
+
+impl ShiftView {
+    /// The plan's budget of failures, if it has one.
+    pub fn budget(&self) -> Option<Budget> {
+        let max_failures = self.plan.alarms.max_failures?;
+        Some(Budget { failures: self.green.failed_for_clients(), max_failures })
+    }
+}
+
+impl Traffic {
+    /// Failures that reached clients: all but the rescued ones, which count only when blue failed too.
+    pub fn failed_for_clients(&self) -> u64 {
+        (self.failed + self.rescue_failed).saturating_sub(self.rescued)
+    }
 }
 
 /// An alarm and its numbers.

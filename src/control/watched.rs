@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ExternalView, Report, external_form::Lasting, publisher::Publisher, timer::Timer};
+use super::{ExternalView, Report, external_form::Lasting, fate::Tally, publisher::Publisher, timer::Timer};
 use crate::{
     alarm::{
         AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Answer, Dealing, ExternalBook, ExternalEvidence,
@@ -65,6 +65,8 @@ pub(super) struct Snap {
     pub(super) green_responses: u64,
     /// Green requests in flight when the decision fell.
     pub(super) green_in_flight: u64,
+    /// Green's counters when the decision fell.
+    pub(super) tally: Tally,
 }
 
 /// What is needed to watch a shift.
@@ -81,6 +83,8 @@ pub(super) struct WatchParts<'a> {
     pub(super) bakes: usize,
     /// How often the process has started again during the shift.
     pub(super) life: u32,
+    /// Failures of green that clients saw before the process started.
+    pub(super) spent: u64,
     pub(super) bell: Arc<Bell>,
     pub(super) publisher: Arc<Publisher>,
     pub(super) timer: Timer,
@@ -88,10 +92,22 @@ pub(super) struct WatchParts<'a> {
 
 impl Watched {
     pub(super) fn new(parts: WatchParts<'_>) -> Self {
-        let WatchParts { endpoint, shift, green, blue, dealing, alarms, bakes, life, bell, publisher, timer } =
-            parts;
+        let WatchParts {
+            endpoint,
+            shift,
+            green,
+            blue,
+            dealing,
+            alarms,
+            bakes,
+            life,
+            spent,
+            bell,
+            publisher,
+            timer,
+        } = parts;
         let (blue_now, now) = (blue.meters.read(), timer.now());
-        let trial = Trial::new(alarms, bakes, life, dealing, &blue_now, now);
+        let trial = Trial::new(alarms, bakes, life, dealing, &blue_now, now).with_spent(spent);
         let bench = Bench { trial, standing: Standing::InsufficientData };
         Self {
             endpoint,
@@ -258,7 +274,15 @@ impl Watched {
         let published = self.publisher.snap_to_blue(&self.endpoint, &self.shift)?;
         let green_responses = reading.settled();
         let green_in_flight = reading.dealt.saturating_sub(green_responses);
-        *snapped = Some(Snap { cause, breach, decided, published, green_responses, green_in_flight });
+        *snapped = Some(Snap {
+            cause,
+            breach,
+            decided,
+            published,
+            green_responses,
+            green_in_flight,
+            tally: Tally::of(reading),
+        });
         self.changed.store(true, Ordering::Release);
         snapped.clone()
     }

@@ -80,7 +80,7 @@ fn lock<T>(counts: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a double; counts of 2^53 lose their last digit")]
-fn real(count: u64) -> f64 {
+pub(super) fn real(count: u64) -> f64 {
     count as f64
 }
 

@@ -20,4 +20,4 @@ mod tests;
 pub use collector::Telemetry;
 pub use exposition::CONTENT_TYPE;
 pub use log::{LogError, start_logging};
-pub use shifts::{ShiftEnd, ShiftFigures};
+pub use shifts::{Aftermath, ShiftEnd, ShiftFigures};

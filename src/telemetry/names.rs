@@ -30,6 +30,13 @@ pub(super) const ROLLBACK_CAUSES: [&str; 9] = [
     "evaluator_stalled",
 ];
 
+/// The values of `result` in [`ROLLBACK_OPEN_REQUESTS`].
+pub(super) const OPEN_RESULTS: [&str; 6] = ["finished", "rescued", "failed", "client_gone", "running", "cut"];
+
+/// The values of `result` in [`ALARM_POLLS`].
+pub(super) const ANSWERED: &str = "answered";
+pub(super) const FAILED: &str = "failed";
+
 /// The value of `cause` in [`SHIFTS`] of those that did not.
 pub(super) const NO_CAUSE: &str = "none";
 
@@ -150,6 +157,27 @@ pub(super) const ALARM_THRESHOLD: Family<2> = family(
     ["endpoint", "alarm"],
     "Evidence in nats at which the alarm is raised",
 );
+pub(super) const ALARM_VALUE: Family<2> = family(
+    "snapback_alarm_value",
+    ["endpoint", "alarm"],
+    "What the alarm saw last: of guards and regressions the share of requests that failed or were too slow, of thresholds the newest \
+     period's statistic in seconds, as a fraction or as a number, of queries their value, of max_failures the failures so far",
+);
+pub(super) const ALARM_BOUND: Family<2> = family(
+    "snapback_alarm_bound",
+    ["endpoint", "alarm"],
+    "What that is compared with, in the same unit; of a regression what blue's own rate so far permits",
+);
+pub(super) const ALARM_NEARNESS: Family<2> = family(
+    "snapback_alarm_nearness",
+    ["endpoint", "alarm"],
+    "How near the running shift's alarm is, 0 to 1 when raised",
+);
+pub(super) const ALARM_POLLS: Family<3> = family(
+    "snapback_alarm_polls_total",
+    ["endpoint", "alarm", "result"],
+    "Questions about the running shift's polled alarms, answered or failed",
+);
 pub(super) const ALARM_STATE: Family<3> = family(
     "snapback_alarm_state",
     ["endpoint", "alarm", "state"],
@@ -169,6 +197,21 @@ pub(super) const ROLLBACK_LAST_GREEN_DISPATCH: Family<1> = family(
     "snapback_rollback_last_green_dispatch_seconds",
     ["endpoint"],
     "Of the last rollback: time from publishing the blue-only table to the last request dealt to green",
+);
+pub(super) const ROLLBACK_DRAIN: Family<1> = family(
+    "snapback_rollback_drain_seconds",
+    ["endpoint"],
+    "Of the last rollback: time from publishing the blue-only table until nothing was in flight on green",
+);
+pub(super) const ROLLBACK_GREEN_RESPONSES: Family<1> = family(
+    "snapback_rollback_green_responses",
+    ["endpoint"],
+    "Of the last rollback: requests that green had settled when the decision fell",
+);
+pub(super) const ROLLBACK_OPEN_REQUESTS: Family<2> = family(
+    "snapback_rollback_open_requests",
+    ["endpoint", "result"],
+    "Of the last rollback: requests that green still had when the decision fell, by what became of them",
 );
 pub(super) const TABLE_GENERATION: Family<0> =
     family("snapback_table_generation", [], "Number of the route table that the data plane serves by");

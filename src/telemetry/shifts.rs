@@ -3,11 +3,15 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
+    collector::real,
     exposition::Exposition,
-    names::{self, NO_CAUSE, NO_SHIFT, PROMOTED, ROLLBACK_CAUSES, ROLLED_BACK, SHIFT_STATES},
+    names::{
+        self, ANSWERED, FAILED, NO_CAUSE, NO_SHIFT, OPEN_RESULTS, PROMOTED, ROLLBACK_CAUSES, ROLLED_BACK,
+        SHIFT_STATES,
+    },
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, ExternalEvidence, ThresholdEvidence},
+    alarm::{AlarmEvidence, AlarmState, Budget, ExternalEvidence, ThresholdEvidence},
     name::EndpointName,
     route::RouteTable,
     shift::Cause,
@@ -26,6 +30,8 @@ pub struct ShiftFigures {
     pub thresholds: Vec<ThresholdEvidence>,
     /// Every external alarm of its plan.
     pub externals: Vec<ExternalEvidence>,
+    /// The plan's budget of failures, if it has one.
+    pub budget: Option<Budget>,
 }
 
 /// How a shift ended.
@@ -39,9 +45,23 @@ pub enum ShiftEnd {
         cause: Cause,
         /// From the response that tipped the alarm to the decision; `None` when it was not an alarm's.
         decision: Option<Duration>,
-        /// From the blue-only table's publishing to the last request dealt to green.
-        last_green_dispatch: Option<Duration>,
+        /// How fast traffic followed, and at what price.
+        aftermath: Aftermath,
     },
+}
+
+/// What came of a decision to go back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Aftermath {
+    /// From the blue-only table's publishing to the last request dealt to green.
+    pub last_green_dispatch: Option<Duration>,
+    /// From there until nothing was in flight on green.
+    pub drain: Option<Duration>,
+    /// Requests that green had settled when the decision fell.
+    pub green_responses: Option<u64>,
+    /// Requests that green still had then: finished, rescued, failed, left by their clients, still running when green went, and cut by a
+    /// restart.
+    pub open: Option<[u64; 6]>,
 }
 
 /// Each endpoint's ended shifts, as far as this process saw them end.
@@ -55,7 +75,7 @@ struct Ended {
     /// In the order of [`ROLLBACK_CAUSES`].
     rolled_back: [u64; ROLLBACK_CAUSES.len()],
     decision: Option<Duration>,
-    last_green_dispatch: Option<Duration>,
+    aftermath: Aftermath,
 }
 
 impl Ends {
@@ -64,12 +84,12 @@ impl Ends {
         let ended = self.0.entry(endpoint.clone()).or_default();
         match end {
             ShiftEnd::Promoted => ended.promoted += 1,
-            ShiftEnd::RolledBack { cause, decision, last_green_dispatch } => {
+            ShiftEnd::RolledBack { cause, decision, aftermath } => {
                 for (name, count) in ROLLBACK_CAUSES.iter().zip(&mut ended.rolled_back) {
                     *count += u64::from(*name == cause.as_str());
                 }
                 ended.decision = decision.or(ended.decision);
-                ended.last_green_dispatch = last_green_dispatch.or(ended.last_green_dispatch);
+                ended.aftermath = *aftermath;
             }
         }
     }
@@ -79,7 +99,7 @@ impl Ends {
         self.0.retain(|endpoint, _| table.named(endpoint).is_some());
         let shifts = text.counters(&names::SHIFTS);
         let decision = text.gauges(&names::ROLLBACK_DECISION);
-        let last_green_dispatch = text.gauges(&names::ROLLBACK_LAST_GREEN_DISPATCH);
+        let aftermath = write_aftermath(text);
         let none = Ended::default();
         for route in table.endpoints() {
             let endpoint = route.name.as_str();
@@ -91,9 +111,30 @@ impl Ends {
             if let Some(span) = ended.decision {
                 decision([endpoint], span.as_secs_f64());
             }
-            if let Some(span) = ended.last_green_dispatch {
-                last_green_dispatch([endpoint], span.as_secs_f64());
-            }
+            aftermath(endpoint, &ended.aftermath);
+        }
+    }
+}
+
+/// Writes what came of each endpoint's last rollback, as far as it is known.
+fn write_aftermath(text: &Exposition) -> impl Fn(&str, &Aftermath) {
+    let last_green_dispatch = text.gauges(&names::ROLLBACK_LAST_GREEN_DISPATCH);
+    let drained = text.gauges(&names::ROLLBACK_DRAIN);
+    let responses = text.gauges(&names::ROLLBACK_GREEN_RESPONSES);
+    let requests = text.gauges(&names::ROLLBACK_OPEN_REQUESTS);
+    move |endpoint, aftermath| {
+        let Aftermath { last_green_dispatch: late, drain, green_responses, open } = *aftermath;
+        if let Some(span) = late {
+            last_green_dispatch([endpoint], span.as_secs_f64());
+        }
+        if let Some(span) = drain {
+            drained([endpoint], span.as_secs_f64());
+        }
+        if let Some(count) = green_responses {
+            responses([endpoint], real(count));
+        }
+        for (result, count) in OPEN_RESULTS.into_iter().zip(open.into_iter().flatten()) {
+            requests([endpoint, result], real(count));
         }
     }
 }
@@ -108,22 +149,83 @@ pub(super) fn write_running(text: &Exposition, table: &RouteTable, shifts: &[Shi
             state([route.name.as_str(), name], f64::from(name == current));
         }
     }
+    for shift in shifts {
+        write_alarms(text, shift);
+    }
+}
+
+/// What every kind of alarm has.
+struct Shown<'a> {
+    name: &'a str,
+    state: AlarmState,
+    nearness: f64,
+    value: Option<f64>,
+    bound: Option<f64>,
+}
+
+/// Series go with the shift, since each scrape writes those of running shifts alone.
+fn write_alarms(text: &Exposition, shift: &ShiftFigures) {
     let evidence = text.gauges(&names::ALARM_EVIDENCE);
     let threshold = text.gauges(&names::ALARM_THRESHOLD);
     let state = text.gauges(&names::ALARM_STATE);
-    for shift in shifts {
-        let endpoint = shift.endpoint.as_str();
-        for alarm in &shift.alarms {
-            evidence([endpoint, &alarm.name], alarm.ln_e);
-            threshold([endpoint, &alarm.name], alarm.threshold);
+    let value = text.gauges(&names::ALARM_VALUE);
+    let bound = text.gauges(&names::ALARM_BOUND);
+    let nearness = text.gauges(&names::ALARM_NEARNESS);
+    let polls = text.counters(&names::ALARM_POLLS);
+    let endpoint = shift.endpoint.as_str();
+    for alarm in &shift.alarms {
+        evidence([endpoint, &alarm.name], alarm.ln_e);
+        threshold([endpoint, &alarm.name], alarm.threshold);
+    }
+    for alarm in shift.externals.iter().filter(|alarm| alarm.external.poll.is_some()) {
+        polls([endpoint, &alarm.external.name, ANSWERED], alarm.polls.answered);
+        polls([endpoint, &alarm.external.name, FAILED], alarm.polls.failed);
+    }
+    for alarm in shift.shown() {
+        let labels = [endpoint, alarm.name];
+        for name in AlarmState::ALL {
+            state([endpoint, alarm.name, name.as_str()], f64::from(name == alarm.state));
         }
-        let tests = shift.alarms.iter().map(|alarm| (alarm.name.as_str(), alarm.state));
-        let thresholds = shift.thresholds.iter().map(|alarm| (alarm.threshold.name.as_str(), alarm.state));
-        let externals = shift.externals.iter().map(|alarm| (alarm.external.name.as_str(), alarm.state));
-        for (alarm, current) in tests.chain(thresholds).chain(externals) {
-            for name in AlarmState::ALL {
-                state([endpoint, alarm, name.as_str()], f64::from(name == current));
-            }
+        nearness(labels, alarm.nearness);
+        if let Some(seen) = alarm.value {
+            value(labels, seen);
         }
+        if let Some(limit) = alarm.bound {
+            bound(labels, limit);
+        }
+    }
+}
+
+impl ShiftFigures {
+    fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
+        let tests = self.alarms.iter().map(|alarm| Shown {
+            name: &alarm.name,
+            state: alarm.state,
+            nearness: alarm.nearness(),
+            value: (alarm.requests > 0).then(|| real(alarm.failures) / real(alarm.requests)),
+            bound: Some(alarm.rule.permitted()),
+        });
+        let thresholds = self.thresholds.iter().map(|alarm| Shown {
+            name: &alarm.threshold.name,
+            state: alarm.state,
+            nearness: alarm.nearness(),
+            value: alarm.newest().map(|newest| newest.value),
+            bound: Some(alarm.threshold.bound.value()),
+        });
+        let externals = self.externals.iter().map(|alarm| Shown {
+            name: &alarm.external.name,
+            state: alarm.state,
+            nearness: alarm.nearness(),
+            value: alarm.measure().and_then(|(_, value)| value),
+            bound: alarm.measure().map(|(query, _)| query.bound),
+        });
+        let budget = self.budget.iter().map(|budget| Shown {
+            name: Budget::NAME,
+            state: budget.state(),
+            nearness: budget.nearness(),
+            value: Some(real(budget.failures)),
+            bound: Some(real(budget.max_failures)),
+        });
+        tests.chain(thresholds).chain(externals).chain(budget)
     }
 }

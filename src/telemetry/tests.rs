@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 
 use super::{
-    ShiftEnd, ShiftFigures, Telemetry,
+    Aftermath, ShiftEnd, ShiftFigures, Telemetry,
     fixture::{Fixture, bad, good},
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, GuardBound, Rule},
+    alarm::{
+        AlarmEvidence, AlarmState, Budget, Comparison, External, ExternalEvidence, GuardBound, Poll, PollUrl,
+        Polls, Query, Question, Rule, Source,
+    },
     fleet::Side,
     meter::{FailureKind, WorkerMeters},
     name::EndpointName,
@@ -45,8 +48,64 @@ fn figures() -> ShiftFigures {
             missing: 0,
         }],
         thresholds: Vec::new(),
-        externals: Vec::new(),
+        externals: vec![external()],
+        budget: Some(Budget { failures: 3, max_failures: 50 }),
     }
+}
+
+/// A query that saw 3.2 where 5 is the bound.
+fn external() -> ExternalEvidence {
+    let query = Query {
+        text: "drift".to_owned(),
+        comparison: Comparison::Above,
+        bound: 5.0,
+        missing: AlarmState::InsufficientData,
+    };
+    let poll = Poll {
+        question: Question::Prometheus(query),
+        url: PollUrl::parse("http://prometheus:9090").unwrap(),
+        every: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+        answers: 1,
+        datapoints: 1,
+        errors: 5,
+        on_error: AlarmState::Alarm,
+        token: None,
+        ca: None,
+    };
+    ExternalEvidence {
+        external: External {
+            name: "drift".to_owned(),
+            lease: Duration::from_secs(60),
+            on_expiry: AlarmState::Alarm,
+            poll: Some(poll),
+        },
+        state: AlarmState::Ok,
+        source: Source::Report(String::new()),
+        polls: Polls { answered: 12, failed: 2, value: Some(3.2), ..Polls::default() },
+    }
+}
+
+#[test]
+fn every_kind_of_alarm_shows_value_bound_and_nearness_while_the_shift_runs() {
+    let text = scrape();
+    let series = series(&text);
+    let shown = |what: &str, alarm: &str| {
+        series[format!("snapback_alarm_{what}{{endpoint=\"chat\",alarm=\"{alarm}\"}}").as_str()]
+    };
+    for (alarm, value, bound, nearness) in
+        [("error_rate", 0.01, 0.01, 1.25 / 6.5), ("drift", 3.2, 5.0, 0.64), ("max_failures", 3.0, 50.0, 0.06)]
+    {
+        assert_eq!(shown("value", alarm), value, "{alarm}");
+        assert_eq!(shown("bound", alarm), bound, "{alarm}");
+        assert!((shown("nearness", alarm) - nearness).abs() < 1e-9, "{alarm}");
+    }
+    let polls = |result| {
+        format!("snapback_alarm_polls_total{{endpoint=\"chat\",alarm=\"drift\",result=\"{result}\"}}")
+    };
+    assert_eq!((series[polls("answered").as_str()], series[polls("failed").as_str()]), (12.0, 2.0));
+    let over = telemetry(&Fixture::with_green()).0.render(Some(&[]));
+    assert!(!over.contains("alarm=\""), "{over}");
 }
 
 fn scrape() -> String {
@@ -208,8 +267,13 @@ fn ended_shifts_are_counted_by_their_cause_from_zero_on_and_the_last_rollback_is
     assert_eq!(series(&before)[name("rolled_back", "no_data").as_str()], 0.0);
     assert!(!before.contains("snapback_rollback_decision_seconds"));
 
-    let rolled_back =
-        |cause, decision| ShiftEnd::RolledBack { cause, decision, last_green_dispatch: Some(Duration::ZERO) };
+    let aftermath = Aftermath {
+        last_green_dispatch: Some(Duration::ZERO),
+        drain: Some(Duration::from_millis(250)),
+        green_responses: Some(14),
+        open: Some([3, 1, 0, 0, 2, 0]),
+    };
+    let rolled_back = |cause, decision| ShiftEnd::RolledBack { cause, decision, aftermath };
     let by_alarm = Cause::Alarm { name: "p99".to_owned(), evidence: String::new() };
     let chat = figures().endpoint;
     telemetry.count_shift(&chat, &ShiftEnd::Promoted);
@@ -223,6 +287,11 @@ fn ended_shifts_are_counted_by_their_cause_from_zero_on_and_the_last_rollback_is
     assert_eq!(series[name("rolled_back", "aborted").as_str()], 1.0);
     assert_eq!(series["snapback_rollback_decision_seconds{endpoint=\"chat\"}"], 0.012);
     assert_eq!(series["snapback_rollback_last_green_dispatch_seconds{endpoint=\"chat\"}"], 0.0);
+    assert_eq!(series["snapback_rollback_drain_seconds{endpoint=\"chat\"}"], 0.25);
+    assert_eq!(series["snapback_rollback_green_responses{endpoint=\"chat\"}"], 14.0);
+    let open = |result| format!("snapback_rollback_open_requests{{endpoint=\"chat\",result=\"{result}\"}}");
+    assert_eq!(series[open("finished").as_str()], 3.0);
+    assert_eq!(series[open("running").as_str()], 2.0);
 }
 
 #[test]

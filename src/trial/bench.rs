@@ -71,6 +71,11 @@ impl Trial {
         }
     }
 
+    /// The same with so many failures of green that clients saw in earlier lives of the process.
+    pub fn with_spent(self, spent: u64) -> Self {
+        Self { book: self.book.with_spent(spent), ..self }
+    }
+
     /// A step begins in which green has this share. To be followed by a look before a request of it is dealt, which begins the step's first
     /// bet.
     pub fn begin_step(&mut self, share: Share, now: Moment) {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     alarm::{AlarmEvidence, AlarmState, Compared, RegressionBound, Rule, Source, Tolerance},
-    control::{Next, ShiftView, Traffic, TrafficWindow},
+    control::{Fate, Next, ShiftView, Traffic, TrafficWindow},
     meter::WarmUp,
     shift::{Cause, PauseReason, State},
     store::Moments,
@@ -81,7 +81,7 @@ fn baking_says_the_share_wanted_and_got_the_nearest_alarm_and_what_is_next() {
         &view(State::Baking { step: 1, ends: SOMETIME }),
         "Baking step 2 of 4: green (v2) is to get 50% and has had 50% of the requests since. No alarm is raised; nearest is guard \
          error_rate: 2 of green's 804 requests failed (0.249%), permitted below 1%; odds of 3.4 : 1 against chance, needed 2,000 \
-         : 1. Next, in 1 min 20 s: step 3 of 4: 75% to green.",
+         : 1. 2 failures of green reached clients; the shift ends at 50. Next, in 1 min 20 s: step 3 of 4: 75% to green.",
     );
 }
 
@@ -128,10 +128,11 @@ fn a_single_alarm_is_named_and_no_evidence_is_called_that() {
     says(
         &view,
         "Baking step 2 of 4: green (v2) is to get 50% and has had no request since. Guard p99 is not raised: none of green's 804 \
-         requests took 250 ms or longer, permitted at most 1%; no evidence against green, needed 2,000 : 1. Next, due now: step 3 \
+         requests took 250 ms or longer, permitted at most 1%; no evidence against green, needed 2,000 : 1. 2 failures of green reached clients; the shift ends at 50. Next, due now: step 3 \
          of 4: 75% to green.",
     );
     view.alarms = Vec::new();
+    view.plan.alarms.max_failures = None;
     view.next.at = None;
     says(
         &view,
@@ -175,7 +176,7 @@ fn a_pause_says_who_made_it_and_which_ways_lead_out() {
     says(
         &view,
         "Paused at step 2 of 4 by ben, with 1 min 20 s of its bake left: green (v2) keeps 50%, and the alarms go on. No alarm is \
-         raised, but guard error_rate needs 3 more of green's requests before it can tell. Resume goes on with the bake; promote \
+         raised, but guard error_rate needs 3 more of green's requests before it can tell. 2 failures of green reached clients; the shift ends at 50. Resume goes on with the bake; promote \
          skips the remaining bakes; abort rolls back.",
     );
 }
@@ -188,15 +189,14 @@ fn waiting_for_approval_says_what_resuming_would_do() {
     says(
         &view,
         "Waiting for approval at step 2 of 4: the bake is over, green (v2) keeps 50%, and the alarms go on. Raised: guard \
-         error_rate. Resume goes on to step 3 of 4, 75% to green; promote skips the remaining bakes; abort rolls back.",
+         error_rate. 2 failures of green reached clients; the shift ends at 50. Resume goes on to step 3 of 4, 75% to green; promote skips the remaining bakes; abort rolls back.",
     );
     view.state = State::Paused { step: 3, remaining: Duration::ZERO, reason };
     view.share = Share::ALL;
     view.alarms = Vec::new();
     says(
         &view,
-        "Waiting for approval at step 4 of 4: the bake is over, green (v2) keeps 100%, and the alarms go on. The plan has no alarms. \
-         Resume lets blue go; promote skips the remaining bakes; abort rolls back.",
+        "Waiting for approval at step 4 of 4: the bake is over, green (v2) keeps 100%, and the alarms go on. 2 failures of green reached clients; the shift ends at 50. Resume lets blue go; promote skips the remaining bakes; abort rolls back.",
     );
 }
 
@@ -208,7 +208,7 @@ fn the_termination_wait_says_how_long_blue_is_kept() {
     says(
         &view,
         "Green (v2) has all requests and has passed its last bake; blue (v1) is kept warm for another 1 h 5 min. Guard error_rate is \
-         not raised: green's only request failed, permitted below 1%; odds of 3.4 : 1 against chance, needed 2,000 : 1.",
+         not raised: green's only request failed, permitted below 1%; odds of 3.4 : 1 against chance, needed 2,000 : 1. 2 failures of green reached clients; the shift ends at 50.",
     );
 }
 
@@ -292,6 +292,53 @@ fn a_rollback_by_an_alarm_says_the_evidence_and_how_fast_it_went() {
 }
 
 #[test]
+fn a_rollback_tells_what_became_of_the_requests_that_green_still_had() {
+    let mut view = rolled_back(Cause::Aborted);
+    view.fate = Some(Fate {
+        open: 7,
+        late: 1,
+        finished: 4,
+        rescued: 1,
+        failed: 1,
+        client_gone: 1,
+        running: 1,
+        cut: 0,
+    });
+    let text = explain(&view, NOW);
+    assert!(
+        text.contains(
+            "Of the 8 requests that green still had, 4 finished, 1 went to blue before its client saw anything, 1 failed, 1 was given \
+             up by its client and 1 had not ended at the drain deadline."
+        ),
+        "{text}"
+    );
+    view.fate = Some(Fate { open: 1, cut: 1, ..Fate::default() });
+    let text = explain(&view, NOW);
+    assert!(
+        text.contains("Of the one request that green still had, 1 was cut by a restart of snapback."),
+        "{text}"
+    );
+    view.fate = Some(Fate::default());
+    assert!(!explain(&view, NOW).contains("still had"));
+}
+
+#[test]
+fn a_restart_is_told_with_what_it_did_to_the_alarms() {
+    let mut view = view(State::Baking { step: 1, ends: SOMETIME });
+    view.restarts = 1;
+    let text = explain(&view, NOW);
+    assert!(
+        text.contains(
+            "Snapback has started again during the shift: the step bakes anew, guards, regressions and thresholds count from there, and \
+             reports hold for their leases."
+        ),
+        "{text}"
+    );
+    view.restarts = 3;
+    assert!(explain(&view, NOW).contains("Snapback has started again 3 times during the shift"));
+}
+
+#[test]
 fn an_alarm_of_a_green_that_broke_late_says_what_tipped_it() {
     let mut view = rolled_back(Cause::Alarm { name: "error_rate".to_owned(), evidence: String::new() });
     let broken_late =
@@ -325,7 +372,7 @@ fn recent_failures_are_left_out_while_there_is_no_evidence_against_green() {
     says(
         &view,
         "Green (v2) has all requests and has passed its last bake; blue (v1) is kept warm. Guard error_rate is not raised: 2 of \
-         green's 804 requests failed (0.249%), permitted below 1%; no evidence against green, needed 2,000 : 1.",
+         green's 804 requests failed (0.249%), permitted below 1%; no evidence against green, needed 2,000 : 1. 2 failures of green reached clients; the shift ends at 50.",
     );
 }
 

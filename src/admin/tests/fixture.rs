@@ -154,6 +154,8 @@ pub(super) fn view(state: State) -> ShiftView {
         publish_to_last_green_dispatch: None,
         green_responses_to_decision: None,
         green_in_flight_at_decision: None,
+        fate: None,
+        restarts: 0,
         thresholds: Vec::new(),
         externals: Vec::new(),
         alarms: alarms([error_rate(), p99()]),

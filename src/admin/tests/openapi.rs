@@ -13,7 +13,8 @@ use super::{
 use crate::{
     config::{EndpointSpec, PlanSpec, known_keys, known_plan_keys},
     control::{
-        ControlError, EndpointView, Execution, FleetView, InstanceView, ShiftView, Traffic, TrafficWindow,
+        ControlError, EndpointView, Execution, Fate, FleetView, InstanceView, ShiftView, Traffic,
+        TrafficWindow,
     },
     fleet::{Address, Health, Side, Weight},
     lint,
@@ -188,6 +189,8 @@ fn shift() -> wire::Shift {
         publish_to_last_green_dispatch: Some(Duration::ZERO),
         green_responses_to_decision: Some(41),
         green_in_flight_at_decision: Some(3),
+        fate: Some(Fate { open: 3, finished: 2, rescued: 1, ..Fate::default() }),
+        restarts: 1,
         green_recent: window(),
         thresholds: vec![fixture::threshold()],
         externals: vec![fixture::polled(), fixture::external()],
@@ -214,6 +217,8 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Alarm", &shift.alarms[1]);
     fits_in_full("Threshold", &shift.thresholds[0]);
     fits_in_full("External", &shift.externals[0]);
+    fits_in_full("OpenRequests", shift.open_requests.as_ref().unwrap());
+    fits_in_full("FailureBudget", shift.failure_budget.as_ref().unwrap());
     fits_in_full("Polls", shift.externals[0].polls.as_ref().unwrap());
     let (state, reason) = (wire::ReportedState::Alarm, "odd answers".to_owned());
     fits_in_full("AlarmReport", &wire::AlarmReport { state, reason, actor: Some("grader".to_owned()) });

@@ -53,6 +53,19 @@ pub struct ThresholdEvidence {
     pub lacking: usize,
 }
 
+impl ThresholdEvidence {
+    /// How near the alarm is, 0 to 1: of the datapoints that must breach, how many do, or how near the newest value is to its bound.
+    pub fn nearness(&self) -> f64 {
+        match self.state {
+            AlarmState::Alarm => return 1.0,
+            AlarmState::Ok | AlarmState::InsufficientData => {}
+        }
+        let Threshold { comparison, bound, datapoints, .. } = &self.threshold;
+        let newest = self.newest().map_or(0.0, |newest| comparison.nearness(newest.value, bound.value()));
+        ((self.breaching as f64).max(newest) / *datapoints as f64).min(0.99)
+    }
+}
+
 /// One alarm and its period.
 #[derive(Clone, Debug)]
 struct PeriodAlarm {

@@ -123,6 +123,22 @@ impl Comparison {
             Self::AtMost => "at_most",
         }
     }
+
+    /// How near a value is to breaching a bound: 0 to 1, and 1 only where it breaches. Of a bound of zero, and of values on its other side,
+    /// there is no saying, which reads as 0.
+    pub fn nearness(self, value: f64, bound: f64) -> f64 {
+        let near = match self {
+            Self::Above | Self::AtLeast => value / bound,
+            Self::Below | Self::AtMost => bound / value,
+        };
+        if self.breaches(value, bound) {
+            1.0
+        } else if near.is_finite() {
+            near.clamp(0.0, 0.99)
+        } else {
+            0.0
+        }
+    }
 }
 
 impl MissingData {

@@ -55,6 +55,7 @@ impl View<'_> {
         sections.push(canvas.alarms());
         sections.extend(canvas.thresholds());
         sections.extend(canvas.externals());
+        sections.extend(canvas.budget());
         let in_words = self.in_words();
         if self.shift.over {
             // What happened matters more than figures that no longer move.

@@ -66,10 +66,11 @@ fn nearest(shift: &wire::Shift) -> Option<String> {
     if let Some((name, _)) = tests.chain(thresholds).chain(externals).find(|(_, state)| *state == "alarm") {
         return Some(format!("alarm {name} raised"));
     }
-    let alarm = shift.alarms.iter().max_by(|a, b| a.nearness.total_cmp(&b.nearness))?;
+    let tests = shift.alarms.iter().map(|alarm| (&alarm.name, alarm.nearness));
+    let thresholds = shift.thresholds.iter().map(|threshold| (&threshold.name, threshold.nearness));
+    let externals = shift.externals.iter().map(|external| (&external.name, external.nearness));
+    let all = tests.chain(thresholds).chain(externals);
+    let (name, nearness) = all.max_by(|(_, left), (_, right)| left.total_cmp(right))?;
     // Less than this would be said as nothing.
-    if alarm.nearness < 0.005 {
-        return None;
-    }
-    Some(format!("nearest alarm {} at {:.0}%", alarm.name, alarm.nearness * 100.0))
+    (nearness >= 0.005).then(|| format!("nearest alarm {name} at {:.0}%", nearness * 100.0))
 }

@@ -2,7 +2,10 @@
 
 use ratatui::text::{Line, Span};
 
-use super::{tables::Canvas, text::left};
+use super::{
+    tables::Canvas,
+    text::{count, left},
+};
 use crate::admin::wire;
 
 /// The live view has other things to show; `shift status` has them all.
@@ -30,6 +33,7 @@ impl Canvas<'_> {
         Line::from(vec![
             Span::raw(format!(" {} ", left(&breach(threshold), NAME_COLUMNS))),
             Span::styled(left(state, 12), style),
+            self.near(threshold.nearness),
             Span::raw(format!("{newest}, {breaching} breach, raised by {datapoints} of {period}")),
         ])
     }
@@ -48,6 +52,7 @@ impl Canvas<'_> {
             Line::from(vec![
                 Span::raw(format!(" {} ", left(&external.name, NAME_COLUMNS))),
                 Span::styled(left(state, 12), style),
+                self.near(external.nearness),
                 Span::raw(external.text.clone()),
             ])
         }));
@@ -55,10 +60,25 @@ impl Canvas<'_> {
         Some(lines)
     }
 
+    /// How much of the budget of failures is spent; none when the plan has none.
+    pub(super) fn budget(self) -> Option<Vec<Line<'static>>> {
+        let wire::FailureBudget { failures, max_failures, nearness } = self.shift.failure_budget?;
+        Some(vec![Line::from(vec![
+            Span::styled(" FAILURES ", self.palette.title()),
+            self.near(nearness),
+            Span::raw(format!("{} of {} that end the shift", count(failures), count(max_failures))),
+        ])])
+    }
+
     /// A line for what does not fit.
     fn more(self, all: usize) -> Option<Line<'static>> {
         let more = all.checked_sub(MAX_ROWS).filter(|more| *more > 0)?;
         Some(Line::styled(format!(" and {more} more"), self.palette.faint()))
+    }
+
+    /// How near an alarm is, in the columns of a percentage.
+    fn near(self, nearness: f64) -> Span<'static> {
+        Span::styled(format!("{:>4.0}%  ", nearness * 100.0), self.palette.nearness(nearness))
     }
 
     fn said(self, state: &str) -> (&str, ratatui::style::Style) {

@@ -748,6 +748,16 @@ poll = { url = "http://grader/", every = "8s" }
 }
 
 #[test]
+fn no_alarm_takes_the_name_of_the_budget_of_failures() {
+    assert_eq!(
+        plan_problems("[[external]]\nname = \"max_failures\"\n"),
+        [
+            r#"p.toml:4: external[0].name: "max_failures" is the name of the plan's budget of failures: give the alarm another"#
+        ]
+    );
+}
+
+#[test]
 fn thresholds_have_names_of_their_own_and_the_time_to_be_raised() {
     let threshold = |name: &str, period: &str| {
         format!(

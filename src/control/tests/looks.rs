@@ -66,6 +66,7 @@ impl Bench {
             alarms,
             bakes: 1,
             life: 0,
+            spent: 0,
             bell: Arc::clone(&bell),
             publisher,
             timer,

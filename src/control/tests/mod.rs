@@ -4,6 +4,7 @@
 mod checks;
 mod endpoints;
 mod external;
+mod fates;
 mod journal;
 mod looks;
 mod polled;

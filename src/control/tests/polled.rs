@@ -1,6 +1,6 @@
 //! Polled alarms, and what shifts make of them.
 
-use super::world::{CANARY, World, chat, plan, share};
+use super::world::{CANARY, GREEN, World, chat, plan, share};
 use crate::{
     alarm::AlarmState,
     control::{ControlError, Execution, Report},
@@ -46,6 +46,25 @@ async fn an_answer_of_alarm_rolls_back_and_is_journalled_with_its_reason() {
         (said[1].actor.as_str(), said[1].cause.as_str()),
         ("poll", "external alarm quality: answered alarm: scripted")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_that_is_raised_while_green_gets_ready_keeps_it_from_its_first_share() {
+    let world = World::start();
+    world.oracle.say("quality", AlarmState::Ok);
+    world.checks.set_sick(&GREEN);
+    let id = world.begin(&asking("")).await.id;
+    world.oracle.say("quality", AlarmState::Alarm);
+    world.pass(10_000).await;
+    assert_eq!(world.shift(&id).await.state.as_str(), "preparing");
+    world.checks.set_sick(&[]);
+    assert_eq!(evidence_of(&world, &id).await, "answered alarm: scripted");
+    assert!(
+        world.journal.seen().iter().all(|(_, share)| *share == Share::NONE),
+        "{:?}",
+        world.journal.seen()
+    );
+    assert_eq!(world.shift(&id).await.green.requests, 0);
 }
 
 #[tokio::test(start_paused = true)]
