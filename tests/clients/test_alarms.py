@@ -18,7 +18,7 @@ SECRET = "only-for-the-grader"
 
 @pytest.fixture
 def proxy(v1, tmp_path):
-    """A proxy of the endpoint `chat`, with a token in its environment."""
+    """A proxy of the endpoint `chat`."""
     with Snapback(tmp_path, [{"name": "chat", "blue": {"version": "v1", "instances": [v1.address]}}]) as proxy:
         yield proxy
 
