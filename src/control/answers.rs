@@ -159,6 +159,8 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::alarm::{Comparison, Method};
 
@@ -254,6 +256,18 @@ mod tests {
         assert_eq!(said(500, "application/json", &WEBHOOK).unwrap_err(), "it answered 500");
         assert_eq!(said(400, "application/json", &query()), Ok(()));
         assert_eq!(said(502, "text/html", &query()).unwrap_err(), "it answered 502");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_answer_or_an_error(body: Vec<u8>, text in "[\\[{\"a-z:0-9,}\\]]{0,60}") {
+            for body in [body.as_slice(), text.as_bytes()] {
+                for question in [WEBHOOK, query()] {
+                    let read = read(StatusCode::OK, body, &question);
+                    prop_assert!(read.is_err() || read.unwrap().reason.chars().count() <= REASON_LIMIT);
+                }
+            }
+        }
     }
 
     #[test]
