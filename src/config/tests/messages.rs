@@ -348,6 +348,53 @@ instances = [
 }
 
 #[test]
+fn a_provider_is_told_what_it_lacks_and_what_it_cannot_have() {
+    let fleet = |provider: &str| {
+        format!("[[endpoint]]\nname = \"x\"\nblue = {{ version = \"v1\", provider = {{ {provider} }} }}\n")
+    };
+    let problems = |provider: &str| config_problems(&fleet(provider));
+    assert_eq!(
+        problems("type = \"procces\""),
+        [r#"c.toml:3: endpoint[0].blue.provider.type: expected one of "process", not "procces""#]
+    );
+    assert_eq!(
+        problems("type = \"process\""),
+        [
+            r#"c.toml:3: endpoint[0].blue.provider.command: is missing; write command = ["python3", "serve.py", "--port", "{port}"]"#
+        ]
+    );
+    assert_eq!(
+        problems(
+            "type = \"process\", command = [\"serve\"], env = { A = 1, \"B=\" = \"x\", SNAPBACK_X = \"y\" }"
+        ),
+        [
+            "c.toml:3: endpoint[0].blue.provider.env.A: expected a text in quotes, not the number 1",
+            r#"c.toml:3: endpoint[0].blue.provider.env."B=": "B=" is not the name of a variable: leave '=' out"#,
+            r#"c.toml:3: endpoint[0].blue.provider.env.SNAPBACK_X: "SNAPBACK_X" is of the names that the proxy sets itself: write another"#,
+        ]
+    );
+    assert_eq!(
+        problems("type = \"process\", command = [\"serve\"], count = 0, on_exit = \"stay\", env = 5"),
+        [
+            "c.toml:3: endpoint[0].blue.provider.env: expected a table such as { PORT = \"{port}\" }, not the number 5",
+            "c.toml:3: endpoint[0].blue.provider.count: expected a whole number from 1 to 1024, not the number 0",
+            r#"c.toml:3: endpoint[0].blue.provider.on_exit: expected one of "end", "keep", not "stay""#,
+        ]
+    );
+    assert_eq!(
+        problems("type = \"process\", command = [\"serve\", \"--port\"]"),
+        [
+            "c.toml:3: endpoint[0].blue.provider.command: says nowhere where to listen: write {port} into it, or into a value of env, where the port belongs"
+        ]
+    );
+    let both = r#"blue = { version = "v1", instances = ["a:1"], provider = { type = "process", command = ["x{port}"] } }"#;
+    assert_eq!(
+        config_problems(&format!("[[endpoint]]\nname = \"x\"\n{both}\n")),
+        ["c.toml:3: endpoint[0].blue.instances: a provider makes the instances: leave out either of the two"]
+    );
+}
+
+#[test]
 fn an_endpoint_needs_a_name_and_a_blue_fleet_with_instances() {
     let text = r#"[[endpoint]]
 [[endpoint]]

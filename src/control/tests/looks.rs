@@ -331,6 +331,7 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
         table: Arc::clone(&table),
         bell: Arc::new(Bell::new()),
         workers: 1,
+        heir: crate::provider::Heir::Nobody,
     };
     let (handle, control) = start::start(parts).unwrap();
     let mut events = handle.subscribe();
