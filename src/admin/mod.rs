@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod access;
+mod alarm_wire;
 mod alarms;
 mod endpoints;
 mod events;

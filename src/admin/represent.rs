@@ -40,8 +40,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
 
 /// A shift at `now`. In the answer to a dry run it has no id, since there is no such shift.
 pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
-    let explanation = explain::explain(&view, now);
-    let cause = cause_of(&view);
+    let (explanation, cause) = (explain::explain(&view, now), cause_of(&view));
     let failure_budget = view.budget().map(self::failure_budget);
     let ShiftView {
         id,
@@ -54,7 +53,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         share,
         share_got,
         started_at,
-        moments,
+        moments: Moments { breach_at, decided_at, published_at, last_green_dispatch_at, drained_at, ended_at },
         decision,
         publish_to_last_green_dispatch,
         green_responses_to_decision,
@@ -68,15 +67,11 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         green,
         blue_recent,
         green_recent,
-        next,
+        next: Next { what, at },
         transitions,
         findings,
         forecast,
     } = view;
-    let Moments { breach_at, decided_at, published_at, last_green_dispatch_at, drained_at, ended_at } =
-        moments;
-    let moment = |at: Option<WallTime>| at.map(|at| at.to_string());
-    let Next { what, at } = next;
     wire::Shift {
         id: (execution == Execution::Real).then(|| id.to_string()),
         endpoint: endpoint.to_string(),
@@ -115,6 +110,10 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         forecast: forecast.map(wire::Forecast::from),
         explanation,
     }
+}
+
+fn moment(at: Option<WallTime>) -> Option<String> {
+    at.map(|at| at.to_string())
 }
 
 fn open_requests(fate: Fate) -> wire::OpenRequests {

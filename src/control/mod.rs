@@ -9,8 +9,9 @@
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
 //! - `keeper` sees to it that a provider makes what is wanted of a fleet; `fleets` takes over what it has made, and changes how much is wanted.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
-//! - `view`, `report`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
+//! - `view`, `report`, `alarm_form`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
 
+mod alarm_form;
 mod answers;
 mod ask;
 mod asking;
