@@ -10,6 +10,7 @@
 mod access;
 mod alarm_wire;
 mod alarms;
+mod counted;
 mod endpoints;
 mod events;
 mod explain;

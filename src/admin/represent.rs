@@ -13,6 +13,7 @@ use crate::{
         AlarmView, EndpointView, Execution, ExternalView, Fate, FleetView, InstanceView, Next, ShiftView,
         Traffic, TrafficWindow, Transition,
     },
+    meter::Timing,
     shift::{Approval, Cause, State, Step},
     store::{Event, Moments, Origin},
     time::{WallTime, format_duration},
@@ -435,6 +436,12 @@ fn judged(rule: &Rule) -> Judged {
         Rule::Guard(GuardBound::Latency { quantile, below }) => {
             ("latency", Some(format_quantile(quantile)), format_duration(below))
         }
+        Rule::Guard(GuardBound::FirstToken { quantile, below }) => {
+            ("first_token", Some(format_quantile(quantile)), format_duration(below))
+        }
+        Rule::Guard(GuardBound::TokenGap { quantile, below }) => {
+            ("token_gap", Some(format_quantile(quantile)), format_duration(below))
+        }
         Rule::Regression { bound: RegressionBound::ErrorRate { tolerance }, .. } => {
             ("error_rate", None, format_tolerance(tolerance))
         }
@@ -442,8 +449,14 @@ fn judged(rule: &Rule) -> Judged {
             ("client_error_rate", None, format_tolerance(tolerance))
         }
         // Without a quantile in the plan, the one that speaks most against green is told.
-        Rule::Regression { bound: RegressionBound::Latency { quantile, ratio }, compared } => (
-            "latency",
+        Rule::Regression {
+            bound:
+                bound @ (RegressionBound::Latency { quantile, ratio }
+                | RegressionBound::FirstToken { quantile, ratio }
+                | RegressionBound::TokenGap { quantile, ratio }),
+            compared,
+        } => (
+            bound.timing().unwrap_or(Timing::Latency).as_str(),
             quantile.or(compared.quantile).map(format_quantile),
             format_tolerance(Tolerance::Ratio(ratio)),
         ),

@@ -34,9 +34,13 @@ pub(super) struct AlarmForm {
 enum BoundForm {
     ErrorRate { below: f64 },
     Latency { quantile: f64, below_nanos: u64 },
+    FirstToken { quantile: f64, below_nanos: u64 },
+    TokenGap { quantile: f64, below_nanos: u64 },
     ErrorRateAgainstBlue(ToleranceForm),
     ClientErrorRateAgainstBlue(ToleranceForm),
     LatencyAgainstBlue { quantile: Option<f64>, ratio: f64 },
+    FirstTokenAgainstBlue { quantile: Option<f64>, ratio: f64 },
+    TokenGapAgainstBlue { quantile: Option<f64>, ratio: f64 },
 }
 
 #[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
@@ -68,6 +72,12 @@ impl BoundForm {
         match *bound {
             GuardBound::ErrorRate { below } => Self::ErrorRate { below },
             GuardBound::Latency { quantile, below } => Self::Latency { quantile, below_nanos: nanos(below) },
+            GuardBound::FirstToken { quantile, below } => {
+                Self::FirstToken { quantile, below_nanos: nanos(below) }
+            }
+            GuardBound::TokenGap { quantile, below } => {
+                Self::TokenGap { quantile, below_nanos: nanos(below) }
+            }
         }
     }
 
@@ -82,6 +92,10 @@ impl BoundForm {
                 Self::ClientErrorRateAgainstBlue(form(tolerance))
             }
             RegressionBound::Latency { quantile, ratio } => Self::LatencyAgainstBlue { quantile, ratio },
+            RegressionBound::FirstToken { quantile, ratio } => {
+                Self::FirstTokenAgainstBlue { quantile, ratio }
+            }
+            RegressionBound::TokenGap { quantile, ratio } => Self::TokenGapAgainstBlue { quantile, ratio },
         }
     }
 
@@ -98,11 +112,27 @@ impl BoundForm {
                     below: Duration::from_nanos(below_nanos),
                 });
             }
+            Self::FirstToken { quantile, below_nanos } => {
+                return Rule::Guard(GuardBound::FirstToken {
+                    quantile,
+                    below: Duration::from_nanos(below_nanos),
+                });
+            }
+            Self::TokenGap { quantile, below_nanos } => {
+                return Rule::Guard(GuardBound::TokenGap {
+                    quantile,
+                    below: Duration::from_nanos(below_nanos),
+                });
+            }
             Self::ErrorRateAgainstBlue(form) => RegressionBound::ErrorRate { tolerance: tolerance(form) },
             Self::ClientErrorRateAgainstBlue(form) => {
                 RegressionBound::ClientErrorRate { tolerance: tolerance(form) }
             }
             Self::LatencyAgainstBlue { quantile, ratio } => RegressionBound::Latency { quantile, ratio },
+            Self::FirstTokenAgainstBlue { quantile, ratio } => {
+                RegressionBound::FirstToken { quantile, ratio }
+            }
+            Self::TokenGapAgainstBlue { quantile, ratio } => RegressionBound::TokenGap { quantile, ratio },
         };
         Rule::Regression { bound, compared }
     }

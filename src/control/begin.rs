@@ -11,6 +11,7 @@ use crate::{
     config::{PlanSpec, Problem, Problems},
     fleet::FleetSpec,
     name::{EndpointName, FleetId, ShiftId},
+    route::Signals,
     shift::Shift,
     store::{Journal, Moments, StoreError},
     time::WallTime,
@@ -33,7 +34,8 @@ pub(super) fn check(endpoint: &Endpoint, plan: &PlanSpec) -> Result<(), ControlE
     if let Some(run) = &endpoint.run {
         return Err(ControlError::ShiftRunning { endpoint: run.endpoint.clone(), running: run.id.clone() });
     }
-    match endpoint.being_replaced().or_else(|| same_instances(endpoint, plan)) {
+    let problem = endpoint.being_replaced().or_else(|| same_instances(endpoint, plan));
+    match problem.or_else(|| unread_tokens(endpoint, plan)) {
         Some(problem) => Err(Problems { source: "plan".to_owned(), problems: vec![problem] }.into()),
         None => Ok(()),
     }
@@ -121,6 +123,24 @@ fn same_instances(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
             serving.version, plan.green.version
         ),
     })
+}
+
+/// An alarm on tokens where nothing reads them would have too little data for ever.
+fn unread_tokens(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
+    let declared = &endpoint.record.declared;
+    let (kind, name) = plan.alarms.on_tokens()?;
+    match declared.signals {
+        Signals::Auto => None,
+        Signals::Off => Some(Problem {
+            key: kind.to_owned(),
+            line: None,
+            message: format!(
+                "{name} looks at the tokens of streams, and {} reads none: give the endpoint signals = \"auto\", or let the alarm look at \
+                 latency",
+                declared.name
+            ),
+        }),
+    }
 }
 
 #[cfg(test)]

@@ -336,12 +336,13 @@ prop_compose! {
 fn regression_bound() -> impl Strategy<Value = RegressionBound> {
     let tolerance =
         || prop_oneof![(1.0..=100.0).prop_map(Tolerance::Ratio), (1e-9..1.0).prop_map(Tolerance::Points)];
-    let ratio = prop_oneof![Just(1.0), 1.02..100.0];
+    let times = || (option::of(1e-9..1.0), prop_oneof![Just(1.0), 1.02..100.0]);
     prop_oneof![
         tolerance().prop_map(|tolerance| RegressionBound::ErrorRate { tolerance }),
         tolerance().prop_map(|tolerance| RegressionBound::ClientErrorRate { tolerance }),
-        (option::of(1e-9..1.0), ratio)
-            .prop_map(|(quantile, ratio)| RegressionBound::Latency { quantile, ratio }),
+        times().prop_map(|(quantile, ratio)| RegressionBound::Latency { quantile, ratio }),
+        times().prop_map(|(quantile, ratio)| RegressionBound::FirstToken { quantile, ratio }),
+        times().prop_map(|(quantile, ratio)| RegressionBound::TokenGap { quantile, ratio }),
     ]
 }
 
@@ -370,6 +371,8 @@ fn measure() -> impl Strategy<Value = Measure> {
     prop_oneof![
         statistic().prop_map(Measure::Latency),
         statistic().prop_map(Measure::FirstByte),
+        statistic().prop_map(Measure::FirstToken),
+        statistic().prop_map(Measure::TokenGap),
         Just(Measure::ErrorRate),
         Just(Measure::ClientErrorRate),
         Just(Measure::Requests),
@@ -460,6 +463,8 @@ prop_compose! {
             (prop_oneof![
                 (1e-9..1.0).prop_map(|below| GuardBound::ErrorRate { below }),
                 (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::Latency { quantile, below }),
+                (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::FirstToken { quantile, below }),
+                (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::TokenGap { quantile, below }),
             ], option::of(1_u32..=1_000)),
             0..8,
         ),
