@@ -47,7 +47,8 @@
 //! - [`app`] is the one place that builds and wires everything; [`demo`] tells a story on top of it.
 //! - Edges: [`proxy`] the data plane; [`control`] decides, watches, remembers and recovers; [`admin`] the admin port; [`cli`] the commands;
 //!   [`provider`] makes fleets; [`store`] the journal; [`telemetry`] metrics and logs; [`tls`] certificates and
-//!   handshakes; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms; [`config`] files; [`net`] sockets; [`clock`] the clocks.
+//!   handshakes; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
+//!   [`replay`] plays a plan over recorded outcomes; [`config`] files; [`net`] sockets; [`clock`] the clocks.
 //! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`].
 //! - Leaves: [`name`], [`time`], [`weight`].
 //!
@@ -80,6 +81,7 @@ pub mod name;
 pub mod net;
 pub mod provider;
 pub mod proxy;
+pub mod replay;
 pub mod route;
 pub mod shift;
 pub mod store;

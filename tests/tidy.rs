@@ -20,10 +20,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("demo", "app cli admin::wire config telemetry clock pure leaves"),
     ("app", "admin control proxy store provider telemetry tls config net clock pure leaves"),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
-    ("cli", "admin::wire lint tls config net clock fleet leaves"),
-    ("admin", "control store telemetry lint trial tls config net clock pure leaves"),
+    ("cli", "admin::wire lint replay tls config net clock fleet leaves"),
+    ("admin", "control store telemetry lint replay trial tls config net clock pure leaves"),
     // Control and the proxy share what `app` gives to both, and never import each other.
-    ("control", "store provider telemetry lint trial tls config net clock pure leaves"),
+    ("control", "store provider telemetry lint replay trial tls config net clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
     ("store", "config clock pure leaves"),
     ("provider", "clock pure leaves"),
@@ -31,6 +31,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("tls", "config net pure leaves"),
     // Between what a plan says and whoever runs or reads it: commands forecast without a proxy in reach.
     ("lint", "config pure leaves"),
+    // Plays plans over recorded outcomes, wherever a command runs.
+    ("replay", "trial config pure leaves"),
     // Judges a green that serves and one that is replayed, by the same code.
     ("trial", "config pure leaves"),
     ("config", "net pure leaves"),
@@ -156,7 +158,7 @@ fn modules_that_decide_name_no_runtime_no_clock_and_no_logger() {
     let roots: Vec<&str> = IMPURE_PATHS.iter().filter_map(|path| path.split("::").next()).collect();
     let mut wrong = String::new();
     for source in sources() {
-        let is_pure = expand("pure leaves").any(|module| module == source.module);
+        let is_pure = expand("pure replay trial lint leaves").any(|module| module == source.module);
         if !is_pure || source.is_test() {
             continue;
         }

@@ -15,7 +15,6 @@ mod record;
 mod recorder;
 mod rejection;
 mod shard;
-mod tokens;
 mod watch;
 mod worker;
 
@@ -25,11 +24,12 @@ pub use hedge::Hedge;
 pub use histogram::{Edge, Histogram, HistogramSnapshot};
 pub use outcome::{FailureKind, Outcome, Overdue, Rescue, Verdict};
 pub use reading::{CohortReading, Reading};
+#[cfg(test)]
+pub(crate) use record::tests::record as any_record;
 pub use record::{RECORD_BYTES, Record};
 pub use recorder::{Part, Recorded, Recorder, Recording};
 pub use rejection::{Rejection, Rejections};
 pub use shard::Shard;
-pub use tokens::{JUDGED_GAPS, MAX_TOKEN_BOUNDS, Timing, TokenBound, TokenReading, WHOLE_STREAM};
 pub use watch::{MAX_BOUNDS, Stamp, WarmUp, WatchPoint};
 pub use worker::{Gauge, WorkerMeters};
 
@@ -78,42 +78,37 @@ impl FleetMeters {
 
     /// The distribution of durations, dispatch to last byte, of all requests that got a complete answer.
     pub fn latency(&self) -> HistogramSnapshot {
-        self.merged(|shard| Some(shard.latency()))
+        self.merged(Shard::latency)
     }
 
-    /// One value for each request that has it: what green is compared with blue by.
-    pub fn times(&self, timing: Timing) -> HistogramSnapshot {
-        self.merged(|shard| shard.times(timing))
-    }
-
-    /// How many of these values are at least as long as each of these times, which rise strictly.
-    pub fn tails(&self, timing: Timing, edges: &[Edge]) -> Vec<u64> {
+    /// How many complete answers took at least as long as each of these times, which rise strictly.
+    pub fn latency_tails(&self, edges: &[Edge]) -> Vec<u64> {
         let mut tails = vec![0; edges.len()];
-        for histogram in self.shards.iter().filter_map(|shard| shard.times(timing)) {
-            histogram.add_tails(edges, &mut tails);
+        for shard in &self.shards {
+            shard.latency().add_tails(edges, &mut tails);
         }
         tails
     }
 
     /// The distribution of times from dispatch to the response's head.
     pub fn first_byte(&self) -> HistogramSnapshot {
-        self.merged(|shard| Some(shard.first_byte()))
+        self.merged(Shard::first_byte)
     }
 
     /// The distribution of times from dispatch to the first token of streams.
     pub fn first_token(&self) -> HistogramSnapshot {
-        self.times(Timing::FirstToken)
+        self.merged(Shard::first_token)
     }
 
-    /// The distribution of times from one token of a stream to the next, every gap of it.
+    /// The distribution of times from one token of a stream to the next.
     pub fn token_gap(&self) -> HistogramSnapshot {
         self.merged(Shard::token_gaps)
     }
 
-    fn merged(&self, which: impl Fn(&Shard) -> Option<&Histogram>) -> HistogramSnapshot {
+    fn merged(&self, which: impl Fn(&Shard) -> &Histogram) -> HistogramSnapshot {
         let mut sum = HistogramSnapshot::default();
-        for histogram in self.shards.iter().filter_map(which) {
-            histogram.add_to(&mut sum);
+        for shard in &self.shards {
+            which(shard).add_to(&mut sum);
         }
         sum
     }

@@ -162,12 +162,12 @@ fn decoded(code: u64) -> Option<Duration> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::meter) mod tests {
     use proptest::{option, prelude::*, sample::select};
 
     use super::*;
 
-    pub(in crate::meter) fn record() -> impl Strategy<Value = Record> {
+    pub(crate) fn record() -> impl Strategy<Value = Record> {
         let verdicts = FailureKind::ALL.into_iter().map(Verdict::Failure);
         let others =
             [Verdict::Success, Verdict::ClientError, Verdict::ClientGone, Verdict::Shed, Verdict::Excused];

@@ -36,10 +36,6 @@ pub struct Totals<'a> {
     pub latency: &'a HistogramSnapshot,
     /// Of answers' heads, dispatch to head.
     pub first_byte: &'a HistogramSnapshot,
-    /// Of streams, dispatch to first token.
-    pub first_token: &'a HistogramSnapshot,
-    /// Of streams, token to token.
-    pub token_gap: &'a HistogramSnapshot,
 }
 
 /// A threshold alarm with the numbers behind it.
@@ -97,8 +93,6 @@ enum Counted {
 enum Which {
     Latency,
     FirstByte,
-    FirstToken,
-    TokenGap,
 }
 
 impl ThresholdBook {
@@ -122,6 +116,13 @@ impl ThresholdBook {
     /// Whether a period is over, so that a look has something to see.
     pub fn is_due(&self, now: Moment) -> bool {
         self.step_began.is_some() && self.alarms.iter().any(|alarm| alarm.is_due(now))
+    }
+
+    /// When the next period is over; `None` before the first step, and without an alarm that could still be raised.
+    pub fn due_at(&self) -> Option<Moment> {
+        self.step_began?;
+        let open = self.alarms.iter().filter(|alarm| !alarm.is_raised());
+        open.map(|alarm| alarm.began.after(alarm.threshold.period)).min()
     }
 
     /// Closes the periods that are over.
@@ -213,8 +214,6 @@ impl Counted {
         match measure {
             Measure::Latency(statistic) => Self::Times(statistic, Which::Latency, Box::default()),
             Measure::FirstByte(statistic) => Self::Times(statistic, Which::FirstByte, Box::default()),
-            Measure::FirstToken(statistic) => Self::Times(statistic, Which::FirstToken, Box::default()),
-            Measure::TokenGap(statistic) => Self::Times(statistic, Which::TokenGap, Box::default()),
             Measure::ErrorRate | Measure::ClientErrorRate | Measure::Requests | Measure::Failures => {
                 Self::Requests { value: 0, samples: 0 }
             }
@@ -228,8 +227,6 @@ impl Counted {
                 let now = match which {
                     Which::Latency => totals.latency,
                     Which::FirstByte => totals.first_byte,
-                    Which::FirstToken => totals.first_token,
-                    Which::TokenGap => totals.token_gap,
                 };
                 let period = now.since(before);
                 (**before).clone_from(now);
@@ -241,12 +238,9 @@ impl Counted {
                 (*value, *samples) = (value_now, samples_now);
                 let value = match measure {
                     Measure::ErrorRate | Measure::ClientErrorRate => came as f64 / of as f64,
-                    Measure::Latency(_)
-                    | Measure::FirstByte(_)
-                    | Measure::FirstToken(_)
-                    | Measure::TokenGap(_)
-                    | Measure::Requests
-                    | Measure::Failures => came as f64,
+                    Measure::Latency(_) | Measure::FirstByte(_) | Measure::Requests | Measure::Failures => {
+                        came as f64
+                    }
                 };
                 (of > 0).then_some(Datapoint { value, samples: of })
             }
@@ -261,10 +255,6 @@ fn requests(measure: Measure, reading: &Reading) -> (u64, u64) {
     match measure {
         Measure::ErrorRate | Measure::Failures => (failed, answered),
         Measure::ClientErrorRate => (reading.client_errors, answered),
-        Measure::Requests
-        | Measure::Latency(_)
-        | Measure::FirstByte(_)
-        | Measure::FirstToken(_)
-        | Measure::TokenGap(_) => (reading.dealt, reading.dealt),
+        Measure::Requests | Measure::Latency(_) | Measure::FirstByte(_) => (reading.dealt, reading.dealt),
     }
 }
