@@ -6,8 +6,7 @@
 use std::time::Duration;
 
 use super::{
-    counted::counted,
-    standing::{alarms, called, lacking, lacking_clause, odds_text, silent},
+    standing::{alarms, called, counted, lacking, lacking_clause, odds_text, silent},
     words::{capitalised, count, grouped, list, odds, percent, percent_of, span},
 };
 use crate::{

@@ -8,9 +8,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod access;
-mod alarm_wire;
 mod alarms;
-mod counted;
 mod endpoints;
 mod events;
 mod explain;
@@ -22,7 +20,9 @@ mod layers;
 mod observe;
 mod operate;
 mod page;
+mod played;
 mod problem;
+mod recording;
 mod represent;
 mod routes;
 mod serve;

@@ -13,7 +13,7 @@ use super::wire;
 use crate::{
     config::{Problem, Problems},
     control::ControlError,
-    name::NameError,
+    name::{EndpointName, NameError},
     store::StoreError,
 };
 
@@ -64,6 +64,10 @@ pub(super) enum Fault {
     Syntax(serde_json::Error),
     /// The body is JSON of another shape.
     Shape(serde_json::Error),
+    /// The endpoint's outcomes are not recorded.
+    NotRecorded(EndpointName),
+    /// The recording does not have what the replay asks for.
+    Replay(String),
     /// There is no configuration file to read again.
     NoSource,
     /// Too much is asked at once.
@@ -105,6 +109,8 @@ impl Fault {
             Self::BodyUnreadable => row(StatusCode::BAD_REQUEST, "about:blank", "Bad Request"),
             Self::Syntax(_) => row(StatusCode::BAD_REQUEST, "urn:snapback:invalid-json", "Invalid JSON"),
             Self::Shape(_) => INVALID_DOCUMENT,
+            Self::NotRecorded(_) => row(StatusCode::CONFLICT, "urn:snapback:not-recorded", "Not recorded"),
+            Self::Replay(_) => row(StatusCode::CONFLICT, "urn:snapback:no-replay", "Nothing to replay"),
             Self::NoSource => row(StatusCode::CONFLICT, "urn:snapback:no-file", "No configuration file"),
             Self::Overloaded => row(StatusCode::SERVICE_UNAVAILABLE, "urn:snapback:overloaded", "Overloaded"),
             Self::TooSlow => row(StatusCode::SERVICE_UNAVAILABLE, "urn:snapback:timeout", "Timeout"),
@@ -126,7 +132,10 @@ impl Fault {
             Self::Query(reason) => {
                 format!("{reason}; GET /v1/openapi.json says which parameters each path takes")
             }
-            Self::Actor(reason) => reason.clone(),
+            Self::Actor(reason) | Self::Replay(reason) => reason.clone(),
+            Self::NotRecorded(name) => {
+                format!("endpoint {name} records nothing: its declaration says recording = 0")
+            }
             Self::ForeignHost { host } => format!(
                 "host {host:?} does not name this machine's loopback interface or the admin port's own address; set [admin] \
                  allow_remote = true to be called by other names"

@@ -8,7 +8,9 @@ use axum::{
 };
 use http::{Method, Uri};
 
-use super::{alarms, endpoints, events, health, layers, operate, page, problem::Fault, shifts, state::Port};
+use super::{
+    alarms, endpoints, events, health, layers, operate, page, problem::Fault, recording, shifts, state::Port,
+};
 use crate::shift::Command;
 
 /// The whole port.
@@ -18,6 +20,8 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/endpoints/{name}", get(endpoints::show).put(endpoints::put).delete(endpoints::delete))
         .route("/v1/endpoints/{name}/shifts", get(shifts::list).post(shifts::start))
+        .route("/v1/endpoints/{name}/recording", get(recording::export))
+        .route("/v1/endpoints/{name}/replay", post(recording::replay))
         .route("/v1/shifts/{id}", get(shifts::show))
         .route("/v1/shifts/{id}/pause", shifts::commanding(Command::Pause))
         .route("/v1/shifts/{id}/resume", shifts::commanding(Command::Resume))

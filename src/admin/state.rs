@@ -11,6 +11,9 @@ use crate::{control::Handle, telemetry::Telemetry, tls};
 /// on one proxy are a few.
 const STREAMS: usize = 64;
 
+/// How many replays are computed at a time: each takes a core for seconds, and the proxy needs the others.
+const REPLAYS: usize = 1;
+
 /// What the admin port serves from.
 #[derive(Debug)]
 pub struct Admin {
@@ -38,6 +41,7 @@ pub(super) struct Port {
     pub(super) draining: watch::Receiver<bool>,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) streams: Arc<Semaphore>,
+    pub(super) replays: Arc<Semaphore>,
     pub(super) tls: Option<Arc<tls::Server>>,
 }
 
@@ -58,6 +62,7 @@ impl Port {
             draining,
             shutdown,
             streams: Arc::new(Semaphore::new(STREAMS)),
+            replays: Arc::new(Semaphore::new(REPLAYS)),
             tls,
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     config::alarm_name,
     lint::parse_rate,
     name::{EndpointName, ShiftId, Version},
+    replay::MOST_SPLITS,
     time::parse_duration,
 };
 
@@ -91,12 +92,22 @@ Examples:
   snapback shift explain chat"
     )]
     Shift(ShiftArgs),
-    /// Ask what a plan can find, before it is run.
+    /// Ask what a plan can find, before it is run, and what it would have decided.
     #[command(
         display_order = 6,
-        after_help = "Examples:\n  snapback plan lint chat plan.toml\n  snapback plan lint chat plan.toml --offline --traffic 20/s"
+        after_help = "Examples:
+  snapback plan lint chat plan.toml
+  snapback plan lint chat plan.toml --offline --traffic 20/s
+  snapback plan replay plan.toml --endpoint chat
+  snapback plan replay plan.toml --recording monday.ndjson --aa"
     )]
     Plan(PlanArgs),
+    /// Keep an endpoint's last outcomes as a file, for replays.
+    #[command(
+        display_order = 6,
+        after_help = "An outcome is a status, times and counts; no body and nothing that a client sent.\n\nExample:\n  snapback recording export chat > monday.ndjson"
+    )]
+    Recording(RecordingArgs),
     /// Print what happened, one event a line.
     #[command(
         display_order = 7,
@@ -367,6 +378,19 @@ pub enum PlanCommand {
         after_help = "Exit status:\n  0  no errors; there may be warnings\n  1  the plan has errors, or could not be looked at\n  2  the command line is wrong"
     )]
     Lint(LintArgs),
+    /// What a plan would have decided over recorded outcomes, and when: the real engine and alarms, in virtual time.
+    #[command(
+        after_help = "A recording that holds both fleets is played as it was, at the plan's shares; one of a single fleet is dealt to both,
+as if green were as good as blue. With --aa blue is played against itself many times over: how often would this
+plan have called a healthy green bad on this traffic?
+
+Exit status:
+  0  promoted; with --aa: the plan's promise about false alarms is not broken
+  1  rolled back; with --aa: it is broken; or the replay failed
+  2  the command line is wrong
+  3  the recording was over before the plan had decided"
+    )]
+    Replay(ReplayArgs),
 }
 
 /// `plan lint`
@@ -384,6 +408,64 @@ pub struct LintArgs {
     /// From the file alone, without asking the admin port.
     #[arg(long)]
     pub offline: bool,
+}
+
+/// `plan replay`
+#[derive(Clone, Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["endpoint", "recording"]))]
+pub struct ReplayArgs {
+    /// The plan: a TOML file, or JSON if its name ends in .json; `-` reads TOML from standard input.
+    #[arg(value_name = "PLAN")]
+    pub plan: PathBuf,
+    /// Over what this endpoint's proxy has recorded.
+    #[arg(long, value_name = "NAME", value_parser = EndpointName::parse)]
+    pub endpoint: Option<EndpointName>,
+    /// Over a file that `snapback recording export` has made, or another tool.
+    #[arg(long, value_name = "FILE")]
+    pub recording: Option<PathBuf>,
+    /// Take green's outcomes from this recording, one after the other.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["aa", "shift"])]
+    pub green_from: Option<PathBuf>,
+    /// Of a recording with several shifts, this one's; without it, the last.
+    #[arg(long, value_name = "ID", value_parser = ShiftId::parse, conflicts_with = "aa")]
+    pub shift: Option<ShiftId>,
+    /// Play blue against itself, by random splits.
+    #[arg(long)]
+    pub aa: bool,
+    /// How many splits to play.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1_000,
+        requires = "aa",
+        value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_SPLITS))
+    )]
+    pub splits: u32,
+    /// Makes the draws others.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// `recording`
+#[derive(Clone, Debug, clap::Args)]
+pub struct RecordingArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// What.
+    #[command(subcommand)]
+    pub command: RecordingCommand,
+}
+
+/// What can be done with recordings.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RecordingCommand {
+    /// Write an endpoint's recording to standard output: a JSON document a line.
+    Export {
+        /// Whose.
+        #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
+        endpoint: EndpointName,
+    },
 }
 
 /// `events`
@@ -457,6 +539,7 @@ impl ClientCommand {
             Self::Endpoint(args) => args.connection.output,
             Self::Shift(args) => args.connection.output,
             Self::Plan(args) => args.connection.output,
+            Self::Recording(args) => args.connection.output,
             Self::Events(args) => args.connection.output,
             Self::Alarm(args) => args.connection.output,
             Self::Reload(args) => args.connection.output,
@@ -501,6 +584,10 @@ mod tests {
             "snapback shift explain chat",
             "snapback plan lint chat plan.toml --output json",
             "snapback plan lint chat plan.toml --traffic 20/s --offline",
+            "snapback plan replay plan.toml --endpoint chat --output json",
+            "snapback plan replay plan.toml --recording a.ndjson --green-from b.ndjson --seed 3",
+            "snapback plan replay plan.toml --recording a.ndjson --aa --splits 200",
+            "snapback recording export chat",
             "snapback events --follow --after 3 --endpoint chat",
             "snapback alarm set quality insufficient_data --reason waiting",
             "snapback reload --dry-run",
@@ -524,6 +611,9 @@ mod tests {
             ("snapback alarm set a/b ok", "is not an alarm's name"),
             ("snapback plan lint chat plan.toml --traffic 20", "is not a rate of requests"),
             ("snapback plan lint chat", "PLAN"),
+            ("snapback plan replay plan.toml", "--recording"),
+            ("snapback plan replay plan.toml --endpoint chat --splits 3", "--aa"),
+            ("snapback plan replay plan.toml --endpoint chat --recording a.ndjson", "cannot be used with"),
             ("snapback check", "--config"),
         ] {
             let error = parse(line).unwrap_err();

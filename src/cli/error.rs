@@ -3,7 +3,10 @@
 use std::{error::Error, io, path::PathBuf};
 
 use super::client::ClientError;
-use crate::config;
+use crate::{
+    config,
+    replay::{FileError, StageError},
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +31,12 @@ pub(super) enum CliError {
         #[source]
         source: serde_json::Error,
     },
+    /// A recording has a line that is none of a recording's.
+    #[error("{}: {problem}", path.display())]
+    Recording { path: PathBuf, problem: FileError },
+    /// A recording does not have what is asked for.
+    #[error(transparent)]
+    Replay(StageError),
     /// No shift and no endpoint is called so.
     #[error("there is no shift {name}, and no endpoint: {detail}")]
     NoSuchName { name: String, detail: String },
@@ -77,6 +86,8 @@ impl CliError {
             Self::Problems(_)
             | Self::File { .. }
             | Self::Json { .. }
+            | Self::Recording { .. }
+            | Self::Replay(_)
             | Self::NoSuchName { .. }
             | Self::NoShiftYet(_)
             | Self::NoId

@@ -15,6 +15,8 @@ mod follow;
 mod output;
 mod plan;
 mod plan_file;
+mod plan_replay;
+mod recording;
 mod reload;
 mod report;
 mod screen;
@@ -66,6 +68,7 @@ async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, 
         ClientCommand::Endpoint(args) => endpoint::endpoint(args, output).await?,
         ClientCommand::Shift(args) => return shift::shift(args, output).await,
         ClientCommand::Plan(args) => return plan::plan(args, output).await,
+        ClientCommand::Recording(args) => recording::recording(args, output).await?,
         ClientCommand::Events(args) => events::events(args, output).await?,
         ClientCommand::Alarm(args) => alarm::alarm(args, output).await?,
         ClientCommand::Reload(args) => reload::reload(args, output).await?,

@@ -50,6 +50,11 @@ impl Output {
         self.write(printable(text).trim_end().as_bytes())
     }
 
+    /// Passes a part of a file on as it is.
+    pub(super) fn raw(&mut self, part: &[u8]) -> Result<(), CliError> {
+        self.out.write_all(part).and_then(|()| self.out.flush()).map_err(CliError::Output)
+    }
+
     /// Says something about the command itself.
     pub(super) fn note(&mut self, text: &str) {
         // A closed standard error leaves nobody to tell.

@@ -1,4 +1,4 @@
-//! `snapback plan lint`: what a plan can find, before it is run.
+//! `snapback plan`: what a plan can find, before it is run.
 
 use super::{
     CliError, Exit,
@@ -8,7 +8,7 @@ use super::{
         Column::{Left, Right},
         Output, Table,
     },
-    plan_file,
+    plan_file, plan_replay,
     view::text::{count, millis, paragraph, per_second, percent},
 };
 use crate::{
@@ -19,8 +19,12 @@ use crate::{
 
 /// Answers a question about a plan.
 pub(super) async fn plan(args: PlanArgs, output: &mut Output) -> Result<Exit, CliError> {
-    let client = Client::new(&args.connection);
-    let PlanCommand::Lint(args) = args.command;
+    let PlanArgs { connection, command } = args;
+    let args = match command {
+        PlanCommand::Lint(args) => args,
+        PlanCommand::Replay(args) => return plan_replay::replay(&connection, &args, output).await,
+    };
+    let client = Client::new(&connection);
     let plan = plan_file::read(&args.plan)?;
     if args.offline {
         return alone(&args, &plan, output);

@@ -18,7 +18,6 @@ mod plan;
 mod polls;
 mod problems;
 mod protection;
-mod provider;
 mod reader;
 mod render;
 mod rescue;
@@ -44,7 +43,7 @@ use reader::Table;
 
 use crate::{
     alarm::AlarmPlan,
-    fleet::{CertificateFiles, FleetSpec, ProviderSpec},
+    fleet::{CertificateFiles, FleetSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     route::{
@@ -268,20 +267,6 @@ pub fn parse(text: &str, source: &str) -> Result<Config, Problems> {
     let report = Report::default();
     let config = Table::root(&report, &root, &shape::ROOT).and_then(|table| file::read(&table));
     report.conclude(source, config)
-}
-
-/// A fleet's provider as JSON; [`provider_from_json`] reads it back to an equal value.
-pub fn provider_to_json(spec: &ProviderSpec) -> serde_json::Value {
-    provider::render(spec)
-}
-
-/// Checks a fleet's provider in JSON.
-pub fn provider_from_json(document: &serde_json::Value) -> Result<ProviderSpec, Problems> {
-    let root = Node::from_json(document);
-    let report = Report::default();
-    let read =
-        Table::root(&report, &root, &shape::BLUE_PROVIDER).and_then(|table| provider::read_spec(&table));
-    report.conclude(REQUEST_BODY, read)
 }
 
 impl PlanSpec {

@@ -1,5 +1,7 @@
 //! What can be asked of the control task, and its answers.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::{
@@ -12,13 +14,14 @@ use super::{
     task::Task,
 };
 use crate::{
+    alarm::Dealing,
     config::{Config, EndpointSpec, PlanSpec},
     fleet::{FleetSpec, Health, InstanceSpec, Side},
     lint::{Finding, Situation},
+    meter::Recorder,
     name::{EndpointName, ShiftId},
     shift::{Input, Shift},
     store::{EndpointRecord, Origin, Record, StoreError},
-    time::WallTime,
 };
 
 /// Where an answer goes. Whoever asked may have gone meanwhile; the thing is done all the same.
@@ -45,6 +48,11 @@ pub(super) enum Ask {
         actor: String,
         execution: Execution,
         reply: Reply<()>,
+    },
+    /// An endpoint's recording, and how its requests come to their fleet.
+    Recorder {
+        endpoint: EndpointName,
+        reply: Reply<(Option<Arc<Recorder>>, Dealing)>,
     },
     /// What a shift to this green would run in.
     Situation {
@@ -133,6 +141,10 @@ impl Task {
                 respond(reply, self.endpoint(&endpoint).map(|endpoint| endpoint.situation(&green, now)));
             }
             Ask::Before { endpoint, names, reply } => respond(reply, self.before(&endpoint, &names)),
+            Ask::Recorder { endpoint, reply } => {
+                let found = self.endpoint(&endpoint);
+                respond(reply, found.map(|endpoint| (endpoint.recorder.clone(), endpoint.dealing())));
+            }
             Ask::Start { endpoint, plan, actor, findings, execution, reply } => {
                 let started = Started { plan: *plan, actor, findings };
                 respond(reply, self.start_shift(&endpoint, started, execution).await);
@@ -175,9 +187,9 @@ impl Task {
         let known = self.known();
         declare::refuse_ambiguous_rule(&known, &spec)?;
         let (name, before) = (spec.name.clone(), known.get(&spec.name));
-        let record = declare::merged(before.map(|known| &known.record), spec, Origin::Api, self.wall());
+        let record = declare::merged(before.map(|known| &known.record), spec, Origin::Api);
         if let Some(Known { record: before, running: Some(running) }) = before
-            && before.declared.blue != record.declared.blue
+            && before.serving != record.serving
         {
             return Err(ControlError::ShiftRunning { endpoint: name, running: running.clone() });
         }
@@ -187,10 +199,8 @@ impl Task {
         if before.is_none_or(|before| before.record != record) {
             let cause = format!("{} serves", record.serving.version);
             let draft = self.draft("endpoint.put", Some(&name), actor, cause);
-            let mut changes = Changes { put: vec![record], ..Changes::default() };
-            changes.fleets = self.fleet_changes(&changes);
-            self.commit(change_records(&changes), &[draft]).await?;
-            self.install(changes);
+            self.commit(vec![Record::Endpoint(Box::new(record.clone()))], &[draft]).await?;
+            self.install(Changes { put: vec![record], ..Changes::default() });
         }
         Ok(self.endpoint(&name)?.view(&self.links))
     }
@@ -275,8 +285,7 @@ impl Task {
         actor: &str,
         execution: Execution,
     ) -> Result<Vec<String>, ControlError> {
-        let mut changes = declare::file_changes(&self.known(), config, Occasion::Reload, self.wall())?;
-        changes.fleets = self.fleet_changes(&changes);
+        let changes = declare::file_changes(&self.known(), config, Occasion::Reload)?;
         let mut lines = changes.lines.clone();
         lines.extend(self.config.restart_needed(config));
         if execution == Execution::Dry {
@@ -297,10 +306,6 @@ impl Task {
         });
         let deleted = |name| self.draft("endpoint.deleted", Some(name), actor, "not in the file".to_owned());
         put.chain(changes.removed.iter().map(deleted)).collect()
-    }
-
-    fn wall(&self) -> WallTime {
-        self.links.timer.wall_of(self.links.timer.now())
     }
 
     async fn fresh_id(&self, endpoint: &EndpointName) -> Result<ShiftId, StoreError> {
@@ -370,8 +375,7 @@ impl Endpoint {
 /// The records of a file's changes.
 pub(super) fn change_records(changes: &Changes) -> Vec<Record> {
     let put = changes.put.iter().map(|record| Record::Endpoint(Box::new(record.clone())));
-    let fleets = changes.fleets.iter().map(|fleet| Record::Fleet(Box::new(fleet.clone())));
-    put.chain(fleets).chain(changes.removed.iter().cloned().map(Record::EndpointDeleted)).collect()
+    put.chain(changes.removed.iter().cloned().map(Record::EndpointDeleted)).collect()
 }
 
 /// A fleet that nobody has checked or sent anything to.

@@ -13,8 +13,10 @@ use super::{
     report::recorded_view,
 };
 use crate::{
+    alarm::Dealing,
     config::{Config, EndpointSpec, PlanSpec, Problems},
     lint::Lint,
+    meter::Recorder,
     name::{EndpointName, ShiftId},
     shift::{Command, Refusal},
     store::{Event, Journal, StoreError},
@@ -125,6 +127,14 @@ impl Handle {
     /// One endpoint.
     pub async fn endpoint(&self, name: &EndpointName) -> Result<EndpointView, ControlError> {
         self.ask(|reply| Ask::Endpoint { name: name.clone(), reply }).await
+    }
+
+    /// Where an endpoint's outcomes are recorded, if they are, and how its requests come to their fleet.
+    pub async fn recorder(
+        &self,
+        name: &EndpointName,
+    ) -> Result<(Option<Arc<Recorder>>, Dealing), ControlError> {
+        self.ask(|reply| Ask::Recorder { endpoint: name.clone(), reply }).await
     }
 
     /// Declares or changes an endpoint. A changed blue replaces the fleet in service; refused while a shift runs. A blue that is the same

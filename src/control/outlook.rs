@@ -17,6 +17,11 @@ use crate::{
 const MOST_EVENTS: usize = 20;
 
 impl Endpoint {
+    /// How its requests come to their fleet.
+    pub(super) fn dealing(&self) -> Dealing {
+        if self.record.declared.sticky.is_some() { Dealing::Sticky } else { Dealing::Deck }
+    }
+
     /// What a plan to this green would run in.
     pub(super) fn situation(&self, green: &FleetSpec, now: Moment) -> Situation {
         let declared = &self.record.declared;
@@ -25,7 +30,7 @@ impl Endpoint {
         let healthy = fleet.instances.iter().filter(|instance| instance.health() != Health::Unhealthy);
         Situation {
             traffic: self.blue.past.traffic(&self.blue.route.meters, now),
-            dealing: if declared.sticky.is_some() { Dealing::Sticky } else { Dealing::Deck },
+            dealing: self.dealing(),
             blue: Room {
                 in_flight: fleet.in_flight(),
                 most: room(healthy.map(|instance| instance.max_concurrency()), by_default),

@@ -5,7 +5,6 @@
 mod ejection;
 mod instance;
 mod protocol;
-mod provider;
 mod spec;
 mod standing;
 mod tls;
@@ -14,7 +13,6 @@ mod warmth;
 pub use ejection::EjectionRule;
 pub use instance::{Address, AddressError, Health, Instance};
 pub use protocol::Protocol;
-pub use provider::{Member, OnExit, ProcessSpec, ProviderSpec};
 pub use spec::{FleetSpec, InstanceSpec, Weight};
 pub use tls::{CertificateFiles, UpstreamTls};
 pub use warmth::Warmth;

@@ -107,6 +107,34 @@ async fn a_dry_run_says_what_the_plan_can_find_and_a_start_remembers_what_was_to
 }
 
 #[tokio::test]
+async fn an_endpoint_without_requests_has_an_empty_recording_and_nothing_to_replay() {
+    let world = World::new();
+    let export = world.get("/v1/endpoints/chat/recording").await;
+    assert_eq!(
+        (export.status.as_u16(), &export.headers["content-type"]),
+        (200, &"application/x-ndjson".parse().unwrap())
+    );
+    assert_eq!(
+        export.text(),
+        "{\"format\":\"snapback-recording\",\"version\":1,\"endpoint\":\"chat\",\"dealing\":\"deck\",\"outcomes\":0}\n"
+    );
+    let refused = world.json(Method::POST, "/v1/endpoints/chat/replay", &world.plan()).await.problem(409);
+    assert_eq!(refused["type"], "urn:snapback:no-replay");
+    let path = "/v1/endpoints/chat/replay?splits=5";
+    let refused = world.json(Method::POST, path, &world.plan()).await.problem(400);
+    assert!(refused["detail"].as_str().unwrap().contains("add aa=true"), "{refused}");
+    let silent = json!({"match": {"path_prefix": "/b/"}, "recording": 0, "blue": {"version": "b1", "instances": [world.blue]}});
+    world.json(Method::PUT, "/v1/endpoints/b", &silent).await;
+    for refused in [
+        world.get("/v1/endpoints/b/recording").await.problem(409),
+        world.json(Method::POST, "/v1/endpoints/b/replay", &world.plan()).await.problem(409),
+    ] {
+        assert_eq!(refused["type"], "urn:snapback:not-recorded");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
 async fn bad_documents_are_refused_with_all_their_problems() {
     let world = World::new();
     let path = "/v1/endpoints/chat/shifts";

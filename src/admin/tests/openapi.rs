@@ -19,6 +19,7 @@ use crate::{
     fleet::{Address, Health, Side, Weight},
     lint,
     name::{EndpointName, ShiftId, Version},
+    replay,
     route::Generation,
     shift::{Cause, State},
     store::{Event, Moments, Origin},
@@ -202,6 +203,27 @@ fn shift() -> wire::Shift {
     represent::shift(view, Execution::Real, fixture::NOW)
 }
 
+/// A plan over a green that fails, or blue against itself.
+fn replayed(against_itself: bool) -> wire::Replayed {
+    let mut text = "{\"format\":\"snapback-recording\",\"version\":1}\n".to_owned();
+    for number in 0..100 {
+        let (fleet, status) = if number % 10 == 0 { ("green", 500) } else { ("blue", 200) };
+        text.push_str(&format!(
+            "{{\"at_ms\":{number},\"fleet\":\"{fleet}\",\"status\":{status},\"duration_ms\":2}}\n"
+        ));
+    }
+    let recording = replay::Recording::parse(text.as_bytes()).unwrap();
+    let plan = fixture::plan();
+    let choice = replay::Choice { against_itself, ..replay::Choice::default() };
+    let stage = replay::Stage::new(&recording, choice).unwrap();
+    let splits = replay::play_splits(&plan, &stage, 0..2, || true);
+    wire::Replayed {
+        recording: (&recording).into(),
+        replay: (!against_itself).then(|| replay::play(&plan, &stage, 1).into()),
+        aa: against_itself.then(|| replay::Aa::of(&plan, &stage, splits).into()),
+    }
+}
+
 #[test]
 fn every_representation_is_described_property_by_property() {
     let (endpoint, shift) = (endpoint(), shift());
@@ -236,6 +258,18 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("StepForecast", &forecast.steps[0]);
     fits_in_full("Detection", &forecast.steps[0].alarms[0]);
     fits_in_full("Finding", &shift.findings[0]);
+    let (replayed, against_itself) = (replayed(false), replayed(true));
+    let (replay, aa) = (replayed.replay.as_ref().unwrap(), against_itself.aa.as_ref().unwrap());
+    fits_in_full("Replayed", &replayed);
+    fits_in_full("Replayed", &against_itself);
+    fits_in_full("PlayedRecording", &replayed.recording);
+    fits_in_full("Replay", replay);
+    fits_in_full("ReplayStep", &replay.steps[0]);
+    fits_in_full("ReplayAlarm", &replay.steps[0].alarms[0]);
+    fits_in_full("ReplayEnd", &replay.end);
+    fits_in_full("Aa", aa);
+    fits_in_full("Behaviour", &aa.behaviour);
+    fits_in_full("Stretch", &aa.behaviour.whole);
     fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
     fits_in_full("Reload", &wire::Reload { changes: vec!["endpoint chat: changed".to_owned()] });
     fits_in_full(

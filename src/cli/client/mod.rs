@@ -134,6 +134,17 @@ impl Client {
         let mut request = self.request(Method::GET, path, None);
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
         request.headers_mut().insert("last-event-id", HeaderValue::from(after));
+        self.open(path, request).await
+    }
+
+    /// `GET path` for a file of any length. Only the head has a time limit here.
+    pub(super) async fn download(&self, path: &str) -> Result<Incoming, ClientError> {
+        let mut request = self.request(Method::GET, path, None);
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        self.open(path, request).await
+    }
+
+    async fn open(&self, path: &str, request: http::Request<Full<Bytes>>) -> Result<Incoming, ClientError> {
         let head = async {
             let response = self.send(request).await?;
             if response.status().is_success() {
@@ -144,8 +155,13 @@ impl Client {
         };
         match timeout(ANSWER_TIMEOUT, head).await {
             Ok(response) => response.map(http::Response::into_body),
-            Err(_) => Err(ClientError::Silent { url: self.url.clone(), path: path.to_owned() }),
+            Err(_) => Err(self.silent(path)),
         }
+    }
+
+    /// Nothing came for too long.
+    pub(super) fn silent(&self, path: &str) -> ClientError {
+        ClientError::Silent { url: self.url.clone(), path: path.to_owned() }
     }
 
     /// A failure of the stream's body.
