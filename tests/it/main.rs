@@ -5,10 +5,10 @@
 //! - `protecting.rs`: weights, limits on instances, and a process with few descriptors.
 //! - `rescuing.rs`: a failing green costs no client anything.
 //! - `shifting.rs`: shifts over the admin API, with traffic.
+//! - `replaying.rs`: what was recorded says again what the shift said.
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
 //! - `ending.rs`: SIGTERM, SIGHUP.
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
-//! - `providing.rs`: fleets of processes that the proxy starts itself.
 //! - `securing.rs`: TLS at every port and to instances, certificates that change.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper cannot do fails the test")]
@@ -22,7 +22,7 @@ mod crashing;
 mod ending;
 mod handing_over;
 mod protecting;
-mod providing;
+mod replaying;
 mod rescuing;
 mod securing;
 mod shifting;
