@@ -12,7 +12,7 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::{ListenAddress, Peer, Plain};
+use super::{ListenAddress, Peer, Plain, UNSENT_BYTES};
 
 /// Connections that the kernel completes before they are accepted. Linux cuts it to `net.core.somaxconn` (4096 since 5.4).
 const BACKLOG: i32 = 4096;
@@ -117,6 +117,9 @@ impl Listening {
             Self::Unix(listener) => SockRef::from(listener),
         };
         socket.set_nonblocking(true)?;
+        if let Self::Tcp(_) = self {
+            socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        }
         Ok(self)
     }
 }
@@ -133,6 +136,8 @@ fn new_socket(address: SocketAddr, families: Families) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the old connections' TIME_WAIT. It does not let two sockets listen on one port.
     socket.set_reuse_address(true)?;
+    // What is accepted has it from here, so that no connection costs a system call for it.
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     if address.is_ipv6() {
         socket.set_only_v6(families == Families::Own)?;
     }
@@ -189,6 +194,22 @@ mod tests {
         fs::write(&path, "mine").unwrap();
         assert!(Listening::unix(&path).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn what_is_accepted_has_the_bound_on_unsent_bytes_that_was_set_before() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let Listening::Tcp(own) = Listening::shared_port(any, Families::Own).unwrap() else {
+            panic!("it is TCP")
+        };
+        let inherited = Listening::Tcp(TcpListener::bind(any).unwrap()).inherit().unwrap();
+        let Listening::Tcp(inherited) = inherited else { panic!("it is TCP") };
+        for listener in [own, inherited] {
+            listener.set_nonblocking(false).unwrap();
+            let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (accepted, _) = listener.accept().unwrap();
+            assert_eq!(SockRef::from(&accepted).tcp_notsent_lowat().unwrap(), UNSENT_BYTES);
+        }
     }
 
     #[test]

@@ -13,3 +13,5 @@ pub use listening::{Acceptor, Families, Listening, claim_port};
 pub use proxy_protocol::{ProxyHeaderError, read_proxy_header};
 pub use stream::{Ahead, Parked, Peer, Plain, Stream};
 pub use trust::{ProxyProtocol, TrustedProxies, TrustedProxy, TrustedProxyError};
+
+use stream::UNSENT_BYTES;
