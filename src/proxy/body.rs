@@ -132,7 +132,7 @@ impl Stream {
                     }
                     return Poll::Pending;
                 }
-                // Nor is the instance late for a client that has yet to take what came before: hyper asks for some more than the socket
+                // Nor is the instance late for a client that has yet to take what came before: a connection asks for some more than the socket
                 // has room for, and a kernel that is short of memory stops both sides of a proxy whose clients do not read.
                 Some(Late::Silent) if self.caller.pulse.pace.is_taking() => return Poll::Pending,
                 // The client has taken what it was given: the instance is what is late.

@@ -17,6 +17,7 @@ pub(super) struct Caller {
     kind: Kind,
     has_read_request: Cell<bool>,
     speaks_grpc: Cell<bool>,
+    asking: Cell<Asking>,
     /// Waits for the client's side, which is free once its answer was written.
     tunnel: RefCell<Option<Box<Tunnel>>>,
 }
@@ -27,6 +28,16 @@ enum Kind {
     Connection,
     /// An HTTP/2 stream: it ends with its request.
     Stream,
+}
+
+/// Whether a stream's client is to be asked for its request's body. Of a connection in HTTP/1 the [`Client`] knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asking {
+    /// It does not wait for it, or was asked.
+    Never,
+    /// It waits, and nothing of the body is needed yet.
+    Later,
+    Now,
 }
 
 impl Caller {
@@ -47,6 +58,7 @@ impl Caller {
             kind,
             has_read_request: Cell::new(true),
             speaks_grpc: Cell::new(false),
+            asking: Cell::new(Asking::Never),
             tunnel: RefCell::default(),
         })
     }
@@ -68,6 +80,32 @@ impl Caller {
     /// The current request's last byte was read.
     pub(super) fn mark_request_read(&self) {
         self.has_read_request.set(true);
+    }
+
+    /// The stream's client waits to be asked for the body.
+    pub(super) fn await_asking(&self) {
+        self.asking.set(Asking::Later);
+    }
+
+    /// The body is needed and has not begun to come.
+    pub(super) fn ask_for_body(&self) {
+        if self.asking.get() == Asking::Later {
+            self.asking.set(Asking::Now);
+        }
+    }
+
+    /// The body has begun to come.
+    pub(super) fn forget_asking(&self) {
+        self.asking.set(Asking::Never);
+    }
+
+    /// Whether the client is to be asked now, once.
+    pub(super) fn takes_asking(&self) -> bool {
+        let is_now = self.asking.get() == Asking::Now;
+        if is_now {
+            self.asking.set(Asking::Never);
+        }
+        is_now
     }
 
     /// The current request is a gRPC call. A stream has no other.

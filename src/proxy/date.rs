@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::HeaderValue;
+
 use crate::time::WallTime;
 
 /// A `Date` line, written once a second and not once a response.
@@ -9,6 +11,7 @@ use crate::time::WallTime;
 pub(super) struct Date {
     second: i64,
     line: String,
+    value: HeaderValue,
 }
 
 impl Date {
@@ -16,10 +19,9 @@ impl Date {
     pub(super) fn new(now: WallTime) -> Self {
         let second = now.as_millis().div_euclid(1_000);
         let since_epoch = Duration::from_secs(u64::try_from(second).unwrap_or_default());
-        Self {
-            second,
-            line: format!("date: {}\r\n", httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch)),
-        }
+        let text = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + since_epoch);
+        let line = format!("date: {text}\r\n");
+        Self { second, line, value: HeaderValue::try_from(text).expect("a date is visible ASCII") }
     }
 
     /// Makes it this moment's.
@@ -32,6 +34,11 @@ impl Date {
     /// The header, with its line end.
     pub(super) fn line(&self) -> &[u8] {
         self.line.as_bytes()
+    }
+
+    /// The header's value.
+    pub(super) fn value(&self) -> &HeaderValue {
+        &self.value
     }
 }
 

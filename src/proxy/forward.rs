@@ -360,7 +360,7 @@ fn deliver(
     }
     if let Some(ask) = exchange.ask().map(Rc::clone) {
         if reached.line.status == StatusCode::SWITCHING_PROTOCOLS {
-            return switch(caller, ask, exchange, reached);
+            return switch(caller, &ask, exchange, reached);
         }
         if ask.would_mistake(reached.line.status) {
             exchange.settle_complete(End::WithHead);
@@ -385,7 +385,7 @@ fn deliver(
 }
 
 /// Passes on that the instance has switched protocols. The client's side of the tunnel is free once that was written.
-fn switch(caller: &Caller, ask: Rc<Ask>, exchange: Exchange, reached: Reached) -> Response<ResponseBody> {
+fn switch(caller: &Caller, ask: &Ask, exchange: Exchange, reached: Reached) -> Response<ResponseBody> {
     let Reached { line: _, mut headers, call } = reached;
     let Some((instance, buffer)) = call.switch() else {
         let failure = Failure::BadResponse("It switches protocols where it cannot.");
@@ -398,7 +398,7 @@ fn switch(caller: &Caller, ask: Rc<Ask>, exchange: Exchange, reached: Reached) -
     let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() = ask.answer(&mut headers);
     *response.headers_mut() = headers;
-    caller.set_tunnel(Tunnel::new(caller, ask, exchange, instance));
+    caller.set_tunnel(Tunnel::new(caller, exchange, instance));
     response
 }
 

@@ -3,6 +3,10 @@
 //! Headers that concern one hop (RFC 9110 section 7.6.1) go, in both directions, and so does what `Connection` names, except
 //! what the proxy itself relies on: a client must not be able to remove its own address. What the proxy states about a
 //! client replaces what the client states. `x-snapback-` is the proxy's own and never passes.
+//!
+//! A name with an underscore is another name to the proxy and the same one to servers that write both as CGI does. So such names are left
+//! out where they stand for one that the proxy states, relies on or answers. All others pass, though proxies at the edge often drop
+//! them: metadata of gRPC may have underscores by its specification, and does.
 
 use std::cell::RefCell;
 

@@ -1,20 +1,19 @@
 //! The body of a request as it comes from a client, over either protocol.
 
-use std::{
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame};
+use http_body::Frame;
 
-use super::http1;
+use super::{http1, http2};
 
 /// The body of a request as it comes.
 #[derive(Debug)]
 pub(super) enum Incoming {
+    /// There is none.
+    None,
     Http1(http1::Body),
-    Http2(hyper::body::Incoming),
+    Http2(http2::Body),
 }
 
 /// It is malformed, or the client went away.
@@ -25,6 +24,7 @@ impl Incoming {
     /// Whether nothing more comes.
     pub(super) fn is_end_stream(&self) -> bool {
         match self {
+            Self::None => true,
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
         }
@@ -36,10 +36,9 @@ impl Incoming {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self {
+            Self::None => Poll::Ready(None),
             Self::Http1(body) => body.poll_frame(context),
-            Self::Http2(body) => {
-                Pin::new(body).poll_frame(context).map(|frame| frame.map(|frame| frame.map_err(|_| Broken)))
-            }
+            Self::Http2(body) => body.poll_frame(context),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The life of a request, each step in the file that knows how:
 //!
 //! 1. A worker accepts the connection, or hands it to a less loaded worker (`accept`), and speaks HTTP on it
-//!    (`greeting`, `connection`, `http1`; HTTP/2 with hyper, `http2`). Everything after that happens in the request's own task on the worker's one
+//!    (`greeting`, `connection`, `http1`, `http2`). Everything after that happens in the request's own task on the worker's one
 //!    thread: no lock is taken, nothing is `Send`, and in HTTP/1 a request and its response cost four system calls.
 //! 2. `gate` refuses a head that two parsers could read differently. `headers` leaves out what belongs to one hop.
 //! 3. `lane` finds the endpoint, after a look into the body where only the model tells it (`peek`), deals the fleet and picks
@@ -85,7 +85,6 @@ mod socket;
 mod stateful;
 mod tap;
 mod trailers;
-mod turn;
 mod upgrade;
 mod upload;
 mod worker;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Cache};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -162,6 +162,11 @@ impl Worker {
     /// Writes a response's `Date`.
     pub(super) fn write_date(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.date.borrow().line());
+    }
+
+    /// The same as a header's value.
+    pub(super) fn date(&self) -> HeaderValue {
+        self.date.borrow().value().clone()
     }
 
     /// An id for a request that needs one.

@@ -71,12 +71,13 @@ def test_head_has_the_answers_headers_and_no_body(proxy):
     assert answer.startswith("http/1.1 200") and 'content-length: 16\r\n' in answer
 
 
-def test_a_large_body_waits_for_100_continue_and_arrives_whole(proxy, large):
+@pytest.mark.parametrize(("option", "shown"), [("--http1.1", b"< HTTP/1.1 100"), ("--http2-prior-knowledge", b"< HTTP/2 100")])
+def test_a_large_body_waits_for_100_continue_and_arrives_whole(proxy, large, option, shown):
     patient = ["--expect100-timeout", "25", "-H", "expect: 100-continue"]
-    command = ["curl", "-sSv", "--max-time", "30", *patient, f"{proxy.url}/echo", "--data-binary", f"@{large}"]
+    command = ["curl", "-sSv", option, "--max-time", "30", *patient, f"{proxy.url}/echo", "--data-binary", f"@{large}"]
     done = subprocess.run(command, capture_output=True, timeout=40)
     assert done.returncode == 0
-    assert b"< HTTP/1.1 100 Continue" in done.stderr, done.stderr
+    assert shown in done.stderr, done.stderr
     request = json.loads(done.stdout)
     assert (request["length"], request["sha256"]) == (len(LARGE), SHA256)
     assert "expect" not in {key.lower() for key, _ in request["headers"]}, "the proxy has answered it"

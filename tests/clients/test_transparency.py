@@ -157,6 +157,7 @@ class Http2:
         changes = [(":authority", authority)] + [header for header in wanted.framing() if header[0] == "Content-Length"]
         changes = [(name.lower(), value) for name, value in changes]
         fields = [field(name.lower(), value.encode("latin1")) for name, value in wanted.headers]
+        fields += [field("expect", b"100-continue")] if wanted.expects else []
         head = block(*changes, method=wanted.method, path=wanted.target) + b"".join(fields)
         if wanted.body or wanted.is_chunked:
             padded = [frame(DATA, PADDED, stream, b"\x09" + part + bytes(9)) for part in wanted.parts()]
@@ -165,6 +166,10 @@ class Http2:
             frames.append(frame(HEADERS, END_HEADERS | END_STREAM, stream, trailers) if trailers else frame(DATA, END_STREAM, stream))
         else:
             frames = [frame(HEADERS, END_HEADERS | END_STREAM, stream, head)]
+        if wanted.expects:
+            self.raw.send(frames.pop(0))
+            kind, flags, _, _ = got = self.raw.until(lambda got: got[2] == stream or got[0] == GOAWAY)
+            assert kind == HEADERS and not flags & END_STREAM, got
         self.raw.send(b"".join(frames))
         body = b""
         while True:

@@ -3,9 +3,8 @@
 //! The parser has refused what it could see in the lines: bare line feeds, folded lines, framing that is not plain. What they mean is
 //! judged here: a proxy that passes on what it only half understood is what request smuggling is made of (RFC 9112 section 11.2).
 
+use h2::ext::Protocol;
 use http::{HeaderValue, Method, Uri, Version, header::HOST, request, uri::PathAndQuery};
-
-use hyper::ext::Protocol;
 
 pub(super) mod downgrade;
 

@@ -371,6 +371,77 @@ async fn a_request_body_waits_at_the_client_until_the_instance_takes_it() {
     assert_eq!(response.await.unwrap().headers()["x-got"], total.to_string());
 }
 
+/// The next header block.
+fn status(raw: &mut Raw) -> Vec<u8> {
+    raw.next(HEADERS).unwrap().payload
+}
+
+fn expecting(length: &str) -> Vec<u8> {
+    block(&[
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "test"),
+        ("expect", "100-continue"),
+        ("content-length", length),
+    ])
+}
+
+#[test]
+fn a_client_that_waits_to_be_asked_is_asked_once_the_instance_is_there_and_no_other_is() {
+    let origin = Origin::saying(OK);
+    let rig = Rig::before(&origin);
+    let mut raw = Raw::connect(rig.address);
+    raw.send(&frame(HEADERS, END_HEADERS, 1, &expecting("4")));
+    // `:status: 100`, with the name from the static table and the value in Huffman's code (RFC 7541).
+    assert_eq!(status(&mut raw), [0x48, 0x82, 0x08, 0x01]);
+    assert_eq!((rig.workers[0].upstream_connects.get(), origin.seen().len()), (1, 0));
+    raw.send(&frame(DATA, END_STREAM, 1, b"body"));
+    assert_eq!(status(&mut raw).first(), Some(&0x88), "200");
+    let seen = &origin.seen()[0];
+    assert_eq!((seen.header("expect").len(), &seen.body[..]), (0, &b"body"[..]));
+
+    // Whose body is there already, and who is refused, is not asked.
+    raw.send(
+        &[frame(HEADERS, END_HEADERS, 3, &expecting("4")), frame(DATA, END_STREAM, 3, b"body")].concat(),
+    );
+    assert_eq!(status(&mut raw).first(), Some(&0x88));
+    let rig = Setup::new(&[nobody()]).start();
+    let mut raw = Raw::connect(rig.address);
+    raw.send(&frame(HEADERS, END_HEADERS, 1, &expecting("4")));
+    let refused = raw.next(HEADERS).unwrap();
+    assert!(
+        refused.payload.len() > 16 && refused.flags & END_STREAM == 0,
+        "a problem, and no question before it"
+    );
+}
+
+#[test]
+fn a_body_that_its_client_gives_up_is_never_complete_whatever_the_reason() {
+    let (tell, told) = mpsc::channel();
+    let tell = std::sync::Mutex::new(tell);
+    let origin = Origin::raw(move |stream, _, _| {
+        let mut reader = MessageReader::new(stream.try_clone().unwrap());
+        assert!(reader.head().is_some());
+        for _ in 0..3 {
+            tell.lock().unwrap().send(reader.line()).unwrap();
+        }
+    });
+    let rig = Rig::before(&origin);
+    for reason in [Reason::NO_ERROR, Reason::CANCEL] {
+        let mut raw = Raw::connect(rig.address);
+        let post = block(&[(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "test")]);
+        raw.send(&[frame(HEADERS, END_HEADERS, 1, &post), frame(DATA, 0, 1, b"half")].concat());
+        assert_eq!(
+            [told.recv().unwrap(), told.recv().unwrap()],
+            [Some("4".to_owned()), Some("half".to_owned())]
+        );
+        raw.send(&frame(RST_STREAM, 0, 1, &u32::from(reason).to_be_bytes()));
+        assert_eq!(told.recv_timeout(Duration::from_secs(20)).unwrap(), None, "{reason}: no last chunk");
+    }
+    assert_eq!(rig.blue_when(|reading| reading.settled() == 2).client_gone, 2);
+}
+
 #[tokio::test]
 async fn an_answer_before_the_request_was_read_arrives_and_the_connection_serves_on() {
     let origin = Origin::saying(OK);

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
+use h2::ext::Protocol;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE},
     request,
 };
-use hyper::{ext::Protocol, upgrade::OnUpgrade};
 use rand::Rng;
 
 use super::websocket::{self, Key};
@@ -34,8 +34,8 @@ pub(in crate::proxy) struct Ask {
 enum Way {
     /// `Upgrade`, on a connection in HTTP/1.1.
     Upgrade,
-    /// Extended CONNECT, on a stream in HTTP/2. Yields the stream once it is a tunnel.
-    Connect(OnUpgrade),
+    /// Extended CONNECT, on a stream in HTTP/2.
+    Connect,
 }
 
 impl Ask {
@@ -47,14 +47,14 @@ impl Ask {
         upgrades: &Upgrades,
         rng: &mut impl Rng,
     ) -> Result<Option<Rc<Self>>, Failure> {
-        let stream = head.extensions.remove::<OnUpgrade>();
-        let (protocol, way) = match (stream, head.extensions.remove::<Protocol>()) {
-            (Some(stream), Some(protocol)) => {
+        // The h2 crate lets it pass with CONNECT alone.
+        let (protocol, way) = match head.extensions.remove::<Protocol>() {
+            Some(protocol) => {
                 let protocol = upgrades.find(protocol.as_str()).ok_or(Failure::UnknownProtocol)?;
-                (protocol, Way::Connect(stream))
+                (protocol, Way::Connect)
             }
-            _ if head.version != Version::HTTP_11 => return Ok(None),
-            _ => match offered(&head.headers).find_map(|token| upgrades.find(token)) {
+            None if head.version != Version::HTTP_11 => return Ok(None),
+            None => match offered(&head.headers).find_map(|token| upgrades.find(token)) {
                 Some(protocol) => (protocol, Way::Upgrade),
                 None => return Ok(None),
             },
@@ -68,7 +68,7 @@ impl Ask {
             let key = match way {
                 Way::Upgrade => only_key(&head.headers)?,
                 // HTTP/2 has no key, and the instance needs one (RFC 8441 section 5).
-                Way::Connect(_) => {
+                Way::Connect => {
                     let key = websocket::new_key(rng);
                     let value = HeaderValue::from_bytes(&key).expect("base64 is a header's value");
                     head.headers.insert(SEC_WEBSOCKET_KEY, value);
@@ -116,7 +116,7 @@ impl Ask {
                 headers.insert(UPGRADE, protocol);
                 StatusCode::SWITCHING_PROTOCOLS
             }
-            Way::Connect(_) => {
+            Way::Connect => {
                 headers.remove(SEC_WEBSOCKET_ACCEPT);
                 StatusCode::OK
             }
@@ -127,15 +127,7 @@ impl Ask {
     pub(in crate::proxy) fn would_mistake(&self, status: StatusCode) -> bool {
         match self.way {
             Way::Upgrade => false,
-            Way::Connect(_) => status.is_success(),
-        }
-    }
-
-    /// The client's stream in HTTP/2, which is there once its answer was sent.
-    pub(super) fn stream(&self) -> Option<OnUpgrade> {
-        match &self.way {
-            Way::Upgrade => None,
-            Way::Connect(stream) => Some(stream.clone()),
+            Way::Connect => status.is_success(),
         }
     }
 }

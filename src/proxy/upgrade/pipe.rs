@@ -2,13 +2,12 @@
 
 use std::{
     io,
-    pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::Bytes;
 
+use super::end::End;
 use crate::proxy::{pulse::Pulse, read_memory::ReadMemory};
 
 /// Reads in a row, until the other direction has its turn. A busy direction would else hold the other up for as long as its sender
@@ -73,8 +72,8 @@ impl Pipe {
         context: &mut Context<'_>,
         memory: &ReadMemory,
         pulse: &Pulse,
-        source: &mut (impl AsyncRead + Unpin),
-        sink: &mut (impl AsyncWrite + Unpin),
+        source: &mut impl End,
+        sink: &mut impl End,
     ) -> Poll<Result<(), Broken>> {
         for _ in 0..TURN {
             if ready!(self.poll_empty(context, pulse, sink)).is_err() {
@@ -84,7 +83,7 @@ impl Pipe {
             if matches!(self.state, State::Ended | State::Refused) {
                 return Poll::Ready(Ok(()));
             }
-            match memory.poll_read(context, source) {
+            match source.poll_take(context, memory) {
                 Poll::Ready(Ok(bytes)) if bytes.is_empty() => self.state = State::Ending,
                 Poll::Ready(Ok(bytes)) => {
                     pulse.beat();
@@ -93,8 +92,7 @@ impl Pipe {
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Broken::Source(error))),
                 Poll::Pending => {
-                    if self.is_held_back && matches!(Pin::new(sink).poll_flush(context), Poll::Ready(Ok(())))
-                    {
+                    if self.is_held_back && matches!(sink.poll_flush(context), Poll::Ready(Ok(()))) {
                         self.is_held_back = false;
                     }
                     return Poll::Pending;
@@ -110,18 +108,15 @@ impl Pipe {
         &mut self,
         context: &mut Context<'_>,
         pulse: &Pulse,
-        sink: &mut (impl AsyncWrite + Unpin),
+        sink: &mut impl End,
     ) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
-            match ready!(Pin::new(&mut *sink).poll_write(context, &self.held))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                length => self.held.advance(length),
-            }
+            ready!(sink.poll_put(context, &mut self.held))?;
             self.is_held_back = true;
             pulse.beat();
         }
         if self.state == State::Ending {
-            ready!(Pin::new(sink).poll_shutdown(context))?;
+            ready!(sink.poll_end(context))?;
             self.state = State::Ended;
         }
         Poll::Ready(Ok(()))

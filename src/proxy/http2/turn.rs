@@ -5,7 +5,7 @@
 //! one system call.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, IoSlice},
     pin::Pin,
     rc::Rc,
@@ -14,7 +14,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{socket::ClientSocket, worker::Worker};
+use crate::proxy::{socket::ClientSocket, worker::Worker};
 
 /// What is gathered before it is written, flushed or not. A DATA frame of the usual largest size is written by itself, without a copy.
 const GATHER_BYTES: usize = 16 * 1024;
@@ -24,6 +24,8 @@ pub(super) struct Turn {
     worker: Rc<Worker>,
     socket: RefCell<ClientSocket>,
     out: RefCell<Out>,
+    /// Bytes that came, of which only the change is of interest.
+    heard: Cell<u64>,
 }
 
 /// What was gathered, in one of the worker's buffers while there is any.
@@ -38,7 +40,17 @@ pub(super) struct Transport(pub(super) Rc<Turn>);
 
 impl Turn {
     pub(super) fn new(worker: &Rc<Worker>, socket: ClientSocket) -> Rc<Self> {
-        Rc::new(Self { worker: Rc::clone(worker), socket: RefCell::new(socket), out: RefCell::default() })
+        Rc::new(Self {
+            worker: Rc::clone(worker),
+            socket: RefCell::new(socket),
+            out: RefCell::default(),
+            heard: Cell::new(0),
+        })
+    }
+
+    /// How much has come so far.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.get()
     }
 
     /// Writes what was gathered.
@@ -92,7 +104,11 @@ impl AsyncRead for Transport {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut *self.0.socket.borrow_mut()).poll_read(context, buffer))?;
+        let length = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
+        self.0.heard.set(self.0.heard.get().wrapping_add(length));
+        Poll::Ready(Ok(()))
     }
 }
 

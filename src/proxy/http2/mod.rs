@@ -1,0 +1,24 @@
+//! HTTP/2 with clients, on the h2 crate.
+//!
+//! hyper has a server on the same crate, and it is not used: it cannot ask a client for a body that is waited to be asked for (100), takes a
+//! request that its client has given up for a complete one where the reset says NO_ERROR, copies what goes through a tunnel into
+//! a buffer of its own for each write, and keeps a request's whole future for as long as its response lasts.
+//!
+//! `connection` accepts streams and ends the connection, `turn` writes what they have to say, and `life` asks a silent client whether it is
+//! still there. Each stream has a task (`stream`) and is a caller of its own: a request with its body (`body`), then a response (`reply`), or a
+//! tunnel (`duplex`).
+//!
+//! A head that is larger than the limit never gets here: the h2 crate answers it with a bare 431 and resets the stream, without a word to
+//! whoever uses it, so such heads are counted as rejected in HTTP/1 alone.
+
+mod body;
+mod connection;
+mod duplex;
+mod life;
+mod reply;
+mod stream;
+mod turn;
+
+pub(super) use body::Body;
+pub(super) use connection::serve;
+use duplex::Duplex;
