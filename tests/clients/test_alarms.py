@@ -24,7 +24,7 @@ def proxy(v1, tmp_path):
 
 
 def external(url, key="poll", **more):
-    return {"name": "quality", key: {"url": url, "every": "1s", "timeout": "500ms"} | more}
+    return {"name": "quality", key: {"url": url, "every": "1s", "timeout": "10s"} | more}
 
 
 def say(proxy):
@@ -82,7 +82,8 @@ def test_a_webhook_that_says_alarm_rolls_back_and_its_token_is_nowhere_else(prox
 )
 def test_a_bad_answer_is_a_failure_with_its_reason_and_harms_nothing_else(proxy, v3, wrong, reason):
     with Oracle(wrong) as oracle:
-        asked = external(f"{oracle.url}/state", errors=2, on_error="alarm")
+        patience = "500ms" if wrong in ("hang", "drip") else "10s"
+        asked = external(f"{oracle.url}/state", errors=2, on_error="alarm", timeout=patience)
         shift = proxy.start_shift("chat", v3.address, STEADY, external=[asked])
         failed = polls_of(proxy, shift, lambda polls: polls["failed"] >= 1)
         assert reason in failed["polls"]["last_failure"], failed
@@ -95,12 +96,12 @@ def test_a_bad_answer_is_a_failure_with_its_reason_and_harms_nothing_else(proxy,
 
 def test_a_server_that_is_gone_lets_the_lease_run_out(proxy, v3):
     with Oracle("ok") as oracle:
-        asked = external(f"{oracle.url}/state") | {"lease": "2s", "on_expiry": "alarm"}
+        asked = external(f"{oracle.url}/state", timeout="2s", errors=100) | {"lease": "5s", "on_expiry": "alarm"}
         shift = proxy.start_shift("chat", v3.address, STEADY, external=[asked])
         polls_of(proxy, shift, lambda polls: polls["answered"] >= 1)
     over = proxy.wait_for_shift(shift, state="rolled_back")
     assert over["externals"][0]["source"] == "expired"
-    assert "no answer for 2s, which counts as alarm" in over["explanation"], over["explanation"]
+    assert "no answer for 5s, which counts as alarm" in over["explanation"], over["explanation"]
 
 
 def test_a_prometheus_is_asked_for_the_shifts_own_series_and_one_that_breaches_is_enough(proxy, v3):
@@ -112,7 +113,7 @@ def test_a_prometheus_is_asked_for_the_shifts_own_series_and_one_that_breaches_i
         assert (said["state"], said["value"], said["bound"]) == ("insufficient_data", None, 0.2)
         assert oracle.asked[-1]["query"] == 'drift{endpoint="chat",version="green"}'
         sent = urllib.parse.parse_qs(oracle.asked[-1]["body"])
-        assert sent["timeout"] == ["500ms"] and oracle.asked[-1]["path"] == "/prom/api/v1/query"
+        assert sent["timeout"] == ["10000ms"] and oracle.asked[-1]["path"] == "/prom/api/v1/query"
         oracle.says = ["NaN", "0.1"]
         said = wait_for("a value", lambda: (now := quality(proxy, shift)) and now["value"] and now)
         assert (said["state"], said["value"], said["nearness"]) == ("ok", 0.1, 0.5)
