@@ -25,7 +25,12 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
         }
         State::Holding { step } => vec![holding(view, *step), restarted(view), warm_up(view), pace(view)],
         State::Paused { step, remaining, reason } => {
-            vec![paused(view, *step, *remaining, *reason), alarms(view), ways_out(view, *step, *reason)]
+            vec![
+                paused(view, *step, *remaining, *reason),
+                restarted(view),
+                alarms(view),
+                ways_out(view, *step, *reason),
+            ]
         }
         State::TerminationWait { ends: _ } => vec![termination_wait(view, now), alarms(view)],
         State::Retiring { drain_by: _ } => vec![retiring(view, now)],

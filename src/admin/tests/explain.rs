@@ -336,6 +336,8 @@ fn a_restart_is_told_with_what_it_did_to_the_alarms() {
     );
     view.restarts = 3;
     assert!(explain(&view, NOW).contains("Snapback has started again 3 times during the shift"));
+    view.state = State::Paused { step: 1, remaining: Duration::ZERO, reason: PauseReason::Operator };
+    assert!(explain(&view, NOW).contains("Snapback has started again 3 times during the shift"));
 }
 
 #[test]
