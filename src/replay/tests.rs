@@ -59,16 +59,11 @@ fn played(plan: &PlanSpec, recording: &Recording) -> Replay {
 }
 
 fn rolled_back(replay: &Replay) -> (&str, u64, Option<usize>, u64, usize) {
-    match &replay.end {
-        End::RolledBack { at, cause, step, line, green_responses, .. } => {
-            let name = match cause {
-                Cause::Alarm { name, .. } => name,
-                other => other.as_str(),
-            };
-            (name, u64::try_from(at.as_millis()).unwrap(), *line, *green_responses, *step)
-        }
-        other => panic!("{other:?}"),
-    }
+    let End::RolledBack { at, cause, step, line, green_responses, .. } = &replay.end else {
+        panic!("{:?}", replay.end)
+    };
+    let name = if let Cause::Alarm { name, .. } = cause { name } else { cause.as_str() };
+    (name, u64::try_from(at.as_millis()).unwrap(), *line, *green_responses, *step)
 }
 
 #[test]
@@ -128,7 +123,7 @@ fn a_recording_that_is_too_short_decides_nothing() {
 
 #[test]
 fn where_the_recorded_share_is_another_one_fleet_is_thinned_to_the_plans() {
-    let half = |number: u32| if number % 2 == 0 { "green" } else { "blue" };
+    let half = |number: u32| if number.is_multiple_of(2) { "green" } else { "blue" };
     let line = |number| {
         format!(r#""fleet":"{}","shift":"chat-1","share":"50%","status":200,"duration_ms":5"#, half(number))
     };
@@ -224,7 +219,7 @@ fn one_fleet_is_dealt_to_both_and_said_to_be_so() {
 #[test]
 fn the_same_seed_plays_the_same() {
     let (plan, recording) =
-        (plan(json!({})), alone(2_100, |number| if number % 40 == 0 { 500 } else { 200 }));
+        (plan(json!({})), alone(2_100, |number| if number.is_multiple_of(40) { 500 } else { 200 }));
     let stage = Stage::new(&recording, Choice::default()).unwrap();
     assert_eq!(play(&plan, &stage, 7), play(&plan, &stage, 7));
 }
@@ -293,7 +288,7 @@ fn failures_that_blue_took_over_do_not_spend_the_budget_unless_blue_failed_them_
 #[test]
 fn blue_against_itself_keeps_a_promise_that_its_failures_fit_and_breaks_one_that_they_do_not() {
     let run = |every: u32| {
-        let recording = alone(2_100, move |number| if number % every == 0 { 500 } else { 200 });
+        let recording = alone(2_100, move |number| if number.is_multiple_of(every) { 500 } else { 200 });
         let plan = plan(json!({}));
         let stage = Stage::new(&recording, Choice { against_itself: true, ..Choice::default() }).unwrap();
         let halves = [0..15_u64, 15..30].map(|seeds| play_splits(&plan, &stage, seeds, || true));
@@ -328,7 +323,7 @@ fn a_rates_interval_is_wilsons() {
 
 #[test]
 fn bursts_and_drift_show_in_how_the_traffic_behaves() {
-    let steady = alone(6_000, |number| if number % 100 == 0 { 500 } else { 200 });
+    let steady = alone(6_000, |number| if number.is_multiple_of(100) { 500 } else { 200 });
     let stage = Stage::new(&steady, Choice::default()).unwrap();
     let Behaviour { whole, stretches, burst, drift } = behaviour(&stage);
     assert_eq!((whole.requests, whole.failures, stretches.len()), (6_000, 60, 5));
