@@ -10,7 +10,8 @@ use snapback::{
     },
     fleet::Side,
     meter::{
-        Bell, FleetMeters, Outcome, Overdue, Part, Reading, Record, Recorder, Recording, Verdict, WatchPoint,
+        Bell, FleetMeters, Outcome, Overdue, Part, Reading, Record, Recorder, Recording, Timing, Verdict,
+        WatchPoint,
     },
     name::Version,
     time::Moment,
@@ -165,7 +166,7 @@ impl Shift {
         let mut shift = Self { green, blue, watch, book };
         shift.serve();
         shift.book.begin_step(Share::from_basis_points(1_000).expect("a tenth is a share"));
-        shift.book.mark(&shift.green.latency(), &shift.blue.latency());
+        shift.book.mark(Timing::Latency, &shift.green.latency(), &shift.blue.latency());
         shift
     }
 

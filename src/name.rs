@@ -17,6 +17,11 @@ pub struct Version(Arc<str>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShiftId(Arc<str>);
 
+/// The identity of a fleet whose instances a provider makes, unique in a journal: 1 to 63 characters of the endpoint-name alphabet.
+/// Green's is its shift's, and stays when green has become the fleet in service.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FleetId(Arc<str>);
+
 /// Why a text is not a name. Says what was given and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not {what}: {rule}")]
@@ -79,6 +84,27 @@ impl ShiftId {
     }
 }
 
+impl FleetId {
+    /// Checks a text.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if is_dashed_name(text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError { given: shorten(text), what: "a fleet id", rule: ENDPOINT_RULE })
+        }
+    }
+
+    /// The fleet that a shift brings in.
+    pub fn of_shift(shift: &ShiftId) -> Self {
+        Self(Arc::clone(&shift.0))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 fn is_dashed_name(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -105,7 +131,7 @@ macro_rules! text_traits {
         }
     )*};
 }
-text_traits!(EndpointName, Version, ShiftId);
+text_traits!(EndpointName, Version, ShiftId, FleetId);
 
 #[cfg(test)]
 mod tests {

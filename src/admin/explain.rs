@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    standing::{alarms, called, counted, lacking, lacking_clause, odds_text, silent},
+    counted::counted,
+    standing::{alarms, called, lacking, lacking_clause, odds_text, silent},
     words::{capitalised, count, grouped, list, odds, percent, percent_of, span},
 };
 use crate::{

@@ -117,8 +117,17 @@ impl From<lint::Forecast> for Forecast {
 impl From<lint::Traffic> for ForecastTraffic {
     fn from(traffic: lint::Traffic) -> Self {
         let (blue_error_rate, blue_client_error_rate) = (traffic.error_rate(), traffic.client_error_rate());
-        let lint::Traffic { origin, rate, settled, failed: _, client_errors: _, latency, slices: _ } =
-            traffic;
+        let lint::Traffic {
+            origin,
+            rate,
+            settled,
+            failed: _,
+            client_errors: _,
+            latency,
+            first_token: _,
+            token_gap: _,
+            slices: _,
+        } = traffic;
         let (origin, span) = match origin {
             lint::Origin::Measured(span) => ("measured", Some(span)),
             lint::Origin::Stated => ("stated", None),

@@ -8,7 +8,9 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod access;
+mod alarm_wire;
 mod alarms;
+mod counted;
 mod endpoints;
 mod events;
 mod explain;

@@ -13,6 +13,7 @@ use crate::{
         AlarmView, EndpointView, Execution, ExternalView, Fate, FleetView, InstanceView, Next, ShiftView,
         Traffic, TrafficWindow, Transition,
     },
+    meter::Timing,
     shift::{Approval, Cause, State, Step},
     store::{Event, Moments, Origin},
     time::{WallTime, format_duration},
@@ -40,8 +41,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
 
 /// A shift at `now`. In the answer to a dry run it has no id, since there is no such shift.
 pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
-    let explanation = explain::explain(&view, now);
-    let cause = cause_of(&view);
+    let (explanation, cause) = (explain::explain(&view, now), cause_of(&view));
     let failure_budget = view.budget().map(self::failure_budget);
     let ShiftView {
         id,
@@ -54,7 +54,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         share,
         share_got,
         started_at,
-        moments,
+        moments: Moments { breach_at, decided_at, published_at, last_green_dispatch_at, drained_at, ended_at },
         decision,
         publish_to_last_green_dispatch,
         green_responses_to_decision,
@@ -68,15 +68,11 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         green,
         blue_recent,
         green_recent,
-        next,
+        next: Next { what, at },
         transitions,
         findings,
         forecast,
     } = view;
-    let Moments { breach_at, decided_at, published_at, last_green_dispatch_at, drained_at, ended_at } =
-        moments;
-    let moment = |at: Option<WallTime>| at.map(|at| at.to_string());
-    let Next { what, at } = next;
     wire::Shift {
         id: (execution == Execution::Real).then(|| id.to_string()),
         endpoint: endpoint.to_string(),
@@ -115,6 +111,10 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         forecast: forecast.map(wire::Forecast::from),
         explanation,
     }
+}
+
+fn moment(at: Option<WallTime>) -> Option<String> {
+    at.map(|at| at.to_string())
 }
 
 fn open_requests(fate: Fate) -> wire::OpenRequests {
@@ -436,6 +436,12 @@ fn judged(rule: &Rule) -> Judged {
         Rule::Guard(GuardBound::Latency { quantile, below }) => {
             ("latency", Some(format_quantile(quantile)), format_duration(below))
         }
+        Rule::Guard(GuardBound::FirstToken { quantile, below }) => {
+            ("first_token", Some(format_quantile(quantile)), format_duration(below))
+        }
+        Rule::Guard(GuardBound::TokenGap { quantile, below }) => {
+            ("token_gap", Some(format_quantile(quantile)), format_duration(below))
+        }
         Rule::Regression { bound: RegressionBound::ErrorRate { tolerance }, .. } => {
             ("error_rate", None, format_tolerance(tolerance))
         }
@@ -443,8 +449,14 @@ fn judged(rule: &Rule) -> Judged {
             ("client_error_rate", None, format_tolerance(tolerance))
         }
         // Without a quantile in the plan, the one that speaks most against green is told.
-        Rule::Regression { bound: RegressionBound::Latency { quantile, ratio }, compared } => (
-            "latency",
+        Rule::Regression {
+            bound:
+                bound @ (RegressionBound::Latency { quantile, ratio }
+                | RegressionBound::FirstToken { quantile, ratio }
+                | RegressionBound::TokenGap { quantile, ratio }),
+            compared,
+        } => (
+            bound.timing().unwrap_or(Timing::Latency).as_str(),
             quantile.or(compared.quantile).map(format_quantile),
             format_tolerance(Tolerance::Ratio(ratio)),
         ),

@@ -1,12 +1,11 @@
 //! How a shift's alarms stand, in sentences with numbers.
 
-use super::words::{capitalised, count, grouped, list, odds, percent, percent_of, span};
+use super::{
+    counted::counted,
+    words::{capitalised, count, grouped, list, odds},
+};
 use crate::{
-    alarm::{
-        AlarmEvidence, AlarmState, Budget, Compared, ExternalEvidence, GuardBound, RegressionBound, Rule,
-        Telling, ThresholdEvidence, Tolerance,
-    },
-    config::format_quantile,
+    alarm::{AlarmEvidence, AlarmState, Budget, ExternalEvidence, Rule, ThresholdEvidence},
     control::ShiftView,
     trial::{external_text, threshold_text},
 };
@@ -131,74 +130,5 @@ pub(super) fn called(evidence: &AlarmEvidence) -> String {
     match evidence.rule {
         Rule::Guard(_) => format!("guard {}", evidence.name),
         Rule::Regression { .. } => format!("regression {}", evidence.name),
-    }
-}
-
-/// `28 of green's last 41 requests failed (68.3%), permitted below 1%`
-pub(super) fn counted(evidence: &AlarmEvidence) -> String {
-    let permitted = percent(evidence.rule.permitted());
-    let (failed, permitted) = match evidence.rule {
-        Rule::Guard(GuardBound::ErrorRate { below: _ }) => {
-            ("failed".to_owned(), format!("permitted below {permitted}"))
-        }
-        Rule::Guard(GuardBound::Latency { quantile: _, below }) => {
-            (format!("took {} or longer", span(below)), format!("permitted at most {permitted}"))
-        }
-        Rule::Regression { bound, compared } => (compared_by(&bound, &compared), blues(&bound, &compared)),
-    };
-    let (failures, all, last, only) = match evidence.telling() {
-        Telling::All { requests, failures } => (failures, requests, "", "only"),
-        Telling::Last { requests, failures } => (failures, requests, "last ", "last"),
-    };
-    let requests = format!("green's {last}{}", count(all, "request"));
-    let happened = match (failures, all) {
-        (_, 0) => return format!("green has had no request yet, {permitted}"),
-        (0, _) => format!("none of {requests} {failed}"),
-        (1, 1) => format!("green's {only} request {failed}"),
-        (failures, all) if failures >= all => format!("all of {requests} {failed}"),
-        (failures, all) => {
-            format!("{} of {requests} {failed} ({})", grouped(failures), percent_of(failures, all))
-        }
-    };
-    format!("{happened}, {permitted}")
-}
-
-/// What green's bad requests did: `failed`, `took 148 ms or longer, 1.2 times blue's p95`.
-fn compared_by(bound: &RegressionBound, compared: &Compared) -> String {
-    match (bound, compared.quantile, compared.times) {
-        (RegressionBound::ErrorRate { .. }, ..) => "failed".to_owned(),
-        (RegressionBound::ClientErrorRate { .. }, ..) => "were answered with a client error".to_owned(),
-        (RegressionBound::Latency { ratio, .. }, Some(quantile), Some((green, _))) => {
-            let times = if *ratio > 1.0 { format!("{ratio} times ") } else { String::new() };
-            format!("took {} or longer, {times}blue's {}", span(green), format_quantile(quantile))
-        }
-        (RegressionBound::Latency { .. }, ..) => "were slow".to_owned(),
-    }
-}
-
-/// Blue's side: `so did 31 of blue's 5,508 requests (0.6%), 1.5 times blue's rate permitted`.
-fn blues(bound: &RegressionBound, compared: &Compared) -> String {
-    let Compared { blue_requests, blue_failures, quantile: _, times } = *compared;
-    let requests = format!("blue's {}", count(blue_requests, "request"));
-    let seen = match (blue_requests, blue_failures, bound) {
-        (0, ..) => return "and blue has had none to compare with".to_owned(),
-        (_, 0, _) => format!("none of {requests} did"),
-        (_, failed, RegressionBound::ErrorRate { .. } | RegressionBound::ClientErrorRate { .. }) => {
-            format!("so did {} of {requests} ({})", grouped(failed), percent_of(failed, blue_requests))
-        }
-        (_, slow, RegressionBound::Latency { .. }) => {
-            let time = times.map(|(_, blue)| format!(" took {} or longer", span(blue))).unwrap_or_default();
-            format!("{} of {requests}{time} ({})", grouped(slow), percent_of(slow, blue_requests))
-        }
-    };
-    match bound {
-        RegressionBound::ErrorRate { tolerance } | RegressionBound::ClientErrorRate { tolerance } => {
-            match tolerance {
-                Tolerance::Ratio(1.0) => seen,
-                Tolerance::Ratio(ratio) => format!("{seen}, {ratio} times blue's rate permitted"),
-                Tolerance::Points(points) => format!("{seen}, {} more permitted", percent(*points)),
-            }
-        }
-        RegressionBound::Latency { .. } => seen,
     }
 }

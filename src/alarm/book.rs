@@ -26,7 +26,10 @@ use super::{
     recent::Recent,
 };
 use crate::{
-    meter::{CohortReading, HistogramSnapshot, MAX_BOUNDS, Reading, Stamp},
+    meter::{
+        CohortReading, HistogramSnapshot, MAX_BOUNDS, MAX_TOKEN_BOUNDS, Reading, Stamp, Timing, TokenBound,
+        WHOLE_STREAM,
+    },
     weight::Share,
 };
 
@@ -48,8 +51,8 @@ pub struct AlarmBook {
     last_blue: Reading,
     edges: Edges,
     last_tails: Tails,
-    /// Blue's answers when its quantiles were taken last.
-    marked: Option<HistogramSnapshot>,
+    /// Blue's times when its quantiles of them were taken last.
+    marked: [Option<HistogramSnapshot>; Timing::ALL.len()],
     /// Requests dealt in this step: green's and blue's.
     dealt_in_step: (u64, u64),
     max_failures: Option<u64>,
@@ -95,6 +98,8 @@ enum Counted {
     Failures,
     /// Requests that took as long as the bound of this index or longer.
     Exceedances(usize),
+    /// What of streams took as long as the bound on tokens of this index or longer.
+    Tokens(usize),
     /// Nothing: the bound is one more than the meters can count, which `config` refuses. The alarm then stays at too little data,
     /// so that no shift goes on by it.
     Nothing,
@@ -114,7 +119,7 @@ impl AlarmBook {
     /// that this shift has seen, from 0: each later life gets half the false-alarm probability of the one before, so the promise over
     /// the shift is at most doubled.
     pub fn new(plan: &AlarmPlan, bakes: usize, life: u32, dealing: Dealing, blue: &Reading) -> Self {
-        let bounds = Self::bounds(plan);
+        let (bounds, token_bounds) = (Self::bounds(plan), Self::token_bounds(plan));
         let threshold = plan.threshold(life);
         let history = Done::between(&Reading::default(), blue);
         let regression = |regression| RegressionAlarm::new(regression, dealing, history, threshold);
@@ -122,7 +127,7 @@ impl AlarmBook {
             guards: plan
                 .guards
                 .iter()
-                .map(|guard| GuardAlarm::new(guard, &bounds, threshold, dealing))
+                .map(|guard| GuardAlarm::new(guard, (&bounds, &token_bounds), threshold, dealing))
                 .collect(),
             regressions: plan.regressions.iter().map(regression).collect(),
             dealing,
@@ -133,7 +138,7 @@ impl AlarmBook {
             last_blue: blue.clone(),
             edges: Edges::default(),
             last_tails: Tails::default(),
-            marked: None,
+            marked: Default::default(),
             dealt_in_step: (0, 0),
             max_failures: plan.max_failures,
             spent: 0,
@@ -152,7 +157,21 @@ impl AlarmBook {
         for guard in &plan.guards {
             match guard.bound {
                 GuardBound::Latency { below, .. } if !bounds.contains(&below) => bounds.push(below),
-                GuardBound::Latency { .. } | GuardBound::ErrorRate { .. } => {}
+                GuardBound::Latency { .. }
+                | GuardBound::ErrorRate { .. }
+                | GuardBound::FirstToken { .. }
+                | GuardBound::TokenGap { .. } => {}
+            }
+        }
+        bounds
+    }
+
+    /// The same of the bounds on tokens, in the order of the meters' `tokens`.
+    pub fn token_bounds(plan: &AlarmPlan) -> Vec<TokenBound> {
+        let mut bounds = Vec::new();
+        for bound in plan.guards.iter().filter_map(|guard| guard.bound.of_tokens()) {
+            if !bounds.contains(&bound) {
+                bounds.push(bound);
             }
         }
         bounds
@@ -176,22 +195,22 @@ impl AlarmBook {
         self.dealt_in_step = (0, 0);
     }
 
-    /// Whether a latency regression wants blue's quantiles, by [`AlarmBook::mark`], before the next look.
-    pub fn lacks_marks(&self) -> bool {
-        self.regressions.iter().any(RegressionAlarm::lacks_marks)
+    /// Whether a regression wants blue's quantiles of this time, by [`AlarmBook::mark`], before the next look.
+    pub fn lacks_marks(&self, timing: Timing) -> bool {
+        self.regressions.iter().any(|alarm| alarm.lacks_marks() == Some(timing))
     }
 
-    /// Takes blue's quantiles, which green's answers of this step are compared with, from all of blue's answers so far. Call with green's
-    /// distribution of the same moment.
-    pub fn mark(&mut self, green: &HistogramSnapshot, blue: &HistogramSnapshot) {
-        let recent = self.marked.as_ref().map(|marked| blue.since(marked));
+    /// Takes blue's quantiles of a time, which green's of this step are compared with, from all that blue has shown so far. Call with
+    /// green's distribution of the same moment.
+    pub fn mark(&mut self, timing: Timing, green: &HistogramSnapshot, blue: &HistogramSnapshot) {
+        let recent = self.marked[timing.index()].as_ref().map(|marked| blue.since(marked));
         let recent = recent.filter(|recent| recent.count() >= RECENT_ANSWERS);
-        for alarm in self.regressions.iter_mut().filter(|alarm| alarm.lacks_marks()) {
+        for alarm in self.regressions.iter_mut().filter(|alarm| alarm.lacks_marks() == Some(timing)) {
             alarm.mark(recent.as_ref().unwrap_or(blue));
         }
         self.edges = Edges::of(self.regressions.iter().flat_map(RegressionAlarm::marks));
-        self.last_tails = self.edges.count(green, blue);
-        self.marked = Some(blue.clone());
+        self.edges.count(timing, &mut self.last_tails, green, blue);
+        self.marked[timing.index()] = Some(blue.clone());
     }
 
     /// The times at which slow answers are to be counted for the next look.
@@ -247,7 +266,7 @@ impl AlarmBook {
         self.regressions_purse.dealt(of_green.dealt);
         self.dealt_in_step.0 += of_green.dealt;
         self.dealt_in_step.1 += of_blue.dealt;
-        let slow = |marks| self.edges.slow(&self.last_tails, tails, marks);
+        let slow = |timing, marks| self.edges.slow(timing, &self.last_tails, tails, marks);
         for alarm in &mut self.regressions {
             alarm.take_in(of_green, of_blue, slow, self.regressions_purse.cash());
         }
@@ -289,13 +308,24 @@ impl AlarmBook {
 }
 
 impl GuardAlarm {
-    fn new(guard: &Guard, bounds: &[Duration], threshold: f64, dealing: Dealing) -> Self {
+    fn new(
+        guard: &Guard,
+        (bounds, token_bounds): (&[Duration], &[TokenBound]),
+        threshold: f64,
+        dealing: Dealing,
+    ) -> Self {
         let burst = dealing.burst(guard.burst);
         let counted = match guard.bound {
             GuardBound::ErrorRate { .. } => Counted::Failures,
             GuardBound::Latency { below, .. } => {
                 let index = bounds.iter().take(MAX_BOUNDS).position(|bound| *bound == below);
                 index.map_or(Counted::Nothing, Counted::Exceedances)
+            }
+            GuardBound::FirstToken { .. } | GuardBound::TokenGap { .. } => {
+                let wanted = guard.bound.of_tokens();
+                let index =
+                    token_bounds.iter().take(MAX_TOKEN_BOUNDS).position(|bound| Some(*bound) == wanted);
+                index.map_or(Counted::Nothing, Counted::Tokens)
             }
         };
         Self {
@@ -318,9 +348,7 @@ impl GuardAlarm {
         }
         let (current, previous) =
             (self.counted.tally(&progress.current), self.counted.tally(&progress.previous));
-        let untold =
-            self.counted.untold(&progress.current).saturating_add(self.counted.untold(&progress.previous));
-        self.judged = self.judged.saturating_add(progress.settled.saturating_sub(untold));
+        self.judged = self.judged.saturating_add(self.counted.judged(progress));
         let both = current.plus(previous);
         self.total = self.total.plus(both);
         self.recent.observe(self.test.increments(), both);
@@ -353,9 +381,9 @@ impl GuardAlarm {
                 rule: Rule::Guard(self.guard.bound),
                 state: self.state(),
                 requests: self.total.requests as u64,
-                failures: self.total.failures as u64,
+                failures: self.total.failures.round() as u64,
                 recent_requests: recent.requests as u64,
-                recent_failures: recent.failures as u64,
+                recent_failures: recent.failures.round() as u64,
                 ln_e: self.test.ln_e(cash),
                 threshold: self.threshold,
                 missing: self.needed.saturating_sub(self.judged),
@@ -367,11 +395,24 @@ impl GuardAlarm {
 impl Counted {
     fn tally(self, cohort: &CohortReading) -> Tally {
         let failures = match self {
-            Self::Failures => cohort.failed,
-            Self::Exceedances(index) => cohort.exceeded[index],
+            Self::Failures => cohort.failed as f64,
+            Self::Exceedances(index) => cohort.exceeded[index] as f64,
+            Self::Tokens(index) => cohort.tokens[index].long as f64 / WHOLE_STREAM as f64,
             Self::Nothing => return Tally::default(),
         };
-        Tally { requests: cohort.dealt as f64 - self.untold(cohort) as f64, failures: failures as f64 }
+        Tally { requests: cohort.dealt as f64 - self.untold(cohort) as f64, failures }
+    }
+
+    /// Requests on which the verdict has fallen.
+    fn judged(self, progress: &Progress) -> u64 {
+        let Progress { current, previous, settled } = progress;
+        match self {
+            // A stream's first token, and most of its gaps, are known long before its end.
+            Self::Tokens(index) => current.tokens[index].judged + previous.tokens[index].judged,
+            Self::Failures | Self::Exceedances(_) | Self::Nothing => {
+                settled.saturating_sub(self.untold(current).saturating_add(self.untold(previous)))
+            }
+        }
     }
 
     /// Requests that have ended in a way that says nothing about what is counted.
@@ -379,6 +420,7 @@ impl Counted {
         match self {
             Self::Failures => cohort.left,
             Self::Exceedances(index) => cohort.excused[index],
+            Self::Tokens(index) => cohort.tokens[index].excused,
             Self::Nothing => u64::MAX,
         }
     }

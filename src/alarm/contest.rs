@@ -4,7 +4,7 @@ use super::{
     AlarmEvidence, AlarmState, Compared, FleetPair, LEAST_ANSWERS, LatencyTest, Marks, Regression,
     RegressionBound, Rule, ShareTest, Slow, Tolerance,
 };
-use crate::meter::{HistogramSnapshot, Reading};
+use crate::meter::{HistogramSnapshot, Reading, Timing};
 
 /// How many failures may come together where a sticky key deals whole clients: one broken client tries again and again.
 const STICKY_BURST: u32 = 4;
@@ -32,8 +32,8 @@ pub(super) struct RegressionAlarm {
     /// Green requests of the current step whose end told something, and how many of them the alarm needs.
     judged: u64,
     needed: u64,
-    /// Answers of blue so far, which a latency regression takes its quantiles from.
-    blue_answers: u64,
+    /// How many times of blue are known so far, where a regression takes its quantiles from them.
+    blue_times: u64,
     raised: Option<AlarmEvidence>,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct RegressionAlarm {
 enum Test {
     Failures(ShareTest),
     ClientErrors(ShareTest),
-    Latency(LatencyTest),
+    Times(Timing, LatencyTest),
 }
 
 /// Sums over the shift.
@@ -59,6 +59,10 @@ pub(super) struct Done {
     pub(super) dealt: u64,
     /// Complete answers, those that blame the client among them.
     pub(super) answered: u64,
+    /// Streams whose first token came.
+    pub(super) first_tokens: u64,
+    /// Streams of whose gaps the mean is known.
+    pub(super) paced: u64,
     pub(super) client_errors: u64,
     pub(super) failed: u64,
     /// Of the complete answers, those of warm-ups, whose times say nothing.
@@ -79,10 +83,12 @@ impl Dealing {
 impl Done {
     /// A counter that shrank counts as no progress.
     pub(super) fn between(last: &Reading, now: &Reading) -> Self {
-        let answers = |reading: &Reading| reading.succeeded + reading.client_errors;
+        let timed = |timing| now.timed(timing).saturating_sub(last.timed(timing));
         Self {
             dealt: now.dealt.saturating_sub(last.dealt),
-            answered: answers(now).saturating_sub(answers(last)),
+            answered: timed(Timing::Latency),
+            first_tokens: timed(Timing::FirstToken),
+            paced: timed(Timing::TokenGap),
             client_errors: now.client_errors.saturating_sub(last.client_errors),
             failed: now.failed().saturating_sub(last.failed()),
             warm: now.warm_answers.saturating_sub(last.warm_answers),
@@ -96,6 +102,15 @@ impl Done {
     /// Requests whose end told something.
     fn settled(self) -> u64 {
         self.answered + self.failed
+    }
+
+    /// Requests of which this time became known.
+    fn timed(self, timing: Timing) -> u64 {
+        match timing {
+            Timing::Latency => self.answered.saturating_sub(self.warm),
+            Timing::FirstToken => self.first_tokens,
+            Timing::TokenGap => self.paced,
+        }
     }
 }
 
@@ -114,9 +129,16 @@ impl RegressionAlarm {
                 Test::ClientErrors(rate(tolerance, blue.client_errors))
             }
             RegressionBound::Latency { quantile, ratio } => {
-                Test::Latency(LatencyTest::new(quantile, ratio, burst))
+                Test::Times(Timing::Latency, LatencyTest::new(quantile, ratio, burst))
+            }
+            RegressionBound::FirstToken { quantile, ratio } => {
+                Test::Times(Timing::FirstToken, LatencyTest::new(quantile, ratio, burst))
+            }
+            RegressionBound::TokenGap { quantile, ratio } => {
+                Test::Times(Timing::TokenGap, LatencyTest::new(quantile, ratio, burst))
             }
         };
+        let blue_times = regression.bound.timing().map_or(0, |timing| blue.timed(timing));
         Self {
             regression: regression.clone(),
             test,
@@ -125,7 +147,7 @@ impl RegressionAlarm {
             seen: Seen::default(),
             judged: 0,
             needed: u64::MAX,
-            blue_answers: blue.answered,
+            blue_times,
             raised: None,
         }
     }
@@ -143,7 +165,7 @@ impl RegressionAlarm {
                 test.set_share(share);
                 test.least_failures(share, self.threshold, money)
             }
-            Test::Latency(test) => {
+            Test::Times(_, test) => {
                 test.begin_step(share);
                 test.least_failures(share, self.threshold, money)
             }
@@ -162,7 +184,7 @@ impl RegressionAlarm {
                 }
                 test.bet(money);
             }
-            Test::Latency(test) => {
+            Test::Times(_, test) => {
                 if let Some(share) = share {
                     test.set_share(share);
                 }
@@ -171,39 +193,50 @@ impl RegressionAlarm {
         }
     }
 
-    /// Whether blue's quantiles are wanted.
-    pub(super) fn lacks_marks(&self) -> bool {
+    /// The time of which blue's quantiles are wanted.
+    pub(super) fn lacks_marks(&self) -> Option<Timing> {
         match &self.test {
-            Test::Failures(_) | Test::ClientErrors(_) => false,
-            Test::Latency(test) => self.raised.is_none() && !test.rests() && test.lacks_marks(),
+            Test::Failures(_) | Test::ClientErrors(_) => None,
+            Test::Times(timing, test) => {
+                (self.raised.is_none() && !test.rests() && test.lacks_marks()).then_some(*timing)
+            }
         }
     }
 
     pub(super) fn mark(&mut self, blue: &HistogramSnapshot) {
         match &mut self.test {
             Test::Failures(_) | Test::ClientErrors(_) => {}
-            Test::Latency(test) => test.mark(blue),
+            Test::Times(_, test) => test.mark(blue),
         }
     }
 
-    pub(super) fn marks(&self) -> Vec<Marks> {
+    pub(super) fn marks(&self) -> Vec<(Timing, Marks)> {
         match &self.test {
             Test::Failures(_) | Test::ClientErrors(_) => Vec::new(),
-            Test::Latency(test) => test.marks().collect(),
+            Test::Times(timing, test) => test.marks().map(|marks| (*timing, marks)).collect(),
         }
     }
 
     /// Takes in what both fleets' requests came to since the last look.
-    pub(super) fn take_in(&mut self, green: Done, blue: Done, slow: impl Fn(Marks) -> Slow, cash: f64) {
-        self.blue_answers = self.blue_answers.saturating_add(blue.answered);
+    pub(super) fn take_in(
+        &mut self,
+        green: Done,
+        blue: Done,
+        slow: impl Fn(Timing, Marks) -> Slow,
+        cash: f64,
+    ) {
+        let timed = |done: Done| self.regression.bound.timing().map_or(0, |timing| done.timed(timing));
+        self.blue_times = self.blue_times.saturating_add(timed(blue));
         if self.raised.is_some() || self.rests() {
             return;
         }
-        let warm = match &self.test {
-            Test::Failures(_) | Test::ClientErrors(_) => 0,
-            Test::Latency(_) => green.warm,
+        let judged = match &self.test {
+            Test::Failures(_) | Test::ClientErrors(_) => green.settled(),
+            Test::Times(Timing::Latency, _) => green.settled().saturating_sub(green.warm),
+            // Whether a request is a stream shows in its tokens alone.
+            Test::Times(timing @ (Timing::FirstToken | Timing::TokenGap), _) => green.timed(*timing),
         };
-        self.judged = self.judged.saturating_add(green.settled().saturating_sub(warm));
+        self.judged = self.judged.saturating_add(judged);
         let pair = |green_failed, blue_failed| FleetPair {
             green_dealt: green.dealt,
             green_failed,
@@ -221,10 +254,10 @@ impl RegressionAlarm {
                 test.observe(pair(green.client_errors, blue.client_errors));
                 test.reaches(self.threshold, cash)
             }
-            Test::Latency(test) if test.lacks_marks() => false,
-            Test::Latency(test) => {
-                self.seen.count((green.answered.saturating_sub(green.warm), 0), (blue.answered, 0));
-                test.observe(slow);
+            Test::Times(_, test) if test.lacks_marks() => false,
+            Test::Times(timing, test) => {
+                self.seen.count((green.timed(*timing), 0), (blue.timed(*timing), 0));
+                test.observe(|marks| slow(*timing, marks));
                 test.reaches(self.threshold, cash)
             }
         };
@@ -237,7 +270,7 @@ impl RegressionAlarm {
     fn rests(&self) -> bool {
         match &self.test {
             Test::Failures(test) | Test::ClientErrors(test) => test.rests(),
-            Test::Latency(test) => test.rests(),
+            Test::Times(_, test) => test.rests(),
         }
     }
 
@@ -257,11 +290,11 @@ impl RegressionAlarm {
             return 0;
         }
         let own = self.needed.saturating_sub(self.judged);
-        if !self.lacks_marks() {
+        if self.lacks_marks().is_none() {
             return own;
         }
-        // Blue's answers that are still missing take as many of green's as their shares say.
-        let of_blue = LEAST_ANSWERS.saturating_sub(self.blue_answers) as f64;
+        // Blue's times that are still missing take as many of green's as their shares say.
+        let of_blue = LEAST_ANSWERS.saturating_sub(self.blue_times) as f64;
         let with_them = (of_blue * self.share / (1.0 - self.share)).ceil().max(1.0);
         #[expect(
             clippy::cast_possible_truncation,
@@ -282,7 +315,7 @@ impl RegressionAlarm {
         let Seen { green_requests, mut green_failures, blue_requests, mut blue_failures } = self.seen;
         let (ln_e, worst) = match &self.test {
             Test::Failures(test) | Test::ClientErrors(test) => (test.ln_e(cash), None),
-            Test::Latency(test) => (test.ln_e(cash), Some(test.worst())),
+            Test::Times(_, test) => (test.ln_e(cash), Some(test.worst())),
         };
         if let Some(worst) = worst {
             (green_failures, blue_failures) = (worst.slow.green, worst.slow.blue);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{GuardBound, RegressionBound, Tolerance};
+use crate::meter::Timing;
 
 /// What an alarm says (CloudWatch's three states).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -139,6 +140,17 @@ impl AlarmState {
 }
 
 impl Rule {
+    /// Whether what it counts are streams.
+    pub fn is_of_tokens(&self) -> bool {
+        match self {
+            Self::Guard(bound) => bound.of_tokens().is_some(),
+            Self::Regression { bound, compared: _ } => match bound.timing() {
+                Some(Timing::FirstToken | Timing::TokenGap) => true,
+                Some(Timing::Latency) | None => false,
+            },
+        }
+    }
+
     /// The rate of failures that is permitted: a guard's bound, or what blue's own rate so far permits.
     pub fn permitted(&self) -> f64 {
         match self {
@@ -151,7 +163,9 @@ impl Rule {
                         Tolerance::Ratio(ratio) => (blue * ratio).min(1.0),
                         Tolerance::Points(points) => (blue + points).min(1.0),
                     },
-                    RegressionBound::Latency { .. } => blue,
+                    RegressionBound::Latency { .. }
+                    | RegressionBound::FirstToken { .. }
+                    | RegressionBound::TokenGap { .. } => blue,
                 }
             }
         }

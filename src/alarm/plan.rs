@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{AlarmState, Dealing, External, Purse, Threshold, Tolerance, guard};
-use crate::meter::WarmUp;
+use crate::meter::{Timing, TokenBound, WarmUp};
 
 /// The alarms of a shift.
 #[derive(Clone, PartialEq, Debug)]
@@ -74,6 +74,21 @@ pub enum GuardBound {
         /// The bound.
         below: Duration,
     },
+    /// This quantile of the time from dispatch to a stream's first token stays below this time. A stream that ends without one is late.
+    FirstToken {
+        /// Above 0 and below 1.
+        quantile: f64,
+        /// The bound.
+        below: Duration,
+    },
+    /// This quantile of the time from one token to the next stays below this time, in the mean over streams: long streams do not outweigh
+    /// short ones.
+    TokenGap {
+        /// Above 0 and below 1.
+        quantile: f64,
+        /// The bound.
+        below: Duration,
+    },
 }
 
 /// A comparison of green with blue over the same moments.
@@ -107,6 +122,20 @@ pub enum RegressionBound {
         /// How many times as long green may take, at least 1.
         ratio: f64,
     },
+    /// The time from dispatch to a stream's first token.
+    FirstToken {
+        /// As for latency.
+        quantile: Option<f64>,
+        /// As for latency.
+        ratio: f64,
+    },
+    /// The mean time from one token of a stream to the next.
+    TokenGap {
+        /// One of blue's quantiles over streams, above 0 and below 1; `None` for all of [`super::QUANTILES`] together.
+        quantile: Option<f64>,
+        /// How many times as far apart green's tokens may come, at least 1.
+        ratio: f64,
+    },
 }
 
 impl Default for AlarmPlan {
@@ -125,6 +154,21 @@ impl Default for AlarmPlan {
 }
 
 impl AlarmPlan {
+    /// The first alarm that looks at tokens, by its kind in a plan and its name: of no use where no stream is read.
+    pub fn on_tokens(&self) -> Option<(&'static str, &str)> {
+        let is_of_tokens = |regression: &&Regression| match regression.bound.timing() {
+            Some(Timing::FirstToken | Timing::TokenGap) => true,
+            Some(Timing::Latency) | None => false,
+        };
+        let guard = self.guards.iter().find(|guard| guard.bound.of_tokens().is_some());
+        let regression = self.regressions.iter().find(is_of_tokens);
+        let threshold = self.thresholds.iter().find(|threshold| threshold.measure.is_of_tokens());
+        guard
+            .map(|guard| ("guard", guard.name.as_str()))
+            .or(regression.map(|regression| ("regression", regression.name.as_str())))
+            .or(threshold.map(|threshold| ("threshold", threshold.name.as_str())))
+    }
+
     /// The evidence in nats at which one of this plan's alarms is raised, in the shift's `life`-th process life counted from 0:
     /// the false-alarm probability is divided evenly over guards and regressions, and halved for each life.
     pub fn threshold(&self, life: u32) -> f64 {
@@ -156,7 +200,30 @@ impl GuardBound {
             Self::ErrorRate { below } => *below,
             // In a double 1 - 0.99 is 0.010000000000000009; rounded to the decimals that a double of this size can tell apart, it is 0.01
             // again, which is what was asked for and what people are shown.
-            Self::Latency { quantile, .. } => ((1.0 - quantile) * 1e15).round().max(1.0) / 1e15,
+            Self::Latency { quantile, .. }
+            | Self::FirstToken { quantile, .. }
+            | Self::TokenGap { quantile, .. } => ((1.0 - quantile) * 1e15).round().max(1.0) / 1e15,
+        }
+    }
+
+    /// What the data plane counts for it of each stream.
+    pub fn of_tokens(&self) -> Option<TokenBound> {
+        match *self {
+            Self::ErrorRate { .. } | Self::Latency { .. } => None,
+            Self::FirstToken { quantile: _, below } => Some(TokenBound::FirstToken { below }),
+            Self::TokenGap { quantile: _, below } => Some(TokenBound::TokenGap { below }),
+        }
+    }
+}
+
+impl RegressionBound {
+    /// The time that is compared, if it is one.
+    pub const fn timing(&self) -> Option<Timing> {
+        match self {
+            Self::ErrorRate { .. } | Self::ClientErrorRate { .. } => None,
+            Self::Latency { .. } => Some(Timing::Latency),
+            Self::FirstToken { .. } => Some(Timing::FirstToken),
+            Self::TokenGap { .. } => Some(Timing::TokenGap),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::{
     control::{self, Handle},
     meter::{Bell, WorkerMeters},
     net::{Inherited, ListenAddress},
+    provider::Heir,
     proxy::{BindError, DataPlane, LeastRate, Listen, Settings},
     route::RouteTable,
     store::{Journal, SqliteJournal, StoreError},
@@ -113,6 +114,7 @@ struct ControlParts {
     admin_tls: Option<Arc<Server>>,
     keychain: Arc<Keychain>,
     draining: watch::Receiver<bool>,
+    heir: Heir,
 }
 
 /// Starts everything. `source` is the file that a reload reads again; without one, reloads are refused.
@@ -151,6 +153,10 @@ pub fn start_inheriting(
         admin_tls: admin_tls.clone(),
         keychain,
         draining: draining.clone(),
+        heir: match succession {
+            Succession::Last => Heir::Nobody,
+            Succession::Expected => Heir::Successor,
+        },
     })?;
     let data_plane = DataPlane::start(listeners, settings, Arc::clone(&table), meters, draining)?;
     Ok(Running {
@@ -280,8 +286,18 @@ fn control_thread(
         Err(error) => return tell(Err(error.into())),
     };
     runtime.block_on(async {
-        let ControlParts { config, source, journal, table, meters, listener, admin_tls, keychain, draining } =
-            parts;
+        let ControlParts {
+            config,
+            source,
+            journal,
+            table,
+            meters,
+            listener,
+            admin_tls,
+            keychain,
+            draining,
+            heir,
+        } = parts;
         let bell = Arc::new(Bell::new());
         let workers = config.data.workers;
         let begun = control::start(control::Parts {
@@ -291,6 +307,7 @@ fn control_thread(
             bell,
             workers,
             keychain,
+            heir,
         });
         let (handle, control) = match begun {
             Ok(begun) => begun,

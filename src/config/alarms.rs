@@ -7,7 +7,7 @@ use serde_json::{Map, json};
 use super::{
     document::{Value, quoted},
     externals, pace,
-    reader::{Table, parsed, text, whole, word},
+    reader::{Table, parsed, whole, word},
     shape, thresholds,
     units::{
         format_fraction, format_quantile, format_tolerance, fraction, positive_duration, quantile, tolerance,
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     alarm::{AlarmPlan, Budget, Guard, GuardBound, Regression, RegressionBound, Tolerance},
-    meter::MAX_BOUNDS,
+    meter::{MAX_BOUNDS, MAX_TOKEN_BOUNDS, Timing},
     shift::ShiftPlan,
     time::format_duration,
     weight::Share,
@@ -35,14 +35,21 @@ const NO_TOLERANCE: Tolerance = Tolerance::Ratio(1.0);
 enum Metric {
     ErrorRate,
     ClientErrorRate,
-    Latency,
+    Times(Timing),
 }
 
-const OF_GUARDS: [(&str, Metric); 2] = [("error_rate", Metric::ErrorRate), ("latency", Metric::Latency)];
-const OF_REGRESSIONS: [(&str, Metric); 3] = [
+const OF_GUARDS: [(&str, Metric); 4] = [
+    ("error_rate", Metric::ErrorRate),
+    ("latency", Metric::Times(Timing::Latency)),
+    ("first_token", Metric::Times(Timing::FirstToken)),
+    ("token_gap", Metric::Times(Timing::TokenGap)),
+];
+const OF_REGRESSIONS: [(&str, Metric); 5] = [
     ("error_rate", Metric::ErrorRate),
     ("client_error_rate", Metric::ClientErrorRate),
-    ("latency", Metric::Latency),
+    ("latency", Metric::Times(Timing::Latency)),
+    ("first_token", Metric::Times(Timing::FirstToken)),
+    ("token_gap", Metric::Times(Timing::TokenGap)),
 ];
 
 pub(super) fn read(root: &Table<'_>) -> AlarmPlan {
@@ -98,15 +105,22 @@ fn read_guards(root: &Table<'_>, names: &mut BTreeSet<String>) -> Vec<Guard> {
         );
     }
     let guards: Vec<_> = tables.iter().map(|table| (table, read_guard(table))).collect();
-    let mut bounds = 0;
+    let (mut bounds, mut token_bounds) = (0, 0);
     for (table, guard) in guards.iter().filter_map(|(table, guard)| Some((table, guard.as_ref()?))) {
         check_name(table, &guard.name, names);
         match guard.bound {
             GuardBound::ErrorRate { .. } => {}
             GuardBound::Latency { .. } => bounds += 1,
+            GuardBound::FirstToken { .. } | GuardBound::TokenGap { .. } => token_bounds += 1,
         }
         if bounds > MAX_BOUNDS {
             table.problem("metric", format!("a plan has at most {MAX_BOUNDS} guards on latency"));
+            break;
+        }
+        if token_bounds > MAX_TOKEN_BOUNDS {
+            let most =
+                format!("a plan has at most {MAX_TOKEN_BOUNDS} guards on first_token and token_gap together");
+            table.problem("metric", most);
             break;
         }
     }
@@ -116,23 +130,29 @@ fn read_guards(root: &Table<'_>, names: &mut BTreeSet<String>) -> Vec<Guard> {
 fn read_guard(table: &Table<'_>) -> Option<Guard> {
     let name = table.optional("name", parsed(alarm_name));
     let burst = table.optional("burst", whole(1..=1_000));
-    let later = "judges green by guards on error_rate and latency";
-    let bound = match table.required("metric", "\"error_rate\"", metric(&OF_GUARDS, later))? {
+    let bound = match table.required("metric", "\"error_rate\"", word(&OF_GUARDS))? {
         Metric::ErrorRate | Metric::ClientErrorRate => {
             if table.has("quantile") {
                 table.problem("quantile", "a guard on error_rate has no quantile: leave it out");
             }
             GuardBound::ErrorRate { below: table.required("below", "\"1%\"", fraction)? }
         }
-        Metric::Latency => {
+        Metric::Times(timing) => {
             let quantile = table.required("quantile", "\"p99\"", quantile);
             let below = table.required("below", "\"250ms\"", positive_duration);
-            GuardBound::Latency { quantile: quantile?, below: below? }
+            let (quantile, below) = (quantile?, below?);
+            match timing {
+                Timing::Latency => GuardBound::Latency { quantile, below },
+                Timing::FirstToken => GuardBound::FirstToken { quantile, below },
+                Timing::TokenGap => GuardBound::TokenGap { quantile, below },
+            }
         }
     };
     let name = name.unwrap_or_else(|| match bound {
         GuardBound::ErrorRate { .. } => "error_rate".to_owned(),
         GuardBound::Latency { quantile, .. } => format!("latency_{}", format_quantile(quantile)),
+        GuardBound::FirstToken { quantile, .. } => format!("first_token_{}", format_quantile(quantile)),
+        GuardBound::TokenGap { quantile, .. } => format!("token_gap_{}", format_quantile(quantile)),
     });
     Some(Guard { name, bound, burst })
 }
@@ -156,33 +176,40 @@ fn read_regressions(root: &Table<'_>, names: &mut BTreeSet<String>) -> Vec<Regre
 fn read_regression(table: &Table<'_>) -> Option<Regression> {
     let name = table.optional("name", parsed(alarm_name));
     let burst = table.optional("burst", whole(1..=1_000));
-    let later = "compares green with blue by error_rate, client_error_rate and latency";
-    let metric = table.required("metric", "\"error_rate\"", metric(&OF_REGRESSIONS, later))?;
-    if metric != Metric::Latency && table.has("quantile") {
-        table.problem("quantile", "only a regression on latency has a quantile: leave it out");
+    let metric = table.required("metric", "\"error_rate\"", word(&OF_REGRESSIONS))?;
+    if !matches!(metric, Metric::Times(_)) && table.has("quantile") {
+        table.problem(
+            "quantile",
+            "only a regression on latency, first_token or token_gap has a quantile: leave it out",
+        );
     }
     let bound = match metric {
         Metric::ErrorRate => RegressionBound::ErrorRate { tolerance: read_tolerance(table)? },
         Metric::ClientErrorRate => RegressionBound::ClientErrorRate { tolerance: read_tolerance(table)? },
-        Metric::Latency => {
+        Metric::Times(timing) => {
             let quantile = table.has("quantile").then(|| table.optional("quantile", quantile));
             let ratio = if table.has("tolerance") { table.optional("tolerance", ratio)? } else { 1.0 };
-            RegressionBound::Latency {
-                quantile: match quantile {
-                    Some(given) => Some(given?),
-                    None => None,
-                },
-                ratio,
+            let quantile = match quantile {
+                Some(given) => Some(given?),
+                None => None,
+            };
+            match timing {
+                Timing::Latency => RegressionBound::Latency { quantile, ratio },
+                Timing::FirstToken => RegressionBound::FirstToken { quantile, ratio },
+                Timing::TokenGap => RegressionBound::TokenGap { quantile, ratio },
             }
         }
+    };
+    let of_times = |metric: &str, quantile: Option<f64>| match quantile {
+        Some(quantile) => format!("{metric}_{}_regression", format_quantile(quantile)),
+        None => format!("{metric}_regression"),
     };
     let name = name.unwrap_or_else(|| match bound {
         RegressionBound::ErrorRate { .. } => "error_rate_regression".to_owned(),
         RegressionBound::ClientErrorRate { .. } => "client_error_rate_regression".to_owned(),
-        RegressionBound::Latency { quantile: Some(quantile), .. } => {
-            format!("latency_{}_regression", format_quantile(quantile))
-        }
-        RegressionBound::Latency { quantile: None, .. } => "latency_regression".to_owned(),
+        RegressionBound::Latency { quantile, .. } => of_times("latency", quantile),
+        RegressionBound::FirstToken { quantile, .. } => of_times("first_token", quantile),
+        RegressionBound::TokenGap { quantile, .. } => of_times("token_gap", quantile),
     });
     Some(Regression { name, bound, burst })
 }
@@ -194,9 +221,9 @@ fn read_tolerance(table: &Table<'_>) -> Option<Tolerance> {
 /// How many times as long green may take as blue.
 fn ratio(value: &Value) -> Result<f64, String> {
     match tolerance(value)? {
-        Tolerance::Points(_) => Err("latency is compared by a ratio: write for instance \"1.2x\"".to_owned()),
+        Tolerance::Points(_) => Err("times are compared by a ratio: write for instance \"1.2x\"".to_owned()),
         Tolerance::Ratio(ratio) if ratio > 1.0 && ratio < FINEST_RATIO => Err(format!(
-            "\"{ratio}x\" is finer than the buckets that latency is counted in, which are a 64th wide: write \"1x\", or \"1.02x\" and \
+            "\"{ratio}x\" is finer than the buckets that times are counted in, which are a 64th wide: write \"1x\", or \"1.02x\" and \
              more"
         )),
         Tolerance::Ratio(ratio) => Ok(ratio),
@@ -215,18 +242,6 @@ pub(super) fn check_name(table: &Table<'_>, name: &str, names: &mut BTreeSet<Str
     }
 }
 
-fn metric<'a>(
-    known: &'a [(&'a str, Metric)],
-    later: &'a str,
-) -> impl Fn(&Value) -> Result<Metric, String> + 'a {
-    move |value| match text(value) {
-        Ok(name @ ("first_token" | "token_gap")) => {
-            Err(format!("{name:?} is not available in this version, which {later}"))
-        }
-        Ok(_) | Err(_) => word(known)(value),
-    }
-}
-
 /// Checks an alarm's name. They are labels of metrics, parts of sentences and of the API's paths.
 pub fn alarm_name(text: &str) -> Result<String, String> {
     let fits = (1..=63).contains(&text.len())
@@ -240,16 +255,21 @@ pub fn alarm_name(text: &str) -> Result<String, String> {
 
 pub(super) fn render_guard(guard: &Guard) -> serde_json::Value {
     let Guard { name, bound, burst } = guard;
-    let mut document = match bound {
-        GuardBound::ErrorRate { below } => {
-            json!({ "name": name, "metric": "error_rate", "below": format_fraction(*below) })
-        }
-        GuardBound::Latency { quantile, below } => json!({
+    let of_times = |metric: &str, quantile: f64, below: Duration| {
+        json!({
             "name": name,
-            "metric": "latency",
-            "quantile": format_quantile(*quantile),
-            "below": format_duration(*below),
-        }),
+            "metric": metric,
+            "quantile": format_quantile(quantile),
+            "below": format_duration(below),
+        })
+    };
+    let mut document = match *bound {
+        GuardBound::ErrorRate { below } => {
+            json!({ "name": name, "metric": "error_rate", "below": format_fraction(below) })
+        }
+        GuardBound::Latency { quantile, below } => of_times("latency", quantile, below),
+        GuardBound::FirstToken { quantile, below } => of_times("first_token", quantile, below),
+        GuardBound::TokenGap { quantile, below } => of_times("token_gap", quantile, below),
     };
     if let Some(burst) = burst {
         document["burst"] = (*burst).into();
@@ -263,6 +283,8 @@ pub(super) fn render_regression(regression: &Regression) -> serde_json::Value {
         RegressionBound::ErrorRate { tolerance } => ("error_rate", None, tolerance),
         RegressionBound::ClientErrorRate { tolerance } => ("client_error_rate", None, tolerance),
         RegressionBound::Latency { quantile, ratio } => ("latency", quantile, Tolerance::Ratio(ratio)),
+        RegressionBound::FirstToken { quantile, ratio } => ("first_token", quantile, Tolerance::Ratio(ratio)),
+        RegressionBound::TokenGap { quantile, ratio } => ("token_gap", quantile, Tolerance::Ratio(ratio)),
     };
     let mut document = Map::new();
     document.insert("name".to_owned(), name.as_str().into());

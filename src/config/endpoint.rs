@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::{
     EndpointSpec, HealthCheck, HealthSpec, balance,
     document::quoted,
-    failures, instance, protection,
+    failures, instance, protection, provider,
     reader::{Table, parsed, whole, word},
     rescue, shape, tls,
     units::{duration, positive_duration, size},
@@ -64,7 +64,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let example = "{ version = \"v1\", instances = [\"127.0.0.1:9001\"] }";
     let blue = table
         .required_table("blue", example, &shape::BLUE)
-        .and_then(|blue| read_fleet(&blue, &shape::BLUE_INSTANCES, &shape::BLUE_TLS));
+        .and_then(|blue| read_fleet(&blue, &shape::BLUE_PARTS));
     let health = table.section("health", &shape::HEALTH);
     if health.has("grpc") && blue.as_ref().is_some_and(|blue| blue.protocol == Protocol::Http1) {
         health.problem(
@@ -116,16 +116,19 @@ fn read_upgrades(table: &Table<'_>) -> Upgrades {
 }
 
 /// Blue's or green's fleet.
-pub(super) fn read_fleet(
-    table: &Table<'_>,
-    instances_shape: &'static shape::Shape,
-    tls_shape: &'static shape::Shape,
-) -> Option<FleetSpec> {
+pub(super) fn read_fleet(table: &Table<'_>, parts: &'static shape::FleetParts) -> Option<FleetSpec> {
     let version = table.required("version", "\"v1\"", parsed(Version::parse));
-    let instances = instance::read(table, instances_shape)?;
-    let tls = table.table("tls", tls_shape).map(|tls| Arc::new(tls::read_upstream(&tls, &instances)));
+    let (instances, provider) = if table.has("provider") {
+        if table.has("instances") {
+            table.problem("instances", "a provider makes the instances: leave out either of the two");
+        }
+        (Vec::new(), Some(Arc::new(provider::read(table, parts.provider)?)))
+    } else {
+        (instance::read(table, parts.instances)?, None)
+    };
+    let tls = table.table("tls", parts.tls).map(|tls| Arc::new(tls::read_upstream(&tls, &instances)));
     let protocol = read_protocol(table, tls.is_some());
-    Some(FleetSpec { version: version?, instances, protocol, tls })
+    Some(FleetSpec { version: version?, instances, provider, protocol, tls })
 }
 
 /// Whether HTTP/2 comes with TLS is said twice, so that neither a forgotten nor a needless `tls` goes unnoticed.

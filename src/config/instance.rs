@@ -12,7 +12,7 @@ use super::{
 use crate::fleet::{Address, InstanceSpec, Weight};
 
 /// How many instances a fleet has at most. Each costs a cache line for each worker, and each is checked on its own.
-const MAX_INSTANCES: usize = 1024;
+pub(super) const MAX_INSTANCES: usize = 1024;
 
 /// `instances` of a fleet.
 pub(super) fn read(fleet: &Table<'_>, shape: &'static Shape) -> Option<Vec<InstanceSpec>> {

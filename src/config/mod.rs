@@ -18,6 +18,7 @@ mod plan;
 mod polls;
 mod problems;
 mod protection;
+mod provider;
 mod reader;
 mod render;
 mod rescue;
@@ -43,7 +44,7 @@ use reader::Table;
 
 use crate::{
     alarm::AlarmPlan,
-    fleet::{CertificateFiles, FleetSpec},
+    fleet::{CertificateFiles, FleetSpec, ProviderSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     route::{
@@ -267,6 +268,20 @@ pub fn parse(text: &str, source: &str) -> Result<Config, Problems> {
     let report = Report::default();
     let config = Table::root(&report, &root, &shape::ROOT).and_then(|table| file::read(&table));
     report.conclude(source, config)
+}
+
+/// A fleet's provider as JSON; [`provider_from_json`] reads it back to an equal value.
+pub fn provider_to_json(spec: &ProviderSpec) -> serde_json::Value {
+    provider::render(spec)
+}
+
+/// Checks a fleet's provider in JSON.
+pub fn provider_from_json(document: &serde_json::Value) -> Result<ProviderSpec, Problems> {
+    let root = Node::from_json(document);
+    let report = Report::default();
+    let read =
+        Table::root(&report, &root, &shape::BLUE_PROVIDER).and_then(|table| provider::read_spec(&table));
+    report.conclude(REQUEST_BODY, read)
 }
 
 impl PlanSpec {

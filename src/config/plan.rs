@@ -20,7 +20,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
     let example = "{ version = \"v2\", instances = [\"127.0.0.1:9003\"] }";
     let green = root
         .required_table("green", example, &shape::GREEN)
-        .and_then(|table| read_fleet(&table, &shape::GREEN_INSTANCES, &shape::GREEN_TLS));
+        .and_then(|table| read_fleet(&table, &shape::GREEN_PARTS));
     let limits = read_limits(root);
     let alarms = alarms::read(root);
     let shift = read_shift(root, limits);

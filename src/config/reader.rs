@@ -211,6 +211,29 @@ impl<'d> Table<'d> {
         items.into_iter().map(read).collect::<Vec<_>>().into_iter().collect()
     }
 
+    /// A table of texts whose keys are the operator's own; `None` when the key is absent or holds anything else.
+    pub(super) fn texts(
+        &self,
+        key: &'static str,
+        example: &str,
+        check_name: impl Fn(&str) -> Result<(), String>,
+    ) -> Option<Vec<(String, String)>> {
+        let entry = self.entry(key)?;
+        let Some(entries) = entry.node.value.as_table() else {
+            let found = entry.node.value.describe();
+            self.problem(key, format!("expected a table such as {example}, not {found}"));
+            return None;
+        };
+        let place = self.place_of(key);
+        let read = |entry: &Entry| {
+            let checked = check_name(&entry.name).and_then(|()| text(&entry.node.value).map(str::to_owned));
+            let report = |message| self.report.add(&place.key(&entry.name, entry.line), message);
+            checked.map_err(report).ok().map(|value| (entry.name.clone(), value))
+        };
+        // As in `list`: every problem is reported before the first spoils the table.
+        entries.iter().map(read).collect::<Vec<_>>().into_iter().collect()
+    }
+
     fn items(&self, key: &'static str, wanted: &str) -> Option<Vec<(&'d Node, Place)>> {
         let entry = self.entry(key)?;
         let list = self.place_of(key);

@@ -104,10 +104,13 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
 }
 
 fn fleet(spec: &FleetSpec) -> Value {
-    let FleetSpec { version, instances, protocol, tls } = spec;
+    let FleetSpec { version, instances, provider, protocol, tls } = spec;
     let mut document = Map::new();
     document.insert("version".to_owned(), version.as_str().into());
-    document.insert("instances".to_owned(), super::instance::render(instances));
+    match provider {
+        Some(provider) => document.insert("provider".to_owned(), super::provider::render(provider)),
+        None => document.insert("instances".to_owned(), super::instance::render(instances)),
+    };
     document.insert("protocol".to_owned(), protocol.as_str().into());
     if let Some(tls) = tls {
         document.insert("tls".to_owned(), upstream_tls(tls));

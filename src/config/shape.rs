@@ -46,7 +46,8 @@ shapes! { CONFIG:
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
     REWRITE "endpoint.rewrite" ["strip_prefix" "prefix"]
-    BLUE "endpoint.blue" ["version" "instances" "protocol" "tls"]
+    BLUE "endpoint.blue" ["version" "instances" "provider" "protocol" "tls"]
+    BLUE_PROVIDER "endpoint.blue.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit"]
     BLUE_INSTANCES "endpoint.blue.instances" ["address" "weight" "max_concurrency"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "grpc" "interval" "timeout" "unhealthy_after" "healthy_after"]
@@ -71,7 +72,8 @@ shapes! { PLAN:
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
         "false_alarm" "max_failures" "warm_up" "guard" "regression" "threshold" "external"
     ]
-    GREEN "green" ["version" "instances" "protocol" "tls"]
+    GREEN "green" ["version" "instances" "provider" "protocol" "tls"]
+    GREEN_PROVIDER "green.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
     ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake"] => refused [
@@ -99,6 +101,19 @@ shapes! { PLAN:
         "token_env" "ca"
     ]
 }
+
+/// The shapes of the tables in a fleet.
+#[derive(Debug)]
+pub(super) struct FleetParts {
+    pub(super) instances: &'static Shape,
+    pub(super) provider: &'static Shape,
+    pub(super) tls: &'static Shape,
+}
+
+pub(super) static BLUE_PARTS: FleetParts =
+    FleetParts { instances: &BLUE_INSTANCES, provider: &BLUE_PROVIDER, tls: &BLUE_TLS };
+pub(super) static GREEN_PARTS: FleetParts =
+    FleetParts { instances: &GREEN_INSTANCES, provider: &GREEN_PROVIDER, tls: &GREEN_TLS };
 
 /// The path of every key of a configuration file, list indices left out, such as `endpoint.health.interval`.
 ///

@@ -32,9 +32,11 @@ const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 /// The width of the histograms' finest buckets.
 const FINEST_TIME: Duration = Duration::from_nanos(1_024);
 
-const METRICS: [(&str, Metric); 6] = [
+const METRICS: [(&str, Metric); 8] = [
     ("latency", Metric::Latency),
     ("first_byte", Metric::FirstByte),
+    ("first_token", Metric::FirstToken),
+    ("token_gap", Metric::TokenGap),
     ("error_rate", Metric::ErrorRate),
     ("client_error_rate", Metric::ClientErrorRate),
     ("requests", Metric::Requests),
@@ -73,6 +75,8 @@ const LOW_SAMPLES: [(&str, LowSamples); 2] =
 enum Metric {
     Latency,
     FirstByte,
+    FirstToken,
+    TokenGap,
     ErrorRate,
     ClientErrorRate,
     Requests,
@@ -162,6 +166,8 @@ fn read_measure(table: &Table<'_>) -> Option<Measure> {
     match metric {
         Metric::Latency => of_times().map(Measure::Latency),
         Metric::FirstByte => of_times().map(Measure::FirstByte),
+        Metric::FirstToken => of_times().map(Measure::FirstToken),
+        Metric::TokenGap => of_times().map(Measure::TokenGap),
         Metric::ErrorRate => Some(one(Measure::ErrorRate, "average")),
         Metric::ClientErrorRate => Some(one(Measure::ClientErrorRate, "average")),
         Metric::Requests => Some(one(Measure::Requests, "sum")),
@@ -196,7 +202,10 @@ fn read_bound(table: &Table<'_>, measure: Option<Measure>) -> Option<(Comparison
 fn time(value: &Value, measure: Measure) -> Result<Duration, String> {
     let bound = duration(value)?;
     let exact = match measure {
-        Measure::Latency(statistic) | Measure::FirstByte(statistic) => {
+        Measure::Latency(statistic)
+        | Measure::FirstByte(statistic)
+        | Measure::FirstToken(statistic)
+        | Measure::TokenGap(statistic) => {
             matches!(statistic, Statistic::Average | Statistic::Sum | Statistic::TrimmedSum(_))
         }
         Measure::ErrorRate | Measure::ClientErrorRate | Measure::Requests | Measure::Failures => true,
@@ -277,6 +286,8 @@ fn metric_word(measure: Measure) -> &'static str {
     match measure {
         Measure::Latency(_) => "latency",
         Measure::FirstByte(_) => "first_byte",
+        Measure::FirstToken(_) => "first_token",
+        Measure::TokenGap(_) => "token_gap",
         Measure::ErrorRate => "error_rate",
         Measure::ClientErrorRate => "client_error_rate",
         Measure::Requests => "requests",
@@ -287,7 +298,10 @@ fn metric_word(measure: Measure) -> &'static str {
 /// A measure in the words of a plan: its metric and its statistic.
 pub fn format_measure(measure: Measure) -> (&'static str, String) {
     let statistic = match measure {
-        Measure::Latency(statistic) | Measure::FirstByte(statistic) => format_statistic(statistic),
+        Measure::Latency(statistic)
+        | Measure::FirstByte(statistic)
+        | Measure::FirstToken(statistic)
+        | Measure::TokenGap(statistic) => format_statistic(statistic),
         Measure::ErrorRate | Measure::ClientErrorRate => "average".to_owned(),
         Measure::Requests | Measure::Failures => "sum".to_owned(),
     };

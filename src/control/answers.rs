@@ -76,7 +76,8 @@ pub(super) fn acceptable<B>(response: &Response<B>, question: &Question) -> Resu
     };
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let is_json = kind.is_none_or(is_json);
-    if !status.is_success() && !(explains && is_json) {
+    let is_readable = status.is_success() || explains && is_json;
+    if !is_readable {
         return Err(format!("it answered {}", status.as_u16()));
     }
     if is_json {

@@ -22,6 +22,7 @@ use crate::{
     name::{EndpointName, ShiftId},
     shift::{Input, Shift},
     store::{EndpointRecord, Origin, Record, StoreError},
+    time::WallTime,
 };
 
 /// Where an answer goes. Whoever asked may have gone meanwhile; the thing is done all the same.
@@ -187,9 +188,9 @@ impl Task {
         let known = self.known();
         declare::refuse_ambiguous_rule(&known, &spec)?;
         let (name, before) = (spec.name.clone(), known.get(&spec.name));
-        let record = declare::merged(before.map(|known| &known.record), spec, Origin::Api);
+        let record = declare::merged(before.map(|known| &known.record), spec, Origin::Api, self.wall());
         if let Some(Known { record: before, running: Some(running) }) = before
-            && before.serving != record.serving
+            && before.declared.blue != record.declared.blue
         {
             return Err(ControlError::ShiftRunning { endpoint: name, running: running.clone() });
         }
@@ -199,8 +200,10 @@ impl Task {
         if before.is_none_or(|before| before.record != record) {
             let cause = format!("{} serves", record.serving.version);
             let draft = self.draft("endpoint.put", Some(&name), actor, cause);
-            self.commit(vec![Record::Endpoint(Box::new(record.clone()))], &[draft]).await?;
-            self.install(Changes { put: vec![record], ..Changes::default() });
+            let mut changes = Changes { put: vec![record], ..Changes::default() };
+            changes.fleets = self.fleet_changes(&changes);
+            self.commit(change_records(&changes), &[draft]).await?;
+            self.install(changes);
         }
         Ok(self.endpoint(&name)?.view(&self.links))
     }
@@ -285,7 +288,8 @@ impl Task {
         actor: &str,
         execution: Execution,
     ) -> Result<Vec<String>, ControlError> {
-        let changes = declare::file_changes(&self.known(), config, Occasion::Reload)?;
+        let mut changes = declare::file_changes(&self.known(), config, Occasion::Reload, self.wall())?;
+        changes.fleets = self.fleet_changes(&changes);
         let mut lines = changes.lines.clone();
         lines.extend(self.config.restart_needed(config));
         if execution == Execution::Dry {
@@ -306,6 +310,10 @@ impl Task {
         });
         let deleted = |name| self.draft("endpoint.deleted", Some(name), actor, "not in the file".to_owned());
         put.chain(changes.removed.iter().map(deleted)).collect()
+    }
+
+    fn wall(&self) -> WallTime {
+        self.links.timer.wall_of(self.links.timer.now())
     }
 
     async fn fresh_id(&self, endpoint: &EndpointName) -> Result<ShiftId, StoreError> {
@@ -375,7 +383,8 @@ impl Endpoint {
 /// The records of a file's changes.
 pub(super) fn change_records(changes: &Changes) -> Vec<Record> {
     let put = changes.put.iter().map(|record| Record::Endpoint(Box::new(record.clone())));
-    put.chain(changes.removed.iter().cloned().map(Record::EndpointDeleted)).collect()
+    let fleets = changes.fleets.iter().map(|fleet| Record::Fleet(Box::new(fleet.clone())));
+    put.chain(fleets).chain(changes.removed.iter().cloned().map(Record::EndpointDeleted)).collect()
 }
 
 /// A fleet that nobody has checked or sent anything to.

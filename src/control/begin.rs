@@ -10,7 +10,8 @@ use super::{
 use crate::{
     config::{PlanSpec, Problem, Problems},
     fleet::FleetSpec,
-    name::{EndpointName, ShiftId},
+    name::{EndpointName, FleetId, ShiftId},
+    route::Signals,
     shift::Shift,
     store::{Journal, Moments, StoreError},
     time::WallTime,
@@ -33,7 +34,8 @@ pub(super) fn check(endpoint: &Endpoint, plan: &PlanSpec) -> Result<(), ControlE
     if let Some(run) = &endpoint.run {
         return Err(ControlError::ShiftRunning { endpoint: run.endpoint.clone(), running: run.id.clone() });
     }
-    match same_instances(endpoint, plan) {
+    let problem = endpoint.being_replaced().or_else(|| same_instances(endpoint, plan));
+    match problem.or_else(|| unread_tokens(endpoint, plan)) {
         Some(problem) => Err(Problems { source: "plan".to_owned(), problems: vec![problem] }.into()),
         None => Ok(()),
     }
@@ -43,11 +45,14 @@ pub(super) fn check(endpoint: &Endpoint, plan: &PlanSpec) -> Result<(), ControlE
 pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpec, actor: &str) -> Run {
     let now = links.timer.now();
     Run {
+        made: endpoint.green_of(&id, &plan.green),
+        making: None,
         id,
         endpoint: endpoint.record.declared.name.clone(),
         actor: actor.to_owned(),
         started_at: links.timer.wall_of(now),
         blue_spec: endpoint.record.serving.clone(),
+        blue_fleet: endpoint.record.fleet.clone(),
         blue: endpoint.blue.route.clone(),
         blue_baseline: endpoint.blue.route.meters.read(),
         engine: Shift::new(plan.shift.clone(), now),
@@ -91,6 +96,12 @@ pub(super) fn fresh_id(
     }
 }
 
+/// The identity of a fleet that was declared at this moment. No shift has it, since a shift's id does not end like this.
+pub(super) fn declared_fleet_id(endpoint: &EndpointName, now: WallTime) -> FleetId {
+    let millis = u64::try_from(now.as_millis()).unwrap_or_default();
+    FleetId::parse(&format!("{}-blue", id_at(endpoint, millis))).expect("an id with letters behind it is one")
+}
+
 fn id_at(endpoint: &EndpointName, millis: u64) -> ShiftId {
     let prefix: String = endpoint.as_str().chars().take(PREFIX).collect();
     let digit = |place: u32| char::from(DIGITS[usize::from(((millis >> (5 * place)) & 31) as u8)]);
@@ -103,7 +114,8 @@ fn same_instances(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
         spec.instances.iter().map(|instance| instance.address.as_str().to_owned()).collect::<BTreeSet<_>>()
     };
     let serving = &endpoint.record.serving;
-    (addresses(serving) == addresses(&plan.green)).then(|| Problem {
+    let is_made = serving.provider.is_some() || plan.green.provider.is_some();
+    (!is_made && addresses(serving) == addresses(&plan.green)).then(|| Problem {
         key: "green.instances".to_owned(),
         line: None,
         message: format!(
@@ -111,6 +123,24 @@ fn same_instances(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
             serving.version, plan.green.version
         ),
     })
+}
+
+/// An alarm on tokens where nothing reads them would have too little data for ever.
+fn unread_tokens(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
+    let declared = &endpoint.record.declared;
+    let (kind, name) = plan.alarms.on_tokens()?;
+    match declared.signals {
+        Signals::Auto => None,
+        Signals::Off => Some(Problem {
+            key: kind.to_owned(),
+            line: None,
+            message: format!(
+                "{name} looks at the tokens of streams, and {} reads none: give the endpoint signals = \"auto\", or let the alarm look at \
+                 latency",
+                declared.name
+            ),
+        }),
+    }
 }
 
 #[cfg(test)]

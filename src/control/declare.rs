@@ -9,11 +9,13 @@
 
 use std::collections::BTreeMap;
 
+use super::begin::declared_fleet_id;
 use crate::{
     config::{Config, EndpointSpec, Problem, Problems},
     name::{EndpointName, ShiftId},
     route::MatchRule,
-    store::{EndpointRecord, Origin},
+    store::{EndpointRecord, FleetRecord, Origin},
+    time::WallTime,
 };
 
 /// An endpoint as far as a declaration must know it.
@@ -40,23 +42,31 @@ pub(super) enum Occasion {
 pub(super) struct Changes {
     /// New and changed endpoints.
     pub(super) put: Vec<EndpointRecord>,
+    /// New and changed fleets that providers make for them.
+    pub(super) fleets: Vec<FleetRecord>,
     /// Endpoints that go.
     pub(super) removed: Vec<EndpointName>,
     /// For people, a line each; also what is left as it is, and why.
     pub(super) lines: Vec<String>,
 }
 
-/// The record after a declaration.
+/// The record after a declaration. Another count alone makes no other fleet.
 pub(super) fn merged(
     before: Option<&EndpointRecord>,
     declared: EndpointSpec,
     origin: Origin,
+    now: WallTime,
 ) -> EndpointRecord {
-    let serving = match before {
-        Some(before) if before.declared.blue == declared.blue => before.serving.clone(),
-        Some(_) | None => declared.blue.clone(),
+    let (serving, fleet) = match before {
+        Some(before) if before.declared.blue.is_same_but_for_count(&declared.blue) => {
+            (before.serving.clone(), before.fleet.clone())
+        }
+        Some(_) | None => {
+            let fleet = declared.blue.provider.as_ref().map(|_| declared_fleet_id(&declared.name, now));
+            (declared.blue.clone(), fleet)
+        }
     };
-    EndpointRecord { declared, origin, serving }
+    EndpointRecord { declared, origin, serving, fleet }
 }
 
 /// What a configuration file changes.
@@ -64,13 +74,14 @@ pub(super) fn file_changes(
     known: &KnownEndpoints,
     config: &Config,
     occasion: Occasion,
+    now: WallTime,
 ) -> Result<Changes, Problems> {
     let mut changes = Changes::default();
     for spec in &config.endpoints {
         match known.get(&spec.name) {
             None => {
                 changes.lines.push(format!("endpoint {}: added, {} serves", spec.name, spec.blue.version));
-                changes.put.push(merged(None, spec.clone(), Origin::File));
+                changes.put.push(merged(None, spec.clone(), Origin::File, now));
             }
             Some(known) if occasion == Occasion::Start && known.record.origin == Origin::Api => {
                 if known.record.declared != *spec {
@@ -80,7 +91,7 @@ pub(super) fn file_changes(
                     ));
                 }
             }
-            Some(known) => put_known(&mut changes, known, spec),
+            Some(known) => put_known(&mut changes, known, spec, now),
         }
     }
     remove_unnamed(&mut changes, known, config);
@@ -98,18 +109,18 @@ pub(super) fn refuse_ambiguous_rule(known: &KnownEndpoints, spec: &EndpointSpec)
     }
 }
 
-fn put_known(changes: &mut Changes, known: &Known, spec: &EndpointSpec) {
+fn put_known(changes: &mut Changes, known: &Known, spec: &EndpointSpec, now: WallTime) {
     let (name, before) = (&spec.name, &known.record);
-    let mut after = merged(Some(before), spec.clone(), Origin::File);
+    let mut after = merged(Some(before), spec.clone(), Origin::File, now);
     if let Some(shift) = &known.running
-        && after.serving != before.serving
+        && after.declared.blue != before.declared.blue
     {
         changes.lines.push(format!(
             "endpoint {name}: blue stays {}, since shift {shift} is running; reload again when it is over",
             before.serving.version
         ));
         let declared = EndpointSpec { blue: before.declared.blue.clone(), ..spec.clone() };
-        after = merged(Some(before), declared, Origin::File);
+        after = merged(Some(before), declared, Origin::File, now);
     }
     if after == *before {
         return;

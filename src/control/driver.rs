@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{
     Transition,
     endpoint::{Endpoint, Links, LiveFleet, drained},
+    keeper::Made,
     ledger::Draft,
     outlook,
     past::Past,
@@ -19,13 +20,10 @@ use super::{
 };
 use crate::{
     alarm::Dealing,
-    fleet::{Fleet, FleetSpec, Side},
-    meter::FleetMeters,
-    name::ShiftId,
-    provider::Provider,
-    route::FleetRoute,
+    fleet::{FleetSpec, Side},
+    name::{FleetId, ShiftId},
     shift::{Effect, Input, Refusal, State},
-    store::Record,
+    store::{FleetRecord, Record},
     time::Moment,
     weight::Share,
 };
@@ -57,13 +55,13 @@ pub(super) struct Forward {
 pub(super) struct Undo {
     mark: Mark,
     /// The fleet in service before green was adopted, and the shift that had given up its way back.
-    adoption: Option<FleetSpec>,
+    adoption: Option<(FleetSpec, Option<FleetId>)>,
 }
 
 impl Endpoint {
     /// Feeds the running shift's engine.
     pub(super) fn advance(&mut self, links: &Links, input: &Input, by: &By) -> Result<Advance, Refusal> {
-        let serving = self.record.serving.clone();
+        let serving = (self.record.serving.clone(), self.record.fleet.clone());
         let Some(run) = &mut self.run else { return Ok(Advance::Nothing) };
         let now = links.timer.now();
         let mark = run.mark();
@@ -91,6 +89,7 @@ impl Endpoint {
         if adopts {
             run.polls.clear();
             self.record.serving = run.plan.green.clone();
+            self.record.fleet = run.plan.green.provider.as_ref().map(|_| FleetId::of_shift(&run.id));
         }
         let undo = Undo { mark, adoption: adopts.then_some(serving) };
         Ok(Advance::Forward(Box::new(Forward { effects, drafts, undo })))
@@ -101,8 +100,9 @@ impl Endpoint {
         let Undo { mark, adoption } = undo;
         let Some(run) = &mut self.run else { return };
         run.put_back(mark);
-        if let Some(serving) = adoption {
+        if let Some((serving, fleet)) = adoption {
             self.record.serving = serving;
+            self.record.fleet = fleet;
             if run.green.is_some() && links.publisher.rearm(&run.endpoint, &run.id).is_err() {
                 tracing::error!(shift = %run.id, "a shift that went back had no latch");
             }
@@ -119,8 +119,9 @@ impl Endpoint {
             let Some(run) = &mut self.run else { return };
             match effect {
                 Effect::Provision if gives_share => {
-                    let (id, fleet) = (run.id.clone(), links.provider.fleet(&run.plan.green));
-                    self.provisioned(links, &id, fleet);
+                    let (id, made) = (run.id.clone(), run.made.take());
+                    let live = LiveFleet::of(&self.record, (&run.plan.green, made), links);
+                    self.provisioned(links, &id, live);
                 }
                 Effect::Provision => run.provision(links),
                 Effect::BeginStep(step) => {
@@ -141,20 +142,29 @@ impl Endpoint {
         }
     }
 
+    /// The instances of a green that no provider makes are there: they always were.
+    pub(super) fn found(&mut self, links: &Links, shift: &ShiftId) {
+        if let Some(run) = self.run.as_ref().filter(|run| run.id == *shift) {
+            let live = LiveFleet::of(&self.record, (&run.plan.green, None), links);
+            self.provisioned(links, shift, live);
+        }
+    }
+
     /// Green's instances are there: they are checked and watched from now on. Instances of a shift that is over by now go again.
-    pub(super) fn provisioned(&mut self, links: &Links, shift: &ShiftId, fleet: Arc<Fleet>) {
+    pub(super) fn provisioned(&mut self, links: &Links, shift: &ShiftId, live: LiveFleet) {
         let fits =
             |run: &&mut Run| run.id == *shift && run.green.is_none() && run.engine.state().has_way_back();
         let Some(run) = self.run.as_mut().filter(fits) else {
-            links.retire(fleet);
+            if let Some(made) = live.made {
+                made.let_go();
+            }
             return;
         };
-        let meters = Arc::new(FleetMeters::new(links.provider.workers));
-        let route = FleetRoute { fleet: Arc::clone(&fleet), meters };
+        let route = live.route.clone();
         let watched = Arc::new(Watched::new(WatchParts {
             endpoint: run.endpoint.clone(),
             shift: run.id.clone(),
-            green: route.clone(),
+            green: route,
             blue: run.blue.clone(),
             dealing: if self.record.declared.sticky.is_some() { Dealing::Sticky } else { Dealing::Deck },
             alarms: &run.plan.alarms,
@@ -168,8 +178,8 @@ impl Endpoint {
         watched.resume(std::mem::take(&mut run.lasting));
         links.roster.add(Arc::clone(&watched));
         run.polls = links.poller.watch(&watched, &run.plan.alarms.externals, &run.subject());
-        let live = LiveFleet::new(&self.record, route, links);
-        run.green = Some(Green { watched, fleet: Some(live), awaited: fleet.instances.clone() });
+        let awaited = live.route.fleet.instances.clone();
+        run.green = Some(Green { watched, fleet: Some(live), awaited });
     }
 
     /// The running shift for the journal; with it the endpoint, from where the shift changes which fleet serves.
@@ -177,7 +187,8 @@ impl Endpoint {
         let Some(record) = self.shift_record(links) else { return Vec::new() };
         let endpoint =
             (!record.snapshot.state.has_way_back()).then(|| Record::Endpoint(Box::new(self.record.clone())));
-        endpoint.into_iter().chain([Record::Shift(Box::new(record))]).collect()
+        let green = self.run.as_ref().and_then(Run::green_record).map(|fleet| Record::Fleet(Box::new(fleet)));
+        endpoint.into_iter().chain(green).chain([Record::Shift(Box::new(record))]).collect()
     }
 
     /// What these were is in the journal now.
@@ -280,14 +291,24 @@ impl Run {
         drafts
     }
 
-    fn provision(&self, links: &Links) {
-        let (provider, notes) = (links.provider, links.notes.clone());
-        let (endpoint, shift, spec) = (self.endpoint.clone(), self.id.clone(), self.plan.green.clone());
-        tokio::spawn(async move {
-            let result = provider.provision(&spec).await;
-            // Control that is gone needs no answer.
-            drop(notes.send(Note::Provisioned { endpoint, shift, result }).await);
-        });
+    /// Instances that are simply there are told of by the same note as those that a keeper has made.
+    fn provision(&mut self, links: &Links) {
+        match self.made.take() {
+            Some(made) => self.making = Made::wanted(made, links),
+            None => {
+                let (notes, endpoint, shift) = (links.notes.clone(), self.endpoint.clone(), self.id.clone());
+                tokio::spawn(async move {
+                    // Control that is gone needs no answer.
+                    drop(notes.send(Note::Provisioned { endpoint, shift }).await);
+                });
+            }
+        }
+    }
+
+    /// Green as a provider makes it, whether it has come to be or not.
+    pub(super) fn green_record(&self) -> Option<FleetRecord> {
+        let live = self.green.as_ref().and_then(|green| green.fleet.as_ref()?.made.as_ref());
+        self.made.clone().or_else(|| Some(self.making.as_ref().or(live)?.record.clone()))
     }
 
     fn publish(&mut self, links: &Links, share: Share) {
@@ -296,10 +317,9 @@ impl Run {
             return;
         }
         self.dealt_at_share = Some(self.dealt());
-        let Some(green) = &self.green else { return };
-        let watched = &green.watched;
+        let Some(Green { watched, fleet: Some(green), awaited: _ }) = &self.green else { return };
         watched.set_live(Live::Yes);
-        let fleets = (&watched.green, &watched.watch);
+        let fleets = (&green.route, &watched.watch);
         match links.publisher.give(&self.endpoint, &self.id, share, fleets) {
             // An evaluator that waits as if there were nothing to see is to look now.
             Ok(published) => watched.watch.ring(published),
@@ -310,13 +330,12 @@ impl Run {
     }
 
     fn drain(&mut self, links: &Links, side: Side) {
-        let green = self.green.as_ref().map(|green| &green.watched);
+        if let (Side::Green, Some(green)) = (side, &self.green) {
+            green.watched.set_live(Live::No);
+        }
         let fleet = match side {
             Side::Blue => Some(Arc::clone(&self.blue.fleet)),
-            Side::Green => green.map(|watched| {
-                watched.set_live(Live::No);
-                Arc::clone(&watched.green.fleet)
-            }),
+            Side::Green => self.green_fleet().cloned(),
         };
         if side == Side::Green {
             self.dealt_at_share = Some(self.dealt());
@@ -340,9 +359,12 @@ impl Run {
                 self.green.as_mut().and_then(|green| green.fleet.take())
             }
         };
-        if let Some(LiveFleet { route, ring: _, past: _, probes, growth: _ }) = fleet {
-            drop(probes);
-            links.retire(route.fleet);
+        if side == Side::Green {
+            self.made = None;
+        }
+        let making = (side == Side::Green).then(|| self.making.take()).flatten();
+        for made in fleet.and_then(|fleet| fleet.made).into_iter().chain(making) {
+            made.let_go();
         }
     }
 }

@@ -6,7 +6,9 @@ use tokio::sync::mpsc;
 
 use super::{
     FleetView, InstanceView,
+    fleets::Incoming,
     growth::Growth,
+    keeper::Made,
     past::Past,
     poller::Poller,
     prober::{Prober, Probes},
@@ -20,9 +22,9 @@ use super::{
 use crate::{
     fleet::{Fleet, FleetSpec, Health, Instance, Side},
     meter::{Bell, FleetMeters, Reading, Recorder},
-    provider::{Provider, StaticProvider},
+    provider::Providers,
     route::{EndpointSlot, FleetRoute},
-    store::EndpointRecord,
+    store::{EndpointRecord, FleetRecord},
     time::Moment,
 };
 
@@ -38,6 +40,8 @@ pub(super) struct Endpoint {
     pub(super) record: EndpointRecord,
     pub(super) slot: EndpointSlot,
     pub(super) blue: LiveFleet,
+    /// A declared fleet that takes blue's place as soon as it is ready.
+    pub(super) incoming: Option<Incoming>,
     pub(super) run: Option<Run>,
     /// Its last outcomes, over all its fleets; `None` where they are not recorded.
     pub(super) recorder: Option<Arc<Recorder>>,
@@ -51,6 +55,8 @@ pub(super) struct LiveFleet {
     pub(super) past: Past,
     pub(super) probes: Probes,
     pub(super) growth: Growth,
+    /// Whoever makes its instances, where a provider does.
+    pub(super) made: Option<Made>,
 }
 
 /// What the control task works through.
@@ -61,41 +67,52 @@ pub(super) struct Links {
     pub(super) bell: Arc<Bell>,
     pub(super) prober: Prober,
     pub(super) poller: Poller,
-    pub(super) provider: StaticProvider,
+    pub(super) provider: Providers,
     pub(super) timer: Timer,
     pub(super) notes: mpsc::Sender<Note>,
 }
 
 impl Endpoint {
-    /// An endpoint with no shift, its fleet under checks.
-    pub(super) fn new(record: EndpointRecord, slot: EndpointSlot, links: &Links) -> Self {
-        let fleet = links.provider.fleet(&record.serving);
-        let meters = Arc::new(FleetMeters::new(links.provider.workers));
-        let blue = LiveFleet::new(&record, FleetRoute { fleet, meters }, links);
+    /// An endpoint with no shift, its fleet under checks. What a provider has made of it before is in service at once.
+    pub(super) fn new(
+        record: EndpointRecord,
+        slot: EndpointSlot,
+        made: Option<FleetRecord>,
+        links: &Links,
+    ) -> Self {
+        let blue = LiveFleet::of(&record, (&record.serving, made), links);
         let recorder = recorder(&record, links);
-        Self { record, slot, blue, run: None, recorder }
+        Self { record, slot, blue, incoming: None, run: None, recorder }
     }
 
     /// Takes over a changed record. What serves goes on serving as far as it is the same: an unchanged fleet keeps its instances and
     /// meters, an instance kept from one fleet to the next keeps its requests in flight, a kept version keeps its meters.
-    pub(super) fn redeclare(&mut self, record: EndpointRecord, links: &Links) {
+    pub(super) fn redeclare(&mut self, record: EndpointRecord, made: Option<FleetRecord>, links: &Links) {
         let before = std::mem::replace(&mut self.record, record);
         if before.declared.recording != self.record.declared.recording {
             self.recorder = recorder(&self.record, links);
         }
-        if before.serving != self.record.serving {
+        if let Some(made) = made {
+            if before.fleet.as_ref() == Some(&made.id) {
+                self.rescale(made, links);
+            } else {
+                self.bring_in(made, links);
+            }
+        } else if before.serving != self.record.serving {
+            self.forget_incoming();
             let (fleet, gone) = remade(&self.blue.route.fleet, &self.record.serving, links);
             let meters = if before.serving.version == self.record.serving.version {
                 Arc::clone(&self.blue.route.meters)
             } else {
                 Arc::new(FleetMeters::new(links.provider.workers))
             };
-            let old = std::mem::replace(
+            let mut old = std::mem::replace(
                 &mut self.blue,
                 LiveFleet::new(&self.record, FleetRoute { fleet, meters }, links),
             );
+            let made = old.made.take();
             self.blue.grow_from(old, self.record.declared.protection.slow_start, links.timer.now());
-            links.retire_when_drained(gone);
+            links.retire_when_drained(gone, made);
         } else if before.declared.health != self.record.declared.health {
             let (name, health) = (&self.record.declared.name, &self.record.declared.health);
             self.blue.probes = links.prober.watch(name, &self.blue.route.fleet, health);
@@ -137,9 +154,8 @@ impl Endpoint {
     /// An instance's health has changed. Of a green without a share it says nothing: its instances have had no requests yet.
     pub(super) fn grow(&mut self, instance: &Arc<Instance>, health: Health, now: Moment) {
         let slow_start = self.record.declared.protection.slow_start;
-        let idle_green = self.run.as_ref().and_then(|run| run.green.as_ref());
-        let idle_green = idle_green.filter(|green| !green.watched.is_live());
-        let idle_green = idle_green.map(|green| Arc::clone(&green.watched.green.fleet));
+        let is_idle = |run: &&Run| run.green.as_ref().is_some_and(|green| !green.watched.is_live());
+        let idle_green = self.run.as_ref().filter(is_idle).and_then(Run::green_fleet).cloned();
         let is_its = |fleet: &Fleet| fleet.instances.iter().any(|other| Arc::ptr_eq(other, instance));
         if idle_green.is_some_and(|fleet| is_its(&fleet)) {
             return;
@@ -152,9 +168,10 @@ impl Endpoint {
         }
     }
 
-    fn fleets_mut(&mut self) -> impl Iterator<Item = &mut LiveFleet> {
+    pub(super) fn fleets_mut(&mut self) -> impl Iterator<Item = &mut LiveFleet> {
         let others = self.run.as_mut().map(Run::fleets_mut).into_iter().flatten();
-        std::iter::once(&mut self.blue).chain(others)
+        let incoming = self.incoming.as_mut().map(|incoming| &mut incoming.fleet);
+        std::iter::once(&mut self.blue).chain(incoming).chain(others)
     }
 }
 
@@ -163,9 +180,25 @@ impl LiveFleet {
     pub(super) fn new(record: &EndpointRecord, route: FleetRoute, links: &Links) -> Self {
         let probes = links.prober.watch(&record.declared.name, &route.fleet, &record.declared.health);
         let (ring, past, growth) = (Ring::default(), Past::default(), Growth::default());
-        let mut fleet = Self { route, ring, past, probes, growth };
+        let mut fleet = Self { route, ring, past, probes, growth, made: None };
         fleet.sample(links.timer.now());
         fleet
+    }
+
+    /// A fleet from its beginning: of the instances that are named, or those that a provider is known to have made.
+    pub(super) fn of(
+        record: &EndpointRecord,
+        (spec, made): (&FleetSpec, Option<FleetRecord>),
+        links: &Links,
+    ) -> Self {
+        let fixed = links.provider.fixed();
+        let fleet = match &made {
+            Some(made) => fixed.fleet_of_members(&made.spec, &made.members),
+            None => fixed.fleet(spec),
+        };
+        let meters = Arc::new(FleetMeters::new(links.provider.workers));
+        let live = Self::new(record, FleetRoute { fleet, meters }, links);
+        Self { made: made.and_then(|made| Made::wanted(made, links)), ..live }
     }
 
     fn sample(&mut self, now: Moment) {
@@ -174,14 +207,28 @@ impl LiveFleet {
         self.past.sample(meters, &meters.read(), now);
     }
 
+    /// Goes on with other instances; those of a specification that stay are the same, with what is in flight on them.
+    pub(super) fn refleet(&mut self, record: &EndpointRecord, fleet: Arc<Fleet>, links: &Links) {
+        let (slow_start, now) = (record.declared.protection.slow_start, links.timer.now());
+        let route = FleetRoute { fleet, meters: Arc::clone(&self.route.meters) };
+        self.probes = links.prober.watch(&record.declared.name, &route.fleet, &record.declared.health);
+        let old = std::mem::replace(&mut self.route, route);
+        self.take_growth(&old.fleet, slow_start, now);
+    }
+
     /// Takes the growth over from the fleet that this one takes the place of; instances that join those that stay are new.
     fn grow_from(&mut self, old: Self, slow_start: Duration, now: Moment) {
+        self.growth = old.growth;
+        self.take_growth(&old.route.fleet, slow_start, now);
+    }
+
+    fn take_growth(&mut self, old: &Fleet, slow_start: Duration, now: Moment) {
         let instances = &self.route.fleet.instances;
-        let is_old = |instance: &&Arc<Instance>| {
-            old.route.fleet.instances.iter().any(|other| Arc::ptr_eq(other, instance))
-        };
+        let is_old =
+            |instance: &&Arc<Instance>| old.instances.iter().any(|other| Arc::ptr_eq(other, instance));
+        let growth = std::mem::take(&mut self.growth);
         if instances.iter().any(|instance| is_old(&instance)) {
-            self.growth = old.growth.of(instances);
+            self.growth = growth.of(instances);
             for new in instances.iter().filter(|instance| !is_old(instance)) {
                 self.growth.join(new, slow_start, now);
             }
@@ -209,24 +256,22 @@ impl LiveFleet {
 }
 
 impl Links {
-    /// Lets a fleet's instances go.
-    pub(super) fn retire(&self, fleet: Arc<Fleet>) {
-        tokio::spawn(retire(self.provider, fleet));
-    }
-
-    /// Lets instances go that the endpoint's new declaration does not name, once their requests have finished (S7).
-    pub(super) fn retire_when_drained(&self, gone: Fleet) {
-        if gone.instances.is_empty() {
-            return;
-        }
-        let provider = self.provider;
+    /// Lets instances go that the endpoint's new declaration does not name, once their requests have finished (S7), and with them the
+    /// fleet that a provider made, if they were one.
+    pub(super) fn retire_when_drained(&self, gone: Fleet, made: Option<Made>) {
         tokio::spawn(async move {
-            let gone = Arc::new(gone);
-            if tokio::time::timeout(DECLARED_DRAIN, drained(&gone)).await.is_err() {
-                tracing::warn!(version = %gone.version, in_flight = gone.in_flight(), "the drain deadline passed");
+            drained_or_late(&gone).await;
+            if let Some(made) = made {
+                made.let_go();
             }
-            retire(provider, gone).await;
         });
+    }
+}
+
+/// Waits until nothing is in flight on instances that get no new requests, or their time is over.
+pub(super) async fn drained_or_late(gone: &Fleet) {
+    if tokio::time::timeout(DECLARED_DRAIN, drained(gone)).await.is_err() {
+        tracing::warn!(version = %gone.version, in_flight = gone.in_flight(), "the drain deadline passed");
     }
 }
 
@@ -246,27 +291,25 @@ fn recorder(record: &EndpointRecord, links: &Links) -> Option<Arc<Recorder>> {
     (outcomes > 0).then(|| Arc::new(Recorder::new(links.provider.workers, outcomes)))
 }
 
-async fn retire(provider: StaticProvider, fleet: Arc<Fleet>) {
-    if let Err(error) = provider.retire(&fleet).await {
-        tracing::error!(%error, "a fleet that is not needed any more could not be let go");
-    }
-}
-
 /// A fleet of another specification that keeps the instances with the same addresses, protocol and TLS, and the instances that it does not keep.
 fn remade(old: &Fleet, spec: &FleetSpec, links: &Links) -> (Arc<Fleet>, Fleet) {
-    let fresh = links.provider.fleet(spec);
+    kept(old, links.provider.fixed().fleet(spec))
+}
+
+/// A fresh fleet with the instances of the old one in the place of those that are the same, and the old one's others.
+pub(super) fn kept(old: &Fleet, fresh: Arc<Fleet>) -> (Arc<Fleet>, Fleet) {
     let is_same = |old: &Instance, new: &Instance| {
         old.address() == new.address() && old.protocol() == new.protocol() && old.tls() == new.tls()
     };
     let in_old = |instance: &Arc<Instance>| old.instances.iter().find(|old| is_same(old, instance));
-    let kept = |instance: &Arc<Instance>| {
+    let keep = |instance: &Arc<Instance>| {
         let Some(old) = in_old(instance) else { return Arc::clone(instance) };
         old.set_weight(instance.weight());
         old.set_max_concurrency(instance.max_concurrency());
         Arc::clone(old)
     };
-    let instances: Vec<_> = fresh.instances.iter().map(kept).collect();
+    let instances: Vec<_> = fresh.instances.iter().map(keep).collect();
     let gone = old.instances.iter().filter(|old| !instances.iter().any(|new| Arc::ptr_eq(new, old)));
     let gone = Fleet { version: old.version.clone(), instances: gone.cloned().collect() };
-    (Arc::new(Fleet { version: spec.version.clone(), instances }), gone)
+    (Arc::new(Fleet { version: fresh.version.clone(), instances }), gone)
 }

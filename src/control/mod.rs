@@ -7,9 +7,11 @@
 //! - `prober` and `probe` check instances; `growth` gives new ones a small part of the requests first. `reload` reads the configuration file again.
 //! - `poller` asks for the state of polled alarms, one question at a time by `asking`, with a `token` if need be; `answers` says what comes
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
+//! - `keeper` sees to it that a provider makes what is wanted of a fleet; `fleets` takes over what it has made, and changes how much is wanted.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
-//! - `view`, `report`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
+//! - `view`, `report`, `alarm_form`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
 
+mod alarm_form;
 mod answers;
 mod ask;
 mod asking;
@@ -22,8 +24,10 @@ mod evaluator;
 mod external;
 mod external_form;
 mod fate;
+mod fleets;
 mod growth;
 mod handle;
+mod keeper;
 mod ledger;
 mod lookup;
 mod outlook;
@@ -52,6 +56,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use crate::provider::Heir;
 pub use external::Report;
 pub use fate::Fate;
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     lint::{Origin, Traffic},
-    meter::{FleetMeters, HistogramSnapshot, Reading},
+    meter::{FleetMeters, HistogramSnapshot, Reading, Timing},
     time::Moment,
 };
 
@@ -33,6 +33,8 @@ struct Mark {
     at: Moment,
     counts: Counts,
     latency: HistogramSnapshot,
+    first_token: HistogramSnapshot,
+    token_gap: HistogramSnapshot,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +51,13 @@ impl Past {
         let counts = Counts::of(reading);
         if self.newer.as_ref().is_none_or(|newer| now.since(newer.at) >= BETWEEN_MARKS) {
             self.older = self.newer.take();
-            self.newer = Some(Mark { at: now, counts, latency: meters.latency() });
+            self.newer = Some(Mark {
+                at: now,
+                counts,
+                latency: meters.latency(),
+                first_token: meters.times(Timing::FirstToken),
+                token_gap: meters.times(Timing::TokenGap),
+            });
         }
         match self.sliced {
             Some((at, _)) if now.since(at) < SLICE => {}
@@ -80,6 +88,8 @@ impl Past {
             failed,
             client_errors,
             latency: meters.latency().since(&mark.latency),
+            first_token: meters.times(Timing::FirstToken).since(&mark.first_token),
+            token_gap: meters.times(Timing::TokenGap).since(&mark.token_gap),
             slices: self.slices.iter().copied().collect(),
         }
     }

@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::timer::Timer;
 use crate::{
+    fleet::{Fleet, Side},
     meter::{Recorder, Recording, WatchPoint},
     name::{EndpointName, ShiftId},
     route::{
@@ -174,6 +175,18 @@ impl Publisher {
         self.store(&mut state)
     }
 
+    /// A fleet has other instances from now on. Its share stays as it is.
+    pub(super) fn refleet(&self, endpoint: &EndpointName, side: Side, fleet: &Arc<Fleet>) -> Moment {
+        let mut state = self.lock();
+        state.edit(endpoint, |route| match (side, &mut route.green) {
+            (Side::Blue, _) => route.blue.fleet = Arc::clone(fleet),
+            (Side::Green, Some(green)) => green.fleet = Arc::clone(fleet),
+            // It comes into the table with its first share.
+            (Side::Green, None) => {}
+        });
+        self.store(&mut state)
+    }
+
     /// Takes green out of the table, after it was snapped back and has drained.
     pub(super) fn drop_green(&self, endpoint: &EndpointName) -> Moment {
         let mut state = self.lock();
@@ -303,7 +316,6 @@ mod tests {
 
     use super::*;
     use crate::{
-        fleet::{Fleet, Side},
         meter::{Bell, FleetMeters, Record, Verdict},
         name::Version,
     };

@@ -11,6 +11,7 @@ use super::{
     begin,
     declare::{Changes, Known, KnownEndpoints, Occasion, file_changes},
     driver::{Advance, log},
+    keeper::Made,
     report::{Report, Resumed},
     run::{By, Run},
     start::StartError,
@@ -18,11 +19,12 @@ use super::{
 };
 use crate::{
     config::Config,
+    fleet::FleetSpec,
     meter::FleetMeters,
-    name::EndpointName,
+    name::{EndpointName, FleetId},
     route::FleetRoute,
     shift::{Input, Shift},
-    store::{EndpointRecord, Loaded, ShiftRecord},
+    store::{EndpointRecord, FleetRecord, Loaded, ShiftRecord},
 };
 
 /// Who changes endpoints when a file is read at the start.
@@ -31,9 +33,12 @@ const FILE: &str = "file";
 impl Task {
     /// Takes over what the journal holds and what the file says, and publishes the first table. Blocks.
     pub(super) fn recover(&mut self, loaded: Loaded, config: &Config) -> Result<(), StartError> {
-        let Loaded { endpoints, running, last_event: _ } = loaded;
+        let Loaded { endpoints, running, fleets, last_event: _ } = loaded;
+        let mut fleets: Fleets = fleets.into_iter().map(|fleet| (fleet.id.clone(), fleet)).collect();
         let mut known = known(&endpoints, &running);
-        let changes = file_changes(&known, config, Occasion::Start)?;
+        let wall = self.links.timer.wall_of(self.links.timer.now());
+        let mut changes = file_changes(&known, config, Occasion::Start, wall)?;
+        changes.fleets = self.fleets_at_start(&changes, &known, &fleets);
         for line in &changes.lines {
             tracing::info!(change = line, "the configuration file differs from the journal");
         }
@@ -41,21 +46,56 @@ impl Task {
         if self.ledger.commit_blocking(change_records(&changes), &drafts).is_err() {
             self.commit_failed();
         }
-        let Changes { put, removed, lines: _ } = changes;
+        let Changes { put, fleets: changed, removed, lines: _ } = changes;
+        fleets.extend(changed.into_iter().map(|fleet| (fleet.id.clone(), fleet)));
         known.retain(|name, _| !removed.contains(name));
         for record in put {
             let running = known.get(&record.declared.name).and_then(|known| known.running.clone());
             known.insert(record.declared.name.clone(), Known { record, running });
         }
-        self.install(Changes { put: records(&known), ..Changes::default() });
+        let put = records(&known);
+        let serving = put.iter().filter_map(|record| fleets.remove(record.fleet.as_ref()?)).collect();
+        self.install(Changes { put, fleets: serving, ..Changes::default() });
         for record in running {
-            self.restore(record);
+            let green = fleets.remove(&FleetId::of_shift(&record.id));
+            // Where there is no way back, what green or blue had in flight ended with the process that served it.
+            match green {
+                Some(green) if record.snapshot.state.has_way_back() => self.restore(record, Some(green)),
+                Some(green) => {
+                    self.restore(record, None);
+                    Made::unwanted(green, &self.links);
+                }
+                None => self.restore(record, None),
+            }
+        }
+        for (_, unwanted) in fleets {
+            Made::unwanted(unwanted, &self.links);
         }
         Ok(())
     }
 
+    /// The fleets that the file's changes bring with them, before there are endpoints.
+    fn fleets_at_start(
+        &self,
+        changes: &Changes,
+        known: &KnownEndpoints,
+        fleets: &Fleets,
+    ) -> Vec<FleetRecord> {
+        let count_of = |spec: &FleetSpec| spec.provider.as_ref().and_then(|provider| provider.count());
+        let fleet = |record: &EndpointRecord| {
+            let fleet = fleets.get(record.fleet.as_ref()?)?;
+            let before = known.get(&record.declared.name).map(|known| &known.record.declared.blue);
+            let count = count_of(&record.declared.blue);
+            let count = count.filter(|_| before.is_some_and(|before| count_of(before) != count))?;
+            Some(fleet.scaled(count.get()))
+        };
+        let is_known = |fresh: &FleetRecord| fleets.contains_key(&fresh.id);
+        let fresh = self.fleet_changes(changes).into_iter().filter(|fresh| !is_known(fresh));
+        fresh.chain(changes.put.iter().filter_map(fleet)).collect()
+    }
+
     /// Goes on with a shift.
-    fn restore(&mut self, record: ShiftRecord) {
+    fn restore(&mut self, record: ShiftRecord, green: Option<FleetRecord>) {
         let (id, name) = (record.id.clone(), record.endpoint.clone());
         let now = self.links.timer.now();
         let wall = self.links.timer.wall_of(now).as_millis();
@@ -68,14 +108,16 @@ impl Task {
         let mut run = begin::run(endpoint, &self.links, id.clone(), record.plan.clone(), &record.actor);
         run.engine = Shift::restore(record.plan.shift.clone(), &record.snapshot, now);
         let Resumed { earlier, rollback, transitions, findings, lasting } = Report::read(&record).resumed();
-        let ShiftRecord { blue, started_at, moments, .. } = record;
+        let ShiftRecord { blue, blue_fleet, started_at, moments, .. } = record;
         if endpoint.record.serving != blue {
             // Green had been adopted. What blue had in flight ended with the process that served it.
             let meters = Arc::new(FleetMeters::new(self.links.provider.workers));
-            run.blue = FleetRoute { fleet: self.links.provider.fleet(&blue), meters };
+            run.blue = FleetRoute { fleet: self.links.provider.fixed().fleet(&blue), meters };
         }
         endpoint.run = Some(Run {
             blue_spec: blue,
+            blue_fleet,
+            made: green,
             started_at,
             moments,
             earlier,
@@ -129,6 +171,9 @@ impl Task {
         }
     }
 }
+
+/// Provisioned fleets by their identity.
+type Fleets = BTreeMap<FleetId, FleetRecord>;
 
 fn known(endpoints: &[EndpointRecord], running: &[ShiftRecord]) -> KnownEndpoints {
     let shifts: BTreeMap<_, _> = running.iter().map(|record| (&record.endpoint, &record.id)).collect();

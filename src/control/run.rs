@@ -9,6 +9,7 @@ use super::{
     endpoint::LiveFleet,
     external_form::Lasting,
     fate::{Fate, Tally},
+    keeper::Made,
     ledger::Draft,
     timer::Timer,
     watched::{Snap, Watched},
@@ -16,13 +17,13 @@ use super::{
 use crate::{
     alarm::Subject,
     config::PlanSpec,
-    fleet::{FleetSpec, Instance},
+    fleet::{Fleet, FleetSpec, Instance},
     lint::Finding,
     meter::Reading,
-    name::{EndpointName, ShiftId},
+    name::{EndpointName, FleetId, ShiftId},
     route::FleetRoute,
     shift::{Input, Shift},
-    store::Moments,
+    store::{FleetRecord, Moments},
     time::{Moment, WallTime},
     weight::Share,
 };
@@ -40,12 +41,18 @@ pub(super) struct Run {
     pub(super) started_at: WallTime,
     pub(super) plan: PlanSpec,
     pub(super) blue_spec: FleetSpec,
+    /// Which of the provisioned fleets blue is.
+    pub(super) blue_fleet: Option<FleetId>,
     /// The fleet that was in service when this began, by whatever name the table knows it now.
     pub(super) blue: FleetRoute,
     pub(super) blue_baseline: Reading,
     pub(super) engine: Shift,
     /// What was to be known of the plan when it was started.
     pub(super) findings: Vec<Finding>,
+    /// Green as a provider is to make it, until that is begun.
+    pub(super) made: Option<FleetRecord>,
+    /// Green while a provider makes its first instances.
+    pub(super) making: Option<Made>,
     pub(super) green: Option<Green>,
     /// The former blue, once green has been adopted.
     pub(super) old_blue: Option<LiveFleet>,
@@ -148,6 +155,11 @@ impl Run {
     /// The fleets that the endpoint does not hold.
     pub(super) fn fleets_mut(&mut self) -> impl Iterator<Item = &mut LiveFleet> {
         self.green.as_mut().and_then(|green| green.fleet.as_mut()).into_iter().chain(self.old_blue.as_mut())
+    }
+
+    /// Green's instances, until the endpoint has them.
+    pub(super) fn green_fleet(&self) -> Option<&Arc<Fleet>> {
+        Some(&self.green.as_ref()?.fleet.as_ref()?.route.fleet)
     }
 
     /// Green's meters, zero before there is a green.

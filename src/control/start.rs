@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::{Config, Problems},
     meter::Bell,
-    provider::StaticProvider,
+    provider::{Heir, Providers},
     route::RouteTable,
     store::{Journal, StoreError},
     tls::Keychain,
@@ -37,6 +37,10 @@ use crate::{
 
 /// How many notes of checks, drains and the provider may wait for the control task; their senders wait for a place.
 const NOTES_WAITING: usize = 256;
+
+/// Behind the journal's path: the folder in which processes are remembered and write their logs. They belong to the journal's endpoints,
+/// so two journals never have one folder.
+const INSTANCES: &str = ".instances";
 
 /// What control is built from. `app` makes the shared values and gives the data plane its copies.
 #[derive(Debug)]
@@ -53,6 +57,8 @@ pub struct Parts<'a> {
     pub workers: usize,
     /// Makes connections to instances with TLS, and reads certificates again.
     pub keychain: Arc<Keychain>,
+    /// Who goes on with the processes that providers started when this one is told to end.
+    pub heir: Heir,
 }
 
 /// Why control cannot start. Nothing runs.
@@ -77,17 +83,20 @@ pub struct Control {
     watchdog: Aborting,
     certificates: Aborting,
     evaluator: EvaluatorThread,
+    providers: Providers,
+    heir: Heir,
 }
 
 impl Control {
     /// Ends the tasks and the evaluator, after the commit under way, if any. Running shifts stay in the journal as they are, and go on
     /// at the next start. Traffic goes on by the last table, so this is called once the data plane has drained.
     pub async fn stop(self) {
-        let Self { stop, task, watchdog, certificates, evaluator } = self;
+        let Self { stop, task, watchdog, certificates, evaluator, providers, heir } = self;
         stop.send_replace(true);
         if task.await.is_err() {
             tracing::error!("the control task had panicked");
         }
+        providers.close(heir).await;
         drop(watchdog);
         drop(certificates);
         if tokio::task::spawn_blocking(|| evaluator.stop()).await.is_err() {
@@ -103,7 +112,9 @@ impl Control {
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn start(parts: Parts<'_>) -> Result<(Handle, Control), StartError> {
+    let heir = parts.heir;
     let pieces = assemble(parts, Senses { check: Arc::new(Network), inquirer: Arc::new(Web) })?;
+    let providers = pieces.task.links.provider.clone();
     let evaluator = pieces.evaluator.spawn().map_err(StartError::Thread)?;
     let control = Control {
         stop: pieces.stop,
@@ -111,6 +122,8 @@ pub fn start(parts: Parts<'_>) -> Result<(Handle, Control), StartError> {
         watchdog: Aborting(tokio::spawn(pieces.watchdog.run())),
         certificates: Aborting(tokio::spawn(certificates::watch(pieces.handle.clone()))),
         evaluator,
+        providers,
+        heir,
     };
     Ok((pieces.handle, control))
 }
@@ -136,10 +149,13 @@ pub(super) struct Senses {
 /// Recovers, and publishes the first table.
 pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, StartError> {
     let Senses { check, inquirer } = senses;
-    let Parts { config, journal, table, bell, workers, keychain } = parts;
+    let Parts { config, journal, table, bell, workers, keychain, heir: _ } = parts;
     let timer = Timer::new();
     let (ask_sender, asks) = mpsc::channel(WAITING);
     let (note_sender, notes) = mpsc::channel(NOTES_WAITING);
+    let (news_sender, news) = mpsc::channel(NOTES_WAITING);
+    let mut folder = config.state.path.clone().into_os_string();
+    folder.push(INSTANCES);
     let (events, _) = broadcast::channel(EVENTS_KEPT);
     let (ready_sender, ready) = watch::channel(Err("recovery is under way".to_owned()));
     let (stop, stopped) = watch::channel(false);
@@ -159,7 +175,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
                 keychain: Arc::clone(&keychain),
                 notes: note_sender.clone(),
             },
-            provider: StaticProvider { workers },
+            provider: Providers::new(workers, folder.into(), news_sender),
             timer,
             notes: note_sender,
         },
@@ -173,7 +189,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
     Ok(Pieces {
         handle: Handle { asks: ask_sender, journal, events, ready, keychain, inquirer },
         task,
-        inbox: Inbox { asks, notes, notice: Arc::clone(&notice), stop: stopped },
+        inbox: Inbox { asks, notes, news, notice: Arc::clone(&notice), stop: stopped },
         evaluator: Evaluator {
             roster: Arc::clone(&roster),
             bell,

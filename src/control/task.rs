@@ -16,6 +16,7 @@ use super::{
     declare::{Changes, Known, KnownEndpoints},
     driver::{Advance, Forward, log},
     endpoint::{Endpoint, Links},
+    keeper::FleetNote,
     ledger::{Draft, Ledger},
     poller::Polled,
     prober::HealthChange,
@@ -26,12 +27,12 @@ use super::{
 };
 use crate::{
     config::Config,
-    fleet::{Fleet, Health, Instance, Side},
+    fleet::{Health, Instance, Side},
     name::{EndpointName, ShiftId},
-    provider::ProviderError,
+    provider::News,
     route::EndpointSlot,
     shift::{Effect, Input, Standing},
-    store::{EndpointRecord, Record, StoreError},
+    store::{EndpointRecord, FleetRecord, Record, StoreError},
     time::Moment,
 };
 
@@ -40,8 +41,10 @@ use crate::{
 pub(super) enum Note {
     /// A check changed its mind.
     Health(HealthChange),
-    /// Green's instances are there, or cannot be.
-    Provisioned { endpoint: EndpointName, shift: ShiftId, result: Result<Arc<Fleet>, ProviderError> },
+    /// Green's instances are there: they always were.
+    Provisioned { endpoint: EndpointName, shift: ShiftId },
+    /// A provider has made a fleet, or failed to, or let it go.
+    Fleet(FleetNote),
     /// A fleet that gets no new requests has nothing in flight.
     Drained { endpoint: EndpointName, shift: ShiftId, side: Side },
     /// A polled alarm changed its state.
@@ -67,6 +70,8 @@ pub(super) struct Task {
 pub(super) struct Inbox {
     pub(super) asks: mpsc::Receiver<Ask>,
     pub(super) notes: mpsc::Receiver<Note>,
+    /// What happened to instances that a provider made.
+    pub(super) news: mpsc::Receiver<News>,
     /// A standing changed.
     pub(super) notice: Arc<Notify>,
     pub(super) stop: watch::Receiver<bool>,
@@ -83,6 +88,7 @@ impl Task {
                 _ = inbox.stop.changed() => return,
                 () = inbox.notice.notified() => self.standings_changed().await,
                 Some(note) = inbox.notes.recv() => self.noted(note).await,
+                Some(news) = inbox.news.recv() => self.heard(news).await,
                 () = tokio::time::sleep_until(wake) => self.time_has_come().await,
                 _ = samples.tick() => self.sample(),
                 Some(ask) = inbox.asks.recv() => self.answer(ask).await,
@@ -147,17 +153,18 @@ impl Task {
 
     /// Takes over changes that have been written, in one table.
     pub(super) fn install(&mut self, changes: Changes) {
-        let Changes { put, removed, lines: _ } = changes;
+        let Changes { put, fleets, removed, lines: _ } = changes;
+        let mut fleets: BTreeMap<_, _> =
+            fleets.into_iter().map(|fleet| (fleet.endpoint.clone(), fleet)).collect();
         let mut routes: Vec<Change> = removed.iter().cloned().map(Change::Remove).collect();
         for name in removed {
             if let Some(endpoint) = self.endpoints.remove(&name) {
-                let fleet = &endpoint.blue.route.fleet;
-                let gone = Fleet { version: fleet.version.clone(), instances: fleet.instances.clone() };
-                self.links.retire_when_drained(gone);
+                endpoint.dismantle(&self.links);
             }
         }
         for record in put {
-            routes.push(Change::Put(Box::new(self.put(record).declared())));
+            let made = fleets.remove(&record.declared.name);
+            routes.push(Change::Put(Box::new(self.put(record, made).declared())));
         }
         self.links.publisher.declare(routes);
     }
@@ -167,13 +174,13 @@ impl Task {
         self.retry_at = Some(self.ledger.retry_at(self.links.timer.now()));
     }
 
-    fn put(&mut self, record: EndpointRecord) -> &Endpoint {
+    fn put(&mut self, record: EndpointRecord, made: Option<FleetRecord>) -> &Endpoint {
         let name = record.declared.name.clone();
         if let Some(endpoint) = self.endpoints.get_mut(&name) {
-            endpoint.redeclare(record, &self.links);
+            endpoint.redeclare(record, made, &self.links);
         } else {
             let slot = self.free_slot();
-            self.endpoints.insert(name.clone(), Endpoint::new(record, slot, &self.links));
+            self.endpoints.insert(name.clone(), Endpoint::new(record, slot, made, &self.links));
         }
         &self.endpoints[&name]
     }
@@ -270,7 +277,9 @@ impl Task {
         if self.ledger.is_failing() {
             let records =
                 self.endpoints.values().map(|endpoint| Record::Endpoint(Box::new(endpoint.record.clone())));
-            if self.ledger.commit(records.collect(), &[]).await.is_err() {
+            let fleets = self.endpoints.values().flat_map(Endpoint::fleet_records);
+            let fleets = fleets.map(|fleet| Record::Fleet(Box::new(fleet.clone())));
+            if self.ledger.commit(records.chain(fleets).collect(), &[]).await.is_err() {
                 self.commit_failed();
             }
         }
@@ -279,15 +288,12 @@ impl Task {
     async fn noted(&mut self, note: Note) {
         match note {
             Note::Health(change) => self.health_changed(change).await,
-            Note::Provisioned { endpoint, shift, result: Ok(fleet) } => {
-                match self.endpoints.get_mut(&endpoint) {
-                    Some(endpoint) => endpoint.provisioned(&self.links, &shift, fleet),
-                    None => self.links.retire(fleet),
+            Note::Provisioned { endpoint, shift } => {
+                if let Some(endpoint) = self.endpoints.get_mut(&endpoint) {
+                    endpoint.found(&self.links, &shift);
                 }
             }
-            Note::Provisioned { endpoint, shift, result: Err(error) } => {
-                self.feed_shift(&endpoint, &shift, Input::GreenFailed { reason: error.to_string() }).await;
-            }
+            Note::Fleet(note) => self.fleet_told(note).await,
             Note::Drained { endpoint, shift, side } => {
                 self.feed_shift(&endpoint, &shift, Input::Drained(side)).await;
             }
@@ -296,7 +302,7 @@ impl Task {
     }
 
     /// Feeds a shift that the sender of a note knew, if it is still the running one.
-    async fn feed_shift(&mut self, name: &EndpointName, shift: &ShiftId, input: Input) {
+    pub(super) async fn feed_shift(&mut self, name: &EndpointName, shift: &ShiftId, input: Input) {
         let run = self.endpoints.get(name).and_then(|endpoint| endpoint.run.as_ref());
         if run.is_some_and(|run| run.id == *shift)
             && let Err(error) = self.feed(name, input, By::Itself).await
@@ -313,6 +319,8 @@ impl Task {
         if let Some(endpoint) = self.endpoints.get_mut(&name) {
             endpoint.grow(&instance, health, now);
         }
+        let is_incoming_ready =
+            self.endpoints.get_mut(&name).is_some_and(|endpoint| endpoint.hears(&instance));
         let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
         let news = run.map_or(GreenNews::None, |run| run.green_news(&instance));
         // Going back comes before the journal, as ever; going on comes after the event that allowed it.
@@ -332,6 +340,9 @@ impl Task {
         };
         if self.ledger.commit(Vec::new(), &[draft]).await.is_err() {
             self.commit_failed();
+        }
+        if is_incoming_ready {
+            self.replace_blue(&name);
         }
         if news == GreenNews::Ready
             && let Err(error) = self.feed(&name, Input::GreenReady, By::Itself).await
@@ -388,8 +399,9 @@ impl Run {
                 if before > 0 && green.awaited.is_empty() { GreenNews::Ready } else { GreenNews::None }
             }
             Health::Unhealthy if green.watched.is_live() => {
-                let instances = &green.watched.green.fleet.instances;
-                let gone = instances.iter().all(|instance| instance.health() == Health::Unhealthy);
+                let fleet = green.fleet.as_ref().map(|fleet| &fleet.route.fleet);
+                let mut instances = fleet.into_iter().flat_map(|fleet| &fleet.instances);
+                let gone = instances.all(|instance| instance.health() == Health::Unhealthy);
                 if gone { GreenNews::Gone } else { GreenNews::None }
             }
             Health::Unhealthy | Health::Unknown => GreenNews::None,

@@ -114,7 +114,11 @@ impl Watched {
             shift,
             green,
             blue,
-            watch: Arc::new(WatchPoint::new(&AlarmBook::bounds(alarms), bell).warming(alarms.warm_up)),
+            watch: Arc::new(
+                WatchPoint::new(&AlarmBook::bounds(alarms), bell)
+                    .with_token_bounds(&AlarmBook::token_bounds(alarms))
+                    .warming(alarms.warm_up),
+            ),
             publisher,
             timer,
             bench: Mutex::new(bench),

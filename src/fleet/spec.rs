@@ -2,16 +2,18 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use super::{Address, Protocol, UpstreamTls};
+use super::{Address, Protocol, ProviderSpec, UpstreamTls};
 use crate::name::Version;
 
-/// What a fleet is made from: a version and, for the static provider, its instances.
+/// What a fleet is made from: a version, and its instances or who makes them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FleetSpec {
     /// What the fleet serves.
     pub version: Version,
-    /// Its instances, at least one, none twice (checked by `config`).
+    /// Its instances, at least one, none twice; none at all where a provider makes them (checked by `config`).
     pub instances: Vec<InstanceSpec>,
+    /// Who makes its instances; `None` for the static provider, which takes those that are named here.
+    pub provider: Option<Arc<ProviderSpec>>,
     /// What the instances speak; [`Protocol::H2`] has `tls`, [`Protocol::H2c`] has none (checked by `config`).
     pub protocol: Protocol,
     /// How connections to the instances are secured; without it they are plain.
@@ -32,6 +34,15 @@ pub struct InstanceSpec {
 /// An instance's part of its fleet's requests, against the weights of the others: 1 to 1,000.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Weight(u16);
+
+impl FleetSpec {
+    /// Whether two specifications make the same instances, however many.
+    pub fn is_same_but_for_count(&self, other: &Self) -> bool {
+        let uncounted = |spec: &Self| spec.provider.as_ref().map(|provider| provider.counting(None));
+        let bare = |spec: &Self| Self { provider: None, ..spec.clone() };
+        bare(self) == bare(other) && uncounted(self) == uncounted(other)
+    }
+}
 
 impl Weight {
     /// The part of an instance of which nothing else is said.

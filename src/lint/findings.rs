@@ -214,7 +214,9 @@ fn blue_beyond(subject: &Subject, situation: &Situation) -> Option<Finding> {
     let (requests, bad) = subject.of_blue(&situation.traffic)?;
     let (permitted, what) = match subject.kind {
         Kind::Failures { below } => (below, "fails"),
-        Kind::Times { permitted, below: _ } => (permitted, "takes as long as the bound or longer in"),
+        Kind::Times { timing: _, permitted, below: _ } => {
+            (permitted, "takes as long as the bound or longer in")
+        }
         Kind::FailuresAgainstBlue { .. }
         | Kind::TimesAgainstBlue { .. }
         | Kind::Periods { .. }

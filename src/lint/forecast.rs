@@ -127,22 +127,25 @@ fn detection(subject: &Subject, step: &Step, bakes: usize, traffic: &Traffic) ->
         return Detection { sight: Sight::Reported, ..nothing };
     }
     let Some(test) = subject.test(step.share.as_fraction(), bakes) else { return nothing };
+    let part = subject.timing().map_or(1.0, |timing| traffic.part_with(timing));
     let sight = match requests(step, traffic) {
         None => Sight::Unknown,
-        Some(requests) => match test.smallest_rate((requests as f64).min(MOST_REQUESTS) as u64) {
+        Some(requests) => match test.smallest_rate((requests as f64 * part).min(MOST_REQUESTS) as u64) {
             Some(rate) => Sight::Finds { rate, slowdown: subject.slowdown(rate, traffic) },
             None => Sight::Nothing,
         },
     };
     let effect = Subject::effect(test.edge());
     let needed = test.requests_needed(effect);
-    let per_second = traffic.rate.map(|rate| rate * step.share.as_fraction());
+    let per_second = traffic.rate.map(|rate| rate * part * step.share.as_fraction());
     Detection {
         sight,
         least: test.requests_needed(1.0),
         effect: Some(effect),
         needed,
-        needed_bake: needed.zip(per_second).map(|(needed, rate)| words::time_for(needed, rate)),
+        needed_bake: needed
+            .zip(per_second.filter(|rate| *rate > 0.0))
+            .map(|(needed, rate)| words::time_for(needed, rate)),
         ..nothing
     }
 }

@@ -29,7 +29,7 @@ fn blue_breach(threshold: &Threshold, situation: &Situation) -> Option<Finding> 
     }
     let (metric, statistic) = format_measure(*measure);
     let told = match measure {
-        Measure::Latency(_) | Measure::FirstByte(_) => {
+        Measure::Latency(_) | Measure::FirstByte(_) | Measure::FirstToken(_) | Measure::TokenGap(_) => {
             Duration::try_from_secs_f64(value).map_or_else(|_| value.to_string(), span)
         }
         Measure::ErrorRate | Measure::ClientErrorRate | Measure::Requests | Measure::Failures => {
@@ -52,8 +52,10 @@ fn of_blue(measure: Measure, situation: &Situation) -> Option<f64> {
     let rate = |part: u64| part as f64 / traffic.settled.max(1) as f64;
     match measure {
         Measure::Latency(statistic) => statistic.of(&traffic.latency),
+        Measure::FirstToken(statistic) => statistic.of(&traffic.first_token),
         Measure::ErrorRate => Some(rate(traffic.failed)),
         Measure::ClientErrorRate => Some(rate(traffic.client_errors)),
-        Measure::FirstByte(_) | Measure::Requests | Measure::Failures => None,
+        // Of gaps one for each stream is known, and this one counts every gap.
+        Measure::FirstByte(_) | Measure::TokenGap(_) | Measure::Requests | Measure::Failures => None,
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         self, AlarmPlan, External, Guard, GuardBound, Measure, QUANTILES, Regression, RegressionBound,
         RegressionOutlook, Threshold, Tolerance,
     },
-    meter::{Edge, HistogramSnapshot},
+    meter::{Edge, HistogramSnapshot, Timing},
 };
 
 /// Of the quantiles that a latency regression compares together, the one that it is forecast at: p95 finds most kinds of slowness.
@@ -40,11 +40,11 @@ pub(super) enum Kind {
     /// Green's rate of failures against a bound.
     Failures { below: f64 },
     /// A quantile of green's times against a bound.
-    Times { permitted: f64, below: Duration },
+    Times { timing: Timing, permitted: f64, below: Duration },
     /// Green's rate of failures, or of answers that blame the client, against blue's.
     FailuresAgainstBlue { blue_rate: f64, tolerance: Tolerance },
     /// Green's times against one of blue's quantiles, which blue's answers exceed at this rate.
-    TimesAgainstBlue { blue_rate: f64, ratio: f64 },
+    TimesAgainstBlue { timing: Timing, blue_rate: f64, ratio: f64 },
     /// A threshold on periods of green, which can be raised after so long a time and promises no probabilities.
     Periods { shortest: Duration, period: Duration, topic: Topic },
     /// What somebody else watches and reports.
@@ -71,9 +71,12 @@ pub(super) fn subjects(plan: &AlarmPlan, situation: &Situation) -> Vec<Subject> 
     let threshold = plan.threshold(0);
     let guard = |guard: &Guard| {
         let Guard { name, bound, burst } = guard;
+        let of_times = |timing, below| Kind::Times { timing, permitted: bound.permitted(), below };
         let kind = match *bound {
             GuardBound::ErrorRate { below } => Kind::Failures { below },
-            GuardBound::Latency { quantile: _, below } => Kind::Times { permitted: bound.permitted(), below },
+            GuardBound::Latency { quantile: _, below } => of_times(Timing::Latency, below),
+            GuardBound::FirstToken { quantile: _, below } => of_times(Timing::FirstToken, below),
+            GuardBound::TokenGap { quantile: _, below } => of_times(Timing::TokenGap, below),
         };
         Subject {
             name: name.clone(),
@@ -86,6 +89,12 @@ pub(super) fn subjects(plan: &AlarmPlan, situation: &Situation) -> Vec<Subject> 
     let regression = |regression: &Regression| {
         let Regression { name, bound, burst } = regression;
         let traffic = &situation.traffic;
+        let of_times = |timing, quantile: Option<f64>, ratio| {
+            // The average of several tests needs as many times the evidence of one.
+            let more = if quantile.is_some() { 0.0 } else { (QUANTILES.len() as f64).ln() };
+            let blue_rate = 1.0 - quantile.unwrap_or(FORECAST_QUANTILE);
+            (Kind::TimesAgainstBlue { timing, blue_rate, ratio }, more)
+        };
         let (kind, more) = match *bound {
             RegressionBound::ErrorRate { tolerance } => {
                 (Kind::FailuresAgainstBlue { blue_rate: traffic.error_rate(), tolerance }, 0.0)
@@ -93,12 +102,9 @@ pub(super) fn subjects(plan: &AlarmPlan, situation: &Situation) -> Vec<Subject> 
             RegressionBound::ClientErrorRate { tolerance } => {
                 (Kind::FailuresAgainstBlue { blue_rate: traffic.client_error_rate(), tolerance }, 0.0)
             }
-            RegressionBound::Latency { quantile, ratio } => {
-                // The average of several tests needs as many times the evidence of one.
-                let more = if quantile.is_some() { 0.0 } else { (QUANTILES.len() as f64).ln() };
-                let blue_rate = 1.0 - quantile.unwrap_or(FORECAST_QUANTILE);
-                (Kind::TimesAgainstBlue { blue_rate, ratio }, more)
-            }
+            RegressionBound::Latency { quantile, ratio } => of_times(Timing::Latency, quantile, ratio),
+            RegressionBound::FirstToken { quantile, ratio } => of_times(Timing::FirstToken, quantile, ratio),
+            RegressionBound::TokenGap { quantile, ratio } => of_times(Timing::TokenGap, quantile, ratio),
         };
         Subject {
             name: name.clone(),
@@ -119,7 +125,9 @@ fn reported(external: &External) -> Subject {
 
 fn periods(threshold: &Threshold) -> Subject {
     let topic = match threshold.measure {
-        Measure::Latency(_) | Measure::FirstByte(_) => Topic::Times,
+        Measure::Latency(_) | Measure::FirstByte(_) | Measure::FirstToken(_) | Measure::TokenGap(_) => {
+            Topic::Times
+        }
         Measure::ErrorRate | Measure::ClientErrorRate | Measure::Failures => Topic::Failures,
         Measure::Requests => Topic::Traffic,
     };
@@ -145,6 +153,17 @@ impl Subject {
         }
     }
 
+    /// The time that it judges, if it is one.
+    pub(super) fn timing(&self) -> Option<Timing> {
+        match self.kind {
+            Kind::Times { timing, .. } | Kind::TimesAgainstBlue { timing, .. } => Some(timing),
+            Kind::Failures { .. }
+            | Kind::FailuresAgainstBlue { .. }
+            | Kind::Periods { .. }
+            | Kind::Reported => None,
+        }
+    }
+
     /// What it is about.
     pub(super) fn topic(&self) -> Topic {
         match self.kind {
@@ -164,12 +183,14 @@ impl Subject {
         };
         let test = match self.kind {
             Kind::Failures { below } => Some(alarm::Forecast::of_guard(below, self.threshold, bakes)),
-            Kind::Times { permitted, below: _ } => {
+            Kind::Times { timing: _, permitted, below: _ } => {
                 Some(alarm::Forecast::of_guard(permitted, self.threshold, bakes))
             }
             Kind::FailuresAgainstBlue { blue_rate, tolerance } => against(blue_rate, tolerance),
             // The tolerance is in the time that counts as slow.
-            Kind::TimesAgainstBlue { blue_rate, ratio: _ } => against(blue_rate, Tolerance::Ratio(1.0)),
+            Kind::TimesAgainstBlue { timing: _, blue_rate, ratio: _ } => {
+                against(blue_rate, Tolerance::Ratio(1.0))
+            }
             Kind::Periods { .. } | Kind::Reported => None,
         };
         test.map(|test| test.with_burst(self.burst))
@@ -184,17 +205,20 @@ impl Subject {
     /// How many times as slow as blue a green is of whose answers this fraction counts as slow; `None` for an alarm on failures, and as
     /// long as blue's times are not known.
     pub(super) fn slowdown(&self, rate: f64, traffic: &Traffic) -> Option<f64> {
-        let slow = match self.kind {
+        let (timing, slow) = match self.kind {
             Kind::Failures { .. }
             | Kind::FailuresAgainstBlue { .. }
             | Kind::Periods { .. }
+            // What this one counts are gaps, and what is known of blue are streams.
+            | Kind::Times { timing: Timing::TokenGap, .. }
             | Kind::Reported => return None,
-            Kind::Times { permitted: _, below } => below.as_secs_f64(),
-            Kind::TimesAgainstBlue { blue_rate, ratio } => {
-                ratio * known(&traffic.latency)?.quantile(1.0 - blue_rate)?.as_secs_f64()
+            Kind::Times { timing, permitted: _, below } => (timing, below.as_secs_f64()),
+            Kind::TimesAgainstBlue { timing, blue_rate, ratio } => {
+                let blue = known(traffic.times(timing))?.quantile(1.0 - blue_rate)?;
+                (timing, ratio * blue.as_secs_f64())
             }
         };
-        let blue = known(&traffic.latency)?.quantile(1.0 - rate)?.as_secs_f64();
+        let blue = known(traffic.times(timing))?.quantile(1.0 - rate)?.as_secs_f64();
         (blue > 0.0).then_some(slow / blue).filter(|times| *times > 1.0)
     }
 
@@ -203,11 +227,12 @@ impl Subject {
     pub(super) fn of_blue(&self, traffic: &Traffic) -> Option<(u64, u64)> {
         match self.kind {
             Kind::Failures { .. } => Some((traffic.settled, traffic.failed)),
-            Kind::Times { permitted: _, below } => {
-                let edge = Edge::at_or_above(below)?;
-                Some((traffic.latency.count(), traffic.latency.tail(edge)))
+            Kind::Times { timing: timing @ (Timing::Latency | Timing::FirstToken), permitted: _, below } => {
+                let (edge, times) = (Edge::at_or_above(below)?, traffic.times(timing));
+                Some((times.count(), times.tail(edge)))
             }
-            Kind::FailuresAgainstBlue { .. }
+            Kind::Times { timing: Timing::TokenGap, .. }
+            | Kind::FailuresAgainstBlue { .. }
             | Kind::TimesAgainstBlue { .. }
             | Kind::Periods { .. }
             | Kind::Reported => None,

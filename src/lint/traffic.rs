@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{alarm::Dealing, meter::HistogramSnapshot};
+use crate::{
+    alarm::Dealing,
+    meter::{HistogramSnapshot, Timing},
+};
 
 /// What a plan would run in.
 #[derive(Clone, PartialEq, Debug)]
@@ -41,6 +44,10 @@ pub struct Traffic {
     pub client_errors: u64,
     /// The times of complete answers, from dispatch to the last byte.
     pub latency: HistogramSnapshot,
+    /// The times from dispatch to the first token, of streams.
+    pub first_token: HistogramSnapshot,
+    /// The mean times between tokens, one for each stream.
+    pub token_gap: HistogramSnapshot,
     /// (settled, failed) in slices of about a second, for how failures come together.
     pub slices: Vec<(u64, u64)>,
 }
@@ -102,6 +109,8 @@ impl Traffic {
             failed: 0,
             client_errors: 0,
             latency: HistogramSnapshot::default(),
+            first_token: HistogramSnapshot::default(),
+            token_gap: HistogramSnapshot::default(),
             slices: Vec::new(),
         }
     }
@@ -109,6 +118,25 @@ impl Traffic {
     /// The same at a rate that somebody states.
     pub fn at(self, rate: f64) -> Self {
         Self { origin: Origin::Stated, rate: Some(rate), ..self }
+    }
+
+    /// Blue's times.
+    pub fn times(&self, timing: Timing) -> &HistogramSnapshot {
+        match timing {
+            Timing::Latency => &self.latency,
+            Timing::FirstToken => &self.first_token,
+            Timing::TokenGap => &self.token_gap,
+        }
+    }
+
+    /// The part of the requests that have such a time: not every one is a stream. All of them while it is not known.
+    pub fn part_with(&self, timing: Timing) -> f64 {
+        match timing {
+            Timing::FirstToken | Timing::TokenGap if self.settled > 0 => {
+                (self.times(timing).count() as f64 / self.settled as f64).min(1.0)
+            }
+            Timing::Latency | Timing::FirstToken | Timing::TokenGap => 1.0,
+        }
     }
 
     /// Blue's rate of failures.

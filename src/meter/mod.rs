@@ -15,6 +15,7 @@ mod record;
 mod recorder;
 mod rejection;
 mod shard;
+mod tokens;
 mod watch;
 mod worker;
 
@@ -30,6 +31,7 @@ pub use record::{RECORD_BYTES, Record};
 pub use recorder::{Part, Recorded, Recorder, Recording};
 pub use rejection::{Rejection, Rejections};
 pub use shard::Shard;
+pub use tokens::{JUDGED_GAPS, MAX_TOKEN_BOUNDS, Timing, TokenBound, TokenReading, WHOLE_STREAM};
 pub use watch::{MAX_BOUNDS, Stamp, WarmUp, WatchPoint};
 pub use worker::{Gauge, WorkerMeters};
 
@@ -78,37 +80,42 @@ impl FleetMeters {
 
     /// The distribution of durations, dispatch to last byte, of all requests that got a complete answer.
     pub fn latency(&self) -> HistogramSnapshot {
-        self.merged(Shard::latency)
+        self.merged(|shard| Some(shard.latency()))
     }
 
-    /// How many complete answers took at least as long as each of these times, which rise strictly.
-    pub fn latency_tails(&self, edges: &[Edge]) -> Vec<u64> {
+    /// One value for each request that has it: what green is compared with blue by.
+    pub fn times(&self, timing: Timing) -> HistogramSnapshot {
+        self.merged(|shard| shard.times(timing))
+    }
+
+    /// How many of these values are at least as long as each of these times, which rise strictly.
+    pub fn tails(&self, timing: Timing, edges: &[Edge]) -> Vec<u64> {
         let mut tails = vec![0; edges.len()];
-        for shard in &self.shards {
-            shard.latency().add_tails(edges, &mut tails);
+        for histogram in self.shards.iter().filter_map(|shard| shard.times(timing)) {
+            histogram.add_tails(edges, &mut tails);
         }
         tails
     }
 
     /// The distribution of times from dispatch to the response's head.
     pub fn first_byte(&self) -> HistogramSnapshot {
-        self.merged(Shard::first_byte)
+        self.merged(|shard| Some(shard.first_byte()))
     }
 
     /// The distribution of times from dispatch to the first token of streams.
     pub fn first_token(&self) -> HistogramSnapshot {
-        self.merged(Shard::first_token)
+        self.times(Timing::FirstToken)
     }
 
-    /// The distribution of times from one token of a stream to the next.
+    /// The distribution of times from one token of a stream to the next, every gap of it.
     pub fn token_gap(&self) -> HistogramSnapshot {
         self.merged(Shard::token_gaps)
     }
 
-    fn merged(&self, which: impl Fn(&Shard) -> &Histogram) -> HistogramSnapshot {
+    fn merged(&self, which: impl Fn(&Shard) -> Option<&Histogram>) -> HistogramSnapshot {
         let mut sum = HistogramSnapshot::default();
-        for shard in &self.shards {
-            which(shard).add_to(&mut sum);
+        for histogram in self.shards.iter().filter_map(which) {
+            histogram.add_to(&mut sum);
         }
         sum
     }

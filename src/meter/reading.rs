@@ -1,6 +1,8 @@
 //! Sums over the shards of a fleet's meters, as plain numbers.
 
-use super::{FailureKind, GrpcStatus, Hedge, MAX_BOUNDS, Rescue, Stamp};
+use super::{
+    FailureKind, GrpcStatus, Hedge, MAX_BOUNDS, MAX_TOKEN_BOUNDS, Rescue, Stamp, Timing, TokenReading,
+};
 
 /// How many stamps are told apart at a time. A guard needs the current one and the one before; two more keep a worker that
 /// still sees the old stamp from counting into the new one's slot.
@@ -21,6 +23,8 @@ pub struct CohortReading {
     pub exceeded: [u64; MAX_BOUNDS],
     /// For each latency bound, requests that have no latency: failed, or left by the client, before the bound.
     pub excused: [u64; MAX_BOUNDS],
+    /// For each bound on tokens.
+    pub tokens: [TokenReading; MAX_TOKEN_BOUNDS],
 }
 
 /// The sums over a fleet's shards. All counters rise only.
@@ -59,6 +63,10 @@ pub struct Reading {
     pub bytes_out: u64,
     /// Tokens of streams.
     pub tokens_out: u64,
+    /// Streams whose first token has come.
+    pub first_tokens: u64,
+    /// Streams of whose gaps the mean is known.
+    pub paced: u64,
     /// Requests sent again within the fleet, on a fresh connection or to another instance, not counted as outcomes.
     pub retried: u64,
     /// What came of failures that were to be rescued, by [`Rescue::index`].
@@ -82,6 +90,7 @@ impl CohortReading {
             left: self.left.saturating_sub(earlier.left),
             exceeded: all(&self.exceeded, &earlier.exceeded),
             excused: all(&self.excused, &earlier.excused),
+            tokens: std::array::from_fn(|bound| self.tokens[bound].since(&earlier.tokens[bound])),
         }
     }
 }
@@ -122,6 +131,15 @@ impl Reading {
     /// Failures that reached clients: all of them but the rescued ones, which count only when blue failed too.
     pub fn failed_for_clients(&self) -> u64 {
         (self.failed() + self.rescue_failed()).saturating_sub(self.rescued())
+    }
+
+    /// How many requests have this time.
+    pub fn timed(&self, timing: Timing) -> u64 {
+        match timing {
+            Timing::Latency => self.succeeded + self.client_errors,
+            Timing::FirstToken => self.first_tokens,
+            Timing::TokenGap => self.paced,
+        }
     }
 
     /// Requests that ended, in whatever way.

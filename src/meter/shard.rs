@@ -1,16 +1,19 @@
 //! One worker's counters for one fleet.
 
 use std::{
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Relaxed, Release},
+    sync::{
+        OnceLock,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::Duration,
 };
 
 use super::{
-    CohortReading, FailureKind, GrpcStatus, Hedge, Histogram, MAX_BOUNDS, Outcome, Reading, Rescue, Stamp,
-    Verdict, WatchPoint, reading::SLOTS,
+    CohortReading, FailureKind, GrpcStatus, Hedge, Histogram, MAX_BOUNDS, MAX_TOKEN_BOUNDS, Outcome, Reading,
+    Rescue, Stamp, Timing, TokenReading, Verdict, WatchPoint, reading::SLOTS,
 };
 use crate::time::Moment;
 
@@ -45,6 +48,25 @@ struct Cohort {
     left: Count,
     exceeded: [Count; MAX_BOUNDS],
     excused: [Count; MAX_BOUNDS],
+    tokens: [Tokens; MAX_TOKEN_BOUNDS],
+}
+
+/// The counters behind a [`TokenReading`].
+#[derive(Debug, Default)]
+struct Tokens {
+    judged: Count,
+    long: Count,
+    excused: Count,
+}
+
+/// Times of tokens, made with the first of them: most fleets have none.
+#[derive(Debug, Default)]
+struct TokenTimes(OnceLock<Histogram>);
+
+impl TokenTimes {
+    fn record(&self, time: Duration) {
+        self.0.get_or_init(Histogram::default).record(time);
+    }
 }
 
 /// One worker's counters for one fleet. Written by that worker alone; anyone may read.
@@ -77,8 +99,11 @@ pub struct Shard {
     tokens_out: Count,
     latency: Histogram,
     first_byte: Histogram,
-    first_token: Histogram,
-    token_gap: Histogram,
+    first_tokens: Count,
+    first_token: TokenTimes,
+    token_gap: TokenTimes,
+    paced: Count,
+    mean_gap: TokenTimes,
 }
 
 impl Shard {
@@ -97,6 +122,35 @@ impl Shard {
     /// So long after a token of a stream came the next, or several at once.
     pub fn token_gap(&self, gap: Duration) {
         self.token_gap.record(gap);
+    }
+
+    /// The first token of a stream came so long after its dispatch.
+    pub fn first_token(&self, time: Duration) {
+        self.first_token.record(time);
+        self.first_tokens.add(1);
+    }
+
+    /// A stream's tokens came so far apart in the mean; told once for each stream.
+    pub fn paced(&self, mean_gap: Duration) {
+        self.mean_gap.record(mean_gap);
+        self.paced.add(1);
+    }
+
+    /// The verdict on a stream dealt with `stamp` has fallen, for a bound on tokens of this index below [`MAX_TOKEN_BOUNDS`]: so many
+    /// millionths of it were too long. Told once for each stream and bound, at the latest before the request is [`Shard::settled`].
+    pub fn judge_tokens(&self, stamp: Stamp, watch: &WatchPoint, bound: usize, long: u64) {
+        if stamp.age(watch.stamp()) <= 1 {
+            let tokens = &self.cohorts[stamp.slot()].tokens[bound];
+            tokens.judged.add(1);
+            tokens.long.add(long);
+        }
+    }
+
+    /// There will be no verdict on a request dealt with `stamp`: it is no stream, or it ended before anything could be said of it.
+    pub fn excuse_tokens(&self, stamp: Stamp, watch: &WatchPoint, bound: usize) {
+        if stamp.age(watch.stamp()) <= 1 {
+            self.cohorts[stamp.slot()].tokens[bound].excused.add(1);
+        }
     }
 
     /// A request is sent again within the fleet.
@@ -187,9 +241,6 @@ impl Shard {
         if let Some(first_byte) = outcome.first_byte {
             self.first_byte.record(first_byte);
         }
-        if let Some(first_token) = outcome.first_token {
-            self.first_token.record(first_token);
-        }
         if is_answered {
             self.latency.record(outcome.duration);
         }
@@ -205,14 +256,18 @@ impl Shard {
         &self.first_byte
     }
 
-    /// The distribution of times to the first token of streams.
-    pub fn first_token(&self) -> &Histogram {
-        &self.first_token
+    /// The distribution of times between tokens of streams; `None` while there is none.
+    pub fn token_gaps(&self) -> Option<&Histogram> {
+        self.token_gap.0.get()
     }
 
-    /// The distribution of times between tokens of streams.
-    pub fn token_gaps(&self) -> &Histogram {
-        &self.token_gap
+    /// The distribution of one time for each request that has it; `None` while none has.
+    pub fn times(&self, timing: Timing) -> Option<&Histogram> {
+        match timing {
+            Timing::Latency => Some(&self.latency),
+            Timing::FirstToken => self.first_token.0.get(),
+            Timing::TokenGap => self.mean_gap.0.get(),
+        }
     }
 
     /// Adds this shard to a sum. Ends are read before beginnings, so that no request seems to end before it began.
@@ -244,6 +299,8 @@ impl Shard {
         sum.bytes_in += self.bytes_in.get();
         sum.bytes_out += self.bytes_out.get();
         sum.tokens_out += self.tokens_out.get();
+        sum.first_tokens += self.first_tokens.get();
+        sum.paced += self.paced.get();
         sum.retried += self.retried.get();
         for (total, cohort) in sum.cohorts.iter_mut().zip(&self.cohorts) {
             cohort.add_to(total);
@@ -283,6 +340,9 @@ impl Cohort {
         for index in 0..MAX_BOUNDS {
             total.exceeded[index] += self.exceeded[index].get();
             total.excused[index] += self.excused[index].get();
+        }
+        for (total, Tokens { judged, long, excused }) in total.tokens.iter_mut().zip(&self.tokens) {
+            total.add(TokenReading { judged: judged.get(), long: long.get(), excused: excused.get() });
         }
         total.failed += self.failed.get();
         total.left += self.left.get();

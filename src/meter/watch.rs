@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Bell, Outcome, Verdict};
+use super::{Bell, MAX_TOKEN_BOUNDS, Outcome, TokenBound, Verdict};
 use crate::time::Moment;
 
 /// How many latency bounds a shift's alarms may have between them.
@@ -34,6 +34,7 @@ pub struct WatchPoint {
     stamp: AtomicU32,
     bounds_nanos: Vec<u64>,
     warm_up: Option<WarmUp>,
+    token_bounds: Vec<TokenBound>,
     bell: Arc<Bell>,
 }
 
@@ -45,6 +46,7 @@ impl WatchPoint {
             stamp: AtomicU32::new(1),
             bounds_nanos: bounds.iter().take(MAX_BOUNDS).map(nanos).collect(),
             warm_up: None,
+            token_bounds: Vec::new(),
             bell,
         }
     }
@@ -57,6 +59,11 @@ impl WatchPoint {
     /// How green's instances warm up, if they do.
     pub fn warm_up(&self) -> Option<WarmUp> {
         self.warm_up
+    }
+
+    /// The same for a shift that also has these bounds on tokens; at most [`MAX_TOKEN_BOUNDS`] are kept.
+    pub fn with_token_bounds(self, bounds: &[TokenBound]) -> Self {
+        Self { token_bounds: bounds.iter().take(MAX_TOKEN_BOUNDS).copied().collect(), ..self }
     }
 
     /// The stamp for a request dealt now.
@@ -74,6 +81,11 @@ impl WatchPoint {
     /// The latency bounds in nanoseconds.
     pub fn bounds_nanos(&self) -> &[u64] {
         &self.bounds_nanos
+    }
+
+    /// The bounds on tokens, by the index that they are counted at.
+    pub fn token_bounds(&self) -> &[TokenBound] {
+        &self.token_bounds
     }
 
     /// Wakes the evaluator. Called right after settling an outcome that speaks against green: a failure, or an answer slower than

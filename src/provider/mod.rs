@@ -1,30 +1,164 @@
 //! Providers: what starts and stops a fleet's instances.
+//!
+//! A provider carries out single orders and remembers as little as it can: what is wanted, how often something is tried and what is done
+//! about a failure is its caller's business (`control`). An order names its fleet by an identity that the journal knew before the order
+//! was given, so that a repeated order, after a timeout or a crash, is the same order and makes nothing twice.
+//!
+//! - `fixed`: the addresses that the configuration names; nothing is started.
+//! - `process`: processes of this machine.
 
 mod fixed;
+mod process;
 
 pub use fixed::StaticProvider;
+pub use process::ProcessProvider;
 
-use std::sync::Arc;
+use std::{fmt::Debug, path::PathBuf, sync::Arc, time::Duration};
 
-use crate::fleet::{Fleet, FleetSpec};
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 
-/// Makes fleets from their specifications, and lets them go.
-pub trait Provider: Send + Sync + std::fmt::Debug {
-    /// Starts a fleet's instances and says where they are; readiness is the prober's business.
-    fn provision(&self, spec: &FleetSpec) -> impl Future<Output = Result<Arc<Fleet>, ProviderError>> + Send;
+use crate::{
+    fleet::{Member, ProviderSpec},
+    name::{EndpointName, FleetId, Version},
+};
 
-    /// Lets a fleet's instances go. Called when nothing is in flight on them, or their drain deadline has passed.
-    fn retire(&self, fleet: &Fleet) -> impl Future<Output = Result<(), ProviderError>> + Send;
+/// What a provider is to do for a fleet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Order {
+    /// Which fleet: the token that makes two orders the same one.
+    pub fleet: FleetId,
+    /// Whose.
+    pub endpoint: EndpointName,
+    /// What it serves.
+    pub version: Version,
+    /// How its instances are made.
+    pub provider: Arc<ProviderSpec>,
+    /// How many it is to have.
+    pub count: u32,
+    /// The instances that it is known to have; they are kept as far as they still exist, where they listen.
+    pub members: Vec<Member>,
 }
 
-/// Why a fleet could not be made or let go.
+/// Makes fleets, and lets them go. Every method may be called again after it failed, or was dropped half-way.
+pub trait Provider: Send + Sync + Debug {
+    /// Makes the fleet have as many instances as ordered and says which. Whether they are ready is the prober's business.
+    fn provision<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Vec<Member>, ProviderError>>;
+
+    /// What there is of the fleet, ordered or not.
+    fn list<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Vec<Member>, ProviderError>>;
+
+    /// Lets these instances of the fleet go. Called when nothing is in flight on them, or their drain deadline has passed.
+    fn retire<'a>(
+        &'a self,
+        order: &'a Order,
+        members: &'a [Member],
+    ) -> BoxFuture<'a, Result<(), ProviderError>>;
+
+    /// Returns when the fleet's instances may be others than those that were told: then it is to be provisioned once more.
+    fn changed<'a>(&'a self, order: &'a Order, told: &'a [Member]) -> BoxFuture<'a, ()>;
+
+    /// How long one call for this fleet may take.
+    fn patience(&self, order: &Order) -> Duration;
+}
+
+/// All providers.
+#[derive(Clone, Debug)]
+pub struct Providers {
+    /// How many workers count requests in flight.
+    pub workers: usize,
+    process: Arc<ProcessProvider>,
+}
+
+/// Who goes on when this process of the proxy ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heir {
+    /// Nobody that is known of.
+    Nobody,
+    /// A process that has the same sockets and takes over what was started.
+    Successor,
+}
+
+/// Something that happened to an instance, for the stream of events.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct News {
+    /// Whose.
+    pub endpoint: EndpointName,
+    /// Of which fleet.
+    pub fleet: FleetId,
+    /// What.
+    pub kind: NewsKind,
+    /// The instance and the circumstances, in a sentence.
+    pub text: String,
+}
+
+/// What happened to an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NewsKind {
+    /// It was started, for the first time or once more.
+    Started,
+    /// An earlier process of the proxy had started it, and this one has taken it over.
+    Adopted,
+    /// It ended by itself.
+    Died,
+    /// It listens elsewhere from now on.
+    Moved,
+    /// It was let go and has ended.
+    Stopped,
+}
+
+/// Why an order was not carried out.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("cannot {attempted} fleet {version}: {reason}")]
+#[error("cannot {attempted} instances of {version}: {reason}")]
 pub struct ProviderError {
-    /// `provision` or `retire`.
+    /// `provision`, `list` or `retire`.
     pub attempted: &'static str,
     /// The fleet's version.
-    pub version: String,
+    pub version: Version,
     /// What went wrong.
     pub reason: String,
+}
+
+impl Providers {
+    /// `folder` is where processes are remembered and write their logs; it is made when the first is started. News are sent as they
+    /// happen, and wait for a place.
+    pub fn new(workers: usize, folder: PathBuf, news: mpsc::Sender<News>) -> Self {
+        Self { workers, process: Arc::new(ProcessProvider::new(folder, news)) }
+    }
+
+    /// Whoever makes such instances.
+    pub fn of(&self, spec: &ProviderSpec) -> &dyn Provider {
+        match spec {
+            ProviderSpec::Process(_) => &*self.process,
+        }
+    }
+
+    /// The addresses that are simply there.
+    pub fn fixed(&self) -> StaticProvider {
+        StaticProvider { workers: self.workers }
+    }
+
+    /// Ends what is to end with the proxy, and waits for it.
+    pub async fn close(&self, heir: Heir) {
+        self.process.close(heir).await;
+    }
+}
+
+impl Order {
+    fn error(&self, attempted: &'static str, reason: impl ToString) -> ProviderError {
+        ProviderError { attempted, version: self.version.clone(), reason: reason.to_string() }
+    }
+}
+
+impl NewsKind {
+    /// The event's kind.
+    pub const fn event(self) -> &'static str {
+        match self {
+            Self::Started => "instance.started",
+            Self::Adopted => "instance.adopted",
+            Self::Died => "instance.died",
+            Self::Moved => "instance.moved",
+            Self::Stopped => "instance.stopped",
+        }
+    }
 }

@@ -100,6 +100,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         exchange.carry(call);
     }
     exchange.ask_for(ask);
+    exchange.expect_stream(&head);
     let replay = Replay::prepare(&exchange, &head);
     let mut reached = match Hedge::prepare(&exchange, &head) {
         None => attempt(caller, &mut exchange, head, &limits).await,

@@ -15,6 +15,7 @@ use super::{
     pool::Upstream,
     queue::{Doorbells, Queue},
     seat::{FleetView, Offer, Parts, Seat, Wanted},
+    tokens::WatchedStreams,
 };
 use crate::{
     fleet::{Instance, Side},
@@ -34,6 +35,8 @@ pub(super) struct RouteView {
     green: Option<Rc<FleetView>>,
     /// Green's open requests, while a shift has latency alarms.
     open_requests: Option<Rc<OpenRequests>>,
+    /// Green's streams, while a shift has guards on tokens.
+    streams: Option<Rc<WatchedStreams>>,
 }
 
 /// What a request was dealt.
@@ -63,6 +66,8 @@ struct Known {
     upstreams: HashMap<*const Instance, Rc<Upstream>>,
     /// One for each shift with latency alarms.
     open_requests: Vec<Rc<OpenRequests>>,
+    /// One for each shift with guards on tokens.
+    streams: Vec<Rc<WatchedStreams>>,
     /// One for each fleet whose instances take only so many requests at a time.
     queues: Vec<Rc<Queue>>,
     keychain: Arc<Keychain>,
@@ -134,6 +139,14 @@ impl RouteView {
         }
     }
 
+    /// A side's streams, where they are watched.
+    pub(super) fn streams(&self, side: Side) -> Option<&Rc<WatchedStreams>> {
+        match side {
+            Side::Green => self.streams.as_ref(),
+            Side::Blue => None,
+        }
+    }
+
     /// One look at everything that time changes.
     fn sweep(&self, now: Moment) {
         for fleet in std::iter::once(&self.blue).chain(&self.green) {
@@ -157,6 +170,7 @@ impl Lanes {
             doorbells,
             upstreams: HashMap::new(),
             open_requests: Vec::new(),
+            streams: Vec::new(),
             queues: Vec::new(),
             keychain,
         };
@@ -243,23 +257,27 @@ impl Lanes {
         self.known.upstreams.values()
     }
 
-    /// Whether a shift has latency alarms, so that [`Lanes::look_for_overdue`] has something to see.
+    /// Whether a shift has guards on latency or tokens, so that [`Lanes::look_for_overdue`] has something to see.
     pub(super) fn has_open_requests(&self) -> bool {
-        !self.known.open_requests.is_empty()
+        !self.known.open_requests.is_empty() || !self.known.streams.is_empty()
     }
 
-    /// Counts green's open requests that have passed a latency alarm's bound.
+    /// Counts green's open requests that have passed the bound of a guard on latency or tokens.
     pub(super) fn look_for_overdue(&mut self, worker: usize, now: Moment) {
         // One count is the list's own; the others are those of views, which requests keep to their end.
         self.known.open_requests.retain(|requests| Rc::strong_count(requests) > 1);
         for requests in &self.known.open_requests {
             requests.look(worker, now);
         }
+        self.known.streams.retain(|streams| Rc::strong_count(streams) > 1);
+        for streams in &self.known.streams {
+            streams.look(now);
+        }
     }
 }
 
 fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> RouteView {
-    let Known { worker, doorbells, upstreams, open_requests, queues, keychain } = known;
+    let Known { worker, doorbells, upstreams, open_requests, streams, queues, keychain } = known;
     let mut fleet_view = |side: Side, fleet: &FleetRoute| {
         let upstream = |instance: &Arc<Instance>| {
             let known = upstreams.entry(Arc::as_ptr(instance));
@@ -282,6 +300,7 @@ fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> R
         blue: fleet_view(Side::Blue, &route.blue),
         green: route.green.as_ref().map(|green| fleet_view(Side::Green, green)),
         open_requests: OpenRequests::of(route, open_requests),
+        streams: WatchedStreams::of(route, *worker, streams),
         route: Arc::clone(route),
         budget: Rc::clone(budget),
     }

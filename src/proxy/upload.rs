@@ -17,7 +17,7 @@ use http::{HeaderMap, header::EXPECT};
 use http_body::Frame;
 
 use super::{caller::Caller, incoming::Incoming, trailers};
-use crate::route::Limits;
+use crate::route::{Limits, Scan, StreamScanner};
 
 /// What is left of a request body that nobody wants is read if it is no more than this and has come already, so that the
 /// connection can be kept. More is cheaper to get rid of by closing.
@@ -152,6 +152,21 @@ impl RequestBody {
             }
             Kept::No => false,
         }
+    }
+
+    /// Whether its document asks for a stream, as far as it has gone by and is still there.
+    pub(super) fn asks_for_stream(&self) -> Option<bool> {
+        let kept = self.kept.borrow();
+        let Kept::All { first, others, .. } = &*kept else { return None };
+        let mut scanner = StreamScanner::default();
+        for frame in first.iter().chain(others) {
+            match scanner.feed(frame) {
+                Scan::More => {}
+                Scan::Found(wish) => return Some(wish),
+                Scan::Absent => return None,
+            }
+        }
+        None
     }
 
     /// The response's head has come: no second try is possible any more, so the kept frames are given back.

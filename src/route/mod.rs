@@ -30,7 +30,8 @@ pub use failures::FailureClasses;
 pub use hash::hash;
 pub use matching::{HostPattern, MatchRule, RequestKey};
 pub use model::{
-    GrpcScanner, JsonScanner, ModelKey, ModelScanner, PromptScanner, Scan, model_of_message, model_of_path,
+    GrpcScanner, JsonScanner, ModelKey, ModelScanner, PromptScanner, Scan, StreamScanner, StreamWish,
+    model_of_message, model_of_path,
 };
 pub use path::{PathError, Rewrite, normalise};
 pub use protection::{Admission, Blame, EjectingFleets, Ejection, Judgement, Protection, ShedStatus};

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Moments, Origin};
 use crate::{
-    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Protocol, UpstreamTls, Weight},
+    config::{provider_from_json, provider_to_json},
+    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, Weight},
     name::Version,
     shift::{Cause, PauseReason, Snapshot, State},
     time::{Moment, WallTime},
@@ -19,6 +20,9 @@ use crate::{
 pub(super) struct FleetForm {
     version: String,
     instances: Vec<InstanceForm>,
+    /// As a configuration file has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    provider: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tls: Option<TlsForm>,
     #[serde(default)]
@@ -50,6 +54,14 @@ struct WholeInstanceForm {
     weight: u16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_concurrency: Option<NonZeroU32>,
+}
+
+/// An instance that a provider made.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MemberForm {
+    id: String,
+    address: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,8 +138,9 @@ pub(super) struct MomentsForm {
 
 impl From<&FleetSpec> for FleetForm {
     fn from(spec: &FleetSpec) -> Self {
-        let FleetSpec { version, instances, protocol, tls } = spec;
+        let FleetSpec { version, instances, provider, protocol, tls } = spec;
         Self {
+            provider: provider.as_deref().map(provider_to_json),
             protocol: match protocol {
                 Protocol::Http1 => ProtocolForm::Http1,
                 Protocol::H2c => ProtocolForm::H2c,
@@ -170,6 +183,20 @@ impl InstanceForm {
     }
 }
 
+impl From<&Member> for MemberForm {
+    fn from(member: &Member) -> Self {
+        let Member { id, address } = member;
+        Self { id: id.clone(), address: address.as_str().to_owned() }
+    }
+}
+
+impl MemberForm {
+    pub(super) fn into_member(self) -> Result<Member, String> {
+        let Self { id, address } = self;
+        Ok(Member { id, address: Address::parse(&address).map_err(|error| error.to_string())? })
+    }
+}
+
 impl From<&UpstreamTls> for TlsForm {
     fn from(tls: &UpstreamTls) -> Self {
         let UpstreamTls { ca, server_name, identity } = tls.clone();
@@ -189,11 +216,13 @@ impl From<TlsForm> for UpstreamTls {
 impl FleetForm {
     /// Checks the names and addresses again: a file may have been edited.
     pub(super) fn into_spec(self) -> Result<FleetSpec, String> {
-        let Self { version, instances, tls, protocol } = self;
+        let Self { version, instances, provider, tls, protocol } = self;
+        let provider = provider.as_ref().map(provider_from_json).transpose();
         let instances: Result<Vec<_>, _> = instances.into_iter().map(InstanceForm::into_spec).collect();
         Ok(FleetSpec {
             version: Version::parse(&version).map_err(|error| error.to_string())?,
             instances: instances?,
+            provider: provider.map_err(|problems| problems.to_string())?.map(Arc::new),
             protocol: match protocol {
                 ProtocolForm::Http1 => Protocol::Http1,
                 ProtocolForm::H2c => Protocol::H2c,

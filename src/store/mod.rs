@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use crate::{
     config::{EndpointSpec, PlanSpec},
-    fleet::FleetSpec,
-    name::{EndpointName, ShiftId},
+    fleet::{FleetSpec, Member},
+    name::{EndpointName, FleetId, ShiftId},
     shift::Snapshot,
     time::WallTime,
     weight::Share,
@@ -28,6 +28,24 @@ pub struct EndpointRecord {
     pub origin: Origin,
     /// The fleet in service: `declared.blue` until a shift promotes another.
     pub serving: FleetSpec,
+    /// Which of the provisioned fleets that is; `None` where no provider makes its instances.
+    pub fleet: Option<FleetId>,
+}
+
+/// A fleet whose instances a provider makes. Written before the provider is asked for the first one, and gone only when it has let the
+/// last one go, so that no instance exists that the journal does not know of.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FleetRecord {
+    /// Its identity, which providers take as the token that makes a repeated order the same order.
+    pub id: FleetId,
+    /// Whose.
+    pub endpoint: EndpointName,
+    /// What it is made from.
+    pub spec: FleetSpec,
+    /// How many instances are wanted.
+    pub count: u32,
+    /// Those that were there when this was written.
+    pub members: Vec<Member>,
 }
 
 /// Where an endpoint was declared.
@@ -39,6 +57,15 @@ pub enum Origin {
     Api,
 }
 
+impl FleetRecord {
+    /// The same with another count. Of fewer instances the first stay.
+    pub fn scaled(&self, count: u32) -> Self {
+        let mut scaled = Self { count, ..self.clone() };
+        scaled.members.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        scaled
+    }
+}
+
 /// A shift as the journal knows it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct ShiftRecord {
@@ -48,6 +75,8 @@ pub struct ShiftRecord {
     pub endpoint: EndpointName,
     /// The fleet that was in service when it began.
     pub blue: FleetSpec,
+    /// Which of the provisioned fleets that is.
+    pub blue_fleet: Option<FleetId>,
     /// The plan, green's fleet in it.
     pub plan: PlanSpec,
     /// Where it is.
@@ -88,7 +117,8 @@ pub struct Event {
     pub id: u64,
     /// When.
     pub at: WallTime,
-    /// What kind: `shift.started`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `config.reloaded`, `config.refused`,
+    /// What kind: `shift.started`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `instance.started`, `instance.adopted`,
+    /// `instance.died`, `instance.moved`, `instance.stopped`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `config.reloaded`, `config.refused`,
     /// `certificates.reloaded`, `certificates.refused`.
     pub kind: String,
     /// Whose.
@@ -116,6 +146,10 @@ pub enum Record {
     EndpointDeleted(EndpointName),
     /// A shift is new or changed.
     Shift(Box<ShiftRecord>),
+    /// A provisioned fleet is new or changed.
+    Fleet(Box<FleetRecord>),
+    /// Nothing of a provisioned fleet is left.
+    FleetGone(FleetId),
     /// Something happened.
     Event(Event),
 }
@@ -127,6 +161,8 @@ pub struct Loaded {
     pub endpoints: Vec<EndpointRecord>,
     /// All shifts that are not over.
     pub running: Vec<ShiftRecord>,
+    /// All provisioned fleets of which something may exist.
+    pub fleets: Vec<FleetRecord>,
     /// The highest event id so far, zero for none.
     pub last_event: u64,
 }

@@ -6,7 +6,7 @@ use crate::{
         self, AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Dealing, ExternalBook, ExternalEvidence,
         LEAST_ANSWERS, Sight, ThresholdBook, ThresholdEvidence, Totals,
     },
-    meter::{FleetMeters, Reading, WatchPoint},
+    meter::{FleetMeters, Reading, Timing, WatchPoint},
     shift::{Cause, Standing},
     time::Moment,
     weight::Share,
@@ -106,8 +106,10 @@ impl Trial {
 
     fn compare(&mut self, meters: Meters<'_>, green: &Reading, watch: &WatchPoint) -> alarm::Verdicts {
         let blue = meters.blue.read();
-        if self.book.lacks_marks() && blue.succeeded + blue.client_errors >= LEAST_ANSWERS {
-            self.book.mark(&meters.green.latency(), &meters.blue.latency());
+        for timing in Timing::ALL {
+            if self.book.lacks_marks(timing) && blue.timed(timing) >= LEAST_ANSWERS {
+                self.book.mark(timing, &meters.green.times(timing), &meters.blue.times(timing));
+            }
         }
         let tails = self.book.edges().read(meters.green, meters.blue);
         self.book.look(Sight { green, blue: &blue, tails: &tails, stamp: watch.stamp() })
@@ -116,8 +118,13 @@ impl Trial {
     /// The histograms are read only where a period is over.
     fn close_periods(&mut self, green: &FleetMeters, reading: &Reading) {
         if self.thresholds.is_due(self.looked_at) {
-            let (latency, first_byte) = (green.latency(), green.first_byte());
-            let totals = Totals { reading, latency: &latency, first_byte: &first_byte };
+            let totals = Totals {
+                reading,
+                latency: &green.latency(),
+                first_byte: &green.first_byte(),
+                first_token: &green.first_token(),
+                token_gap: &green.token_gap(),
+            };
             self.thresholds.look(self.looked_at, totals);
         }
     }

@@ -15,7 +15,8 @@ pub fn evidence_text(evidence: &AlarmEvidence) -> String {
         Telling::All { requests, failures } => (failures, requests, ""),
         Telling::Last { requests, failures } => (failures, requests, "the last "),
     };
-    let of = format!("{failures} of {of_which}{requests} requests");
+    let of_what = if evidence.rule.is_of_tokens() { "streams" } else { "requests" };
+    let of = format!("{failures} of {of_which}{requests} {of_what}");
     let rate = format!("{:.2}%", 100.0 * ratio(failures, requests));
     let permitted = format_fraction(evidence.rule.permitted());
     match evidence.rule {
@@ -25,6 +26,16 @@ pub fn evidence_text(evidence: &AlarmEvidence) -> String {
         ),
         Rule::Guard(GuardBound::Latency { quantile, below }) => format!(
             "{} latency below {}: {of} took as long or longer, {rate} where {permitted} is permitted",
+            format_quantile(quantile),
+            format_duration(below)
+        ),
+        Rule::Guard(GuardBound::FirstToken { quantile, below }) => format!(
+            "{} first token below {}: {of} waited as long or longer for it, {rate} where {permitted} is permitted",
+            format_quantile(quantile),
+            format_duration(below)
+        ),
+        Rule::Guard(GuardBound::TokenGap { quantile, below }) => format!(
+            "{} token gap below {}: gaps as long or longer come to {of}, {rate} where {permitted} is permitted",
             format_quantile(quantile),
             format_duration(below)
         ),
@@ -50,21 +61,26 @@ fn against_blue(bound: &RegressionBound) -> String {
         RegressionBound::ErrorRate { tolerance } => with("error rate", *tolerance),
         RegressionBound::ClientErrorRate { tolerance } => with("client error rate", *tolerance),
         RegressionBound::Latency { quantile: _, ratio } => with("latency", Tolerance::Ratio(*ratio)),
+        RegressionBound::FirstToken { quantile: _, ratio } => with("first token", Tolerance::Ratio(*ratio)),
+        RegressionBound::TokenGap { quantile: _, ratio } => with("token gap", Tolerance::Ratio(*ratio)),
     }
 }
 
 /// `28 of 612 requests failed`, `41 of 612 requests took 130ms, past blue's p95, or longer`
 fn slow_or_failed(of: &str, bound: &RegressionBound, compared: &Compared) -> String {
-    match (bound, compared.quantile, compared.times) {
-        (RegressionBound::ErrorRate { .. }, ..) => format!("{of} failed"),
-        (RegressionBound::ClientErrorRate { .. }, ..) => format!("{of} were answered with a client error"),
-        (RegressionBound::Latency { ratio, .. }, Some(quantile), Some((green, _))) => {
-            let times = if *ratio > 1.0 { format!("{ratio} times ") } else { String::new() };
-            let quantile = format_quantile(quantile);
-            format!("{of} took {} or longer, {times}blue's {quantile}", format_duration(measured(green)))
-        }
-        (RegressionBound::Latency { .. }, ..) => format!("{of} were slow"),
-    }
+    let (what, ratio) = match bound {
+        RegressionBound::ErrorRate { .. } => return format!("{of} failed"),
+        RegressionBound::ClientErrorRate { .. } => return format!("{of} were answered with a client error"),
+        RegressionBound::Latency { ratio, .. } => ("took", ratio),
+        RegressionBound::FirstToken { ratio, .. } => ("had their first token after", ratio),
+        RegressionBound::TokenGap { ratio, .. } => ("had their tokens apart by", ratio),
+    };
+    let (Some(quantile), Some((green, _))) = (compared.quantile, compared.times) else {
+        return format!("{of} were slow");
+    };
+    let times = if *ratio > 1.0 { format!("{ratio} times ") } else { String::new() };
+    let quantile = format_quantile(quantile);
+    format!("{of} {what} {} or longer, {times}blue's {quantile}", format_duration(measured(green)))
 }
 
 /// `31 of 5508, 0.56%`
@@ -130,6 +146,21 @@ mod tests {
             evidence_text(&broken_late),
             "p99 latency below 250ms: 28 of the last 41 requests took as long or longer, 68.29% where 1% is permitted"
         );
+        for (bound, told) in [
+            (
+                GuardBound::FirstToken { quantile: 0.99, below: Duration::from_secs(1) },
+                "p99 first token below 1s: 28 of the last 41 streams waited as long or longer for it, 68.29% where 1% is permitted",
+            ),
+            (
+                GuardBound::TokenGap { quantile: 0.99, below: Duration::from_millis(80) },
+                "p99 token gap below 80ms: gaps as long or longer come to 28 of the last 41 streams, 68.29% where 1% is permitted",
+            ),
+        ] {
+            assert_eq!(
+                evidence_text(&AlarmEvidence { rule: Rule::Guard(bound), ..broken_late.clone() }),
+                told
+            );
+        }
         let never_good = AlarmEvidence { requests: 41, ..broken_late };
         assert_eq!(
             evidence_text(&never_good),

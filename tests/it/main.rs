@@ -9,6 +9,7 @@
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
 //! - `ending.rs`: SIGTERM, SIGHUP.
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
+//! - `providing.rs`: fleets of processes that the proxy starts itself.
 //! - `securing.rs`: TLS at every port and to instances, certificates that change.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper cannot do fails the test")]
@@ -22,6 +23,7 @@ mod crashing;
 mod ending;
 mod handing_over;
 mod protecting;
+mod providing;
 mod replaying;
 mod rescuing;
 mod securing;

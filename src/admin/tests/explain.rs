@@ -7,7 +7,7 @@ use super::{
     fixture::{NOW, alarms, error_rate, external, later, p99, threshold, transition, view},
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, Compared, RegressionBound, Rule, Source, Tolerance},
+    alarm::{AlarmEvidence, AlarmState, Compared, GuardBound, RegressionBound, Rule, Source, Tolerance},
     control::{Fate, Next, ShiftView, Traffic, TrafficWindow},
     meter::WarmUp,
     shift::{Cause, PauseReason, State},
@@ -117,6 +117,42 @@ fn a_regression_tells_blues_side() {
         "{}",
         explain(&view, NOW)
     );
+}
+
+#[test]
+fn alarms_on_tokens_speak_of_streams() {
+    let mut view = view(State::Baking { step: 1, ends: SOMETIME });
+    let compared = Compared {
+        blue_requests: 5_508,
+        blue_failures: 31,
+        quantile: Some(0.95),
+        times: Some((Duration::from_millis(148), Duration::from_millis(123))),
+    };
+    let (quantile, below) = (0.95, Duration::from_millis(80));
+    let against = |bound| Rule::Regression { bound, compared };
+    for (rule, told) in [
+        (
+            Rule::Guard(GuardBound::FirstToken { quantile, below }),
+            "28 of green's 612 streams waited 80 ms or longer for the first token (4.58%), permitted at most 5%",
+        ),
+        (
+            Rule::Guard(GuardBound::TokenGap { quantile, below }),
+            "4.58% of the gaps between tokens in green's 612 streams were 80 ms or longer, permitted at most 5%",
+        ),
+        (
+            against(RegressionBound::FirstToken { quantile: None, ratio: 1.2 }),
+            "28 of green's 612 streams had their first token after 148 ms or longer, 1.2 times blue's p95 (4.58%), 31 of blue's 5,508 \
+             streams had theirs after 123 ms or longer (0.563%)",
+        ),
+        (
+            against(RegressionBound::TokenGap { quantile: None, ratio: 1.0 }),
+            "28 of green's 612 streams had their tokens apart by 148 ms or longer, blue's p95 (4.58%), 31 of blue's 5,508 streams had \
+             theirs apart by 123 ms or longer (0.563%)",
+        ),
+    ] {
+        view.alarms = alarms([AlarmEvidence { rule, failures: 28, requests: 612, ..error_rate() }]);
+        assert!(explain(&view, NOW).contains(told), "{}", explain(&view, NOW));
+    }
 }
 
 #[test]

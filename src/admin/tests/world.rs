@@ -79,6 +79,7 @@ impl World {
             table: table.clone(),
             bell: Arc::new(Bell::new()),
             workers: 1,
+            heir: control::Heir::Nobody,
         };
         let (handle, control) = control::start(parts).unwrap();
         let (drain, draining) = watch::channel(false);

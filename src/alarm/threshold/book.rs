@@ -36,6 +36,10 @@ pub struct Totals<'a> {
     pub latency: &'a HistogramSnapshot,
     /// Of answers' heads, dispatch to head.
     pub first_byte: &'a HistogramSnapshot,
+    /// Of streams, dispatch to first token.
+    pub first_token: &'a HistogramSnapshot,
+    /// Of streams, token to token.
+    pub token_gap: &'a HistogramSnapshot,
 }
 
 /// A threshold alarm with the numbers behind it.
@@ -93,6 +97,8 @@ enum Counted {
 enum Which {
     Latency,
     FirstByte,
+    FirstToken,
+    TokenGap,
 }
 
 impl ThresholdBook {
@@ -214,6 +220,8 @@ impl Counted {
         match measure {
             Measure::Latency(statistic) => Self::Times(statistic, Which::Latency, Box::default()),
             Measure::FirstByte(statistic) => Self::Times(statistic, Which::FirstByte, Box::default()),
+            Measure::FirstToken(statistic) => Self::Times(statistic, Which::FirstToken, Box::default()),
+            Measure::TokenGap(statistic) => Self::Times(statistic, Which::TokenGap, Box::default()),
             Measure::ErrorRate | Measure::ClientErrorRate | Measure::Requests | Measure::Failures => {
                 Self::Requests { value: 0, samples: 0 }
             }
@@ -227,6 +235,8 @@ impl Counted {
                 let now = match which {
                     Which::Latency => totals.latency,
                     Which::FirstByte => totals.first_byte,
+                    Which::FirstToken => totals.first_token,
+                    Which::TokenGap => totals.token_gap,
                 };
                 let period = now.since(before);
                 (**before).clone_from(now);
@@ -238,9 +248,12 @@ impl Counted {
                 (*value, *samples) = (value_now, samples_now);
                 let value = match measure {
                     Measure::ErrorRate | Measure::ClientErrorRate => came as f64 / of as f64,
-                    Measure::Latency(_) | Measure::FirstByte(_) | Measure::Requests | Measure::Failures => {
-                        came as f64
-                    }
+                    Measure::Latency(_)
+                    | Measure::FirstByte(_)
+                    | Measure::FirstToken(_)
+                    | Measure::TokenGap(_)
+                    | Measure::Requests
+                    | Measure::Failures => came as f64,
                 };
                 (of > 0).then_some(Datapoint { value, samples: of })
             }
@@ -255,6 +268,10 @@ fn requests(measure: Measure, reading: &Reading) -> (u64, u64) {
     match measure {
         Measure::ErrorRate | Measure::Failures => (failed, answered),
         Measure::ClientErrorRate => (reading.client_errors, answered),
-        Measure::Requests | Measure::Latency(_) | Measure::FirstByte(_) => (reading.dealt, reading.dealt),
+        Measure::Requests
+        | Measure::Latency(_)
+        | Measure::FirstByte(_)
+        | Measure::FirstToken(_)
+        | Measure::TokenGap(_) => (reading.dealt, reading.dealt),
     }
 }

@@ -35,6 +35,10 @@ pub enum Measure {
     Latency(Statistic),
     /// The times from dispatch to the answer's head.
     FirstByte(Statistic),
+    /// The times from dispatch to the first token of streams.
+    FirstToken(Statistic),
+    /// The times from one token of a stream to the next, every gap of every stream.
+    TokenGap(Statistic),
     /// Failures per request that ended in a way that tells something.
     ErrorRate,
     /// Answers that blame the client, per such request.
@@ -72,7 +76,10 @@ impl Threshold {
     pub fn rule(&self) -> ThresholdRule {
         ThresholdRule {
             statistic: match self.measure {
-                Measure::Latency(statistic) | Measure::FirstByte(statistic) => statistic,
+                Measure::Latency(statistic)
+                | Measure::FirstByte(statistic)
+                | Measure::FirstToken(statistic)
+                | Measure::TokenGap(statistic) => statistic,
                 Measure::ErrorRate | Measure::ClientErrorRate => Statistic::Average,
                 Measure::Requests | Measure::Failures => Statistic::Sum,
             },
@@ -95,9 +102,25 @@ impl Measure {
     /// What its values are.
     pub fn unit(self) -> Unit {
         match self {
-            Self::Latency(statistic) | Self::FirstByte(statistic) => statistic.unit(),
+            Self::Latency(statistic)
+            | Self::FirstByte(statistic)
+            | Self::FirstToken(statistic)
+            | Self::TokenGap(statistic) => statistic.unit(),
             Self::ErrorRate | Self::ClientErrorRate => Unit::Fraction,
             Self::Requests | Self::Failures => Unit::Count,
+        }
+    }
+
+    /// Whether its values come from streams that are read.
+    pub fn is_of_tokens(self) -> bool {
+        match self {
+            Self::FirstToken(_) | Self::TokenGap(_) => true,
+            Self::Latency(_)
+            | Self::FirstByte(_)
+            | Self::ErrorRate
+            | Self::ClientErrorRate
+            | Self::Requests
+            | Self::Failures => false,
         }
     }
 }

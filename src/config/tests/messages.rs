@@ -348,6 +348,53 @@ instances = [
 }
 
 #[test]
+fn a_provider_is_told_what_it_lacks_and_what_it_cannot_have() {
+    let fleet = |provider: &str| {
+        format!("[[endpoint]]\nname = \"x\"\nblue = {{ version = \"v1\", provider = {{ {provider} }} }}\n")
+    };
+    let problems = |provider: &str| config_problems(&fleet(provider));
+    assert_eq!(
+        problems("type = \"procces\""),
+        [r#"c.toml:3: endpoint[0].blue.provider.type: expected one of "process", not "procces""#]
+    );
+    assert_eq!(
+        problems("type = \"process\""),
+        [
+            r#"c.toml:3: endpoint[0].blue.provider.command: is missing; write command = ["python3", "serve.py", "--port", "{port}"]"#
+        ]
+    );
+    assert_eq!(
+        problems(
+            "type = \"process\", command = [\"serve\"], env = { A = 1, \"B=\" = \"x\", SNAPBACK_X = \"y\" }"
+        ),
+        [
+            "c.toml:3: endpoint[0].blue.provider.env.A: expected a text in quotes, not the number 1",
+            r#"c.toml:3: endpoint[0].blue.provider.env."B=": "B=" is not the name of a variable: leave '=' out"#,
+            r#"c.toml:3: endpoint[0].blue.provider.env.SNAPBACK_X: "SNAPBACK_X" is of the names that the proxy sets itself: write another"#,
+        ]
+    );
+    assert_eq!(
+        problems("type = \"process\", command = [\"serve\"], count = 0, on_exit = \"stay\", env = 5"),
+        [
+            "c.toml:3: endpoint[0].blue.provider.env: expected a table such as { PORT = \"{port}\" }, not the number 5",
+            "c.toml:3: endpoint[0].blue.provider.count: expected a whole number from 1 to 1024, not the number 0",
+            r#"c.toml:3: endpoint[0].blue.provider.on_exit: expected one of "end", "keep", not "stay""#,
+        ]
+    );
+    assert_eq!(
+        problems("type = \"process\", command = [\"serve\", \"--port\"]"),
+        [
+            "c.toml:3: endpoint[0].blue.provider.command: says nowhere where to listen: write {port} into it, or into a value of env, where the port belongs"
+        ]
+    );
+    let both = r#"blue = { version = "v1", instances = ["a:1"], provider = { type = "process", command = ["x{port}"] } }"#;
+    assert_eq!(
+        config_problems(&format!("[[endpoint]]\nname = \"x\"\n{both}\n")),
+        ["c.toml:3: endpoint[0].blue.instances: a provider makes the instances: leave out either of the two"]
+    );
+}
+
+#[test]
 fn an_endpoint_needs_a_name_and_a_blue_fleet_with_instances() {
     let text = r#"[[endpoint]]
 [[endpoint]]
@@ -587,9 +634,10 @@ quantile = 99
             "p.toml:7: guard[0].burst: expected a whole number from 1 to 1000, not the number 1.5",
             r#"p.toml:10: guard[1].quantile: "p100" is not a quantile: write "p50", "p99" or "p99.9", above p0 and below p100"#,
             r#"p.toml:11: guard[1].below: 250 has no unit: write "250s" for seconds or "250ms" for milliseconds"#,
-            r#"p.toml:13: guard[2].metric: "token_gap" is not available in this version, which judges green by guards on error_rate and latency"#,
+            r#"p.toml:12: guard[2].quantile: is missing; write quantile = "p99""#,
+            r#"p.toml:12: guard[2].below: is missing; write below = "250ms""#,
             r#"p.toml:15: guard[3].name: "too slow" is not an alarm's name: use 1 to 63 letters, digits or any of _ - ."#,
-            r#"p.toml:16: guard[3].metric: expected one of "error_rate", "latency", not "p99""#,
+            r#"p.toml:16: guard[3].metric: expected one of "error_rate", "latency", "first_token", "token_gap", not "p99""#,
             r#"p.toml:17: guard[3].execution_timeout: unknown key here; "execution_timeout" belongs at the top of the file, above the first [table]"#,
             r#"p.toml:20: guard[4].below: 0.01 has no unit: write a percentage in quotes, such as "5%""#,
             r#"p.toml:21: guard[5].metric: is missing; write metric = "error_rate""#,
@@ -625,7 +673,7 @@ statistic = "p90"
 at_least = 0.01
 period = "10s"
 [[threshold]]
-metric = "first_token"
+metric = "token"
 [[threshold]]
 name = "c"
 metric = "first_byte"
@@ -649,7 +697,7 @@ period = "1s"
             r#"p.toml:26: threshold[3].name: is missing; write name = "slow""#,
             r#"p.toml:26: threshold[3].above: is missing; write above = "300ms", or at_least, below or at_most"#,
             r#"p.toml:26: threshold[3].period: is missing; write period = "10s""#,
-            r#"p.toml:27: threshold[3].metric: expected one of "latency", "first_byte", "error_rate", "client_error_rate", "requests", "failures", not "first_token""#,
+            r#"p.toml:27: threshold[3].metric: expected one of "latency", "first_byte", "first_token", "token_gap", "error_rate", "client_error_rate", "requests", "failures", not "token""#,
             "p.toml:32: threshold[4].at_least: is beyond the histograms' last bucket, from 72m on: write less",
         ]
     );
@@ -783,6 +831,26 @@ fn thresholds_have_names_of_their_own_and_the_time_to_be_raised() {
 }
 
 #[test]
+fn a_plan_has_so_many_guards_on_tokens() {
+    let metric = |number: usize| if number.is_multiple_of(2) { "first_token" } else { "token_gap" };
+    let guard = |number| {
+        format!(
+            "[[guard]]\nname = \"g{number}\"\nmetric = \"{}\"\nquantile = \"p95\"\nbelow = \"1s\"\n",
+            metric(number)
+        )
+    };
+    let plan = |guards: usize| (0..guards).map(guard).collect::<String>();
+    assert_eq!(
+        plan_problems(&plan(9)),
+        ["p.toml:45: guard[8].metric: a plan has at most 8 guards on first_token and token_gap together"]
+    );
+    let unnamed = plan(2).replace("name = \"g0\"\n", "").replace("name = \"g1\"\n", "");
+    let plan = PlanSpec::from_toml(&format!("{PLAN_HEAD}{unnamed}"), "p.toml").unwrap();
+    let names: Vec<_> = plan.alarms.guards.iter().map(|guard| guard.name.as_str()).collect();
+    assert_eq!(names, ["first_token_p95", "token_gap_p95"]);
+}
+
+#[test]
 fn regressions_say_what_they_take() {
     let lines = r#"[[regression]]
 metric = "error_rate"
@@ -798,6 +866,7 @@ tolerance = "1.01x"
 quantile = "p0"
 [[regression]]
 metric = "first_token"
+tolerance = "1%"
 [[regression]]
 name = "latency_regression"
 metric = "client_error_rate"
@@ -812,20 +881,20 @@ metric = "error"
         plan_problems(lines),
         [
             format!("p.toml:5: regression[0].tolerance: \"0.9x\" {tolerance}"),
-            "p.toml:6: regression[0].quantile: only a regression on latency has a quantile: leave it out".to_owned(),
+            "p.toml:6: regression[0].quantile: only a regression on latency, first_token or token_gap has a quantile: leave it out"
+                .to_owned(),
             "p.toml:7: regression[0].burst: expected a whole number from 1 to 1000, not the number 0".to_owned(),
-            "p.toml:10: regression[1].tolerance: latency is compared by a ratio: write for instance \"1.2x\"".to_owned(),
-            "p.toml:13: regression[2].tolerance: \"1.01x\" is finer than the buckets that latency is counted in, which are a 64th \
+            "p.toml:10: regression[1].tolerance: times are compared by a ratio: write for instance \"1.2x\"".to_owned(),
+            "p.toml:13: regression[2].tolerance: \"1.01x\" is finer than the buckets that times are counted in, which are a 64th \
              wide: write \"1x\", or \"1.02x\" and more"
                 .to_owned(),
             r#"p.toml:14: regression[2].quantile: "p0" is not a quantile: write "p50", "p99" or "p99.9", above p0 and below p100"#
                 .to_owned(),
-            r#"p.toml:16: regression[3].metric: "first_token" is not available in this version, which compares green with blue by error_rate, client_error_rate and latency"#
+            "p.toml:17: regression[3].tolerance: times are compared by a ratio: write for instance \"1.2x\"".to_owned(),
+            "p.toml:21: regression[4].tolerance: expected a tolerance such as \"1.5x\" or \"0.5%\", not the number 1.5".to_owned(),
+            "p.toml:22: regression[4].below: a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]"
                 .to_owned(),
-            "p.toml:20: regression[4].tolerance: expected a tolerance such as \"1.5x\" or \"0.5%\", not the number 1.5".to_owned(),
-            "p.toml:21: regression[4].below: a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]"
-                .to_owned(),
-            r#"p.toml:23: regression[5].metric: expected one of "error_rate", "client_error_rate", "latency", not "error""#
+            r#"p.toml:24: regression[5].metric: expected one of "error_rate", "client_error_rate", "latency", "first_token", "token_gap", not "error""#
                 .to_owned(),
         ]
     );
@@ -872,7 +941,8 @@ fn alarms_of_all_kinds_have_names_of_their_own() {
 #[test]
 fn a_regression_without_a_name_is_called_after_its_metric_and_has_no_tolerance() {
     let lines = "[[regression]]\nmetric = \"error_rate\"\n[[regression]]\nmetric = \"client_error_rate\"\n\
-                 [[regression]]\nmetric = \"latency\"\n[[regression]]\nmetric = \"latency\"\nquantile = \"p95\"\ntolerance = \"1.2x\"\n";
+                 [[regression]]\nmetric = \"latency\"\n[[regression]]\nmetric = \"latency\"\nquantile = \"p95\"\ntolerance = \"1.2x\"\n\
+                 [[regression]]\nmetric = \"first_token\"\nquantile = \"p90\"\n[[regression]]\nmetric = \"token_gap\"\n";
     let plan = PlanSpec::from_toml(&format!("{PLAN_HEAD}{lines}"), "p.toml").unwrap();
     let tolerance = Tolerance::Ratio(1.0);
     let regression = |name: &str, bound| Regression { name: name.to_owned(), bound, burst: None };
@@ -886,6 +956,11 @@ fn a_regression_without_a_name_is_called_after_its_metric_and_has_no_tolerance()
                 "latency_p95_regression",
                 RegressionBound::Latency { quantile: Some(0.95), ratio: 1.2 }
             ),
+            regression(
+                "first_token_p90_regression",
+                RegressionBound::FirstToken { quantile: Some(0.9), ratio: 1.0 }
+            ),
+            regression("token_gap_regression", RegressionBound::TokenGap { quantile: None, ratio: 1.0 }),
         ]
     );
 }

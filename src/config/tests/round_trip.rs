@@ -16,7 +16,8 @@ use crate::{
         format_size, units,
     },
     fleet::{
-        Address, CertificateFiles, EjectionRule, FleetSpec, InstanceSpec, Protocol, UpstreamTls, Weight,
+        Address, CertificateFiles, EjectionRule, FleetSpec, InstanceSpec, OnExit, ProcessSpec, Protocol,
+        ProviderSpec, UpstreamTls, Weight,
     },
     meter::{GrpcStatus, WarmUp},
     name::{EndpointName, Version},
@@ -42,11 +43,32 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn provider()(
+        command in prop::collection::vec("[ -~]{1,20}", 0..4),
+        env in prop::collection::btree_map("[A-RT-Z][A-Z_]{0,9}", "[ -~]{0,20}", 0..3),
+        count in 0_u32..=1024,
+        stop_grace in span(),
+        log_limit_bytes in (4_u64 << 10)..=(1 << 30),
+        keeps in any::<bool>(),
+    ) -> ProviderSpec {
+        ProviderSpec::Process(ProcessSpec {
+            command: [String::from("serve-{port}")].into_iter().chain(command).collect(),
+            env,
+            count: NonZeroU32::new(count),
+            stop_grace,
+            log_limit_bytes,
+            on_exit: if keeps { OnExit::Keep } else { OnExit::End },
+        })
+    }
+}
+
+prop_compose! {
     fn fleet()(
         version in "[a-zA-Z0-9._:/@+-]{1,128}",
         ports in prop::collection::btree_map(1_u16.., 1_u16..=1000, 1..5),
         tls in option::of(upstream_tls()),
         is_http2 in any::<bool>(),
+        provider in option::of(provider()),
     ) -> FleetSpec {
         let instance = |(port, weight)| InstanceSpec {
             address: Address::parse(&format!("model-a:{port}")).unwrap(),
@@ -56,7 +78,8 @@ prop_compose! {
         };
         FleetSpec {
             version: Version::parse(&version).unwrap(),
-            instances: ports.into_iter().map(instance).collect(),
+            instances: ports.into_iter().filter(|_| provider.is_none()).map(instance).collect(),
+            provider: provider.map(Arc::new),
             protocol: match (is_http2, &tls) {
                 (false, _) => Protocol::Http1,
                 (true, None) => Protocol::H2c,
@@ -313,12 +336,13 @@ prop_compose! {
 fn regression_bound() -> impl Strategy<Value = RegressionBound> {
     let tolerance =
         || prop_oneof![(1.0..=100.0).prop_map(Tolerance::Ratio), (1e-9..1.0).prop_map(Tolerance::Points)];
-    let ratio = prop_oneof![Just(1.0), 1.02..100.0];
+    let times = || (option::of(1e-9..1.0), prop_oneof![Just(1.0), 1.02..100.0]);
     prop_oneof![
         tolerance().prop_map(|tolerance| RegressionBound::ErrorRate { tolerance }),
         tolerance().prop_map(|tolerance| RegressionBound::ClientErrorRate { tolerance }),
-        (option::of(1e-9..1.0), ratio)
-            .prop_map(|(quantile, ratio)| RegressionBound::Latency { quantile, ratio }),
+        times().prop_map(|(quantile, ratio)| RegressionBound::Latency { quantile, ratio }),
+        times().prop_map(|(quantile, ratio)| RegressionBound::FirstToken { quantile, ratio }),
+        times().prop_map(|(quantile, ratio)| RegressionBound::TokenGap { quantile, ratio }),
     ]
 }
 
@@ -347,6 +371,8 @@ fn measure() -> impl Strategy<Value = Measure> {
     prop_oneof![
         statistic().prop_map(Measure::Latency),
         statistic().prop_map(Measure::FirstByte),
+        statistic().prop_map(Measure::FirstToken),
+        statistic().prop_map(Measure::TokenGap),
         Just(Measure::ErrorRate),
         Just(Measure::ClientErrorRate),
         Just(Measure::Requests),
@@ -437,6 +463,8 @@ prop_compose! {
             (prop_oneof![
                 (1e-9..1.0).prop_map(|below| GuardBound::ErrorRate { below }),
                 (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::Latency { quantile, below }),
+                (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::FirstToken { quantile, below }),
+                (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::TokenGap { quantile, below }),
             ], option::of(1_u32..=1_000)),
             0..8,
         ),

@@ -73,6 +73,13 @@ fn the_reference_plan_shows_the_defaults() {
     );
 }
 
+/// A text without the table under a header.
+fn without(text: &str, header: &str) -> String {
+    let (before, after) = text.split_once(header).unwrap();
+    let (_, rest) = after.split_once("\n\n").unwrap();
+    format!("{before}\n{rest}")
+}
+
 #[test]
 fn what_the_reference_files_show_in_comments_is_right_too() {
     // A comment that is an example begins `# key =` or `# [`; the sentences around it do not.
@@ -87,12 +94,14 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
     // A key is in a header, in a cookie or in the prompt, a check asks for a path or for a service, an error body has a field or a text,
-    // and instances are in a list or in tables; the file shows all of them.
+    // and instances are in a list, in tables or a provider's; the file shows all of them.
     let mut shown = uncommented(&text("snapback.toml"));
     for key in ["\ncookie = ", "\nprompt_prefix = ", "\ngrpc = ", "\ninstances = ", "\ncontains = "] {
         shown = shown.replace(key, &key.replace('\n', "\n# "));
     }
-    let config = parse(&shown, "snapback.toml").unwrap();
+    let provided = parse(&without(&shown, "[[endpoint.blue.instances]]"), "snapback.toml").unwrap();
+    assert!(provided.endpoints[0].blue.provider.is_some());
+    let config = parse(&without(&shown, "[endpoint.blue.provider]"), "snapback.toml").unwrap();
     assert!(config.endpoints[0].sticky.is_some() && config.endpoints[0].balance != Balance::default());
     assert!(config.endpoints[0].rule.header.is_some() && config.endpoints[0].health != HealthSpec::default());
     let steps = uncommented(&text("plan.toml"))
@@ -115,8 +124,11 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         })
         .collect::<Vec<_>>()
         .join("\n");
-    let plan =
-        PlanSpec::from_toml(&steps, "plan.toml").unwrap_or_else(|problems| panic!("{problems}\n{steps}"));
+    let plan = |text: String| {
+        PlanSpec::from_toml(&text, "plan.toml").unwrap_or_else(|problems| panic!("{problems}\n{text}"))
+    };
+    assert!(plan(without(&steps, "[[green.instances]]")).green.provider.is_some());
+    let plan = plan(without(&steps, "[green.provider]"));
     assert_eq!(plan.shift.steps().len(), 2);
     assert_eq!(plan.alarms.max_failures, Some(50));
 }

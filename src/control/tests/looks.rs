@@ -21,7 +21,7 @@ use crate::{
         watched::{Live, Roster, WatchParts, Watched},
     },
     fleet::{Address, Fleet},
-    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Stamp, Verdict},
+    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Stamp, Timing, Verdict},
     name::{EndpointName, ShiftId, Version},
     route::{FleetRoute, RouteTable},
     shift::{Cause, Standing},
@@ -244,6 +244,45 @@ async fn a_green_that_is_slower_than_blue_is_snapped_back_with_blues_quantile_as
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_green_whose_tokens_come_later_than_blues_is_snapped_back_while_its_streams_are_open() {
+    for (bound, told) in [
+        (
+            RegressionBound::FirstToken { quantile: Some(0.95), ratio: 1.2 },
+            "first token at most 1.2x blue's: 10 of 20 streams had their first token after 175ms or longer, 1.2 times blue's p95, 50.00% \
+             where blue had 0 of 180, 0.00%",
+        ),
+        (
+            RegressionBound::TokenGap { quantile: Some(0.95), ratio: 1.2 },
+            "token gap at most 1.2x blue's: 10 of 20 streams had their tokens apart by 175ms or longer, 1.2 times blue's p95, 50.00% \
+             where blue had 0 of 180, 0.00%",
+        ),
+    ] {
+        let stream = |meters: &FleetMeters, stamp, millis| {
+            let (shard, time) = (meters.shard(0), Duration::from_millis(millis));
+            shard.dealt(stamp, Moment::from_nanos(1));
+            if bound.timing() == Some(Timing::TokenGap) { shard.paced(time) } else { shard.first_token(time) }
+        };
+        let blue = FleetMeters::new(1);
+        (0..1_000).for_each(|place| stream(&blue, Stamp::default(), 50 + place % 100));
+        let bench = Bench::with(&regressions(bound), Share::from_basis_points(1_000).unwrap(), blue);
+        let serve = |green_millis| {
+            (0..90).for_each(|_| stream(&bench.blue.meters, Stamp::default(), 60));
+            let (meters, stamp) = (&bench.watched.green.meters, bench.watched.watch.stamp());
+            (0..10).for_each(|_| stream(meters, stamp, green_millis));
+            bench.evaluator.round();
+        };
+        assert_eq!(bench.watched.judge(None), Standing::InsufficientData);
+        serve(160);
+        assert_eq!(bench.watched.judge(None), Standing::Clear, "within the tolerance");
+        serve(400);
+        let Cause::Alarm { evidence, .. } = bench.watched.snapped().unwrap().cause else {
+            panic!("no alarm")
+        };
+        assert_eq!(evidence, told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_latency_regression_waits_for_a_blue_that_tells_its_quantiles() {
     let bound = RegressionBound::Latency { quantile: None, ratio: 1.0 };
     let bench =
@@ -331,6 +370,7 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
         table: Arc::clone(&table),
         bell: Arc::new(Bell::new()),
         workers: 1,
+        heir: crate::provider::Heir::Nobody,
     };
     let (handle, control) = start::start(parts).unwrap();
     let mut events = handle.subscribe();

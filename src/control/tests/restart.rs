@@ -14,7 +14,11 @@ use crate::{
 fn last_shift(commits: &[Vec<Record>]) -> Option<ShiftRecord> {
     commits.iter().flatten().rev().find_map(|record| match record {
         Record::Shift(shift) => Some((**shift).clone()),
-        Record::Endpoint(_) | Record::EndpointDeleted(_) | Record::Event(_) => None,
+        Record::Endpoint(_)
+        | Record::EndpointDeleted(_)
+        | Record::Fleet(_)
+        | Record::FleetGone(_)
+        | Record::Event(_) => None,
     })
 }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use super::world::{CANARY, World, chat, endpoint_of, plan, share};
+use super::world::{CANARY, Memory, World, chat, config, endpoint_of, plan, share};
 use crate::{
     alarm::AlarmState,
     control::{ControlError, Execution, watchdog::STALLED_AFTER},
     fleet::Side,
+    route::Signals,
     shift::{Cause, Command, Refusal, State},
     weight::Share,
 };
@@ -176,6 +177,32 @@ async fn a_plan_with_the_same_instances_on_both_sides_is_refused_with_the_key() 
     let error = world.handle.start_shift(&chat(), same, "ann", Execution::Real).await.unwrap_err();
     let ControlError::Problems(problems) = error else { panic!("{error}") };
     assert_eq!(problems.problems[0].key, "green.instances");
+    assert!(world.journal.running().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_with_an_alarm_on_tokens_is_refused_where_no_stream_is_read() {
+    let mut config = config();
+    config.endpoints[0].signals = Signals::Off;
+    let world = World::start_with(&config, Memory::with_commits(&[]));
+    for (kind, rule) in [
+        ("guard", "metric = \"first_token\"\nquantile = \"p99\"\nbelow = \"1s\"\n"),
+        ("regression", "metric = \"token_gap\"\n"),
+        (
+            "threshold",
+            "metric = \"token_gap\"\nstatistic = \"p90\"\nabove = \"1s\"\nperiod = \"1s\"\nname = \"slow\"\n",
+        ),
+    ] {
+        let plan = plan(&format!("{CANARY}[[{kind}]]\n{rule}"));
+        let error = world.handle.start_shift(&chat(), plan, "ann", Execution::Real).await.unwrap_err();
+        let ControlError::Problems(problems) = error else { panic!("{error}") };
+        let [problem] = problems.problems.as_slice() else { panic!("{problems:?}") };
+        assert_eq!(problem.key, kind);
+        assert!(
+            problem.message.contains("and chat reads none: give the endpoint signals = \"auto\""),
+            "{problem:?}"
+        );
+    }
     assert!(world.journal.running().is_none());
 }
 

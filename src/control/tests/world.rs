@@ -24,10 +24,11 @@ use crate::{
     },
     fleet::Side,
     meter::{Bell, FailureKind, Outcome, Overdue, Verdict},
-    name::{EndpointName, ShiftId},
+    name::{EndpointName, FleetId, ShiftId},
+    provider::Heir,
     route::{EndpointRoute, RouteTable},
     shift::{Command, State},
-    store::{Event, Journal, Loaded, Record, ShiftRecord, StoreError},
+    store::{Event, FleetRecord, Journal, Loaded, Record, ShiftRecord, StoreError},
     weight::Share,
 };
 
@@ -42,6 +43,7 @@ pub(super) struct Memory {
 struct Kept {
     endpoints: BTreeMap<EndpointName, crate::store::EndpointRecord>,
     shifts: BTreeMap<ShiftId, ShiftRecord>,
+    fleets: BTreeMap<FleetId, FleetRecord>,
     events: Vec<Event>,
     commits: Vec<Vec<Record>>,
     failing: bool,
@@ -91,6 +93,7 @@ impl Journal for Memory {
         Ok(Loaded {
             endpoints: state.endpoints.values().cloned().collect(),
             running: running.cloned().collect(),
+            fleets: state.fleets.values().cloned().collect(),
             last_event: state.events.last().map_or(0, |event| event.id),
         })
     }
@@ -113,6 +116,8 @@ impl Journal for Memory {
                     state.seen.push((shift.snapshot.state.as_str().to_owned(), share));
                     state.shifts.insert(shift.id.clone(), *shift);
                 }
+                Record::Fleet(fleet) => drop(state.fleets.insert(fleet.id.clone(), *fleet)),
+                Record::FleetGone(id) => drop(state.fleets.remove(&id)),
                 Record::Event(event) => {
                     let last = state.events.last().map_or(0, |event| event.id);
                     assert_eq!(event.id, last + 1, "event ids have no gaps");
@@ -274,6 +279,7 @@ impl World {
             table: Arc::clone(&table),
             bell: Arc::new(Bell::new()),
             workers: 1,
+            heir: Heir::Nobody,
         };
         let oracle = Arc::new(Oracle::default());
         let senses =

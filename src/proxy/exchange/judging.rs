@@ -67,7 +67,7 @@ impl Exchange {
         let is_fit = (200..300).contains(&status)
             && method != Method::HEAD
             && is_plain
-            && self.tap.is_none()
+            && !self.hearing.reads_events()
             && self.grpc.is_none();
         is_fit.then(|| Box::new(wanted.scanner()))
     }
@@ -139,7 +139,7 @@ impl Exchange {
             None | Some(Progress::Complete | Progress::InstanceIsDue) => false,
             Some(Progress::ClientIsDue | Progress::Stopped(_)) => true,
         };
-        let is_instance_due = self.answered.is_none() || self.awaits_more;
+        let is_instance_due = self.answered.is_none() || self.hearing.awaits_more();
         is_instance_due && !(is_open_to_more && self.bytes_out > 0) && deadline.is_over(now)
     }
 

@@ -2,14 +2,15 @@
 
 mod judging;
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::rc::Rc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, request};
 
 use super::{
     deaths::Deaths,
     error::Failure,
     grpc::GrpcCall,
+    hearing::{Counted, Hearing},
     lane::{Dealt, RouteView},
     overdue::OpenRequest,
     pool::Upstream,
@@ -57,12 +58,9 @@ pub(super) struct Exchange {
     answered: Option<Answered>,
     /// Only of a gRPC call.
     grpc: Option<GrpcCall>,
-    /// Only of a response that is a stream of events.
-    tap: Option<Box<Tap>>,
+    hearing: Hearing,
     /// Only of a response in whose body the endpoint's owner wants errors to be looked for.
     body: Option<Box<BodyScanner>>,
-    /// Whether the response's body was asked for more than has come.
-    awaits_more: bool,
     /// Of a tunnel: what a request body has, it counts itself.
     bytes_in: u64,
     bytes_out: u64,
@@ -72,8 +70,6 @@ pub(super) struct Exchange {
     is_blamed: bool,
     /// Whether the answer holds a failure that does not count.
     is_excused: bool,
-    /// Between two tokens of its stream.
-    worst_gap: Cell<Option<Duration>>,
     /// Whether its failure went to blue.
     is_rescued: bool,
     /// Whether it was dealt while its instance warmed up.
@@ -122,6 +118,7 @@ impl Exchange {
         let dispatched_at = clock::now();
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
         view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
+        let hearing = Hearing::of(view.streams(side).map(|streams| streams.begin(stamp, dispatched_at)));
         let offer = view.offer(side, key, dispatched_at, &mut *worker.rng());
         let waits = matches!(offer, Offer::NoRoom);
         let seat = if let Offer::Seat(seat) = offer { Some(seat) } else { None };
@@ -141,9 +138,8 @@ impl Exchange {
             dispatched_at,
             answered: None,
             grpc: None,
-            tap: None,
+            hearing,
             body: None,
-            awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,
             ended_at: None,
@@ -151,7 +147,6 @@ impl Exchange {
             deaths: Deaths::default(),
             is_blamed: false,
             is_excused: false,
-            worst_gap: Cell::default(),
             is_rescued: false,
             is_warm_up: false,
         };
@@ -161,6 +156,13 @@ impl Exchange {
                 exchange.view.open_requests(side).map(|requests| requests.begin(stamp, dispatched_at));
         }
         exchange
+    }
+
+    /// What the request's head tells of a stream that it asks for, where somebody watches for one.
+    pub(super) fn expect_stream(&self, head: &request::Parts) {
+        if let Some(watched) = self.hearing.watched() {
+            watched.ask(head.uri.path(), &head.headers, self.request_body.as_ref());
+        }
     }
 
     /// The request is a gRPC call.
@@ -198,9 +200,8 @@ impl Exchange {
             dispatched_at: now,
             answered: None,
             grpc: self.grpc.as_ref().map(GrpcCall::again),
-            tap: None,
+            hearing: Hearing::default(),
             body: None,
-            awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,
             ended_at: None,
@@ -208,7 +209,6 @@ impl Exchange {
             deaths: self.deaths.elsewhere(),
             is_blamed: false,
             is_excused: false,
-            worst_gap: Cell::default(),
             is_rescued: false,
             is_warm_up: false,
         })
@@ -231,7 +231,8 @@ impl Exchange {
         self.role = Role::Moved;
         self.deaths = self.deaths.elsewhere();
         self.answered = None;
-        (self.tap, self.body) = (None, None);
+        self.hearing.silence();
+        self.body = None;
         self.grpc = self.grpc.as_ref().map(GrpcCall::again);
         self.verdict = Verdict::ClientGone;
         self.count_retry();
@@ -268,6 +269,7 @@ impl Exchange {
         if self.is_warm_up {
             self.shard().warm_up();
             self.overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
+            self.hearing.forget();
         }
     }
 
@@ -297,7 +299,8 @@ impl Exchange {
         if let (Some(mut left), Some(failure)) = (left, failed) {
             left.heed_end(failure.verdict(), None, clock::now());
         }
-        (self.answered, self.grpc, self.tap) = (copy.answered, copy.grpc.take(), copy.tap.take());
+        (self.answered, self.grpc) = (copy.answered, copy.grpc.take());
+        self.hearing.adopt(&mut copy.hearing, clock::now());
         self.body = copy.body.take();
         self.heed_failure();
     }
@@ -353,6 +356,7 @@ impl Exchange {
     /// The instance has switched protocols. How long the tunnel lasts is the client's choice, so from here on nothing is late.
     pub(super) fn switch(&mut self) {
         self.overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
+        self.hearing.forget();
     }
 
     pub(super) fn dispatched_at(&self) -> Moment {
@@ -366,13 +370,13 @@ impl Exchange {
 
     /// The response's head came, to a request with this method.
     pub(super) fn answered(&mut self, status: u16, method: &Method, headers: &HeaderMap) {
-        self.answered = Some(Answered { status, at: clock::now() });
+        let now = clock::now();
+        self.answered = Some(Answered { status, at: now });
         if let Some(call) = &mut self.grpc {
             call.read(headers);
         }
-        if self.view.route.signals == Signals::Auto && method != Method::HEAD {
-            self.tap = Tap::of(status, headers);
-        }
+        let is_read = self.view.route.signals == Signals::Auto && method != Method::HEAD;
+        self.hearing.answered(if is_read { Tap::of(status, headers) } else { None }, now);
         self.body = self.wanted_body(status, method, headers);
         if let Some(seat) = &mut self.seat {
             let of_call = self.grpc.as_ref().and_then(|call| call.status);
@@ -400,7 +404,7 @@ impl Exchange {
 
     /// The client takes more of the response than has come.
     pub(super) fn await_more(&mut self) {
-        self.awaits_more = true;
+        self.hearing.await_more();
     }
 
     /// The bytes of a tunnel, from the client and to it.
@@ -410,7 +414,7 @@ impl Exchange {
 
     /// A part of the response body went downstream. Whether it was more than a sign of life.
     pub(super) fn passed(&mut self, bytes: &[u8]) -> Heard {
-        let was_awaited = std::mem::take(&mut self.awaits_more);
+        let was_awaited = self.hearing.come();
         self.bytes_out = self.bytes_out.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         if let Some(call) = &mut self.grpc
             && call.finds_error(bytes)
@@ -418,28 +422,22 @@ impl Exchange {
             self.find_in_band_failure();
         }
         self.look_into_body(bytes);
-        let Some(mut tap) = self.tap.take() else { return Heard::Made };
-        let heard = tap.read(bytes, clock::now(), was_awaited, |gap| self.token_gap(gap));
-        if tap.has_failed() && !self.is_blamed {
+        if !self.hearing.is_on() {
+            return Heard::Made;
+        }
+        let heard = self.hear(|hearing, counted| hearing.pass(bytes, was_awaited, counted));
+        if self.hearing.has_failed() && !self.is_blamed {
             self.find_in_band_failure();
         }
-        self.tap = Some(tap);
         heard
     }
 
-    /// The response's stream, if it is one, has come to its end, clean or not.
-    fn finish_tap(&mut self) {
-        let Some(mut tap) = self.tap.take() else { return };
-        tap.finish(|gap| self.token_gap(gap));
-        self.tap = Some(tap);
-    }
-
-    /// What blue makes of a rescue counts for nobody.
-    fn token_gap(&self, gap: Duration) {
-        if self.role != Role::Rescue && !self.is_warm_up {
-            self.shard().token_gap(gap);
-            self.worst_gap.set(self.worst_gap.get().max(Some(gap)));
-        }
+    /// Lets the hearing count. What blue makes of a rescue counts for nobody, and how long a warm-up takes for nothing.
+    fn hear<T>(&mut self, with: impl FnOnce(&mut Hearing, Counted<'_>) -> T) -> T {
+        let Self { hearing, view, worker, side, role, is_warm_up, dispatched_at, .. } = self;
+        let shard = view.fleet(*side).meters.shard(worker.number);
+        let has_times = *role != Role::Rescue && !*is_warm_up;
+        with(hearing, Counted { shard: has_times.then_some(shard), since: *dispatched_at })
     }
 
     /// Ends the exchange with a failure.
@@ -455,9 +453,11 @@ impl Exchange {
             (End::Now, _) | (End::WithHead, None) => clock::now(),
         };
         self.ended_at = Some(now);
-        self.finish_tap();
+        if self.hearing.is_on() {
+            self.hear(Hearing::finish);
+        }
         if let Some(verdict) = self.verdict_of_answer() {
-            let verdict = self.tap.as_ref().map_or(verdict, |tap| tap.judge(verdict));
+            let verdict = self.hearing.judge(verdict);
             self.verdict = self.classes().of(verdict);
         }
         now
@@ -472,7 +472,7 @@ impl Exchange {
         let recording = &self.view.route.recording;
         if recording.is_on() {
             let record = Record::of(outcome, self.dispatched_at, self.side);
-            let record = Record { worst_gap: self.worst_gap.get(), rescue, ..record };
+            let record = Record { worst_gap: self.hearing.worst_gap(), rescue, ..record };
             recording.write(self.worker.number, &record);
         }
     }
@@ -486,8 +486,8 @@ impl Exchange {
             duration: ended_at.since(self.dispatched_at),
             bytes_in: self.request_body.as_ref().map_or(self.bytes_in, |body| body.passed_bytes()),
             bytes_out: self.bytes_out,
-            first_token: self.tap.as_ref().and_then(|tap| Some(tap.first_text()?.since(self.dispatched_at))),
-            tokens_out: self.tap.as_ref().map_or(0, |tap| tap.tokens()),
+            first_token: self.hearing.first_token().map(|at| at.since(self.dispatched_at)),
+            tokens_out: self.hearing.tokens(),
             overdue,
             is_warm_up: self.is_warm_up,
         }
@@ -531,9 +531,8 @@ impl Original {
             dispatched_at: now,
             answered: None,
             grpc: self.grpc.as_ref().map(GrpcCall::again),
-            tap: None,
+            hearing: Hearing::default(),
             body: None,
-            awaits_more: false,
             bytes_in: 0,
             bytes_out: 0,
             ended_at: None,
@@ -541,7 +540,6 @@ impl Original {
             deaths: Deaths::default(),
             is_blamed: false,
             is_excused: false,
-            worst_gap: Cell::default(),
             is_rescued: false,
             is_warm_up: false,
         })
@@ -565,7 +563,13 @@ impl Drop for Exchange {
         } else if self.verdict == Verdict::ClientGone && self.was_left() {
             self.verdict = self.classes().of_gone_client();
         }
-        self.finish_tap();
+        if self.hearing.is_on() {
+            let verdict = self.verdict;
+            self.hear(|hearing, counted| {
+                hearing.finish(counted);
+                hearing.end(verdict, ended_at, counted);
+            });
+        }
         let overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
         let outcome = self.outcome(ended_at, overdue);
         let watch = self.view.route.watch.as_deref();

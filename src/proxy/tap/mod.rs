@@ -14,6 +14,7 @@
 #[expect(clippy::indexing_slicing, reason = "what a JSON value does not have is null")]
 mod event;
 mod glance;
+mod mean;
 #[expect(clippy::indexing_slicing, reason = "places are remainders of the number of events")]
 mod ring;
 mod scanner;
@@ -33,6 +34,7 @@ pub(super) use self::scanner::{Meaning, Scanner};
 use self::{
     event::{Content, Said, Sign},
     glance::{Glance, glance, is_event},
+    mean::MeanGap,
     ring::{Ring, State},
     split::{Framing, Splitter},
 };
@@ -53,6 +55,7 @@ pub struct Tap {
     frame_at: Moment,
     first_text: Option<Moment>,
     last_text: Moment,
+    mean_gap: MeanGap,
     texts: u64,
     tokens: Option<u64>,
     signs: Signs,
@@ -118,6 +121,7 @@ impl Tap {
             frame_at: Moment::default(),
             first_text: None,
             last_text: Moment::default(),
+            mean_gap: MeanGap::default(),
             texts: 0,
             tokens: None,
             signs: Signs::default(),
@@ -236,7 +240,9 @@ impl Tap {
         if self.first_text.is_none() {
             self.first_text = Some(at);
         } else if is_awaited && at > self.last_text {
-            gap(at.since(self.last_text));
+            let time = at.since(self.last_text);
+            self.mean_gap.add(time);
+            gap(time);
         }
         self.last_text = at;
     }
@@ -249,6 +255,16 @@ impl Tap {
     /// When the first text came.
     pub fn first_text(&self) -> Option<Moment> {
         self.first_text
+    }
+
+    /// The mean gap of a stream that has had as many as are judged; told once.
+    pub(super) fn mean_of_enough_gaps(&mut self) -> Option<Duration> {
+        self.mean_gap.of_enough()
+    }
+
+    /// The mean gap of a stream that has ended, unless it was told before.
+    pub(super) fn mean_of_gaps(&mut self) -> Option<Duration> {
+        self.mean_gap.take()
     }
 
     /// Nothing more will come; told twice it changes nothing. What is left to be told of gaps is told.

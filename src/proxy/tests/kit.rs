@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     fleet::{Address, Fleet, Instance, Protocol, UpstreamTls},
-    meter::{Bell, FleetMeters, Reading, Recorder, Recording, WarmUp, WatchPoint, WorkerMeters},
+    meter::{Bell, FleetMeters, Reading, Recorder, Recording, TokenBound, WarmUp, WatchPoint, WorkerMeters},
     name::{EndpointName, Version},
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
@@ -73,6 +73,8 @@ pub(super) struct Setup {
     /// The bounds of the latency alarms that watch green.
     pub(super) latency_bounds: Vec<Duration>,
     pub(super) warm_up: Option<WarmUp>,
+    /// The bounds of the guards on tokens that watch green.
+    pub(super) token_bounds: Vec<TokenBound>,
     pub(super) tls: Option<Arc<tls::Server>>,
 }
 
@@ -116,6 +118,7 @@ impl Setup {
             workers: 1,
             latency_bounds: Vec::new(),
             warm_up: None,
+            token_bounds: Vec::new(),
             tls: None,
         }
     }
@@ -150,7 +153,7 @@ impl Setup {
             }),
             watch: green.is_some().then(|| {
                 let watch = WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new()));
-                Arc::new(watch.warming(self.warm_up))
+                Arc::new(watch.with_token_bounds(&self.token_bounds).warming(self.warm_up))
             }),
             green,
         };

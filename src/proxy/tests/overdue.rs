@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::kit::{MessageReader, Origin, Rig, Setup, eventually};
 use crate::{
     alarm::{AlarmBook, AlarmPlan, AlarmState, Dealing, Guard, GuardBound, Sight, Standing, Tails},
-    meter::{CohortReading, Reading, Stamp},
+    meter::{CohortReading, Reading, Stamp, WHOLE_STREAM},
     route::{Generation, RouteTable},
     weight::Share,
 };
@@ -96,4 +96,46 @@ fn a_request_dealt_under_an_earlier_share_is_seen_too() {
     route.split.green = Share::parse("50%").unwrap();
     rig.table.store(Arc::new(RouteTable::new(Generation(2), vec![Arc::new(route)])));
     rig.cohort_when(|cohort| cohort.exceeded[0] == 1);
+}
+
+#[test]
+fn a_green_that_hangs_before_its_first_token_raises_its_guard_without_one_completion() {
+    const ASKS: &str = r#"{"messages":[{"content":"hi"}],"stream":true}"#;
+    const ASKS_NOT: &str = r#"{"messages":[{"content":"hi"}],"stream":false}"#;
+    let bound = GuardBound::FirstToken { quantile: 0.99, below: BOUND };
+    let plan = AlarmPlan {
+        guards: vec![Guard { name: "first".to_owned(), bound, burst: None }],
+        ..AlarmPlan::default()
+    };
+    let green = silent();
+    let mut setup = Setup::new(&[green.address]);
+    setup.green = vec![green.address];
+    setup.green_share = "100%";
+    setup.token_bounds = AlarmBook::token_bounds(&plan);
+    let rig = setup.start();
+    let mut book = AlarmBook::new(&plan, 1, 0, Dealing::Deck, &Reading::default());
+    book.begin_step(Share::ALL);
+    let (blue, tails) = (Reading::default(), Tails::default());
+    let first = rig.green();
+    if book.look(Sight { green: &first, blue: &blue, tails: &tails, stamp: rig.stamp() }).new_bet {
+        rig.route.watch.as_ref().unwrap().advance();
+    }
+    let _clients: Vec<_> = [ASKS_NOT, ASKS, ASKS, ASKS_NOT, ASKS, ASKS]
+        .into_iter()
+        .map(|body| {
+            let mut client = rig.client();
+            let length = body.len();
+            client.send(format!("POST /v1 HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n{body}"));
+            client
+        })
+        .collect();
+    let cohort = rig.cohort_when(|cohort| cohort.tokens[0].judged == 4);
+    assert_eq!((cohort.tokens[0].long, cohort.tokens[0].excused), (4 * WHOLE_STREAM, 0));
+    let reading = rig.green();
+    assert_eq!((reading.dealt, reading.settled()), (6, 0), "no response ever came");
+    let sight = Sight { green: &reading, blue: &blue, tails: &tails, stamp: rig.stamp() };
+    let Standing::Breached(evidence) = book.look(sight).standing else {
+        panic!("not raised: {:?}", book.evidence());
+    };
+    assert_eq!((evidence.name.as_str(), evidence.failures), ("first", 4));
 }

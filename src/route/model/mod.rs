@@ -7,12 +7,14 @@ mod grpc;
 mod json;
 mod path;
 mod prompt;
+mod stream;
 
 pub(super) use field::FieldScanner;
 pub use grpc::{GrpcScanner, model_of_message};
 pub use json::JsonScanner;
 pub use path::model_of_path;
 pub use prompt::PromptScanner;
+pub use stream::{StreamScanner, StreamWish};
 
 /// Longer names are no names: they match nothing. Hugging Face's longest are below 100 bytes, LoRA adapters' somewhat above.
 const NAME_LIMIT_BYTES: usize = 256;

@@ -60,6 +60,7 @@ impl Journal for SqliteJournal {
             Ok(Loaded {
                 endpoints: rows::endpoints(connection)?,
                 running: rows::running(connection)?,
+                fleets: rows::fleets(connection)?,
                 last_event: rows::last_event(connection)?,
             })
         })

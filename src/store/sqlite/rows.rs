@@ -10,10 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     config::{EndpointSpec, PlanSpec},
-    name::{EndpointName, ShiftId},
+    name::{EndpointName, FleetId, ShiftId},
     store::{
-        EndpointRecord, Event, Record, ShiftRecord,
-        form::{FleetForm, MomentsForm, SnapshotForm, read_origin, write_origin},
+        EndpointRecord, Event, FleetRecord, Record, ShiftRecord,
+        form::{FleetForm, MemberForm, MomentsForm, SnapshotForm, read_origin, write_origin},
     },
     time::WallTime,
     weight::Share,
@@ -29,7 +29,7 @@ pub(super) const EVENT_BATCH: u64 = 1_000;
 pub(super) const KEPT_SHIFTS: i64 = 1_000;
 
 const SHIFT_COLUMNS: &str =
-    "id, endpoint, blue, plan, snapshot, recorded_at, actor, started_at, moments, report";
+    "id, endpoint, blue, blue_fleet, plan, snapshot, recorded_at, actor, started_at, moments, report";
 const EVENT_COLUMNS: &str = "id, at, kind, endpoint, shift, before, after, share, actor, cause";
 
 /// Why rows could not be read.
@@ -55,37 +55,55 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite:
             Ok(())
         }
         Record::Shift(shift) => write_shift(transaction, shift),
+        Record::Fleet(fleet) => write_fleet(transaction, fleet),
+        Record::FleetGone(id) => {
+            transaction.prepare_cached("DELETE FROM fleets WHERE id = ?1")?.execute([id.as_str()])?;
+            Ok(())
+        }
         Record::Event(event) => write_event(transaction, event),
     }
 }
 
 fn write_endpoint(transaction: &Transaction<'_>, record: &EndpointRecord) -> rusqlite::Result<()> {
-    let EndpointRecord { declared, origin, serving } = record;
+    let EndpointRecord { declared, origin, serving, fleet } = record;
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO endpoints (name, origin, declared, serving) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT OR REPLACE INTO endpoints (name, origin, declared, serving, fleet) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![
             declared.name.as_str(),
             write_origin(*origin),
             declared.to_json().to_string(),
             to_json(&FleetForm::from(serving)),
+            fleet.as_ref().map(FleetId::as_str),
         ])?;
     Ok(())
 }
 
 fn write_shift(transaction: &Transaction<'_>, record: &ShiftRecord) -> rusqlite::Result<()> {
-    let ShiftRecord { id, endpoint, blue, plan, snapshot, recorded_at, actor, started_at, moments, report } =
-        record;
+    let ShiftRecord {
+        id,
+        endpoint,
+        blue,
+        blue_fleet,
+        plan,
+        snapshot,
+        recorded_at,
+        actor,
+        started_at,
+        moments,
+        report,
+    } = record;
     let over = snapshot.state.is_terminal();
     transaction
         .prepare_cached(
-            "INSERT INTO shifts (id, endpoint, over, blue, plan, snapshot, recorded_at, actor, started_at, moments, report)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            "INSERT INTO shifts (id, endpoint, over, blue, plan, snapshot, recorded_at, actor, started_at, moments, report, blue_fleet)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
              ON CONFLICT (id) DO UPDATE SET
                  endpoint = excluded.endpoint, over = excluded.over, blue = excluded.blue, plan = excluded.plan,
                  snapshot = excluded.snapshot, recorded_at = excluded.recorded_at, actor = excluded.actor,
-                 started_at = excluded.started_at, moments = excluded.moments, report = excluded.report",
+                 started_at = excluded.started_at, moments = excluded.moments, report = excluded.report,
+                 blue_fleet = excluded.blue_fleet",
         )?
         .execute(params![
             id.as_str(),
@@ -99,6 +117,7 @@ fn write_shift(transaction: &Transaction<'_>, record: &ShiftRecord) -> rusqlite:
             started_at.as_millis(),
             to_json(&MomentsForm::from(moments)),
             report.to_string(),
+            blue_fleet.as_ref().map(FleetId::as_str),
         ])?;
     if over {
         transaction
@@ -138,9 +157,31 @@ fn write_event(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result
     Ok(())
 }
 
+fn write_fleet(transaction: &Transaction<'_>, record: &FleetRecord) -> rusqlite::Result<()> {
+    let FleetRecord { id, endpoint, spec, count, members } = record;
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO fleets (id, endpoint, spec, count, members) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            id.as_str(),
+            endpoint.as_str(),
+            to_json(&FleetForm::from(spec)),
+            count,
+            to_json(&members.iter().map(MemberForm::from).collect::<Vec<_>>()),
+        ])?;
+    Ok(())
+}
+
+/// All provisioned fleets, oldest names first.
+pub(super) fn fleets(connection: &Connection) -> Result<Vec<FleetRecord>, ReadError> {
+    let query = "SELECT id, endpoint, spec, count, members FROM fleets ORDER BY id";
+    select(connection, "fleet", query, [], read_fleet)
+}
+
 /// All endpoints, by name.
 pub(super) fn endpoints(connection: &Connection) -> Result<Vec<EndpointRecord>, ReadError> {
-    let query = "SELECT name, origin, declared, serving FROM endpoints ORDER BY name";
+    let query = "SELECT name, origin, declared, serving, fleet FROM endpoints ORDER BY name";
     select(connection, "endpoint", query, [], read_endpoint)
 }
 
@@ -218,6 +259,7 @@ fn read_endpoint(row: &Row<'_>) -> Result<EndpointRecord, String> {
         declared,
         origin: parsed(row, "origin", read_origin)?,
         serving: parsed(row, "serving", |text| from_json::<FleetForm>(text)?.into_spec())?,
+        fleet: parsed_if_any(row, "fleet", FleetId::parse)?,
     })
 }
 
@@ -231,6 +273,7 @@ fn read_shift(row: &Row<'_>) -> Result<ShiftRecord, String> {
         id: parsed(row, "id", ShiftId::parse)?,
         endpoint: parsed(row, "endpoint", EndpointName::parse)?,
         blue: parsed(row, "blue", |text| from_json::<FleetForm>(text)?.into_spec())?,
+        blue_fleet: parsed_if_any(row, "blue_fleet", FleetId::parse)?,
         plan,
         snapshot: parsed(row, "snapshot", |text| from_json::<SnapshotForm>(text)?.into_snapshot(steps))?,
         recorded_at: WallTime::from_millis(get(row, "recorded_at")?),
@@ -238,6 +281,19 @@ fn read_shift(row: &Row<'_>) -> Result<ShiftRecord, String> {
         started_at: WallTime::from_millis(get(row, "started_at")?),
         moments: parsed(row, "moments", from_json::<MomentsForm>)?.into(),
         report: parsed(row, "report", from_json)?,
+    })
+}
+
+fn read_fleet(row: &Row<'_>) -> Result<FleetRecord, String> {
+    let members = parsed(row, "members", |text| {
+        from_json::<Vec<MemberForm>>(text)?.into_iter().map(MemberForm::into_member).collect()
+    })?;
+    Ok(FleetRecord {
+        id: parsed(row, "id", FleetId::parse)?,
+        endpoint: parsed(row, "endpoint", EndpointName::parse)?,
+        spec: parsed(row, "spec", |text| from_json::<FleetForm>(text)?.into_spec())?,
+        count: get(row, "count")?,
+        members,
     })
 }
 

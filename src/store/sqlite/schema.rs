@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 /// One entry a format, never changed once released; the file's `user_version` says how many it has been through.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE endpoints (
         name     TEXT PRIMARY KEY,
         origin   TEXT NOT NULL,
@@ -40,7 +41,20 @@ const MIGRATIONS: &[&str] = &["
         actor    TEXT NOT NULL,
         cause    TEXT NOT NULL
     ) STRICT;
-"];
+",
+    "
+    ALTER TABLE endpoints ADD COLUMN fleet TEXT;
+    ALTER TABLE shifts ADD COLUMN blue_fleet TEXT;
+
+    CREATE TABLE fleets (
+        id       TEXT PRIMARY KEY,
+        endpoint TEXT NOT NULL,
+        spec     TEXT NOT NULL,
+        count    INTEGER NOT NULL,
+        members  TEXT NOT NULL
+    ) STRICT;
+",
+];
 
 /// `snap` in ASCII: tells a journal from any other SQLite file before it is touched.
 const APPLICATION_ID: i32 = 0x736e_6170;
@@ -102,4 +116,24 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
 fn format(connection: &Connection) -> rusqlite::Result<u32> {
     let version: i32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(u32::try_from(version).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_an_earlier_format_keeps_its_rows_and_gains_what_is_new() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.execute("INSERT INTO endpoints VALUES ('chat', 'file', '{}', '{}')", []).unwrap();
+        connection.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        assert!(migrate(&mut connection).is_ok());
+        let fleet: Option<String> = connection
+            .query_row("SELECT fleet FROM endpoints WHERE name = 'chat'", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(fleet, None);
+        assert_eq!(format(&connection).unwrap(), u32::try_from(MIGRATIONS.len()).unwrap());
+    }
 }

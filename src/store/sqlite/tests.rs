@@ -8,10 +8,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::{EndpointSpec, PlanSpec},
-    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Protocol, UpstreamTls, Weight},
-    name::Version,
+    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, Weight},
+    name::{FleetId, Version},
     shift::{Cause, PauseReason, Snapshot, State},
-    store::{EndpointRecord, Moments, Origin},
+    store::{EndpointRecord, FleetRecord, Moments, Origin},
     time::{Moment, WallTime},
     weight::Share,
 };
@@ -73,6 +73,7 @@ fn fleet(version: &str) -> FleetSpec {
     FleetSpec {
         version: Version::parse(version).unwrap(),
         instances: vec![address("127.0.0.1:9001"), heavy, address("unix:/run/model.sock")],
+        provider: None,
         protocol: Protocol::H2,
         tls: Some(Arc::new(UpstreamTls {
             ca: Some("ca.pem".into()),
@@ -91,6 +92,7 @@ fn endpoint(text: &str) -> EndpointRecord {
         declared: EndpointSpec::from_json(&name(text), &document).unwrap(),
         origin: Origin::File,
         serving: fleet("v7"),
+        fleet: Some(FleetId::parse("chat-0-blue").unwrap()),
     }
 }
 
@@ -103,11 +105,30 @@ fn plan() -> PlanSpec {
     .unwrap()
 }
 
+fn made(text: &str) -> FleetRecord {
+    let provider =
+        json!({ "type": "process", "command": ["serve", "{port}"], "env": { "A": "b" }, "count": 3 });
+    let spec = FleetSpec {
+        instances: Vec::new(),
+        provider: Some(Arc::new(crate::config::provider_from_json(&provider).unwrap())),
+        ..fleet("v2")
+    };
+    let member = Member { id: "0".to_owned(), address: Address::parse("127.0.0.1:9009").unwrap() };
+    FleetRecord {
+        id: FleetId::parse(text).unwrap(),
+        endpoint: name("chat"),
+        spec,
+        count: 3,
+        members: vec![member],
+    }
+}
+
 fn shift(text: &str, state: State) -> ShiftRecord {
     ShiftRecord {
         id: id(text),
         endpoint: name("chat"),
         blue: fleet("v1"),
+        blue_fleet: Some(FleetId::parse("chat-0-blue").unwrap()),
         plan: plan(),
         snapshot: Snapshot { state, elapsed: Duration::new(7, 123_456_789), step: Some(1), restarts: 2 },
         recorded_at: WallTime::from_millis(1_769_860_800_250),
@@ -180,6 +201,9 @@ fn every_record_reads_back_as_it_was_written() {
     let records = [
         Record::Endpoint(Box::new(api.clone())),
         Record::Endpoint(Box::new(endpoint("chat"))),
+        Record::Fleet(Box::new(made("chat-1"))),
+        Record::Fleet(Box::new(made("chat-2"))),
+        Record::FleetGone(made("chat-1").id),
         Record::Event(event(1)),
         Record::Event(bare.clone()),
     ];
@@ -195,6 +219,7 @@ fn every_record_reads_back_as_it_was_written() {
     let loaded = journal.load().unwrap();
     assert_eq!(loaded.endpoints, [endpoint("chat"), api]);
     assert_eq!(loaded.last_event, 2);
+    assert_eq!(loaded.fleets, [made("chat-2")]);
     assert!(loaded.running.iter().all(|record| !record.snapshot.state.is_terminal()));
     assert_eq!(
         loaded.running.len(),
@@ -356,7 +381,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     place.raw().pragma_update(None, "user_version", 9).unwrap();
     let before = fs::read(place.path()).unwrap();
     let error = place.refusal();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 2, .. }), "{error}");
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 

@@ -47,9 +47,13 @@ impl World {
 
     fn look(&mut self, millis: u64) -> ThresholdEvidence {
         if self.book.is_due(at(millis)) {
-            let (latency, first_byte) = (self.meters.latency(), self.meters.first_byte());
-            let reading = self.meters.read();
-            let totals = Totals { reading: &reading, latency: &latency, first_byte: &first_byte };
+            let totals = Totals {
+                reading: &self.meters.read(),
+                latency: &self.meters.latency(),
+                first_byte: &self.meters.first_byte(),
+                first_token: &self.meters.first_token(),
+                token_gap: &self.meters.token_gap(),
+            };
             self.book.look(at(millis), totals);
         }
         self.book.evidence().remove(0)

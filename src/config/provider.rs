@@ -1,0 +1,135 @@
+//! Reads and writes who makes a fleet's instances.
+
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{
+    document::{Value, quoted},
+    instance::MAX_INSTANCES,
+    reader::{Table, text, whole, word},
+    shape::Shape,
+    units::{duration, format_size, size},
+};
+use crate::{
+    fleet::{OnExit, ProcessSpec, ProviderSpec},
+    time::format_duration,
+};
+
+const ON_EXIT: [(&str, OnExit); 2] =
+    [(OnExit::End.as_str(), OnExit::End), (OnExit::Keep.as_str(), OnExit::Keep)];
+
+/// A log of less holds no stack trace; one of more is for a log collector.
+const LOG_LIMITS: (u64, u64) = (4 << 10, 1 << 30);
+
+/// `provider` of a fleet.
+pub(super) fn read(fleet: &Table<'_>, shape: &'static Shape) -> Option<ProviderSpec> {
+    fleet.table("provider", shape).and_then(|table| read_spec(&table))
+}
+
+/// A provider by itself.
+pub(super) fn read_spec(table: &Table<'_>) -> Option<ProviderSpec> {
+    match table.required("type", "\"process\"", word(&[("process", Kind::Process)]))? {
+        Kind::Process => read_process(table).map(ProviderSpec::Process),
+    }
+}
+
+/// The values of `type`.
+#[derive(Clone, Copy)]
+enum Kind {
+    Process,
+}
+
+fn read_process(table: &Table<'_>) -> Option<ProcessSpec> {
+    let example = "[\"python3\", \"serve.py\", \"--port\", \"{port}\"]";
+    let command = read_command(table, "command", example);
+    let env = read_env(table);
+    let names_port = |text: &String| text.contains("{port}");
+    if let (Some(command), Some(env)) = (&command, &env)
+        && !command.iter().chain(env.values()).any(names_port)
+    {
+        table.problem(
+            "command",
+            "says nowhere where to listen: write {port} into it, or into a value of env, where the port belongs",
+        );
+    }
+    let count = read_count(table);
+    let stop_grace = table.optional("stop_grace", duration);
+    let log_limit = table.optional("log_limit", size(LOG_LIMITS.0, LOG_LIMITS.1));
+    let on_exit = table.optional("on_exit", word(&ON_EXIT));
+    Some(ProcessSpec {
+        command: command?,
+        env: env?,
+        count,
+        stop_grace: stop_grace.unwrap_or(ProcessSpec::STOP_GRACE),
+        log_limit_bytes: log_limit.unwrap_or(ProcessSpec::LOG_LIMIT_BYTES),
+        on_exit: on_exit.unwrap_or_default(),
+    })
+}
+
+/// A program and its arguments.
+fn read_command(table: &Table<'_>, key: &'static str, example: &str) -> Option<Vec<String>> {
+    table.demand(key, example);
+    let words = table.list(key, example, argument)?;
+    if words.first().is_none_or(|program| program.value.is_empty()) {
+        table.problem(key, format!("names no program; write for instance {example}"));
+    }
+    Some(words.into_iter().map(|word| word.value).collect())
+}
+
+/// The system takes no zero bytes in arguments.
+fn argument(value: &Value) -> Result<String, String> {
+    let text = text(value)?;
+    if text.contains('\0') { Err("holds a zero byte".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn read_env(table: &Table<'_>) -> Option<BTreeMap<String, String>> {
+    if !table.has("env") {
+        return Some(BTreeMap::new());
+    }
+    let name = |name: &str| {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            Err(format!("{} is not the name of a variable: leave '=' out", quoted(name)))
+        } else if name.starts_with("SNAPBACK_") {
+            Err(format!("{} is of the names that the proxy sets itself: write another", quoted(name)))
+        } else {
+            Ok(())
+        }
+    };
+    let texts = table.texts("env", "{ PORT = \"{port}\" }", name)?;
+    if let Some((name, _)) = texts.iter().find(|(_, value)| value.contains('\0')) {
+        table.problem("env", format!("{name} holds a zero byte"));
+    }
+    Some(texts.into_iter().collect())
+}
+
+fn read_count(table: &Table<'_>) -> Option<NonZeroU32> {
+    let most = u32::try_from(MAX_INSTANCES).unwrap_or(u32::MAX);
+    table.optional("count", whole(1..=most)).and_then(NonZeroU32::new)
+}
+
+/// A provider as the reader takes it; every key that has a default is written.
+pub(super) fn render(spec: &ProviderSpec) -> Json {
+    match spec {
+        ProviderSpec::Process(process) => render_process(process),
+    }
+}
+
+fn render_process(spec: &ProcessSpec) -> Json {
+    let ProcessSpec { command, env, count, stop_grace, log_limit_bytes, on_exit } = spec;
+    let mut document = Map::new();
+    document.insert("type".to_owned(), "process".into());
+    document.insert("command".to_owned(), json!(command));
+    document.insert("env".to_owned(), json!(env));
+    if let Some(count) = count {
+        document.insert("count".to_owned(), count.get().into());
+    }
+    document.insert("stop_grace".to_owned(), time(*stop_grace));
+    document.insert("log_limit".to_owned(), format_size(*log_limit_bytes).into());
+    document.insert("on_exit".to_owned(), on_exit.as_str().into());
+    Json::Object(document)
+}
+
+fn time(span: Duration) -> Json {
+    format_duration(span).into()
+}

@@ -1,0 +1,183 @@
+//! What is heard of one answer as it passes: its tokens, told to the meters and to the guards that watch green's streams.
+
+use std::time::Duration;
+
+use super::{
+    tap::{Progress, Tap},
+    tokens::{Kind, WatchedStream},
+};
+use crate::{
+    clock,
+    meter::{Shard, Verdict},
+    time::Moment,
+};
+
+/// What is heard of one answer.
+#[derive(Debug, Default)]
+pub(super) struct Hearing {
+    /// Only of a response that is a stream of events.
+    tap: Option<Box<Tap>>,
+    /// Only of a green under guards on tokens.
+    watched: Option<WatchedStream>,
+    /// Whether the response's body was asked for more than has come.
+    awaits_more: bool,
+    /// The longest time between two of its tokens.
+    worst_gap: Option<Duration>,
+}
+
+/// Where tokens are counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted<'a> {
+    /// `None` of an answer that counts for nobody.
+    pub(super) shard: Option<&'a Shard>,
+    /// When the request was dispatched.
+    pub(super) since: Moment,
+}
+
+impl Hearing {
+    /// Of an answer that guards on tokens watch, or do not.
+    pub(super) fn of(watched: Option<WatchedStream>) -> Self {
+        Self { watched, ..Self::default() }
+    }
+
+    /// What watches the request as a stream.
+    pub(super) fn watched(&self) -> Option<&WatchedStream> {
+        self.watched.as_ref()
+    }
+
+    /// The head has come, and with it what reads the body, if anything does.
+    pub(super) fn answered(&mut self, tap: Option<Box<Tap>>, now: Moment) {
+        if let Some(watched) = &self.watched {
+            watched.answered(if tap.is_some() { Kind::Stream } else { Kind::Whole }, now);
+        }
+        self.tap = tap;
+    }
+
+    /// Another answer takes this one's place, of which nothing but the head has come.
+    pub(super) fn adopt(&mut self, other: &mut Self, now: Moment) {
+        self.answered(other.tap.take(), now);
+    }
+
+    /// Nothing of the answer is heard any more; another one may come.
+    pub(super) fn silence(&mut self) {
+        self.tap = None;
+    }
+
+    /// What comes now is no answer to a request.
+    pub(super) fn forget(&mut self) {
+        if let Some(watched) = &self.watched {
+            watched.forget();
+        }
+    }
+
+    /// The client takes more than has come.
+    pub(super) fn await_more(&mut self) {
+        self.awaits_more = true;
+        if let Some(watched) = &self.watched {
+            watched.await_more();
+        }
+    }
+
+    /// Whether the answer is a stream of events.
+    pub(super) fn reads_events(&self) -> bool {
+        self.tap.is_some()
+    }
+
+    /// The longest time between two tokens, of an answer that counts.
+    pub(super) fn worst_gap(&self) -> Option<Duration> {
+        self.worst_gap
+    }
+
+    /// Whether anything is heard, or waited for.
+    pub(super) fn is_on(&self) -> bool {
+        self.tap.is_some() || self.watched.is_some()
+    }
+
+    /// Whether it does.
+    pub(super) fn awaits_more(&self) -> bool {
+        self.awaits_more
+    }
+
+    /// A part of the body passes. Whether it was waited for.
+    pub(super) fn come(&mut self) -> bool {
+        std::mem::take(&mut self.awaits_more)
+    }
+
+    /// Reads that part.
+    pub(super) fn pass(&mut self, bytes: &[u8], was_awaited: bool, counted: Counted<'_>) -> Progress {
+        let Self { tap: Some(tap), watched, awaits_more: _, worst_gap } = self else { return Progress::Made };
+        let was_silent = tap.first_text().is_none();
+        let gap = |gap| counted.gap(gap, watched.as_ref(), worst_gap);
+        let heard = tap.read(bytes, clock::now(), was_awaited, gap);
+        if let (Progress::Made, Some(watched)) = (heard, &watched) {
+            watched.progress();
+        }
+        self.count_first_and_mean(was_silent, counted);
+        heard
+    }
+
+    /// The body has come to its end, clean or not; told twice it changes nothing.
+    pub(super) fn finish(&mut self, counted: Counted<'_>) {
+        let Self { tap: Some(tap), watched, awaits_more: _, worst_gap } = self else { return };
+        let was_silent = tap.first_text().is_none();
+        tap.finish(|gap| counted.gap(gap, watched.as_ref(), worst_gap));
+        self.count_first_and_mean(was_silent, counted);
+    }
+
+    fn count_first_and_mean(&mut self, was_silent: bool, Counted { shard, since }: Counted<'_>) {
+        let (Some(tap), Some(shard)) = (&mut self.tap, shard) else { return };
+        if was_silent && let Some(at) = tap.first_text() {
+            shard.first_token(at.since(since));
+            if let Some(watched) = &self.watched {
+                watched.first_token(at);
+            }
+        }
+        if let Some(mean) = tap.mean_of_enough_gaps() {
+            shard.paced(mean);
+        }
+    }
+
+    /// The request ends with this verdict. Told before it is settled, so that nobody sees a settled request without it.
+    pub(super) fn end(&mut self, verdict: Verdict, now: Moment, Counted { shard, since: _ }: Counted<'_>) {
+        // What broke says nothing of the pace that it would have kept.
+        if let (Verdict::Success, Some(tap), Some(shard)) = (verdict, &mut self.tap, shard)
+            && let Some(mean) = tap.mean_of_gaps()
+        {
+            shard.paced(mean);
+        }
+        if let Some(watched) = self.watched.take() {
+            watched.end(verdict, now);
+        }
+    }
+
+    /// Whether an event has said that the model failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.tap.as_ref().is_some_and(|tap| tap.has_failed())
+    }
+
+    /// What an answer of this verdict by its status comes to, now that it has ended cleanly.
+    pub(super) fn judge(&self, by_status: Verdict) -> Verdict {
+        self.tap.as_ref().map_or(by_status, |tap| tap.judge(by_status))
+    }
+
+    /// When its first token came.
+    pub(super) fn first_token(&self) -> Option<Moment> {
+        self.tap.as_ref()?.first_text()
+    }
+
+    /// How many tokens came, as far as its server or its events tell.
+    pub(super) fn tokens(&self) -> u64 {
+        self.tap.as_ref().map_or(0, |tap| tap.tokens())
+    }
+}
+
+impl Counted<'_> {
+    fn gap(self, gap: Duration, watched: Option<&WatchedStream>, worst: &mut Option<Duration>) {
+        let Some(shard) = self.shard else { return };
+        shard.token_gap(gap);
+        *worst = (*worst).max(Some(gap));
+        if let Some(watched) = watched {
+            watched.gap(gap);
+        }
+    }
+}
