@@ -172,11 +172,14 @@ impl Run {
         (self.blue.meters.read().dealt, self.green_reading().dealt)
     }
 
-    /// When it has to be looked at again, at the latest.
+    /// When it has to be looked at again, at the latest. A journal that cannot be written holds a shift up, but not its way back: past
+    /// its execution timeout it goes there first and writes later.
     pub(super) fn wake_at(&self) -> Option<Moment> {
         let wake =
             self.engine.wake_at().into_iter().chain(self.owed.as_ref().map(|_| Moment::default())).min()?;
-        Some(self.blocked_until.map_or(wake, |until| wake.max(until)))
+        let Some(until) = self.blocked_until else { return Some(wake) };
+        let wake = wake.max(until);
+        Some(if self.engine.state().has_way_back() { wake.min(self.engine.deadline()) } else { wake })
     }
 
     /// Remembers a rollback's moments.

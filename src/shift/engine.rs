@@ -114,7 +114,7 @@ impl Shift {
     }
 
     /// When the execution timeout ends (S10).
-    pub(super) fn deadline(&self) -> Moment {
+    pub fn deadline(&self) -> Moment {
         self.as_of.after(self.plan.limits().execution_timeout.saturating_sub(self.elapsed))
     }
 

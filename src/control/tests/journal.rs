@@ -4,7 +4,7 @@ use super::world::{CANARY, World, chat, endpoint_of, plan, share};
 use crate::{
     control::{ControlError, Execution},
     fleet::Side,
-    shift::{Command, State},
+    shift::{Cause, Command, State},
     weight::Share,
 };
 
@@ -67,6 +67,21 @@ async fn a_breach_acts_though_it_cannot_be_written_and_is_written_later() {
     let states: Vec<_> = changes.iter().map(|event| event.after.as_deref().unwrap()).collect();
     assert_eq!(states, ["baking", "rolling_back", "rolled_back"]);
     world.handle.ready().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_timeout_acts_on_time_though_nothing_can_be_written() {
+    let world = World::start();
+    let id = world.begin(&format!("execution_timeout = \"33s\"\n{CANARY}")).await.id;
+    world.until_share(&id, "10%").await;
+    world.serve_well(Side::Green, 1000);
+    world.journal.set_failing(true);
+    world.pass(32_900).await;
+    assert_eq!(world.green_share(), share("10%"), "the next step cannot be written");
+    world.pass(200).await;
+    assert_eq!(world.green_share(), Share::NONE);
+    world.journal.set_failing(false);
+    assert_eq!(world.until_over(&id).await.state, State::RolledBack { cause: Cause::ExecutionTimeout });
 }
 
 #[tokio::test(start_paused = true)]
