@@ -10,5 +10,7 @@ mod looks;
 mod polled;
 mod restart;
 mod shifts;
+#[path = "../../../tests/sim/mod.rs"]
+mod sim;
 mod sticky;
 mod world;

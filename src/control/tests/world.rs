@@ -8,10 +8,11 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     alarm::{AlarmState, Answer, Subject},
+    clock,
     config::{self, Config, EndpointSpec, PlanSpec},
     control::{
         ControlError, Execution, Handle, Parts, ShiftCommand, ShiftView,
@@ -29,6 +30,7 @@ use crate::{
     route::{EndpointRoute, RouteTable},
     shift::{Command, State},
     store::{Event, FleetRecord, Journal, Loaded, Record, ShiftRecord, StoreError},
+    time::WallTime,
     weight::Share,
 };
 
@@ -43,12 +45,24 @@ pub(super) struct Memory {
 struct Kept {
     endpoints: BTreeMap<EndpointName, crate::store::EndpointRecord>,
     shifts: BTreeMap<ShiftId, ShiftRecord>,
+    written_at: BTreeMap<ShiftId, Instant>,
     fleets: BTreeMap<FleetId, FleetRecord>,
     events: Vec<Event>,
     commits: Vec<Vec<Record>>,
     failing: bool,
+    death: Option<Death>,
+    dead: bool,
     /// For each commit of a shift: its state, and green's share in the table at that moment.
     seen: Vec<(String, Share)>,
+}
+
+/// When the process is killed, as its journal sees it: nothing is written any more, and nothing comes of what was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Death {
+    /// After so many more commits, when the next one is not durable yet.
+    Before { commits: u8 },
+    /// The same, when it is.
+    After { commits: u8 },
 }
 
 impl Memory {
@@ -63,6 +77,31 @@ impl Memory {
 
     pub(super) fn set_failing(&self, failing: bool) {
         self.state.lock().unwrap().failing = failing;
+    }
+
+    pub(super) fn die(&self, death: Death) {
+        self.state.lock().unwrap().death = Some(death);
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.state.lock().unwrap().dead
+    }
+
+    /// The next process opens it.
+    pub(super) fn revive(&self) {
+        let mut state = self.state.lock().unwrap();
+        (state.death, state.dead) = (None, false);
+    }
+
+    /// Shifts were written as long ago as the paused clock says, and so many hours more: a process that starts sees it so whose wall
+    /// clock has jumped ahead, or back.
+    pub(super) fn tell_time(&self, hours: i64) {
+        let mut state = self.state.lock().unwrap();
+        let Kept { shifts, written_at, .. } = &mut *state;
+        for (id, shift) in shifts {
+            let ago = i64::try_from(written_at[id].elapsed().as_millis()).unwrap();
+            shift.recorded_at = WallTime::from_millis(clock::wall().as_millis() - ago - hours * 3_600_000);
+        }
     }
 
     pub(super) fn commits(&self) -> Vec<Vec<Record>> {
@@ -86,6 +125,27 @@ impl Memory {
     }
 }
 
+impl Kept {
+    /// Whether the commit under way becomes durable, and whether the process lives on after it.
+    fn outlives_commit(&mut self) -> bool {
+        let was_dead = self.dead;
+        let is_durable = match &mut self.death {
+            None => true,
+            Some(Death::Before { commits: 0 }) => false,
+            Some(Death::After { commits: 0 }) => {
+                self.dead = true;
+                return !was_dead;
+            }
+            Some(Death::Before { commits } | Death::After { commits }) => {
+                *commits -= 1;
+                true
+            }
+        };
+        self.dead |= !is_durable;
+        is_durable
+    }
+}
+
 impl Journal for Memory {
     fn load(&self) -> Result<Loaded, StoreError> {
         let state = self.state.lock().unwrap();
@@ -100,8 +160,14 @@ impl Journal for Memory {
 
     fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap();
+        let failed =
+            |reason: &str| Err(StoreError::Write { path: "memory".into(), reason: reason.to_owned() });
         if state.failing {
-            return Err(StoreError::Write { path: "memory".into(), reason: "the disk is full".to_owned() });
+            return failed("the disk is full");
+        }
+        let is_durable = state.outlives_commit();
+        if state.dead && !is_durable {
+            return failed("the process is gone");
         }
         for record in records {
             match record.clone() {
@@ -114,6 +180,7 @@ impl Journal for Memory {
                     let route = table.and_then(|table| table.named(&shift.endpoint).cloned());
                     let share = route.map(|route| route.split.green).unwrap_or_default();
                     state.seen.push((shift.snapshot.state.as_str().to_owned(), share));
+                    state.written_at.insert(shift.id.clone(), Instant::now());
                     state.shifts.insert(shift.id.clone(), *shift);
                 }
                 Record::Fleet(fleet) => drop(state.fleets.insert(fleet.id.clone(), *fleet)),
@@ -126,7 +193,7 @@ impl Journal for Memory {
             }
         }
         state.commits.push(records.to_vec());
-        Ok(())
+        if state.dead { failed("the process is gone") } else { Ok(()) }
     }
 
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
@@ -269,6 +336,15 @@ impl World {
     }
 
     pub(super) fn try_start(config: &Config, journal: Arc<Memory>) -> Result<Self, StartError> {
+        Self::start_paced(config, journal, Duration::from_millis(10))
+    }
+
+    /// With an evaluator that looks this often.
+    pub(super) fn start_paced(
+        config: &Config,
+        journal: Arc<Memory>,
+        pace: Duration,
+    ) -> Result<Self, StartError> {
         let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
         *journal.table.lock().unwrap() = Some(Arc::clone(&table));
         let checks = Arc::new(Scripted::default());
@@ -297,7 +373,7 @@ impl World {
             heartbeat,
             stop: pieces.stop,
             task: Aborting(tokio::spawn(pieces.task.run(pieces.inbox))),
-            evaluator: Some(Aborting(tokio::spawn(looks(pieces.evaluator)))),
+            evaluator: Some(Aborting(tokio::spawn(looks(pieces.evaluator, pace)))),
             _watchdog: Aborting(tokio::spawn(pieces.watchdog.run())),
         })
     }
@@ -411,7 +487,7 @@ impl World {
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 
-    fn good_traffic(&self) {
+    pub(super) fn good_traffic(&self) {
         let green = u64::from(self.green_share().basis_points()) / 1000;
         self.serve_well(Side::Blue, usize::try_from(10 - green).unwrap());
         if self.route().green.is_some() {
@@ -420,9 +496,9 @@ impl World {
     }
 }
 
-async fn looks(evaluator: Evaluator) {
+async fn looks(evaluator: Evaluator, pace: Duration) {
     loop {
         evaluator.round();
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(pace).await;
     }
 }

@@ -1,0 +1,177 @@
+//! What holds at every moment, as somebody sees it who has the published table, the journal and a clock, and nothing else.
+//!
+//! - The generations of a process's tables never go back (S8).
+//! - Green's share is never above what the journal says of the shift: what raises it is durable first. It may be below, since the way
+//!   back acts before it writes (S2, S3).
+//! - A share once taken away for good does not come back, neither later nor after a restart.
+//! - A step begins after the whole bake of the one before, unless somebody asked otherwise (S5).
+//! - What is over stays as it is, and the endpoint serves what it says (S4).
+//! - A fleet goes when nothing is in flight on it, or its time to drain is over (S7).
+//! - Past its execution timeout a shift that can still go back gives green nothing (S10).
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    fleet::Side,
+    route::EndpointRoute,
+    shift::{PauseReason, ShiftPlan, State},
+    store::ShiftRecord,
+    weight::Share,
+};
+
+/// How much later than it happens something may be seen.
+const SEEN_WITHIN: Duration = Duration::from_millis(250);
+
+/// What was seen so far.
+#[derive(Debug)]
+pub(super) struct Laws {
+    began: Instant,
+    generation: u64,
+    share: Share,
+    /// The highest share that lives before this one came to, or had decided on.
+    proven: Share,
+    /// When each step was first seen in this life of the process.
+    reached: Vec<Option<Instant>>,
+    /// Whether the journal knows of the way back.
+    went_back: bool,
+    draining_since: Option<Instant>,
+    /// How it ended, and when that was seen.
+    over: Option<(State, Instant)>,
+    /// Whether an operator skipped bakes.
+    pub(super) is_skipped: bool,
+}
+
+/// What is seen at a moment.
+#[derive(Debug)]
+pub(super) struct Sight<'a> {
+    pub(super) now: Instant,
+    pub(super) generation: u64,
+    pub(super) route: &'a EndpointRoute,
+    pub(super) record: &'a ShiftRecord,
+    /// Whether a request is open on blue and on green, as they were when the shift began.
+    pub(super) open: [bool; 2],
+}
+
+type Verdict = Result<(), String>;
+
+fn law(holds: bool, broken: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(broken()) }
+}
+
+impl Laws {
+    pub(super) fn new(now: Instant, steps: usize) -> Self {
+        Self {
+            began: now,
+            generation: 0,
+            share: Share::NONE,
+            proven: Share::NONE,
+            reached: vec![None; steps],
+            went_back: false,
+            draining_since: None,
+            over: None,
+            is_skipped: false,
+        }
+    }
+
+    /// The process starts again, and finds this.
+    pub(super) fn begin_life(&mut self, record: &ShiftRecord) {
+        let state = &record.snapshot.state;
+        self.proven = self.proven.max(self.share).max(most(&record.plan.shift, state));
+        self.generation = 0;
+        self.share = Share::NONE;
+        self.reached.fill(None);
+        // What waits for approval has baked.
+        if let State::Paused { step, reason: PauseReason::Approval, .. } = state {
+            self.reached[*step] = Some(self.began);
+        }
+        self.draining_since = None;
+    }
+
+    pub(super) fn observe(&mut self, sight: &Sight<'_>) -> Verdict {
+        let (share, state) = (sight.route.split.green, &sight.record.snapshot.state);
+        law(sight.generation >= self.generation, || {
+            format!("S8: table {} after table {}", sight.generation, self.generation)
+        })?;
+        self.generation = sight.generation;
+        let plan = &sight.record.plan.shift;
+        let most = most(plan, state);
+        law(share <= most, || {
+            format!("S2: green has {share}, but the journal says {}, which is {most}", state.as_str())
+        })?;
+        law(share <= self.share || !self.went_back, || format!("S3: green has {share} after the way back"))?;
+        self.went_back |= matches!(state, State::RollingBack { .. } | State::RolledBack { .. });
+        if share > self.share {
+            self.check_step(sight.now, plan, share)?;
+        }
+        self.share = share;
+        self.check_end(sight)?;
+        let (waited, timeout) = (sight.now - self.began, plan.limits().execution_timeout);
+        law(!state.has_way_back() || share == Share::NONE || waited <= timeout + SEEN_WITHIN, || {
+            format!("S10: green has {share} {waited:?} after the start")
+        })
+    }
+
+    fn check_step(&mut self, now: Instant, plan: &ShiftPlan, share: Share) -> Verdict {
+        let step = plan.steps().iter().position(|step| step.share == share);
+        let step = step.ok_or_else(|| format!("green has {share}, which is no step's share"))?;
+        let is_known = share <= self.proven || self.is_skipped;
+        let before = self.reached.get(step.wrapping_sub(1)).copied().flatten();
+        // A step that nobody saw was over within a look.
+        let lasted = before.map_or(Duration::ZERO, |since| now - since);
+        let has_baked =
+            step.checked_sub(1).is_none_or(|before| lasted + SEEN_WITHIN >= plan.steps()[before].bake);
+        law(is_known || has_baked, || {
+            format!("S5: step {step} began before the bake of the one before was over")
+        })?;
+        self.reached[step].get_or_insert(now);
+        Ok(())
+    }
+
+    fn check_end(&mut self, sight: &Sight<'_>) -> Verdict {
+        let state = &sight.record.snapshot.state;
+        if let Some((over, since)) = &self.over {
+            law(state == over, || format!("S4: a shift that was {} is {}", over.as_str(), state.as_str()))?;
+            let has_settled = sight.now - *since > SEEN_WITHIN;
+            return if has_settled { check_result(sight) } else { Ok(()) };
+        }
+        if matches!(state, State::Retiring { .. } | State::RollingBack { .. }) {
+            self.draining_since.get_or_insert(sight.now);
+        }
+        if !state.is_terminal() {
+            return Ok(());
+        }
+        self.over = Some((state.clone(), sight.now));
+        let goes = if *state == State::Promoted { Side::Blue } else { Side::Green };
+        let is_open = sight.open[usize::from(goes == Side::Green)];
+        let drained = self.draining_since.map_or(Duration::ZERO, |since| sight.now - since);
+        law(!is_open || drained + SEEN_WITHIN >= sight.record.plan.shift.limits().drain_timeout, || {
+            format!("S7: {goes:?} went after {drained:?} with a request in flight")
+        })
+    }
+}
+
+/// What is over is what serves.
+fn check_result(sight: &Sight<'_>) -> Verdict {
+    let ShiftRecord { snapshot, plan, blue, .. } = sight.record;
+    let stays = if snapshot.state == State::Promoted { &plan.green.version } else { &blue.version };
+    law(sight.route.blue.fleet.version == *stays && sight.route.green.is_none(), || {
+        format!(
+            "S4: {} serves after the shift was {}",
+            sight.route.blue.fleet.version,
+            snapshot.state.as_str()
+        )
+    })
+}
+
+/// The highest share that a state of the journal allows.
+fn most(plan: &ShiftPlan, state: &State) -> Share {
+    match state {
+        State::Preparing { .. } | State::RollingBack { .. } | State::RolledBack { .. } => Share::NONE,
+        State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. } => {
+            plan.steps()[*step].share
+        }
+        State::TerminationWait { .. } | State::Retiring { .. } | State::Promoted => Share::ALL,
+    }
+}
