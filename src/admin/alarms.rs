@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 
 use super::{
-    extract::{AlarmPath, Change, HeaderActor, Parameters, StateReport},
+    actor::HeaderActor,
+    extract::{AlarmPath, Change, Parameters, StateReport},
     problem::Fault,
     represent,
     state::Port,

@@ -6,7 +6,8 @@ use axum::{Json, extract::State};
 use http::StatusCode;
 
 use super::{
-    extract::{Change, Document, EndpointPath, HeaderActor, Nothing, Parameters},
+    actor::HeaderActor,
+    extract::{Change, Document, EndpointPath, Nothing, Parameters},
     problem::Fault,
     represent,
     state::Port,

@@ -71,7 +71,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::{name::ShiftId, time::WallTime, weight::Share};
+    use crate::{name::ShiftId, store::Hash, time::WallTime, weight::Share};
 
     #[tokio::test]
     async fn a_message_has_the_events_id_its_kind_and_itself_as_json() {
@@ -86,6 +86,10 @@ mod tests {
             share: Some(Share::NONE),
             actor: "alarm".to_owned(),
             cause: "line one\nline two".to_owned(),
+            peer: None,
+            reason: None,
+            evidence: None,
+            hash: Hash::NONE,
         };
         let one = stream::iter([Ok::<_, Infallible>(message(event))]);
         let body = Sse::new(one).into_response().into_body().collect().await.unwrap().to_bytes();
@@ -93,7 +97,7 @@ mod tests {
             std::str::from_utf8(&body).unwrap(),
             "id: 42\nevent: shift.state\ndata: {\"id\":42,\"at\":\"2026-01-31T12:00:00.250Z\",\"kind\":\"shift.state\",\
              \"endpoint\":\"chat\",\"shift\":\"chat-7\",\"before\":\"baking\",\"after\":\"rolling_back\",\"share\":\"0%\",\
-             \"actor\":\"alarm\",\"cause\":\"line one\\nline two\"}\n\n"
+             \"actor\":\"alarm\",\"peer\":null,\"cause\":\"line one\\nline two\",\"reason\":null,\"evidence\":null,\"hash\":null}\n\n"
         );
     }
 

@@ -1,10 +1,10 @@
-//! What handlers take from a request, checked: names in the path, the query, the body, the actor.
+//! What handlers take from a request, checked: names in the path, the query, the body.
 
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
 };
-use http::{HeaderMap, StatusCode, request::Parts};
+use http::{StatusCode, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{problem::Fault, wire};
@@ -13,13 +13,6 @@ use crate::{
     lint::parse_rate,
     name::{EndpointName, NameError, ShiftId},
 };
-
-/// The header that says who asks.
-const ACTOR_HEADER: &str = "x-snapback-actor";
-/// Who asks when nobody says.
-const DEFAULT_ACTOR: &str = "operator";
-/// Longer than any account name or mail address; it stands in every event.
-const ACTOR_LIMIT: usize = 128;
 
 /// `{name}` in the path.
 pub(super) struct EndpointPath(pub(super) EndpointName);
@@ -74,9 +67,6 @@ pub(super) struct OptionalCommand(pub(super) wire::CommandBody);
 /// A report on an external alarm.
 pub(super) struct StateReport(pub(super) wire::AlarmReport);
 
-/// The actor that the request's header names.
-pub(super) struct HeaderActor(Option<String>);
-
 impl Change {
     /// Whether it is to happen.
     pub(super) fn execution(&self) -> Execution {
@@ -97,27 +87,6 @@ impl Start {
                 "traffic is what a dry run forecasts at: add dry_run=true, or leave it out".to_owned(),
             )),
         }
-    }
-}
-
-impl HeaderActor {
-    /// Who asks. The header counts before the body.
-    pub(super) fn or(self, body: Option<String>) -> Result<String, Fault> {
-        match self.0.or(body) {
-            Some(name) => check_actor(name),
-            None => Ok(DEFAULT_ACTOR.to_owned()),
-        }
-    }
-}
-
-fn check_actor(name: String) -> Result<String, Fault> {
-    let fits = (1..=ACTOR_LIMIT).contains(&name.len()) && !name.chars().any(char::is_control);
-    if fits {
-        Ok(name)
-    } else {
-        Err(Fault::Actor(format!(
-            "an actor's name has 1 to {ACTOR_LIMIT} bytes and no control characters; leave it out to be {DEFAULT_ACTOR:?}"
-        )))
     }
 }
 
@@ -166,22 +135,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> 
                     .map_or_else(|| rejection.body_text(), ToString::to_string),
             )),
         }
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for HeaderActor {
-    type Rejection = Fault;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
-        actor_in(&parts.headers).map(Self)
-    }
-}
-
-fn actor_in(headers: &HeaderMap) -> Result<Option<String>, Fault> {
-    let Some(value) = headers.get(ACTOR_HEADER) else { return Ok(None) };
-    match std::str::from_utf8(value.as_bytes()) {
-        Ok(name) => Ok(Some(name.to_owned())),
-        Err(_) => Err(Fault::Actor(format!("{ACTOR_HEADER} is not UTF-8"))),
     }
 }
 
@@ -235,21 +188,6 @@ mod tests {
 
     fn status(fault: Fault) -> u16 {
         fault.document().status
-    }
-
-    #[test]
-    fn the_header_counts_before_the_body_and_the_body_before_the_default() {
-        let body = || Some("body".to_owned());
-        assert_eq!(HeaderActor(Some("header".to_owned())).or(body()).unwrap(), "header");
-        assert_eq!(HeaderActor(None).or(body()).unwrap(), "body");
-        assert_eq!(HeaderActor(None).or(None).unwrap(), "operator");
-    }
-
-    #[test]
-    fn an_actor_that_would_break_a_line_or_fill_a_page_is_refused() {
-        for bad in ["", "a\nb", &"a".repeat(129)] {
-            assert_eq!(status(HeaderActor(Some(bad.to_owned())).or(None).unwrap_err()), 400);
-        }
     }
 
     #[tokio::test]

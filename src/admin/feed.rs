@@ -138,7 +138,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::time::WallTime;
+    use crate::{store::Hash, time::WallTime};
 
     fn event(id: u64) -> Event {
         Event {
@@ -152,6 +152,10 @@ mod tests {
             share: None,
             actor: "timer".to_owned(),
             cause: String::new(),
+            peer: None,
+            reason: None,
+            evidence: None,
+            hash: Hash::NONE,
         }
     }
 

@@ -15,7 +15,7 @@ use tower::{
 };
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
-use super::{problem::Fault, state::Port};
+use super::{problem::Fault, refusals, state::Port};
 
 /// The largest request body. A plan with hundreds of instances is some tens of kilobytes.
 pub(super) const BODY_LIMIT_BYTES: usize = 1 << 20;
@@ -54,6 +54,8 @@ pub(super) fn guarded(routes: Router<Arc<Port>>, port: &Arc<Port>) -> Router<Arc
             .layer(TraceLayer::new_for_http())
             // A panic is one request's end, not the port's.
             .layer(CatchPanicLayer::custom(|_panic| Fault::Panicked.into_response()))
+            // Around the one below, whose refusals belong into the trail too.
+            .layer(middleware::from_fn_with_state(port.clone(), refusals::record))
             // Before any work is done for a caller who has no business here.
             .layer(middleware::from_fn_with_state(port.clone(), admit)),
     )

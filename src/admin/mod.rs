@@ -8,6 +8,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod access;
+mod actor;
 mod alarm_wire;
 mod alarms;
 mod counted;
@@ -25,6 +26,7 @@ mod page;
 mod played;
 mod problem;
 mod recording;
+mod refusals;
 mod represent;
 mod routes;
 mod serve;

@@ -6,7 +6,8 @@ use axum::{Json, extract::State, response::IntoResponse};
 use http::header;
 
 use super::{
-    extract::{Change, HeaderActor, Nothing, Parameters},
+    actor::HeaderActor,
+    extract::{Change, Nothing, Parameters},
     problem::Fault,
     state::Port,
     wire,

@@ -9,7 +9,7 @@ use axum::{
 };
 use http::{HeaderValue, StatusCode, header};
 
-use super::wire;
+use super::{refusals::Refusal, wire};
 use crate::{
     config::{Problem, Problems},
     control::ControlError,
@@ -275,6 +275,7 @@ impl IntoResponse for Fault {
         let text = serde_json::to_string(&document).expect("a problem is strings and numbers");
         let status = StatusCode::from_u16(document.status).expect("it was made from one");
         let mut response = Response::new(Body::from(text));
+        response.extensions_mut().insert(Refusal(document.detail));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

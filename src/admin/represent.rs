@@ -15,7 +15,7 @@ use crate::{
     },
     meter::Timing,
     shift::{Approval, Cause, State, Step},
-    store::{Event, Moments, Origin},
+    store::{Event, Hash, Moments, Origin},
     time::{WallTime, format_duration},
     trial::{external_text, threshold_text, value_text},
 };
@@ -134,7 +134,22 @@ fn fleets(blue: (Traffic, &TrafficWindow), green: (Traffic, &TrafficWindow)) -> 
 
 /// An event.
 pub(super) fn event(event: Event) -> wire::Event {
-    let Event { id, at, kind, endpoint, shift, before, after, share, actor, cause } = event;
+    let Event {
+        id,
+        at,
+        kind,
+        endpoint,
+        shift,
+        before,
+        after,
+        share,
+        actor,
+        peer,
+        cause,
+        reason,
+        evidence,
+        hash,
+    } = event;
     wire::Event {
         id,
         at: at.to_string(),
@@ -145,7 +160,11 @@ pub(super) fn event(event: Event) -> wire::Event {
         after,
         share: share.map(|share| share.to_string()),
         actor,
+        peer,
         cause,
+        reason,
+        evidence,
+        hash: (hash != Hash::NONE).then(|| hash.to_string()),
     }
 }
 

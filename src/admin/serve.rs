@@ -1,23 +1,26 @@
 //! Accepts connections to the admin port and serves them.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
 };
 use tower::ServiceExt;
 
 use super::{
+    actor::Peer,
     observe::observe,
+    refusals::Refusals,
     routes,
     state::{Admin, Port, stopped},
 };
 use crate::{
+    control::Actor,
     net::{Plain, Stream},
     tls,
 };
@@ -44,7 +47,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receiver<bool>) {
     let bound = listener.local_addr().expect("a bound listener has an address");
     let port = Arc::new(Port::new(admin, bound, shutdown.clone()));
-    let service = Service { router: routes::router(port.clone()), tls: port.tls.clone() };
+    let service = Service {
+        router: routes::router(port.clone()),
+        tls: port.tls.clone(),
+        refusals: port.refusals.clone(),
+    };
     let mut connections = JoinSet::new();
     let events = port.handle.subscribe();
     tokio::select! {
@@ -68,6 +75,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
 struct Service {
     router: Router,
     tls: Option<Arc<tls::Server>>,
+    refusals: Refusals,
 }
 
 /// Never returns; dropped when the port is to end.
@@ -81,8 +89,9 @@ async fn accept(
     loop {
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(connection(Plain::Tcp(stream), service.clone(), shutdown.clone(), place));
+            Ok((stream, address)) => {
+                let (service, shutdown) = (service.clone(), shutdown.clone());
+                connections.spawn(connection((stream, address), service, shutdown, place));
             }
             Err(error) => {
                 tracing::warn!(%error, "the admin port cannot accept a connection");
@@ -94,14 +103,26 @@ async fn accept(
 }
 
 async fn connection(
-    stream: Plain,
+    (stream, address): (TcpStream, SocketAddr),
     service: Service,
     shutdown: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 ) {
-    let Service { router, tls } = service;
-    let Some(stream) = secure(stream, tls).await else { return };
-    let service = service_fn(move |request: http::Request<Incoming>| router.clone().oneshot(request));
+    let Service { router, tls, refusals } = service;
+    let stream = match secure(Plain::Tcp(stream), tls).await {
+        Ok(stream) => stream,
+        Err(cause) => {
+            tracing::debug!(cause, "a TLS handshake with the admin port failed");
+            let peer = Some(address.ip().to_canonical().to_string());
+            let unknown = Actor { peer, ..Actor::from("unknown") };
+            return refusals.record("access.refused", format!("a TLS handshake failed: {cause}"), unknown);
+        }
+    };
+    let peer = Peer::of(address, &stream);
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        router.clone().oneshot(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -119,18 +140,11 @@ async fn connection(
     }
 }
 
-/// Shakes hands, if the port has TLS; `None` when that fails, which is the caller's matter alone.
-async fn secure(stream: Plain, tls: Option<Arc<tls::Server>>) -> Option<Stream> {
-    let Some(server) = tls else { return Some(Stream::Plain(stream)) };
+/// Shakes hands, if the port has TLS. A failure is the caller's matter alone, and a line for the record.
+async fn secure(stream: Plain, tls: Option<Arc<tls::Server>>) -> Result<Stream, String> {
+    let Some(server) = tls else { return Ok(Stream::Plain(stream)) };
     match tokio::time::timeout(tls::HANDSHAKE_TIMEOUT, server.accept(stream)).await {
-        Ok(Ok(stream)) => Some(Stream::Tls(stream)),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a TLS handshake with the admin port failed");
-            None
-        }
-        Err(_) => {
-            tracing::debug!("a TLS handshake with the admin port took too long");
-            None
-        }
+        Ok(shaken) => shaken.map(Stream::Tls).map_err(|error| error.to_string()),
+        Err(_) => Err("it took too long".to_owned()),
     }
 }

@@ -11,9 +11,8 @@ use axum::{
 use http::{HeaderName, StatusCode, header};
 
 use super::{
-    extract::{
-        Change, Document, EndpointPath, HeaderActor, Nothing, OptionalCommand, Parameters, ShiftPath, Start,
-    },
+    actor::HeaderActor,
+    extract::{Change, Document, EndpointPath, Nothing, OptionalCommand, Parameters, ShiftPath, Start},
     problem::Fault,
     represent,
     state::Port,
@@ -84,7 +83,7 @@ async fn carry_out(
     OptionalCommand(body): OptionalCommand,
 ) -> Result<Json<wire::Shift>, Fault> {
     let wire::CommandBody { reason, actor: named } = body;
-    let command = ShiftCommand { command, actor: actor.or(named)?, reason };
+    let command = ShiftCommand { command, actor: actor.because(named, reason)? };
     let view = port.handle.command_shift(&id, command, change.execution()).await?;
     Ok(Json(represent::shift(view, Execution::Real, clock::wall())))
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::sync::{Semaphore, watch};
 
-use super::access::Access;
+use super::{access::Access, refusals::Refusals};
 use crate::{control::Handle, telemetry::Telemetry, tls};
 
 /// How many event streams are open at a time. Each costs a connection and a place in control's channel; dashboards and terminals
@@ -38,6 +38,7 @@ pub(super) struct Port {
     pub(super) telemetry: Telemetry,
     pub(super) source: Option<PathBuf>,
     pub(super) access: Access,
+    pub(super) refusals: Refusals,
     pub(super) draining: watch::Receiver<bool>,
     pub(super) shutdown: watch::Receiver<bool>,
     pub(super) streams: Arc<Semaphore>,
@@ -50,6 +51,7 @@ impl Port {
     pub(super) fn new(admin: Admin, bound: SocketAddr, shutdown: watch::Receiver<bool>) -> Self {
         let Admin { handle, telemetry, source, allow_remote, draining, tls } = admin;
         Self {
+            refusals: Refusals::new(handle.clone()),
             handle,
             telemetry,
             source,

@@ -340,16 +340,28 @@ pub struct Event {
     pub endpoint: Option<String>,
     /// Which shift's.
     pub shift: Option<String>,
-    /// The state before.
+    /// The state before; of an endpoint, the version that served.
     pub before: Option<String>,
-    /// The state after.
+    /// The state after; of an endpoint, the version that serves.
     pub after: Option<String>,
     /// Green's share after.
     pub share: Option<String>,
     /// Who or what.
     pub actor: String,
+    /// From where a client asked for it.
+    #[serde(default)]
+    pub peer: Option<String>,
     /// Why.
     pub cause: String,
+    /// Why, in the words of whoever asked for it.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The figures behind it.
+    #[serde(default)]
+    pub evidence: Option<serde_json::Value>,
+    /// SHA-256 over this event and the hash of the one before, in hexadecimal; null for events from before there was a chain.
+    #[serde(default)]
+    pub hash: Option<String>,
 }
 
 /// `POST /v1/reload`

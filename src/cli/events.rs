@@ -101,7 +101,23 @@ impl Printer<'_> {
 
 /// `12  2026-01-31T12:00:01.200Z  chat  chat-7  preparing -> baking  5%  snapback: green is ready`
 fn line(event: &wire::Event) -> String {
-    let wire::Event { id, at, kind, endpoint, shift, before, after, share, actor, cause } = event;
+    let wire::Event {
+        id,
+        at,
+        kind,
+        endpoint,
+        shift,
+        before,
+        after,
+        share,
+        actor,
+        cause,
+        // The cause has the reason in it already; the rest is for programs.
+        peer: _,
+        reason: _,
+        evidence: _,
+        hash: _,
+    } = event;
     let change = match (before, after) {
         (Some(before), Some(after)) => format!("{before} -> {after}"),
         (None, Some(after)) => format!("{kind}: {after}"),

@@ -20,7 +20,8 @@ use crate::{
 pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.connection);
     match args.command {
-        ShiftCommand::Start { endpoint, plan, dry_run, watch, wait } => {
+        ShiftCommand::Start { endpoint, plan, dry_run, reason, watch, wait } => {
+            let client = client.because(&reason);
             let answer = start(&client, &endpoint, &plan, dry_run).await?;
             let started: wire::Shift = answer.read()?;
             if watch || wait.wait {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::{
-    ControlError, EndpointView, Execution, Report, ShiftCommand, ShiftView, begin,
-    declare::{self, Changes, Known, Occasion},
+    Actor, ControlError, EndpointView, Execution, Report, ShiftCommand, ShiftView, begin,
+    declare::{self, Changes, Known, KnownEndpoints, Occasion},
     endpoint::Endpoint,
     ledger::Draft,
     raised::Before,
@@ -40,13 +40,13 @@ pub(super) enum Ask {
     },
     Put {
         spec: Box<EndpointSpec>,
-        actor: String,
+        actor: Actor,
         execution: Execution,
         reply: Reply<EndpointView>,
     },
     Delete {
         name: EndpointName,
-        actor: String,
+        actor: Actor,
         execution: Execution,
         reply: Reply<()>,
     },
@@ -70,7 +70,7 @@ pub(super) enum Ask {
     Start {
         endpoint: EndpointName,
         plan: Box<PlanSpec>,
-        actor: String,
+        actor: Actor,
         findings: Vec<Finding>,
         execution: Execution,
         reply: Reply<ShiftView>,
@@ -93,7 +93,7 @@ pub(super) enum Ask {
     },
     Apply {
         config: Box<Config>,
-        actor: String,
+        actor: Actor,
         execution: Execution,
         reply: Reply<Vec<String>>,
     },
@@ -107,7 +107,7 @@ pub(super) enum Ask {
     Note {
         kind: &'static str,
         cause: String,
-        actor: String,
+        actor: Actor,
         reply: Reply<()>,
     },
 }
@@ -115,7 +115,7 @@ pub(super) enum Ask {
 /// A shift to be started.
 struct Started {
     plan: PlanSpec,
-    actor: String,
+    actor: Actor,
     findings: Vec<Finding>,
 }
 
@@ -182,7 +182,7 @@ impl Task {
     async fn put_endpoint(
         &mut self,
         spec: EndpointSpec,
-        actor: &str,
+        actor: &Actor,
         execution: Execution,
     ) -> Result<EndpointView, ControlError> {
         let known = self.known();
@@ -198,8 +198,7 @@ impl Task {
             return Ok(self.view_of_record(record));
         }
         if before.is_none_or(|before| before.record != record) {
-            let cause = format!("{} serves", record.serving.version);
-            let draft = self.draft("endpoint.put", Some(&name), actor, cause);
+            let draft = self.put_draft(&known, &record, actor);
             let mut changes = Changes { put: vec![record], ..Changes::default() };
             changes.fleets = self.fleet_changes(&changes);
             self.commit(change_records(&changes), &[draft]).await?;
@@ -211,7 +210,7 @@ impl Task {
     async fn delete_endpoint(
         &mut self,
         name: &EndpointName,
-        actor: &str,
+        actor: &Actor,
         execution: Execution,
     ) -> Result<(), ControlError> {
         if let Some(run) = &self.endpoint(name)?.run {
@@ -220,7 +219,7 @@ impl Task {
         if execution == Execution::Dry {
             return Ok(());
         }
-        let draft = self.draft("endpoint.deleted", Some(name), actor, "deleted".to_owned());
+        let draft = self.deleted_draft(&self.known(), name, actor, "deleted".to_owned());
         self.commit(vec![Record::EndpointDeleted(name.clone())], &[draft]).await?;
         self.install(Changes { removed: vec![name.clone()], ..Changes::default() });
         Ok(())
@@ -239,7 +238,7 @@ impl Task {
             Execution::Dry => begin::dry_run_id(),
             Execution::Real => self.fresh_id(name).await?,
         };
-        let run = begin::run(self.endpoint(name)?, &self.links, id.clone(), plan, &actor);
+        let run = begin::run(self.endpoint(name)?, &self.links, id.clone(), plan, &actor.name);
         let run = Run { findings, ..run };
         if execution == Execution::Dry {
             return Ok(self.endpoint(name)?.view_of_run(&run, &run.engine, &self.links));
@@ -248,8 +247,7 @@ impl Task {
             endpoint.run = Some(run);
         }
         self.links.publisher.arm(name, &id);
-        let by = By::Operator { actor, reason: String::new() };
-        if let Err(error) = self.feed(name, Input::Start, by).await {
+        if let Err(error) = self.feed(name, Input::Start, By::Operator(actor)).await {
             self.links.publisher.disarm(name);
             if let Some(endpoint) = self.endpoints.get_mut(name) {
                 endpoint.run = None;
@@ -269,7 +267,7 @@ impl Task {
         let found = self.endpoints.iter().find(|(_, endpoint)| endpoint.runs(id));
         let Some((name, endpoint)) = found else { return Ok(None) };
         let Some(standing) = self.standing(name) else { return Ok(None) };
-        let ShiftCommand { command, actor, reason } = command;
+        let ShiftCommand { command, actor } = command;
         let input = Input::Command(command, standing);
         if execution == Execution::Dry {
             let Some(run) = &endpoint.run else { return Ok(None) };
@@ -278,24 +276,25 @@ impl Task {
             return Ok(Some(endpoint.view_of_run(run, &engine, &self.links)));
         }
         let name = name.clone();
-        self.feed(&name, input, By::Operator { actor, reason }).await?;
+        self.feed(&name, input, By::Operator(actor)).await?;
         Ok(self.endpoints.get(&name).and_then(|endpoint| endpoint.shift_view(&self.links)))
     }
 
     async fn apply(
         &mut self,
         config: &Config,
-        actor: &str,
+        actor: &Actor,
         execution: Execution,
     ) -> Result<Vec<String>, ControlError> {
-        let mut changes = declare::file_changes(&self.known(), config, Occasion::Reload, self.wall())?;
+        let known = self.known();
+        let mut changes = declare::file_changes(&known, config, Occasion::Reload, self.wall())?;
         changes.fleets = self.fleet_changes(&changes);
         let mut lines = changes.lines.clone();
         lines.extend(self.config.restart_needed(config));
         if execution == Execution::Dry {
             return Ok(lines);
         }
-        let mut drafts = self.change_drafts(&changes, actor);
+        let mut drafts = self.change_drafts(&known, &changes, actor);
         drafts.push(self.draft("config.reloaded", None, actor, summary(&lines)));
         self.commit(change_records(&changes), &drafts).await?;
         self.install(changes);
@@ -303,17 +302,38 @@ impl Task {
     }
 
     /// The events of a file's changes.
-    pub(super) fn change_drafts(&self, changes: &Changes, actor: &str) -> Vec<Draft> {
-        let put = changes.put.iter().map(|record| {
-            let cause = format!("{} serves", record.serving.version);
-            self.draft("endpoint.put", Some(&record.declared.name), actor, cause)
-        });
-        let deleted = |name| self.draft("endpoint.deleted", Some(name), actor, "not in the file".to_owned());
+    pub(super) fn change_drafts(
+        &self,
+        known: &KnownEndpoints,
+        changes: &Changes,
+        actor: &Actor,
+    ) -> Vec<Draft> {
+        let put = changes.put.iter().map(|record| self.put_draft(known, record, actor));
+        let cause = "not in the file";
+        let deleted = |name: &EndpointName| self.deleted_draft(known, name, actor, cause.to_owned());
         put.chain(changes.removed.iter().map(deleted)).collect()
     }
 
     fn wall(&self) -> WallTime {
         self.links.timer.wall_of(self.links.timer.now())
+    }
+
+    fn put_draft(&self, known: &KnownEndpoints, record: &EndpointRecord, actor: &Actor) -> Draft {
+        let name = &record.declared.name;
+        let serves = record.serving.version.to_string();
+        let draft = self.draft("endpoint.put", Some(name), actor, format!("{serves} serves"));
+        Draft { before: served(known, name), after: Some(serves), ..draft }
+    }
+
+    fn deleted_draft(
+        &self,
+        known: &KnownEndpoints,
+        name: &EndpointName,
+        actor: &Actor,
+        cause: String,
+    ) -> Draft {
+        let draft = self.draft("endpoint.deleted", Some(name), actor, cause);
+        Draft { before: served(known, name), ..draft }
     }
 
     async fn fresh_id(&self, endpoint: &EndpointName) -> Result<ShiftId, StoreError> {
@@ -335,19 +355,15 @@ impl Task {
         &self,
         kind: &'static str,
         endpoint: Option<&EndpointName>,
-        actor: &str,
+        actor: &Actor,
         cause: String,
     ) -> Draft {
+        let at = self.links.timer.wall_of(self.links.timer.now());
         Draft {
-            at: self.links.timer.wall_of(self.links.timer.now()),
-            kind,
             endpoint: endpoint.cloned(),
-            shift: None,
-            before: None,
-            after: None,
-            share: None,
-            actor: actor.to_owned(),
-            cause,
+            peer: actor.peer.clone(),
+            reason: actor.given_reason(),
+            ..Draft::new(at, kind, &actor.name, cause)
         }
     }
 
@@ -378,6 +394,11 @@ impl Endpoint {
     fn runs(&self, id: &ShiftId) -> bool {
         self.run.as_ref().is_some_and(|run| run.id == *id)
     }
+}
+
+/// The version that an endpoint has served so far.
+fn served(known: &KnownEndpoints, name: &EndpointName) -> Option<String> {
+    known.get(name).map(|known| known.record.serving.version.to_string())
 }
 
 /// The records of a file's changes.

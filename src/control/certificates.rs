@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::MissedTickBehavior;
 
-use super::Handle;
+use super::{Actor, Handle};
 use crate::tls::{Refreshed, Which};
 
 /// From one look at the files to the next. Renewals come days before a certificate ends, so seconds are soon enough. Looking again
@@ -28,7 +28,8 @@ pub(super) async fn watch(handle: Handle) {
 impl Handle {
     /// Reads certificates again: for new connections, while those that are open go on. What cannot be used stays as it was. Says in a
     /// sentence each what was read, in the log and in the stream of events (`certificates.reloaded`, `certificates.refused`) too.
-    pub async fn refresh_certificates(&self, which: Which, actor: &str) -> Vec<String> {
+    pub async fn refresh_certificates(&self, which: Which, actor: impl Into<Actor>) -> Vec<String> {
+        let actor = actor.into();
         let keychain = Arc::clone(&self.keychain);
         let refreshed = tokio::task::spawn_blocking(move || keychain.refresh(which)).await;
         let mut sentences = Vec::new();
@@ -37,15 +38,15 @@ impl Handle {
             let Refreshed { place, outcome } = refreshed;
             let kind = match outcome {
                 Ok(()) => {
-                    tracing::info!(place, actor, "certificates were read again");
+                    tracing::info!(place, actor = actor.name, "certificates were read again");
                     "certificates.reloaded"
                 }
                 Err(error) => {
-                    tracing::error!(place, actor, %error, "certificates are refused; serving goes on with those before");
+                    tracing::error!(place, actor = actor.name, %error, "certificates are refused; serving goes on with those before");
                     "certificates.refused"
                 }
             };
-            if let Err(error) = self.note(kind, sentence.clone(), actor).await {
+            if let Err(error) = self.note(kind, sentence.clone(), &actor).await {
                 tracing::warn!(%error, "a change of certificates is missing in the events");
             }
             sentences.push(sentence);

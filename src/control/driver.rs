@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::{
-    Transition,
+    Actor, Transition,
     endpoint::{Endpoint, Links, LiveFleet, drained},
     keeper::Made,
     ledger::Draft,
@@ -257,24 +257,23 @@ impl Run {
         let after = self.engine.state().clone();
         let at = links.timer.wall_of(links.timer.now());
         let (actor, cause) = words::change(input, by, before, &after);
+        let asked = match by {
+            By::Operator(actor) => Some(actor),
+            By::Itself => None,
+        };
+        let reason = asked.and_then(Actor::given_reason);
         let draft = |kind, cause: &str| Draft {
-            at,
-            kind,
             endpoint: Some(self.endpoint.clone()),
             shift: Some(self.id.clone()),
-            before: None,
-            after: None,
             share: Some(self.share()),
-            actor: actor.clone(),
-            cause: cause.to_owned(),
+            peer: asked.and_then(|actor| actor.peer.clone()),
+            reason: reason.clone(),
+            ..Draft::new(at, kind, &actor, cause.to_owned())
         };
         let mut drafts = Vec::new();
         if let Input::Command(command, _) = input {
-            let reason = match by {
-                By::Operator { reason, .. } if !reason.is_empty() => format!(": {reason}"),
-                By::Operator { .. } | By::Itself => String::new(),
-            };
-            drafts.push(draft("shift.command", &format!("{}{reason}", command.as_str())));
+            let why = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            drafts.push(draft("shift.command", &format!("{}{why}", command.as_str())));
         }
         if matches!(input, Input::Start) {
             let mut started = draft("shift.started", &cause);
@@ -282,8 +281,9 @@ impl Run {
             drafts.push(started);
             drafts.extend(outlook::warnings(&self.findings).iter().map(|text| draft("shift.warning", text)));
         } else if *before != after {
-            let (before, after) = (before.as_str().to_owned(), after.as_str().to_owned());
             let mut changed = draft("shift.state", &cause);
+            changed.evidence = Some(self.evidence(&after));
+            let (before, after) = (before.as_str().to_owned(), after.as_str().to_owned());
             (changed.before, changed.after) = (Some(before.clone()), Some(after.clone()));
             drafts.push(changed);
             self.remember(Transition { at, before, after, share: self.share(), actor, cause });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ControlError, Execution, ask::Reply, ledger::Draft, task::Task};
+use super::{Actor, ControlError, Execution, ask::Reply, ledger::Draft, task::Task};
 use crate::{
     alarm::AlarmState,
     name::{EndpointName, ShiftId},
@@ -17,7 +17,7 @@ pub struct Report {
     /// What it says from now on.
     pub state: AlarmState,
     /// Who reports.
-    pub actor: String,
+    pub actor: Actor,
     /// Why, in the reporter's words; may be empty.
     pub reason: String,
 }
@@ -99,22 +99,23 @@ impl Task {
     fn report_drafts(&self, report: &Report, hearing: &[(EndpointName, ShiftId)]) -> Vec<Draft> {
         let now = self.links.timer.wall_of(self.links.timer.now());
         let draft = |(endpoint, shift): &(EndpointName, ShiftId)| {
-            let green = self.endpoints.get(endpoint)?.run.as_ref()?.green.as_ref()?;
+            let run = self.endpoints.get(endpoint)?.run.as_ref()?;
+            let green = run.green.as_ref()?;
             let all = green.watched.externals();
             let all = all.iter().map(|view| &view.evidence);
             let before = all.into_iter().find(|evidence| evidence.external.name == report.name)?.state;
             let Report { name, state, actor, reason } = report;
             let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
             (before != *state).then(|| Draft {
-                at: now,
-                kind: "alarm.state",
                 endpoint: Some(endpoint.clone()),
                 shift: Some(shift.clone()),
                 before: Some(before.as_str().to_owned()),
                 after: Some(state.as_str().to_owned()),
-                share: None,
-                actor: actor.clone(),
-                cause: format!("external alarm {name}{why}"),
+                share: Some(run.share()),
+                peer: actor.peer.clone(),
+                reason: Some(reason.clone()).filter(|reason| !reason.is_empty()),
+                evidence: Some(serde_json::json!({ "alarm": name })),
+                ..Draft::new(now, "alarm.state", &actor.name, format!("external alarm {name}{why}"))
             })
         };
         hearing.iter().filter_map(draft).collect()

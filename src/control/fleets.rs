@@ -151,17 +151,8 @@ impl Task {
     }
 
     fn fleet_draft(&self, endpoint: &EndpointName, kind: &'static str, cause: String) -> Draft {
-        Draft {
-            at: self.links.timer.wall_of(self.links.timer.now()),
-            kind,
-            endpoint: Some(endpoint.clone()),
-            shift: None,
-            before: None,
-            after: None,
-            share: None,
-            actor: "provider".to_owned(),
-            cause,
-        }
+        let at = self.links.timer.wall_of(self.links.timer.now());
+        Draft { endpoint: Some(endpoint.clone()), ..Draft::new(at, kind, "provider", cause) }
     }
 }
 

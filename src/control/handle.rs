@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::{
-    EndpointView, Report, ShiftView,
+    Actor, EndpointView, Report, ShiftView,
     ask::{Ask, Reply},
     asking::Inquire,
     ledger::thread_failed,
@@ -49,10 +49,8 @@ pub struct Handle {
 pub struct ShiftCommand {
     /// What.
     pub command: Command,
-    /// Who.
-    pub actor: String,
-    /// Why, in the operator's words; may be empty.
-    pub reason: String,
+    /// Who, and why.
+    pub actor: Actor,
 }
 
 /// Why control did not do what was asked. Nothing was changed.
@@ -142,10 +140,10 @@ impl Handle {
     pub async fn put_endpoint(
         &self,
         spec: EndpointSpec,
-        actor: &str,
+        actor: impl Into<Actor>,
         execution: Execution,
     ) -> Result<EndpointView, ControlError> {
-        let (spec, actor) = (Box::new(spec), actor.to_owned());
+        let (spec, actor) = (Box::new(spec), actor.into());
         self.ask(|reply| Ask::Put { spec, actor, execution, reply }).await
     }
 
@@ -153,10 +151,10 @@ impl Handle {
     pub async fn delete_endpoint(
         &self,
         name: &EndpointName,
-        actor: &str,
+        actor: impl Into<Actor>,
         execution: Execution,
     ) -> Result<(), ControlError> {
-        let (name, actor) = (name.clone(), actor.to_owned());
+        let (name, actor) = (name.clone(), actor.into());
         self.ask(|reply| Ask::Delete { name, actor, execution, reply }).await
     }
 
@@ -165,7 +163,7 @@ impl Handle {
         &self,
         endpoint: &EndpointName,
         plan: PlanSpec,
-        actor: &str,
+        actor: impl Into<Actor>,
         execution: Execution,
     ) -> Result<ShiftView, ControlError> {
         let lint = self.lint(endpoint, &plan, None).await?;
@@ -173,7 +171,7 @@ impl Handle {
             let findings = lint.as_ref().map(|lint| lint.findings.as_slice()).unwrap_or_default();
             raised::refuse_raised(endpoint, findings)?;
         }
-        self.begin(endpoint, plan, actor, execution, lint).await
+        self.begin(endpoint, plan, actor.into(), execution, lint).await
     }
 
     /// Checks a shift as a dry run of its start does, at a rate of requests a second that somebody states, or else at that of the last
@@ -182,11 +180,11 @@ impl Handle {
         &self,
         endpoint: &EndpointName,
         plan: PlanSpec,
-        actor: &str,
+        actor: impl Into<Actor>,
         rate: Option<f64>,
     ) -> Result<ShiftView, ControlError> {
         let lint = self.lint(endpoint, &plan, rate).await?;
-        self.begin(endpoint, plan, actor, Execution::Dry, lint).await
+        self.begin(endpoint, plan, actor.into(), Execution::Dry, lint).await
     }
 
     async fn lint(
@@ -209,12 +207,12 @@ impl Handle {
         &self,
         endpoint: &EndpointName,
         plan: PlanSpec,
-        actor: &str,
+        actor: Actor,
         execution: Execution,
         lint: Option<Lint>,
     ) -> Result<ShiftView, ControlError> {
         let (forecast, findings) = lint.map(|lint| (lint.forecast, lint.findings)).unzip();
-        let (endpoint, plan, actor) = (endpoint.clone(), Box::new(plan), actor.to_owned());
+        let (endpoint, plan) = (endpoint.clone(), Box::new(plan));
         let findings = findings.unwrap_or_default();
         let view = self.ask(|reply| Ask::Start { endpoint, plan, actor, findings, execution, reply }).await?;
         Ok(match execution {
@@ -277,10 +275,11 @@ impl Handle {
     pub async fn apply(
         &self,
         config: &Config,
-        actor: &str,
+        actor: impl Into<Actor>,
         execution: Execution,
     ) -> Result<Vec<String>, ControlError> {
-        let (config, by) = (Box::new(config.clone()), actor.to_owned());
+        let (config, actor) = (Box::new(config.clone()), actor.into());
+        let by = actor.clone();
         let mut changes = self.ask(|reply| Ask::Apply { config, actor: by, execution, reply }).await?;
         if execution == Execution::Real {
             changes.extend(self.refresh_certificates(Which::All, actor).await);
@@ -289,17 +288,31 @@ impl Handle {
     }
 
     /// Remembers in the stream of events (`config.refused`) that a configuration file was refused.
-    pub async fn note_refused_config(&self, problems: &Problems, actor: &str) -> Result<(), ControlError> {
+    pub async fn note_refused_config(
+        &self,
+        problems: &Problems,
+        actor: impl Into<Actor>,
+    ) -> Result<(), ControlError> {
         self.note("config.refused", problems.to_string(), actor).await
+    }
+
+    /// Remembers in the stream of events that somebody was refused: `command.refused` or `access.refused`.
+    pub async fn note_refusal(
+        &self,
+        kind: &'static str,
+        cause: String,
+        actor: Actor,
+    ) -> Result<(), ControlError> {
+        self.note(kind, cause, actor).await
     }
 
     pub(super) async fn note(
         &self,
         kind: &'static str,
         cause: String,
-        actor: &str,
+        actor: impl Into<Actor>,
     ) -> Result<(), ControlError> {
-        let actor = actor.to_owned();
+        let actor = actor.into();
         self.ask(|reply| Ask::Note { kind, cause, actor, reply }).await
     }
 

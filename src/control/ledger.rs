@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     name::{EndpointName, ShiftId},
-    store::{Event, Journal, Record, StoreError},
+    store::{Event, Hash, Head, Journal, Record, StoreError},
     time::{Moment, WallTime},
     weight::Share,
 };
@@ -23,7 +23,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// The longest wait between tries: a disk that has room again is used within ten seconds.
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
-/// An event before it has its number.
+/// An event before it has its number and its place in the chain.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Draft {
     pub(super) at: WallTime,
@@ -34,14 +34,17 @@ pub(super) struct Draft {
     pub(super) after: Option<String>,
     pub(super) share: Option<Share>,
     pub(super) actor: String,
+    pub(super) peer: Option<String>,
     pub(super) cause: String,
+    pub(super) reason: Option<String>,
+    pub(super) evidence: Option<serde_json::Value>,
 }
 
 /// The journal's one writer.
 #[derive(Debug)]
 pub(super) struct Ledger {
     journal: Arc<dyn Journal>,
-    last_event: u64,
+    last: Head,
     events: broadcast::Sender<Event>,
     ready: watch::Sender<Result<(), String>>,
     failures: u32,
@@ -50,11 +53,11 @@ pub(super) struct Ledger {
 impl Ledger {
     pub(super) fn new(
         journal: Arc<dyn Journal>,
-        last_event: u64,
+        last: Head,
         events: broadcast::Sender<Event>,
         ready: watch::Sender<Result<(), String>>,
     ) -> Self {
-        Self { journal, last_event, events, ready, failures: 0 }
+        Self { journal, last, events, ready, failures: 0 }
     }
 
     /// Makes records and events durable, all or none. The disk is waited for on a thread that may block.
@@ -94,9 +97,12 @@ impl Ledger {
     }
 
     fn number(&self, mut records: Vec<Record>, drafts: &[Draft]) -> (Vec<Record>, Vec<Event>) {
-        let ids = self.last_event + 1..;
-        let events: Vec<_> =
-            drafts.iter().cloned().zip(ids).map(|(draft, id)| draft.into_event(id)).collect();
+        let chained = drafts.iter().cloned().scan(self.last, |last, draft| {
+            let event = draft.into_event(*last);
+            *last = event.head();
+            Some(event)
+        });
+        let events: Vec<_> = chained.collect();
         records.extend(events.iter().cloned().map(Record::Event));
         (records, events)
     }
@@ -110,7 +116,7 @@ impl Ledger {
                 self.failures = 0;
                 drop(self.ready.send_replace(Ok(())));
                 for event in events {
-                    self.last_event = event.id;
+                    self.last = event.head();
                     // Nobody may be listening, which is no error.
                     drop(self.events.send(event));
                 }
@@ -131,8 +137,43 @@ pub(super) fn thread_failed(error: &tokio::task::JoinError) -> StoreError {
 }
 
 impl Draft {
-    fn into_event(self, id: u64) -> Event {
-        let Self { at, kind, endpoint, shift, before, after, share, actor, cause } = self;
-        Event { id, at, kind: kind.to_owned(), endpoint, shift, before, after, share, actor, cause }
+    /// One of nothing but this; the rest is filled in by struct update.
+    pub(super) fn new(at: WallTime, kind: &'static str, actor: &str, cause: String) -> Self {
+        Self {
+            at,
+            kind,
+            endpoint: None,
+            shift: None,
+            before: None,
+            after: None,
+            share: None,
+            actor: actor.to_owned(),
+            peer: None,
+            cause,
+            reason: None,
+            evidence: None,
+        }
+    }
+
+    fn into_event(self, last: Head) -> Event {
+        let Self { at, kind, endpoint, shift, before, after, share, actor, peer, cause, reason, evidence } =
+            self;
+        let event = Event {
+            id: last.id + 1,
+            at,
+            kind: kind.to_owned(),
+            endpoint,
+            shift,
+            before,
+            after,
+            share,
+            actor,
+            peer,
+            cause,
+            reason,
+            evidence,
+            hash: Hash::NONE,
+        };
+        Event { hash: event.hash_after(last.hash), ..event }
     }
 }

@@ -9,8 +9,10 @@
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
 //! - `keeper` sees to it that a provider makes what is wanted of a fleet; `fleets` takes over what it has made, and changes how much is wanted.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
+//! - `actor` is who asks; `evidence` gives the figures behind an event.
 //! - `view`, `report`, `alarm_form`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
 
+mod actor;
 mod alarm_form;
 mod answers;
 mod ask;
@@ -21,6 +23,7 @@ mod declare;
 mod driver;
 mod endpoint;
 mod evaluator;
+mod evidence;
 mod external;
 mod external_form;
 mod fate;
@@ -57,6 +60,7 @@ mod words;
 mod tests;
 
 pub use crate::provider::Heir;
+pub use actor::Actor;
 pub use external::Report;
 pub use fate::Fate;
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};

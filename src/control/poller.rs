@@ -98,16 +98,15 @@ impl Task {
     /// Journals that a polled alarm changed its state. A raised one has acted already.
     pub(super) async fn polled(&mut self, polled: Polled) {
         let Polled { endpoint, shift, before, now } = polled;
+        let at = self.links.timer.wall_of(self.links.timer.now());
+        let cause = format!("external alarm {}: {}", now.external.name, external_text(&now));
         let draft = Draft {
-            at: self.links.timer.wall_of(self.links.timer.now()),
-            kind: "alarm.state",
             endpoint: Some(endpoint.clone()),
             shift: Some(shift),
             before: Some(before.as_str().to_owned()),
             after: Some(now.state.as_str().to_owned()),
-            share: None,
-            actor: ACTOR.to_owned(),
-            cause: format!("external alarm {}: {}", now.external.name, external_text(&now)),
+            evidence: Some(serde_json::json!({ "alarm": now.external.name })),
+            ..Draft::new(at, "alarm.state", ACTOR, cause)
         };
         if let Err(error) = self.commit(Vec::new(), &[draft]).await {
             tracing::error!(alarm = now.external.name, %error, "an alarm's change of state is not in the journal");

@@ -33,6 +33,7 @@ pub(super) struct Probes(Vec<JoinHandle<()>>);
 pub(super) struct HealthChange {
     pub(super) endpoint: EndpointName,
     pub(super) instance: Arc<Instance>,
+    pub(super) before: Health,
     pub(super) health: Health,
     /// Why, in a sentence.
     pub(super) cause: String,
@@ -70,7 +71,7 @@ impl Prober {
                 target.instance.set_health(health);
                 let cause = streak.describe(&result);
                 let instance = Arc::clone(&target.instance);
-                let change = HealthChange { endpoint: endpoint.clone(), instance, health, cause };
+                let change = HealthChange { endpoint: endpoint.clone(), instance, before, health, cause };
                 if self.notes.send(Note::Health(change)).await.is_err() {
                     return;
                 }

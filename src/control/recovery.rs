@@ -33,7 +33,7 @@ const FILE: &str = "file";
 impl Task {
     /// Takes over what the journal holds and what the file says, and publishes the first table. Blocks.
     pub(super) fn recover(&mut self, loaded: Loaded, config: &Config) -> Result<(), StartError> {
-        let Loaded { endpoints, running, fleets, last_event: _ } = loaded;
+        let Loaded { endpoints, running, fleets, head: _ } = loaded;
         let mut fleets: Fleets = fleets.into_iter().map(|fleet| (fleet.id.clone(), fleet)).collect();
         let mut known = known(&endpoints, &running);
         let wall = self.links.timer.wall_of(self.links.timer.now());
@@ -42,7 +42,7 @@ impl Task {
         for line in &changes.lines {
             tracing::info!(change = line, "the configuration file differs from the journal");
         }
-        let drafts = self.change_drafts(&changes, FILE);
+        let drafts = self.change_drafts(&known, &changes, &FILE.into());
         if self.ledger.commit_blocking(change_records(&changes), &drafts).is_err() {
             self.commit_failed();
         }

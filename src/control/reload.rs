@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ControlError, Execution, Handle, ledger::thread_failed};
+use super::{Actor, ControlError, Execution, Handle, ledger::thread_failed};
 use crate::config;
 
 impl Handle {
@@ -11,16 +11,17 @@ impl Handle {
     pub async fn reload(
         &self,
         file: PathBuf,
-        actor: &str,
+        actor: impl Into<Actor>,
         execution: Execution,
     ) -> Result<Vec<String>, ControlError> {
+        let actor = actor.into();
         let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await;
         let applied = match loaded.map_err(|error| thread_failed(&error))? {
-            Ok(config) => self.apply(&config, actor, execution).await,
+            Ok(config) => self.apply(&config, &actor, execution).await,
             Err(problems) => Err(problems.into()),
         };
         if let (Err(ControlError::Problems(problems)), Execution::Real) = (&applied, execution)
-            && let Err(error) = self.note_refused_config(problems, actor).await
+            && let Err(error) = self.note_refused_config(problems, &actor).await
         {
             tracing::warn!(%error, "the refusal of the configuration file is not in the journal");
         }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
 use super::{
-    Traffic, Transition,
+    Actor, Traffic, Transition,
     endpoint::LiveFleet,
     external_form::Lasting,
     fate::{Fate, Tally},
@@ -115,8 +115,8 @@ pub(super) struct Earlier {
 pub(super) enum By {
     /// Time, an alarm, a check: the input says which.
     Itself,
-    /// Somebody, with a reason that may be empty.
-    Operator { actor: String, reason: String },
+    /// Somebody.
+    Operator(Actor),
 }
 
 /// A task that ends when this is dropped.

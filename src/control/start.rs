@@ -179,7 +179,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
             timer,
             notes: note_sender,
         },
-        ledger: Ledger::new(Arc::clone(&journal), loaded.last_event, events.clone(), ready_sender),
+        ledger: Ledger::new(Arc::clone(&journal), loaded.head, events.clone(), ready_sender),
         endpoints: BTreeMap::new(),
         config: config.clone(),
         retry_at: None,

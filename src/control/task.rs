@@ -312,7 +312,7 @@ impl Task {
     }
 
     async fn health_changed(&mut self, change: HealthChange) {
-        let HealthChange { endpoint: name, instance, health, cause } = change;
+        let HealthChange { endpoint: name, instance, before, health, cause } = change;
         let address = instance.address().clone();
         tracing::info!(endpoint = %name, instance = %address, health = health.as_str(), cause, "an instance's health changed");
         let now = self.links.timer.now();
@@ -327,16 +327,13 @@ impl Task {
         if news == GreenNews::Gone {
             drop(self.feed(&name, Input::GreenGone, By::Itself).await);
         }
+        let at = self.links.timer.wall_of(self.links.timer.now());
         let draft = Draft {
-            at: self.links.timer.wall_of(self.links.timer.now()),
-            kind: "instance.health",
             endpoint: Some(name.clone()),
-            shift: None,
-            before: None,
+            before: Some(before.as_str().to_owned()),
             after: Some(health.as_str().to_owned()),
-            share: None,
-            actor: "prober".to_owned(),
-            cause: format!("{address}: {cause}"),
+            evidence: Some(serde_json::json!({ "instance": address.as_str() })),
+            ..Draft::new(at, "instance.health", "prober", format!("{address}: {cause}"))
         };
         if self.ledger.commit(Vec::new(), &[draft]).await.is_err() {
             self.commit_failed();

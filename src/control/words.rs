@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::run::By;
+use super::{Actor, run::By};
 use crate::{
     shift::{Cause, Input, PauseReason, ShiftPlan, State},
     time::{Moment, format_duration},
@@ -60,7 +60,7 @@ fn last(termination_wait: Duration) -> String {
 /// Who or what changed a shift's state, and why in a sentence.
 pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (String, String) {
     let actor = match by {
-        By::Operator { actor, .. } => actor.clone(),
+        By::Operator(actor) => actor.name.clone(),
         By::Itself => actor_of(input, after).to_owned(),
     };
     let why = match (after, input) {
@@ -77,8 +77,8 @@ pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (
         (_, Input::Wake(_)) => after_wake(before, after),
     };
     match by {
-        By::Operator { reason, .. } if !reason.is_empty() => (actor, format!("{why}: {reason}")),
-        By::Operator { .. } | By::Itself => (actor, why),
+        By::Operator(Actor { reason, .. }) if !reason.is_empty() => (actor, format!("{why}: {reason}")),
+        By::Operator(_) | By::Itself => (actor, why),
     }
 }
 

@@ -60,6 +60,19 @@ pub enum Stream {
     Tls(Box<TlsStream<Plain>>),
 }
 
+impl Stream {
+    /// The certificate, in DER, that the other end showed and the handshake has verified; `None` without TLS, or when it showed none.
+    pub fn peer_certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => {
+                let (_, connection) = stream.get_ref();
+                connection.peer_certificates()?.first().map(|certificate| certificate.as_ref())
+            }
+        }
+    }
+}
+
 impl Plain {
     /// Connects to the path of a Unix-domain socket.
     pub async fn connect_unix(path: &std::path::Path) -> io::Result<Self> {

@@ -3,10 +3,14 @@
 //! Every decision is committed here before it takes effect, except going back to blue, which acts first. The store owns its
 //! serialised forms; conversions destructure in full, so that a new domain field cannot be forgotten.
 
+pub mod chain;
 mod form;
+mod outbox;
 mod sqlite;
 
-pub use sqlite::SqliteJournal;
+pub use chain::{Chain, Checked, Hash, Head};
+pub use outbox::{Cursors, DeadLetter, Lane, Outbox, Progress};
+pub use sqlite::{Kept, SqliteJournal};
 
 use std::path::PathBuf;
 
@@ -110,7 +114,7 @@ pub struct Moments {
     pub ended_at: Option<WallTime>,
 }
 
-/// One entry of the stream of events. Ids rise without gaps.
+/// One entry of the stream of events. Ids rise without gaps, and each entry is chained to the one before ([`chain`]).
 #[derive(Clone, PartialEq, Debug)]
 pub struct Event {
     /// Its place in the stream, from 1.
@@ -119,22 +123,30 @@ pub struct Event {
     pub at: WallTime,
     /// What kind: `shift.started`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `instance.started`, `instance.adopted`,
     /// `instance.died`, `instance.moved`, `instance.stopped`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `config.reloaded`, `config.refused`,
-    /// `certificates.reloaded`, `certificates.refused`.
+    /// `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
     pub kind: String,
     /// Whose.
     pub endpoint: Option<EndpointName>,
     /// Which shift's.
     pub shift: Option<ShiftId>,
-    /// The state before.
+    /// The state before; of an endpoint, the version that served.
     pub before: Option<String>,
-    /// The state after.
+    /// The state after; of an endpoint, the version that serves.
     pub after: Option<String>,
     /// Green's share after.
     pub share: Option<Share>,
     /// Who or what caused it: `operator`, `alarm`, `timer`, `prober`, `file`, or a name that a client gave.
     pub actor: String,
+    /// From where a client asked for it.
+    pub peer: Option<String>,
     /// Why, in a sentence with numbers.
     pub cause: String,
+    /// Why, in the words of whoever asked for it.
+    pub reason: Option<String>,
+    /// The figures behind it, an object of texts, whole numbers and such objects, so that it reads back to the same text.
+    pub evidence: Option<serde_json::Value>,
+    /// What chains it to the one before; [`Hash::NONE`] for entries from before there was a chain.
+    pub hash: Hash,
 }
 
 /// One change. A commit of several is all or nothing.
@@ -163,8 +175,8 @@ pub struct Loaded {
     pub running: Vec<ShiftRecord>,
     /// All provisioned fleets of which something may exist.
     pub fleets: Vec<FleetRecord>,
-    /// The highest event id so far, zero for none.
-    pub last_event: u64,
+    /// The newest event, which the next one follows.
+    pub head: Head,
 }
 
 /// Why the journal could not be read or written. Says on which file and what to do.
@@ -222,7 +234,7 @@ pub enum StoreError {
 
 /// A durable record. Calls block on the disk, so they are made from where blocking is allowed.
 ///
-/// It does not grow for ever: the newest 100,000 events stay, and of each endpoint's shifts that are over the newest 1,000.
+/// It does not grow for ever: only the newest events stay, and of each endpoint the newest shifts that are over ([`Kept`]).
 pub trait Journal: Send + Sync + std::fmt::Debug {
     /// What a start needs.
     fn load(&self) -> Result<Loaded, StoreError>;
@@ -238,4 +250,7 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
 
     /// One shift.
     fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError>;
+
+    /// Between which events the chain runs.
+    fn chain(&self) -> Result<Chain, StoreError>;
 }

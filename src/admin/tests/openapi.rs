@@ -22,7 +22,7 @@ use crate::{
     replay,
     route::Generation,
     shift::{Cause, State},
-    store::{Event, Moments, Origin},
+    store::{Event, Hash, Moments, Origin},
     weight::Share,
 };
 
@@ -287,6 +287,10 @@ fn every_representation_is_described_property_by_property() {
         share: Some(Share::ALL),
         actor: "timer".to_owned(),
         cause: String::new(),
+        peer: Some("127.0.0.1".to_owned()),
+        reason: Some("because".to_owned()),
+        evidence: Some(json!({ "alarm": "errors" })),
+        hash: Hash::NONE,
     };
     fits_in_full("Event", &represent::event(event));
     let key = wire::KeyProblem { key: "green".to_owned(), line: Some(1), message: "is missing".to_owned() };

@@ -290,6 +290,9 @@ pub enum ShiftCommand {
         /// Check everything and show what would be started; change nothing.
         #[arg(long, conflicts_with_all = ["watch", "wait"])]
         dry_run: bool,
+        /// Why; goes into the journal and the events.
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
         /// Watch it until it is over.
         #[arg(long, conflicts_with = "wait")]
         watch: bool,
@@ -422,6 +425,9 @@ pub struct ReloadArgs {
     /// Say what would change; change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Why; goes into the journal and the events.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub reason: String,
 }
 
 impl ClientCommand {
@@ -466,7 +472,7 @@ mod tests {
             "snapback endpoint show chat --output json",
             "snapback shift start chat plan.toml --dry-run",
             "snapback shift start chat plan.toml --watch",
-            "snapback shift start chat plan.toml --wait --timeout 1h30m",
+            "snapback shift start chat plan.toml --wait --timeout 1h30m --reason v2",
             "snapback shift status chat-1 --wait --timeout 30s --admin http://[::1]:9",
             "snapback shift watch chat",
             "snapback shift watch chat --admin https://proxy --ca ca.pem --cert me.pem --key me.key",
@@ -483,7 +489,7 @@ mod tests {
             "snapback recording export chat",
             "snapback events --follow --after 3 --endpoint chat",
             "snapback alarm set quality insufficient_data --reason waiting",
-            "snapback reload --dry-run",
+            "snapback reload --dry-run --reason moved",
             "snapback model-server --version v1 --listen 127.0.0.1:0",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

@@ -36,6 +36,9 @@ const BODY_LIMIT_BYTES: usize = 16 << 20;
 /// Tells the admin port who asks.
 const ACTOR_HEADER: &str = "x-snapback-actor";
 
+/// Tells the admin port why.
+const REASON_HEADER: &str = "x-snapback-reason";
+
 /// Asks one admin port.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
@@ -43,6 +46,7 @@ pub(super) struct Client {
     /// There for https.
     tls: Option<Arc<Connector>>,
     actor: Option<HeaderValue>,
+    reason: Option<HeaderValue>,
 }
 
 /// A good answer's document.
@@ -111,7 +115,15 @@ impl Client {
     pub(super) fn with(url: AdminUrl, tls: Option<Arc<Connector>>) -> Self {
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
         let actor = user.and_then(|user| HeaderValue::from_bytes(user.as_bytes()).ok());
-        Self { url, tls, actor }
+        Self { url, tls, actor, reason: None }
+    }
+
+    /// Gives this as the reason with every request; an empty one is none.
+    pub(super) fn because(self, reason: &str) -> Self {
+        // Control characters, line breaks among them, have no place in a header.
+        let reason = reason.replace(char::is_control, " ");
+        let value = HeaderValue::from_bytes(reason.as_bytes()).ok();
+        Self { reason: value.filter(|value| !value.is_empty()), ..self }
     }
 
     /// `GET path`.
@@ -197,6 +209,9 @@ impl Client {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         if let Some(actor) = &self.actor {
             headers.insert(ACTOR_HEADER, actor.clone());
+        }
+        if let Some(reason) = &self.reason {
+            headers.insert(REASON_HEADER, reason.clone());
         }
         if let Some(body) = body {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

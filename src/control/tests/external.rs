@@ -18,7 +18,7 @@ fn watching(more: &str) -> String {
 }
 
 async fn report(world: &World, state: AlarmState, reason: &str) -> Result<Vec<ShiftId>, ControlError> {
-    let (name, actor) = ("quality".to_owned(), "grader".to_owned());
+    let (name, actor) = ("quality".to_owned(), "grader".into());
     world.handle.report_alarm(Report { name, state, actor, reason: reason.to_owned() }, Execution::Real).await
 }
 
@@ -110,7 +110,7 @@ async fn a_dry_report_changes_nothing() {
     let report = Report {
         name: "quality".to_owned(),
         state: AlarmState::Alarm,
-        actor: "grader".to_owned(),
+        actor: "grader".into(),
         reason: String::new(),
     };
     assert_eq!(world.handle.report_alarm(report, Execution::Dry).await.unwrap(), [id]);

@@ -164,7 +164,7 @@ async fn a_report_that_ended_one_shift_keeps_the_next_from_starting_until_it_is_
     let world = World::start();
     let told = format!("{CANARY}[[external]]\nname = \"grades\"\nlease = \"1m\"\n");
     let report = async |state| {
-        let (name, actor, reason) = ("grades".to_owned(), "grader".to_owned(), "odd".to_owned());
+        let (name, actor, reason) = ("grades".to_owned(), "grader".into(), "odd".to_owned());
         world.handle.report_alarm(Report { name, state, actor, reason }, Execution::Real).await
     };
     let id = world.begin(&told).await.id;

@@ -15,7 +15,7 @@ use crate::{
     clock,
     config::{self, Config, EndpointSpec, PlanSpec},
     control::{
-        ControlError, Execution, Handle, Parts, ShiftCommand, ShiftView,
+        Actor, ControlError, Execution, Handle, Parts, ShiftCommand, ShiftView,
         asking::{Inquire, Inquiry},
         evaluator::{Evaluator, Heartbeat},
         probe::{Check, Target},
@@ -29,7 +29,7 @@ use crate::{
     provider::Heir,
     route::{EndpointRoute, RouteTable},
     shift::{Command, State},
-    store::{Event, FleetRecord, Journal, Loaded, Record, ShiftRecord, StoreError},
+    store::{Chain, Event, FleetRecord, Head, Journal, Loaded, Record, ShiftRecord, StoreError},
     time::WallTime,
     weight::Share,
 };
@@ -154,7 +154,7 @@ impl Journal for Memory {
             endpoints: state.endpoints.values().cloned().collect(),
             running: running.cloned().collect(),
             fleets: state.fleets.values().cloned().collect(),
-            last_event: state.events.last().map_or(0, |event| event.id),
+            head: state.events.last().map(Event::head).unwrap_or_default(),
         })
     }
 
@@ -209,6 +209,11 @@ impl Journal for Memory {
 
     fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError> {
         Ok(self.state.lock().unwrap().shifts.get(id).cloned())
+    }
+
+    fn chain(&self) -> Result<Chain, StoreError> {
+        let head = self.state.lock().unwrap().events.last().map(Event::head).unwrap_or_default();
+        Ok(Chain { anchor: Head::default(), head })
     }
 }
 
@@ -444,7 +449,8 @@ impl World {
     }
 
     pub(super) async fn command(&self, id: &ShiftId, command: Command) -> Result<ShiftView, ControlError> {
-        let command = ShiftCommand { command, actor: "ann".to_owned(), reason: "because".to_owned() };
+        let command =
+            ShiftCommand { command, actor: Actor { reason: "because".to_owned(), ..Actor::from("ann") } };
         self.handle.command_shift(id, command, Execution::Real).await
     }
 

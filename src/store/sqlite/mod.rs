@@ -4,6 +4,7 @@
 //! exclusive lock from opening to dropping, so there is one writer and no second process; the price is that other tools can read the
 //! file only while no snapback runs. The lock goes with its process, however that ends.
 
+mod outbox;
 mod rows;
 mod schema;
 
@@ -17,25 +18,48 @@ use std::{
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use self::{rows::ReadError, schema::SchemaError};
-use super::{Event, Journal, Loaded, Record, ShiftRecord, StoreError};
+use super::{Chain, Event, Journal, Loaded, Record, ShiftRecord, StoreError};
 use crate::name::{EndpointName, ShiftId};
 
 /// How long opening waits for another process's lock: long enough for one that is just ending, short enough for an operator who has
 /// started a second one by mistake.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How much of the past stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Kept {
+    /// So many of the newest events.
+    pub events: u64,
+    /// So many of the newest shifts of each endpoint that are over.
+    pub shifts: u32,
+}
+
+impl Default for Kept {
+    /// At some 400 bytes an event this is 40 MB: months of shifts, for a client of the stream that was away. A shift started every hour
+    /// stays for six weeks.
+    fn default() -> Self {
+        Self { events: 100_000, shifts: 1_000 }
+    }
+}
+
 /// The journal in one SQLite file (WAL, full sync). Every call blocks: on the disk, and on the calls of other threads.
 #[derive(Debug)]
 pub struct SqliteJournal {
     path: PathBuf,
+    kept: Kept,
     connection: Mutex<Connection>,
 }
 
 impl SqliteJournal {
     /// Opens or makes the file and brings its format up to date. A file that cannot be used is left as it was.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::open_keeping(path, Kept::default())
+    }
+
+    /// The same with this much of the past.
+    pub fn open_keeping(path: &Path, kept: Kept) -> Result<Self, StoreError> {
         let connection = prepare(path).map_err(|error| open_error(path, error))?;
-        Ok(Self { path: path.to_owned(), connection: Mutex::new(connection) })
+        Ok(Self { path: path.to_owned(), kept, connection: Mutex::new(connection) })
     }
 
     /// A panic in another thread leaves no transaction open, so the connection stays good.
@@ -47,10 +71,18 @@ impl SqliteJournal {
         read(&self.connection()).map_err(|error| StoreError::Corrupt {
             path: self.path.clone(),
             reason: match error {
-                ReadError::Sqlite(error) => error.to_string(),
+                ReadError::Sqlite(error) => advise(&error),
                 ReadError::Row(reason) => reason,
             },
         })
+    }
+
+    fn write_error(&self, error: &rusqlite::Error) -> StoreError {
+        let path = self.path.clone();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StoreError::Full { path },
+            Some(_) | None => StoreError::Write { path, reason: advise(error) },
+        }
     }
 }
 
@@ -61,14 +93,13 @@ impl Journal for SqliteJournal {
                 endpoints: rows::endpoints(connection)?,
                 running: rows::running(connection)?,
                 fleets: rows::fleets(connection)?,
-                last_event: rows::last_event(connection)?,
+                head: rows::chain(connection)?.head,
             })
         })
     }
 
     fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
-        write_all(&mut self.connection(), records)
-            .map_err(|error| StoreError::Write { path: self.path.clone(), reason: advise(&error) })
+        write_all(&mut self.connection(), records, self.kept).map_err(|error| self.write_error(&error))
     }
 
     fn events_after(&self, after: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
@@ -81,6 +112,10 @@ impl Journal for SqliteJournal {
 
     fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError> {
         self.read(|connection| rows::shift(connection, id))
+    }
+
+    fn chain(&self) -> Result<Chain, StoreError> {
+        self.read(rows::chain)
     }
 }
 
@@ -102,10 +137,10 @@ fn prepare(path: &Path) -> Result<Connection, SchemaError> {
 }
 
 /// A transaction that is not committed rolls back when it is dropped.
-fn write_all(connection: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
+fn write_all(connection: &mut Connection, records: &[Record], kept: Kept) -> rusqlite::Result<()> {
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
     for record in records {
-        rows::write(&transaction, record)?;
+        rows::write(&transaction, record, kept)?;
     }
     transaction.commit()
 }
@@ -158,7 +193,10 @@ fn advise(error: &rusqlite::Error) -> String {
         }
         Some(ErrorCode::SystemIoFailure) => "check its disk",
         Some(ErrorCode::NotADatabase) => "name another file in [state] path",
-        Some(ErrorCode::DatabaseCorrupt) => "put back a copy, or name another file in [state] path",
+        Some(ErrorCode::DatabaseCorrupt) => {
+            "put back a backup (snapback journal backup makes them), or move the file away: a start without it serves what the configuration \
+             file says, and knows nothing of shifts before"
+        }
         Some(_) | None => return error.to_string(),
     };
     format!("{error}: {advice}")

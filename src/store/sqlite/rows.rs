@@ -12,25 +12,20 @@ use crate::{
     config::{EndpointSpec, PlanSpec},
     name::{EndpointName, FleetId, ShiftId},
     store::{
-        EndpointRecord, Event, FleetRecord, Record, ShiftRecord,
+        Chain, EndpointRecord, Event, FleetRecord, Hash, Head, Kept, Record, ShiftRecord,
         form::{FleetForm, MemberForm, MomentsForm, SnapshotForm, read_origin, write_origin},
     },
     time::WallTime,
     weight::Share,
 };
 
-/// At about 200 bytes an event this is some 20 MB: months of shifts, for a client of the stream that was away.
-pub(super) const KEPT_EVENTS: u64 = 100_000;
-
-/// Old events go in batches of this many, so that most commits delete nothing; so many more than [`KEPT_EVENTS`] there may be.
+/// Old events go in batches of this many, so that most commits delete nothing; so many more than are kept there may be.
 pub(super) const EVENT_BATCH: u64 = 1_000;
-
-/// Shifts of an endpoint that stay readable, running ones not counted. A shift started every hour stays for six weeks.
-pub(super) const KEPT_SHIFTS: i64 = 1_000;
 
 const SHIFT_COLUMNS: &str =
     "id, endpoint, blue, blue_fleet, plan, snapshot, recorded_at, actor, started_at, moments, report";
-const EVENT_COLUMNS: &str = "id, at, kind, endpoint, shift, before, after, share, actor, cause";
+const EVENT_COLUMNS: &str =
+    "id, at, kind, endpoint, shift, before, after, share, actor, cause, peer, reason, evidence, hash";
 
 /// Why rows could not be read.
 pub(super) enum ReadError {
@@ -47,20 +42,20 @@ impl From<rusqlite::Error> for ReadError {
 }
 
 /// Writes one record.
-pub(super) fn write(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+pub(super) fn write(transaction: &Transaction<'_>, record: &Record, kept: Kept) -> rusqlite::Result<()> {
     match record {
         Record::Endpoint(endpoint) => write_endpoint(transaction, endpoint),
         Record::EndpointDeleted(name) => {
             transaction.prepare_cached("DELETE FROM endpoints WHERE name = ?1")?.execute([name.as_str()])?;
             Ok(())
         }
-        Record::Shift(shift) => write_shift(transaction, shift),
+        Record::Shift(shift) => write_shift(transaction, shift, kept),
         Record::Fleet(fleet) => write_fleet(transaction, fleet),
         Record::FleetGone(id) => {
             transaction.prepare_cached("DELETE FROM fleets WHERE id = ?1")?.execute([id.as_str()])?;
             Ok(())
         }
-        Record::Event(event) => write_event(transaction, event),
+        Record::Event(event) => write_event(transaction, event, kept),
     }
 }
 
@@ -80,7 +75,7 @@ fn write_endpoint(transaction: &Transaction<'_>, record: &EndpointRecord) -> rus
     Ok(())
 }
 
-fn write_shift(transaction: &Transaction<'_>, record: &ShiftRecord) -> rusqlite::Result<()> {
+fn write_shift(transaction: &Transaction<'_>, record: &ShiftRecord, kept: Kept) -> rusqlite::Result<()> {
     let ShiftRecord {
         id,
         endpoint,
@@ -126,16 +121,31 @@ fn write_shift(transaction: &Transaction<'_>, record: &ShiftRecord) -> rusqlite:
                      SELECT ordinal FROM shifts WHERE endpoint = ?1 AND over = 1 ORDER BY ordinal DESC LIMIT 1 OFFSET ?2
                  )",
             )?
-            .execute(params![endpoint.as_str(), KEPT_SHIFTS])?;
+            .execute(params![endpoint.as_str(), kept.shifts])?;
     }
     Ok(())
 }
 
-fn write_event(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result<()> {
-    let Event { id, at, kind, endpoint, shift, before, after, share, actor, cause } = event;
+fn write_event(transaction: &Transaction<'_>, event: &Event, kept: Kept) -> rusqlite::Result<()> {
+    let Event {
+        id,
+        at,
+        kind,
+        endpoint,
+        shift,
+        before,
+        after,
+        share,
+        actor,
+        cause,
+        peer,
+        reason,
+        evidence,
+        hash,
+    } = event;
     transaction
         .prepare_cached(&format!(
-            "INSERT INTO events ({EVENT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+            "INSERT INTO events ({EVENT_COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
         ))?
         .execute(params![
             id_column(*id),
@@ -148,11 +158,16 @@ fn write_event(transaction: &Transaction<'_>, event: &Event) -> rusqlite::Result
             share.map(Share::basis_points),
             actor,
             cause,
+            peer,
+            reason,
+            evidence.as_ref().map(ToString::to_string),
+            hash.as_bytes(),
         ])?;
+    transaction
+        .prepare_cached("UPDATE chain SET head_id = ?1, head_hash = ?2")?
+        .execute(params![id_column(*id), hash.as_bytes()])?;
     if id % EVENT_BATCH == 0 {
-        transaction
-            .prepare_cached("DELETE FROM events WHERE id <= ?1")?
-            .execute([id_column(id.saturating_sub(KEPT_EVENTS))])?;
+        compact(transaction, id.saturating_sub(kept.events))?;
     }
     Ok(())
 }
@@ -177,6 +192,19 @@ fn write_fleet(transaction: &Transaction<'_>, record: &FleetRecord) -> rusqlite:
 pub(super) fn fleets(connection: &Connection) -> Result<Vec<FleetRecord>, ReadError> {
     let query = "SELECT id, endpoint, spec, count, members FROM fleets ORDER BY id";
     select(connection, "fleet", query, [], read_fleet)
+}
+
+/// Lets events up to this one go. What is left is chained to the last of them, which the anchor remembers.
+fn compact(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<()> {
+    let up_to = id_column(up_to);
+    transaction
+        .prepare_cached(
+            "UPDATE chain SET (anchor_id, anchor_hash) = (SELECT id, hash FROM events WHERE id <= ?1 ORDER BY id DESC LIMIT 1)
+             WHERE anchor_id < (SELECT max(id) FROM events WHERE id <= ?1)",
+        )?
+        .execute([up_to])?;
+    transaction.prepare_cached("DELETE FROM events WHERE id <= ?1")?.execute([up_to])?;
+    Ok(())
 }
 
 /// All endpoints, by name.
@@ -218,19 +246,44 @@ pub(super) fn events_after(
     select(connection, "event", &query, params![id_column(after), limit_column(limit)], read_event)
 }
 
-/// The highest event id, zero for none.
-pub(super) fn last_event(connection: &Connection) -> Result<u64, ReadError> {
-    let last: Option<i64> = connection.query_row("SELECT max(id) FROM events", [], |row| row.get(0))?;
-    Ok(last.and_then(|last| u64::try_from(last).ok()).unwrap_or_default())
+/// Events of one endpoint, or of none, with an id above `after`, oldest first.
+pub(super) fn events_of(
+    connection: &Connection,
+    endpoint: Option<&EndpointName>,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Event>, ReadError> {
+    let query =
+        format!("SELECT {EVENT_COLUMNS} FROM events WHERE endpoint IS ?1 AND id > ?2 ORDER BY id LIMIT ?3");
+    let endpoint = endpoint.map(EndpointName::as_str);
+    select(connection, "event", &query, params![endpoint, id_column(after), limit_column(limit)], read_event)
+}
+
+/// One event.
+pub(super) fn event(connection: &Connection, id: u64) -> Result<Option<Event>, ReadError> {
+    let query = format!("SELECT {EVENT_COLUMNS} FROM events WHERE id = ?1");
+    Ok(select(connection, "event", &query, [id_column(id)], read_event)?.pop())
+}
+
+/// Between which events the chain runs.
+pub(super) fn chain(connection: &Connection) -> Result<Chain, ReadError> {
+    let query = "SELECT one, anchor_id, anchor_hash, head_id, head_hash FROM chain";
+    let chain = select(connection, "chain", query, [], |row| {
+        let head = |id: &str, hash: &str| -> Result<Head, String> {
+            Ok(Head { id: read_id(row, id)?, hash: read_hash(row, hash)? })
+        };
+        Ok(Chain { anchor: head("anchor_id", "anchor_hash")?, head: head("head_id", "head_hash")? })
+    })?;
+    chain.first().copied().ok_or_else(|| ReadError::Row("chain 1: is missing".to_owned()))
 }
 
 /// Reads all rows of a query whose first column is the key that names a row in errors.
-fn select<T>(
+pub(super) fn select<T>(
     connection: &Connection,
     kind: &str,
     query: &str,
     params: impl Params,
-    read: fn(&Row<'_>) -> Result<T, String>,
+    read: impl Fn(&Row<'_>) -> Result<T, String>,
 ) -> Result<Vec<T>, ReadError> {
     let mut statement = connection.prepare_cached(query)?;
     let mut rows = statement.query(params)?;
@@ -299,8 +352,11 @@ fn read_fleet(row: &Row<'_>) -> Result<FleetRecord, String> {
 
 fn read_event(row: &Row<'_>) -> Result<Event, String> {
     let share = get::<Option<u16>>(row, "share")?.map(Share::from_basis_points).transpose();
+    let evidence: Option<String> = get(row, "evidence")?;
+    let evidence =
+        evidence.as_deref().map(from_json).transpose().map_err(|error| format!("evidence: {error}"))?;
     Ok(Event {
-        id: u64::try_from(get::<i64>(row, "id")?).map_err(|error| format!("id: {error}"))?,
+        id: read_id(row, "id")?,
         at: WallTime::from_millis(get(row, "at")?),
         kind: get(row, "kind")?,
         endpoint: parsed_if_any(row, "endpoint", EndpointName::parse)?,
@@ -310,10 +366,25 @@ fn read_event(row: &Row<'_>) -> Result<Event, String> {
         share: share.map_err(|error| format!("share: {error}"))?,
         actor: get(row, "actor")?,
         cause: get(row, "cause")?,
+        peer: get(row, "peer")?,
+        reason: get(row, "reason")?,
+        evidence,
+        hash: read_hash(row, "hash")?,
     })
 }
 
-fn get<T: FromSql>(row: &Row<'_>, column: &str) -> Result<T, String> {
+pub(super) fn read_id(row: &Row<'_>, column: &str) -> Result<u64, String> {
+    u64::try_from(get::<i64>(row, column)?).map_err(|error| format!("{column}: {error}"))
+}
+
+/// Entries from before there was a chain have none.
+fn read_hash(row: &Row<'_>, column: &str) -> Result<Hash, String> {
+    let bytes: Option<Vec<u8>> = get(row, column)?;
+    let hash = bytes.map(|bytes| Hash::from_bytes(&bytes).ok_or_else(|| format!("{column}: is no hash")));
+    Ok(hash.transpose()?.unwrap_or(Hash::NONE))
+}
+
+pub(super) fn get<T: FromSql>(row: &Row<'_>, column: &str) -> Result<T, String> {
     row.get(column).map_err(|error| format!("{column}: {error}"))
 }
 
@@ -343,7 +414,7 @@ fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 }
 
 /// SQLite's integers end at 2^63, which no count of events reaches.
-fn id_column(id: u64) -> i64 {
+pub(super) fn id_column(id: u64) -> i64 {
     i64::try_from(id).unwrap_or(i64::MAX)
 }
 

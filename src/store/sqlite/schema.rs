@@ -54,6 +54,39 @@ const MIGRATIONS: &[&str] = &[
         members  TEXT NOT NULL
     ) STRICT;
 ",
+    "
+    ALTER TABLE events ADD COLUMN peer TEXT;
+    ALTER TABLE events ADD COLUMN reason TEXT;
+    ALTER TABLE events ADD COLUMN evidence TEXT;
+    ALTER TABLE events ADD COLUMN hash BLOB;
+    CREATE INDEX events_of_endpoint ON events (endpoint, id);
+
+    CREATE TABLE chain (
+        one         INTEGER PRIMARY KEY CHECK (one = 1),
+        anchor_id   INTEGER NOT NULL,
+        anchor_hash BLOB NOT NULL,
+        head_id     INTEGER NOT NULL,
+        head_hash   BLOB NOT NULL
+    ) STRICT;
+    INSERT INTO chain
+        SELECT 1, coalesce(max(id), 0), zeroblob(32), coalesce(max(id), 0), zeroblob(32) FROM events;
+
+    CREATE TABLE cursors (
+        webhook TEXT NOT NULL,
+        lane    TEXT NOT NULL,
+        event   INTEGER NOT NULL,
+        PRIMARY KEY (webhook, lane)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE dead_letters (
+        webhook  TEXT NOT NULL,
+        event    INTEGER NOT NULL,
+        at       INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        reason   TEXT NOT NULL,
+        PRIMARY KEY (webhook, event)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// `snap` in ASCII: tells a journal from any other SQLite file before it is touched.

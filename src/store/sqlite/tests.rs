@@ -11,10 +11,13 @@ use crate::{
     fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, Weight},
     name::{FleetId, Version},
     shift::{Cause, PauseReason, Snapshot, State},
-    store::{EndpointRecord, FleetRecord, Moments, Origin},
+    store::{EndpointRecord, FleetRecord, Hash, Moments, Origin},
     time::{Moment, WallTime},
     weight::Share,
 };
+
+mod chain;
+mod outbox;
 
 const EVENT_COUNT_LIMIT: usize = 1_000;
 
@@ -158,6 +161,10 @@ fn event(id: u64) -> Event {
         share: Some(Share::parse("5%").unwrap()),
         actor: "timer".to_owned(),
         cause: "12 of 400 requests settled; \"quoted\", ümlaut".to_owned(),
+        peer: Some("10.0.0.7".to_owned()),
+        reason: Some("because".to_owned()),
+        evidence: Some(json!({ "alarm": "errors", "blue": { "failed": 1 } })),
+        hash: Hash::parse(&format!("{id:064x}")).unwrap(),
     }
 }
 
@@ -197,7 +204,17 @@ fn every_record_reads_back_as_it_was_written() {
     let journal = place.open();
     assert_eq!(journal.load().unwrap(), Loaded::default());
     let api = EndpointRecord { origin: Origin::Api, ..endpoint("score") };
-    let bare = Event { endpoint: None, shift: None, before: None, after: None, share: None, ..event(2) };
+    let bare = Event {
+        endpoint: None,
+        shift: None,
+        before: None,
+        after: None,
+        share: None,
+        peer: None,
+        reason: None,
+        evidence: None,
+        ..event(2)
+    };
     let records = [
         Record::Endpoint(Box::new(api.clone())),
         Record::Endpoint(Box::new(endpoint("chat"))),
@@ -218,7 +235,7 @@ fn every_record_reads_back_as_it_was_written() {
     let journal = place.open();
     let loaded = journal.load().unwrap();
     assert_eq!(loaded.endpoints, [endpoint("chat"), api]);
-    assert_eq!(loaded.last_event, 2);
+    assert_eq!(loaded.head.id, 2);
     assert_eq!(loaded.fleets, [made("chat-2")]);
     assert!(loaded.running.iter().all(|record| !record.snapshot.state.is_terminal()));
     assert_eq!(
@@ -267,9 +284,9 @@ fn a_commit_that_fails_half_way_leaves_nothing() {
     let error = journal.commit(&records).unwrap_err();
     assert!(matches!(error, StoreError::Write { .. }), "{error}");
     let loaded = journal.load().unwrap();
-    assert_eq!((loaded.endpoints.len(), loaded.last_event), (0, 1));
+    assert_eq!((loaded.endpoints.len(), loaded.head.id), (0, 1));
     journal.commit(&records[..2]).unwrap();
-    assert_eq!(journal.load().unwrap().last_event, 2);
+    assert_eq!(journal.load().unwrap().head.id, 2);
 }
 
 #[test]
@@ -291,10 +308,10 @@ fn old_events_and_old_shifts_go() {
     let place = Place::new();
     let journal = place.open();
     let mut records: Vec<Record> = [1, 999, 1_000, 1_001].map(|id| Record::Event(event(id))).into();
-    records.push(Record::Event(event(rows::KEPT_EVENTS + rows::EVENT_BATCH)));
+    records.push(Record::Event(event(Kept::default().events + rows::EVENT_BATCH)));
     let running = shift("running", State::Holding { step: 0 });
     records.push(Record::Shift(Box::new(running.clone())));
-    for number in 0..rows::KEPT_SHIFTS + 5 {
+    for number in 0..Kept::default().shifts + 5 {
         records.push(Record::Shift(Box::new(shift(&format!("s-{number}"), State::Promoted))));
     }
     journal.commit(&records).unwrap();
@@ -317,7 +334,7 @@ fn what_was_committed_survives_a_kill_without_closing() {
             .commit(&[Record::Event(event(number)), Record::Endpoint(Box::new(endpoint("chat")))])
             .unwrap();
         let found = place.copy(0).open().load().unwrap();
-        assert_eq!((found.last_event, found.endpoints.len()), (number, 1));
+        assert_eq!((found.head.id, found.endpoints.len()), (number, 1));
     }
 }
 
@@ -334,8 +351,8 @@ fn a_log_cut_anywhere_gives_whole_commits_only() {
     let mut seen = std::collections::BTreeSet::new();
     for lost in (0..=usize::try_from(length).unwrap()).step_by(997) {
         let found = place.copy(lost).open().load().unwrap();
-        assert_eq!(usize::try_from(found.last_event).unwrap(), found.running.len(), "{lost} bytes lost");
-        seen.insert(found.last_event);
+        assert_eq!(usize::try_from(found.head.id).unwrap(), found.running.len(), "{lost} bytes lost");
+        seen.insert(found.head.id);
     }
     assert_eq!(seen, [0, 1, 2, 3].into());
 }
@@ -371,7 +388,7 @@ fn a_second_one_is_refused_while_the_first_has_the_file() {
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
     journal.commit(&[Record::Event(event(1))]).unwrap();
     drop(journal);
-    assert_eq!(place.open().load().unwrap().last_event, 1);
+    assert_eq!(place.open().load().unwrap().head.id, 1);
 }
 
 #[test]
@@ -381,7 +398,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     place.raw().pragma_update(None, "user_version", 9).unwrap();
     let before = fs::read(place.path()).unwrap();
     let error = place.refusal();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 3, .. }), "{error}");
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 
@@ -448,7 +465,7 @@ fn a_full_disk_or_one_that_turned_read_only_changes_nothing_and_says_what_to_do(
     limit(pages);
     let error = journal.commit(&records).unwrap_err().to_string();
     assert!(error.contains("full") && error.contains("free some space"), "{error}");
-    assert_eq!(journal.load().unwrap().last_event, 1);
+    assert_eq!(journal.load().unwrap().head.id, 1);
     limit(1_000_000);
 
     journal.connection().pragma_update(None, "query_only", true).unwrap();
@@ -457,7 +474,7 @@ fn a_full_disk_or_one_that_turned_read_only_changes_nothing_and_says_what_to_do(
     journal.connection().pragma_update(None, "query_only", false).unwrap();
 
     journal.commit(&records).unwrap();
-    assert_eq!(journal.load().unwrap().last_event, 499);
+    assert_eq!(journal.load().unwrap().head.id, 499);
 }
 
 #[test]
