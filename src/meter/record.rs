@@ -82,7 +82,8 @@ impl Record {
         }
     }
 
-    pub(super) fn pack(&self) -> Words {
+    /// Under what is in force by this number.
+    pub(super) fn pack_under(&self, part: u32) -> Words {
         let pair = |high: u64, low: u64| high << 32 | low;
         let side = match self.side {
             Side::Blue => 0,
@@ -105,11 +106,11 @@ impl Record {
             nanos(self.duration),
             pair(coded(self.first_byte), coded(self.first_token)),
             pair(coded(self.worst_gap), self.tokens_out.min(u64::from(u32::MAX))),
-            pair(codes, u64::from(self.part)),
+            pair(codes, u64::from(part)),
         ]
     }
 
-    /// `None` of what [`Record::pack`] never makes.
+    /// `None` of what [`Record::pack_under`] never makes.
     pub(super) fn unpack(words: Words) -> Option<Self> {
         let [dealt_at, duration, heads, stream, meta] = words;
         let (low, codes) = (u64::from(u32::MAX), meta >> 32);
@@ -200,7 +201,7 @@ pub(in crate::meter) mod tests {
     proptest! {
         #[test]
         fn what_is_packed_is_unpacked(record in record()) {
-            prop_assert_eq!(Record::unpack(record.pack()), Some(record));
+            prop_assert_eq!(Record::unpack(record.pack_under(record.part)), Some(record));
         }
 
         #[test]

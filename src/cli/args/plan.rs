@@ -32,9 +32,9 @@ pub enum PlanCommand {
     Lint(LintArgs),
     /// What a plan would have decided over recorded outcomes, and when: the real engine and alarms, in virtual time.
     #[command(
-        after_help = "A recording that holds both fleets is played as it was, at the plan's shares; one of a single fleet is dealt to both,
-as if green were as good as blue. With --aa blue is played against itself many times over: how often would this
-plan have called a healthy green bad on this traffic?
+        after_help = "A recording that holds both fleets is played as it was, at the plan's shares; one of a single fleet
+is dealt to both, as if green were as good as blue. With --aa blue is played against itself many times
+over: how often would this plan have called a healthy green bad on this traffic?
 
 Exit status:
   0  promoted; with --aa: the plan's promise about false alarms is not broken
