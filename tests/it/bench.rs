@@ -133,7 +133,7 @@ fn drip(writer: &mut TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-fn read_head(reader: &mut impl BufRead) -> Option<(String, usize)> {
+pub(crate) fn read_head(reader: &mut impl BufRead) -> Option<(String, usize)> {
     let (mut path, mut length) = (None, 0);
     loop {
         let mut line = String::new();
@@ -287,11 +287,16 @@ impl Snapback {
 
     /// Sends traffic until the shift's representation is as wanted.
     pub(crate) fn drive_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.drive_until_by(id, || drop(self.ask()), wanted)
+    }
+
+    /// The same with requests of the test's own.
+    pub(crate) fn drive_until_by(&self, id: &str, ask: impl Fn(), wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         let mut shift = Value::Null;
         while Instant::now() < deadline {
             for _ in 0..10 {
-                self.ask();
+                ask();
             }
             shift = self.shift(id);
             if wanted(&shift) {
@@ -331,7 +336,7 @@ pub(crate) fn request(address: SocketAddr, method: &str, path: &str, body: &str)
     read_answer(send(address, method, path, body))
 }
 
-fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> TcpStream {
+pub(crate) fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(

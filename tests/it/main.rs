@@ -6,6 +6,7 @@
 //! - `rescuing.rs`: a failing green costs no client anything.
 //! - `shifting.rs`: shifts over the admin API, with traffic.
 //! - `replaying.rs`: what was recorded says again what the shift said.
+//! - `streaming.rs`: alarms on the tokens of streams.
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
 //! - `ending.rs`: SIGTERM, SIGHUP.
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
@@ -29,3 +30,4 @@ mod rescuing;
 mod securing;
 mod shifting;
 mod starting;
+mod streaming;
