@@ -7,6 +7,7 @@ mod properties;
 mod rivalry;
 mod share;
 mod simulation;
+mod tokens;
 mod vectors;
 
 use std::time::Duration;
