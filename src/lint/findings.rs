@@ -41,6 +41,7 @@ pub(super) fn findings(
     found.extend(subjects.iter().enumerate().filter_map(|(index, it)| never_fires(it, index, forecast)));
     found.extend(forecast.steps.iter().filter_map(|step| short_bake(subjects, step)));
     found.extend(latency_alone(subjects));
+    found.extend(subjects.iter().filter_map(|subject| no_streams(subject, situation)));
     found.extend(subjects.iter().filter_map(|subject| blue_beyond(subject, situation)));
     found.extend(periods::blue_breaches(&plan.alarms, situation));
     found.extend(subjects.iter().filter_map(|subject| bursts(subject, situation)));
@@ -207,6 +208,21 @@ fn latency_alone(subjects: &[Subject]) -> Option<Finding> {
     let message = "a request that failed has no latency, so a green that fails everything at once raises no alarm: add a [[guard]] or \
                    a [[regression]] on error_rate";
     Some(finding((Severity::Warning, "latency_without_errors"), latency.place(), message, []))
+}
+
+/// An alarm on tokens where blue's answers have none.
+fn no_streams(subject: &Subject, situation: &Situation) -> Option<Finding> {
+    let timing = subject.timing()?;
+    let settled = situation.traffic.settled;
+    if settled < ENOUGH_OF_BLUE || situation.traffic.part_with(timing) > 0.0 {
+        return None;
+    }
+    let message = format!(
+        "none of blue's last {} requests was answered with a stream whose tokens could be read, so it has nothing to judge: let it look \
+         at latency, or see that the endpoint's signals fit what its model servers speak",
+        count(settled)
+    );
+    Some(finding((Severity::Warning, "no_streams"), subject.place(), message, [("requests", settled as f64)]))
 }
 
 /// A bound that blue itself does not keep.

@@ -367,3 +367,27 @@ fn rates_are_read_with_their_unit_and_anything_else_is_refused() {
         assert!(parse_rate(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn an_alarm_on_tokens_is_forecast_by_blues_streams_alone() {
+    let guard = json!({"guard": [
+        {"metric": "first_token", "quantile": "p99", "below": "10s"},
+        {"metric": "error_rate", "below": "1%"},
+    ]});
+    let plan = at_once("500s", guard);
+    let mut situation = traffic(1_000, 0);
+    let without = lint(&plan, &situation);
+    assert_eq!(without.forecast.steps[0].detections[0].sight, Sight::Nothing);
+    assert!(
+        the(&without, "no_streams")
+            .message
+            .starts_with("none of blue's last 1,000 requests was answered with a stream")
+    );
+    let histogram = Histogram::default();
+    (0..200).for_each(|_| histogram.record(Duration::from_millis(300)));
+    histogram.add_to(&mut situation.traffic.first_token);
+    let with = lint(&plan, &situation);
+    assert!(!codes(&with).contains(&"no_streams"), "{:?}", codes(&with));
+    // A fifth of 5,000 requests are streams, and two alarms share the budget.
+    assert!(rate(&with, 0, 0) > 1.5 * rate(&with, 0, 1), "{} {}", rate(&with, 0, 0), rate(&with, 0, 1));
+}
