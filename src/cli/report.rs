@@ -8,7 +8,10 @@ use super::{
     plan,
     view::{
         self,
-        text::{count, exact_percent, millis, moment, odds, paragraph, per_second, percent, took},
+        text::{
+            count, exact_percent, first, has_tokens, millis, moment, odds, paragraph, per_second, percent,
+            took,
+        },
     },
 };
 use crate::{admin::wire, time::WallTime};
@@ -129,7 +132,7 @@ fn traffic(shift: &wire::Shift) -> Table {
         Right("ERRORS"),
         Right("P50"),
         Right("P99"),
-        Right("FIRST BYTE"),
+        Right(if has_tokens(shift) { "FIRST TOKEN" } else { "FIRST BYTE" }),
         Right("IN FLIGHT"),
         Right("REQUESTS"),
         Right("FAILED"),
@@ -145,7 +148,7 @@ fn traffic(shift: &wire::Shift) -> Table {
             percent(recent.error_rate),
             millis(recent.p50_ms),
             millis(recent.p99_ms),
-            millis(recent.first_byte_p50_ms),
+            first(recent, has_tokens(shift)),
             count(traffic.in_flight),
             count(traffic.requests),
             count(traffic.failed),

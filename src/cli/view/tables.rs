@@ -5,7 +5,9 @@ use ratatui::text::{Line, Span};
 use super::{
     Palette,
     plain::complement,
-    text::{bar, count, exact_percent, left, millis, odds, per_second, percent, right, width},
+    text::{
+        bar, count, exact_percent, first, has_tokens, left, millis, odds, per_second, percent, right, width,
+    },
 };
 use crate::{admin::wire, weight::Share};
 
@@ -84,7 +86,8 @@ impl Canvas<'_> {
 
     /// Both fleets' last seconds.
     pub(super) fn traffic(self) -> Vec<Line<'static>> {
-        let mut titles = vec![("req/s", 8), ("errors", 8), ("p50", 8), ("p99", 8), ("first byte", 12)];
+        let first = if has_tokens(self.shift) { "first token" } else { "first byte" };
+        let mut titles = vec![("req/s", 8), ("errors", 8), ("p50", 8), ("p99", 8), (first, 12)];
         titles.extend([("in flight", 11), ("failed", 8)]);
         if self.is_wide() {
             titles.push(("requests", 11));
@@ -109,7 +112,7 @@ impl Canvas<'_> {
             Span::styled(right(&percent(recent.error_rate), 8), alert(recent.error_rate > 0.0)),
             Span::raw(right(&millis(recent.p50_ms), 8)),
             Span::raw(right(&millis(recent.p99_ms), 8)),
-            Span::raw(right(&millis(recent.first_byte_p50_ms), 12)),
+            Span::raw(right(&first(recent, has_tokens(self.shift)), 12)),
             Span::raw(right(&count(traffic.in_flight), 11)),
             Span::styled(right(&count(traffic.failed), 8), alert(traffic.failed > 0)),
         ];

@@ -290,3 +290,20 @@ fn a_running_shift_is_one_line_and_an_ended_one_says_how_it_ended() {
          bound, evidence this strong would be seen once in 9,900 shifts."
     );
 }
+
+#[test]
+fn where_tokens_are_streamed_their_first_one_is_shown_instead_of_the_first_byte() {
+    let mut shift = baking();
+    for fleet in [&mut shift.fleets.blue, &mut shift.fleets.green] {
+        assert_eq!(
+            super::text::first(&fleet.recent, false),
+            super::text::millis(fleet.recent.first_byte_p50_ms)
+        );
+    }
+    assert!(!super::text::has_tokens(&shift));
+    (shift.fleets.green.recent.first_token_p50_ms, shift.fleets.green.recent.first_token_p99_ms) =
+        (Some(120.0), Some(480.0));
+    assert!(super::text::has_tokens(&shift));
+    assert_eq!(super::text::first(&shift.fleets.green.recent, true), "120ms/480ms");
+    assert_eq!(super::text::first(&shift.fleets.blue.recent, true), "-");
+}

@@ -2,7 +2,7 @@
 
 use ratatui::text::Span;
 
-use crate::time::WallTime;
+use crate::{admin::wire, time::WallTime};
 
 /// `24,012`
 pub(in crate::cli) fn count(number: u64) -> String {
@@ -36,6 +36,21 @@ pub(in crate::cli) fn percent(fraction: f64) -> String {
 /// A fraction to the hundredth of a percent, so that figures in a column can be compared: `24.96%`.
 pub(in crate::cli) fn exact_percent(fraction: f64) -> String {
     format!("{:.2}%", fraction * 100.0)
+}
+
+/// Whether a shift's fleets stream tokens, so that their first one tells more than the first byte.
+pub(in crate::cli) fn has_tokens(shift: &wire::Shift) -> bool {
+    let wire::Fleets { blue, green } = &shift.fleets;
+    [blue, green].into_iter().any(|fleet| fleet.recent.first_token_p50_ms.is_some())
+}
+
+/// Until a client sees something: the median of first bytes, or of first tokens with their 99th percentile, `120ms/1.2s`.
+pub(in crate::cli) fn first(recent: &wire::Recent, is_of_tokens: bool) -> String {
+    match (is_of_tokens, recent.first_token_p50_ms) {
+        (false, _) => millis(recent.first_byte_p50_ms),
+        (true, None) => millis(None),
+        (true, p50) => format!("{}/{}", millis(p50), millis(recent.first_token_p99_ms)),
+    }
 }
 
 /// Milliseconds: `0.42ms`, `4.2ms`, `212ms`, `1.24s`, `1m12s`; a dash for nothing measured.
