@@ -146,7 +146,9 @@ impl Replay {
             (None, _) | (_, Replayed::Never) => false,
             (Some(Fault::Failure(Sent::Nothing)), _) => true,
             (Some(_), Replayed::ConnectFailures) => false,
-            // Only a connection that died says little about the next instance of the same fleet.
+            // Only a connection that died says little about the next instance of the same fleet. One that was silent for the whole time
+            // for a head may still be at work on the request: to ask the next would double what a fleet has that is too slow. Whoever
+            // wants that sets a hedge, which asks while the client still has time.
             (Some(_), Replayed::BeforeFirstByte) => {
                 exchange.side() == Side::Green || matches!(reached, Err(Failure::Reset(_)))
             }

@@ -2,9 +2,10 @@
 //!
 //! 1. `ask` reads from a request's head what it wants to switch to: by `Upgrade` in HTTP/1.1, by extended CONNECT in HTTP/2
 //!    (RFC 8441). What the endpoint does not allow is ignored, as HTTP has it, or refused where there is nothing else to answer.
-//! 2. The instance is asked by `Upgrade` in either case; one that speaks HTTP/2 is not, and what it answers is an ordinary answer. Its 101 counts only as the answer to such a request, with the protocol that was
-//!    asked for, and for WebSockets with the proof that it understood (`websocket`): a cache, a health check or a proxy behind
-//!    that merely repeats a status cannot open a tunnel.
+//! 2. The instance is asked by `Upgrade` in either case. One that speaks HTTP/2 is not asked, and what it answers is an ordinary answer: the
+//!    instance's side of a tunnel is a connection that no other request shares. A 101 counts only as the answer to such a request, with
+//!    the protocol that was asked for, and for WebSockets with the proof that it understood (`websocket`): a cache, a health check or
+//!    a proxy behind that merely repeats a status cannot open a tunnel.
 //! 3. Only then do bytes pass unseen, both ways in one task, through two pipes with one buffer each (`pipe`, `tunnel`), whatever carries them (`end`). What the client
 //!    sent before that waits; if the answer is another one, it is the next request and goes through the gate.
 //!
