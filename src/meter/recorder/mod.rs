@@ -7,7 +7,7 @@
 //! **Why no torn record is accepted.** The writer of record n stores `begun = n + 1`, then a release fence, then the record's words, all
 //! relaxed, then `done = n + 1` with release. A reader loads `done` with acquire, so it sees every word of every record below it, or
 //! what was written over it later. It copies the words, then an acquire fence, then loads `begun`. Had it seen a word of record n + capacity
-//! in the place of record n, the two fences would order that record's `begun` before this load ([atomics.fence] in C++20, by the word
+//! in the place of record n, the two fences would order that record's `begun` before this load (C++20, section 31.11, by the word
 //! in between), so `begun` is at least n + capacity + 1, and exactly the records below `begun` - capacity are thrown away.
 //!
 //! **Memory** is taken as a ring fills for the first time, a chunk at a time: an endpoint without requests has none.
