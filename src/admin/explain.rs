@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{
     counted::counted,
+    explain_rolling,
     standing::{alarms, called, lacking, lacking_clause, odds_text, silent},
     words::{capitalised, count, grouped, list, odds, percent, percent_of, span},
 };
@@ -33,6 +34,13 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
                 ways_out(view, *step, *reason),
             ]
         }
+        State::RetiringBatch { step, drain_by: _ } => {
+            vec![explain_rolling::retiring_batch(view, *step, now), alarms(view)]
+        }
+        State::PreparingBatch { step, ready_by: _ } => {
+            vec![explain_rolling::preparing_batch(view, *step, now), alarms(view)]
+        }
+        State::HoldingBatch { step } => vec![explain_rolling::holding_batch(view, *step), pace(view)],
         State::TerminationWait { ends: _ } => vec![termination_wait(view, now), alarms(view)],
         State::Retiring { drain_by: _ } => vec![retiring(view, now)],
         State::RollingBack { cause, drain_by: _ } => {
@@ -42,6 +50,13 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
                 fate(view),
                 draining(view, now),
             ]
+        }
+        State::ReleasingBatch { cause, back, drain_by: _ }
+        | State::Restoring { cause, back, ready_by: _ } => {
+            vec![explain_rolling::back(view, cause, *back), timing(view)]
+        }
+        State::RollbackFailed { cause, reason, back: _ } => {
+            vec![explain_rolling::failed(view, cause, reason), timing(view), spared(view)]
         }
         State::Promoted => vec![promoted(view), failures(view)],
         State::RolledBack { cause } => {
@@ -75,15 +90,15 @@ pub(super) fn cause_text(view: &ShiftView, cause: &Cause) -> String {
     format!("Rolled back {}.", cause_clause(view, cause))
 }
 
-fn green(view: &ShiftView) -> String {
+pub(super) fn green(view: &ShiftView) -> String {
     format!("green ({})", view.plan.green.version)
 }
 
-fn blue(view: &ShiftView) -> String {
+pub(super) fn blue(view: &ShiftView) -> String {
     format!("blue ({})", view.blue_version)
 }
 
-fn of_steps(view: &ShiftView, step: usize) -> String {
+pub(super) fn of_steps(view: &ShiftView, step: usize) -> String {
     format!("step {} of {}", step + 1, view.plan.shift.steps().len())
 }
 
@@ -220,7 +235,7 @@ fn draining(view: &ShiftView, now: WallTime) -> String {
     format!("{} has all requests; {} {what}.", capitalised(&blue(view)), green(view))
 }
 
-fn at_the_latest(view: &ShiftView, now: WallTime) -> String {
+pub(super) fn at_the_latest(view: &ShiftView, now: WallTime) -> String {
     view.next.at.map_or_else(String::new, |at| format!(", at the latest in {}", until(at, now)))
 }
 
@@ -270,7 +285,7 @@ fn kept(view: &ShiftView) -> String {
     format!("{} is the fleet in service.", capitalised(&blue(view)))
 }
 
-fn cause_clause(view: &ShiftView, cause: &Cause) -> String {
+pub(super) fn cause_clause(view: &ShiftView, cause: &Cause) -> String {
     match cause {
         Cause::Alarm { name, evidence } => alarm_clause(view, name, evidence),
         Cause::FailureBudget { failures } => {
@@ -408,19 +423,7 @@ fn agreed(count: u64, what: &str) -> String {
 
 /// Whether a threshold alarm decided.
 fn was_threshold(view: &ShiftView) -> bool {
-    match &view.state {
-        State::RollingBack { cause: Cause::Alarm { name, .. }, .. }
-        | State::RolledBack { cause: Cause::Alarm { name, .. } } => is_threshold(view, name),
-        State::RollingBack { .. }
-        | State::RolledBack { .. }
-        | State::Preparing { .. }
-        | State::Baking { .. }
-        | State::Holding { .. }
-        | State::Paused { .. }
-        | State::TerminationWait { .. }
-        | State::Retiring { .. }
-        | State::Promoted => false,
-    }
+    matches!(view.state.cause(), Some(Cause::Alarm { name, .. }) if is_threshold(view, name))
 }
 
 fn is_threshold(view: &ShiftView, name: &str) -> bool {
@@ -457,6 +460,6 @@ fn until(later: WallTime, earlier: WallTime) -> String {
 }
 
 /// A reason from elsewhere, without the full stop that it may end in.
-fn unended(text: &str) -> &str {
+pub(super) fn unended(text: &str) -> &str {
     text.trim_end_matches('.')
 }

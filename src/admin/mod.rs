@@ -15,6 +15,7 @@ mod counted;
 mod endpoints;
 mod events;
 mod explain;
+mod explain_rolling;
 mod extract;
 mod feed;
 mod forecast;

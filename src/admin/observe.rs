@@ -47,7 +47,7 @@ pub(super) async fn observe(port: &Arc<Port>, mut events: broadcast::Receiver<Ev
 
 /// The shift whose end this event tells.
 fn ended(event: Event) -> Option<ShiftId> {
-    let over = matches!(event.after.as_deref(), Some("promoted" | "rolled_back"));
+    let over = matches!(event.after.as_deref(), Some("promoted" | "rolled_back" | "rollback_failed"));
     event.shift.filter(|_| over && event.kind == "shift.state")
 }
 
@@ -88,12 +88,20 @@ fn end(view: &ShiftView) -> Option<ShiftEnd> {
             decision: view.decision,
             aftermath: aftermath(view),
         }),
+        State::RollbackFailed { cause, reason: _, back: _ } => {
+            Some(ShiftEnd::RollbackFailed { cause: cause.clone() })
+        }
         State::Preparing { .. }
         | State::Baking { .. }
         | State::Holding { .. }
         | State::Paused { .. }
+        | State::RetiringBatch { .. }
+        | State::PreparingBatch { .. }
+        | State::HoldingBatch { .. }
         | State::TerminationWait { .. }
         | State::Retiring { .. }
-        | State::RollingBack { .. } => None,
+        | State::RollingBack { .. }
+        | State::ReleasingBatch { .. }
+        | State::Restoring { .. } => None,
     }
 }

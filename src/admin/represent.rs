@@ -14,7 +14,7 @@ use crate::{
         Traffic, TrafficWindow, Transition,
     },
     meter::Timing,
-    shift::{Approval, Cause, State, Step},
+    shift::{Approval, Cause, Step},
     store::{Event, Hash, Moments, Origin},
     time::{WallTime, format_duration},
     trial::{external_text, threshold_text, value_text},
@@ -269,18 +269,7 @@ fn step(step: &Step) -> wire::Step {
 }
 
 fn cause_of(view: &ShiftView) -> Option<wire::Cause> {
-    match &view.state {
-        State::RollingBack { cause, drain_by: _ } | State::RolledBack { cause } => {
-            Some(self::cause(view, cause))
-        }
-        State::Preparing { .. }
-        | State::Baking { .. }
-        | State::Holding { .. }
-        | State::Paused { .. }
-        | State::TerminationWait { .. }
-        | State::Retiring { .. }
-        | State::Promoted => None,
-    }
+    view.state.cause().map(|why| cause(view, why))
 }
 
 fn cause(view: &ShiftView, cause: &Cause) -> wire::Cause {

@@ -1,15 +1,20 @@
 //! Reads plans.
 
+use std::num::NonZeroU32;
+
 use super::{
     PlanSpec, alarms,
     document::Value,
     endpoint::read_fleet,
     reader::{Table, boolean, text, word},
     shape::{self, Shape},
-    units::{duration, positive_duration, share},
+    units::{batch, duration, positive_duration, share},
 };
-use crate::shift::{
-    Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Step, Strategy, StrategyKind,
+use crate::{
+    fleet::FleetSpec,
+    shift::{
+        Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Sizes, Step, Strategy, StrategyKind,
+    },
 };
 
 const NO_DATA: [(&str, NoData); 3] = [("hold", NoData::Hold), ("pass", NoData::Pass), ("fail", NoData::Fail)];
@@ -23,14 +28,14 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
         .and_then(|table| read_fleet(&table, &shape::GREEN_PARTS));
     let limits = read_limits(root);
     let alarms = alarms::read(root);
-    let shift = read_shift(root, limits);
+    let shift = read_shift(root, limits, green.as_ref());
     if let Some(shift) = &shift {
         alarms::check(root, &alarms, shift);
     }
     Some(PlanSpec { green: green?, shift: shift?, alarms })
 }
 
-fn read_shift(root: &Table<'_>, limits: ShiftLimits) -> Option<ShiftPlan> {
+fn read_shift(root: &Table<'_>, limits: ShiftLimits, green: Option<&FleetSpec>) -> Option<ShiftPlan> {
     let example = "{ type = \"canary\", share = \"5%\", bake = \"2m\", final_bake = \"5m\" }";
     let shape = root.optional("strategy", |value| Ok(strategy_shape(value))).unwrap_or(&shape::ANY_STRATEGY);
     let table = root.required_table("strategy", example, shape)?;
@@ -38,16 +43,23 @@ fn read_shift(root: &Table<'_>, limits: ShiftLimits) -> Option<ShiftPlan> {
     let share_key = match strategy.kind() {
         StrategyKind::Canary => "share",
         StrategyKind::Linear => "step",
+        StrategyKind::Rolling => "batch",
         StrategyKind::Steps => "steps",
         StrategyKind::AllAtOnce => "type",
     };
+    let size = green.and_then(|green| NonZeroU32::new(u32::try_from(green.instances.len()).ok()?));
     ShiftPlan::new(strategy, limits)
+        // How large blue is turns out when the shift begins; green's size alone makes the steps.
+        .and_then(|plan| size.map_or(Ok(plan.clone()), |size| plan.sized(Sizes { blue: size, green: size })))
         .map_err(|error| match error {
             PlanError::TimeoutTooShort { .. } => root.problem("execution_timeout", error.to_string()),
             PlanError::FinalBakeUnused { .. } => table.problem("final_bake", error.to_string()),
+            PlanError::TerminationWaitUnused => root.problem("termination_wait", error.to_string()),
+            PlanError::EmptyBatch { key } => table.problem(key, error.to_string()),
             PlanError::NoSteps
             | PlanError::StepDoesNotRise { .. }
             | PlanError::EmptyStep { .. }
+            | PlanError::BatchTooLarge { .. }
             | PlanError::WholeCanary => table.problem(share_key, error.to_string()),
         })
         .ok()
@@ -70,6 +82,12 @@ fn read_strategy(table: &Table<'_>) -> Option<Strategy> {
             let final_bake = table.required("final_bake", "\"5m\"", duration);
             Some(Strategy::Linear { step: step?, bake: bake?, final_bake: final_bake? })
         }
+        StrategyKind::Rolling => {
+            let batch = table.required("batch", "\"25%\"", batch);
+            let bake = table.required("bake", "\"2m\"", duration);
+            let rollback_batch = table.optional("rollback_batch", self::batch);
+            Some(Strategy::Rolling { batch: batch?, bake: bake?, rollback_batch })
+        }
         StrategyKind::Steps => read_steps(table),
     }
 }
@@ -84,7 +102,7 @@ fn strategy_shape(value: &Value) -> &'static Shape {
         Some(Ok(StrategyKind::Canary)) => &shape::CANARY,
         Some(Ok(StrategyKind::Linear)) => &shape::LINEAR,
         Some(Ok(StrategyKind::Steps)) => &shape::STEPS,
-        Some(Err(_)) | None => &shape::ANY_STRATEGY,
+        Some(Ok(StrategyKind::Rolling) | Err(_)) | None => &shape::ANY_STRATEGY,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     alarm::AlarmPlan,
     fleet::{CertificateFiles, FleetSpec, UpstreamTls},
     route::{HostPattern, Limits, MatchRule},
-    shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, StrategyKind},
+    shift::{Approval, Batch, NoData, OnRestart, Rolling, ShiftLimits, ShiftPlan, Step, StrategyKind},
     time::format_duration,
 };
 
@@ -232,9 +232,28 @@ fn strategy(plan: &ShiftPlan) -> Value {
         StrategyKind::Linear => {
             json!({ "type": kind, "step": share, "bake": bake, "final_bake": final_bake })
         }
+        StrategyKind::Rolling => rolling(plan),
         StrategyKind::Steps => {
             json!({ "type": kind, "steps": plan.steps().iter().map(step).collect::<Value>() })
         }
+    }
+}
+
+fn rolling(plan: &ShiftPlan) -> Value {
+    let rolling = plan.rolling().expect("a plan that was written as a rolling one is one");
+    let Rolling { batch, bake, rollback_batch, sizes: _ } = *rolling;
+    let kind = plan.kind().as_str();
+    let mut document = json!({ "type": kind, "batch": self::batch(batch), "bake": format_duration(bake) });
+    if let Some(back) = rollback_batch {
+        document["rollback_batch"] = self::batch(back);
+    }
+    document
+}
+
+fn batch(batch: Batch) -> Value {
+    match batch {
+        Batch::Instances(count) => json!(count),
+        Batch::Part(share) => json!(share.to_string()),
     }
 }
 

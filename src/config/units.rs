@@ -3,13 +3,13 @@
 //! A bare number is refused everywhere, since `interval = 5` means seconds to one reader and milliseconds to the next. What is
 //! written here reads back to the very same value.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use super::{
     document::{Value, quoted},
     reader::text,
 };
-use crate::{alarm::Tolerance, time::parse_duration, weight::Share};
+use crate::{alarm::Tolerance, shift::Batch, time::parse_duration, weight::Share};
 
 /// The longest duration that a document may ask for. Far beyond any real wait, so that a slip of units shows, and near
 /// enough that sums of waits stay within every clock.
@@ -48,6 +48,27 @@ pub(super) fn positive_duration(value: &Value) -> Result<Duration, String> {
 pub(super) fn share(value: &Value) -> Result<Share, String> {
     with_percent_sign(value)?;
     Share::parse(text(value)?).map_err(|error| error.to_string())
+}
+
+/// A number of instances, or a part of a fleet.
+pub(super) fn batch(value: &Value) -> Result<Batch, String> {
+    let example = "write a number of instances such as 2, or a part of the fleet such as \"25%\"";
+    match value {
+        Value::Integer(number) => u32::try_from(*number)
+            .ok()
+            .and_then(NonZeroU32::new)
+            .map(Batch::Instances)
+            .ok_or_else(|| format!("{number} is not a number of instances from 1 on: {example}")),
+        Value::Text(text) => Share::parse(text)
+            .map(Batch::Part)
+            .map_err(|_| format!("{} is not a part of a fleet: {example}", quoted(text))),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Float(_)
+        | Value::Date(_)
+        | Value::List(_)
+        | Value::Table(_) => Err(format!("{example}, not {}", value.describe())),
+    }
 }
 
 /// A fraction above 0 and below 1, written as a percentage with as many decimals as it needs.

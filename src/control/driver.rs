@@ -22,7 +22,7 @@ use crate::{
     alarm::Dealing,
     fleet::{FleetSpec, Side},
     name::{FleetId, ShiftId},
-    shift::{Effect, Input, Refusal, State},
+    shift::{Count, Effect, Input, Refusal, State},
     store::{FleetRecord, Record},
     time::Moment,
     weight::Share,
@@ -118,21 +118,28 @@ impl Endpoint {
         for effect in effects {
             let Some(run) = &mut self.run else { return };
             match effect {
-                Effect::Provision if gives_share => {
+                Effect::Provision(Side::Green, Count::All) if gives_share => {
                     let (id, made) = (run.id.clone(), run.made.take());
                     let live = LiveFleet::of(&self.record, (&run.plan.green, made), links);
                     self.provisioned(links, &id, live);
                 }
-                Effect::Provision => run.provision(links),
+                Effect::Provision(Side::Green, Count::All) => run.provision(links),
                 Effect::BeginStep(step) => {
                     if let Some((green, step)) = run.green.as_ref().zip(run.plan.shift.steps().get(step)) {
                         green.watched.begin_step(step.share);
                     }
                 }
                 Effect::PublishShare(share) => run.publish(links, share),
-                Effect::Drain(side) => run.drain(links, side),
-                Effect::Retire(side) => run.retire(links, side),
+                Effect::Drain { side, keep: 0 } => run.drain(links, side),
+                Effect::Retire { side, keep: 0 } => run.retire(links, side),
                 Effect::Adopt => self.adopt(links),
+                Effect::Provision(..)
+                | Effect::Serve(..)
+                | Effect::Drain { .. }
+                | Effect::Retire { .. }
+                | Effect::Settle => {
+                    tracing::error!(shift = %run.id, "a part of a fleet cannot be had: no plan asks for one yet");
+                }
                 Effect::Finish => {
                     links.publisher.disarm(&run.endpoint);
                     links.roster.remove(&run.id);
@@ -232,7 +239,7 @@ pub(super) fn log(drafts: &[Draft]) {
 impl Run {
     /// Gives blue everything, unless the evaluator has done so already.
     fn go_back(&mut self, links: &Links, after: &State) {
-        let (State::RollingBack { cause, .. } | State::RolledBack { cause }) = after else { return };
+        let Some(cause) = after.cause() else { return };
         self.polls.clear();
         let snap = self.green.as_ref().and_then(|green| green.watched.snap(cause.clone()));
         match snap {

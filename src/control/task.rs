@@ -220,7 +220,9 @@ impl Task {
                     run.blocked_until = self.retry_at;
                     match &input {
                         Input::Command(..) | Input::Wake(_) | Input::Start => {}
-                        Input::GreenReady
+                        Input::GreenReady(_)
+                        | Input::BlueReady
+                        | Input::BlueFailed { .. }
                         | Input::GreenFailed { .. }
                         | Input::GreenGone
                         | Input::Drained(_)
@@ -257,6 +259,7 @@ impl Task {
         for name in self.names_where(|run| run.wake_at().is_some_and(|at| at <= now)) {
             let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
             match run.and_then(|run| run.owed.take()) {
+                Some(Input::GreenReady(_)) => self.green_ready(&name).await,
                 Some(owed) => drop(self.feed(&name, owed, By::Itself).await),
                 None => self.wake(&name).await,
             }
@@ -341,9 +344,14 @@ impl Task {
         if is_incoming_ready {
             self.replace_blue(&name);
         }
-        if news == GreenNews::Ready
-            && let Err(error) = self.feed(&name, Input::GreenReady, By::Itself).await
-        {
+        if news == GreenNews::Ready {
+            self.green_ready(&name).await;
+        }
+    }
+
+    async fn green_ready(&mut self, name: &EndpointName) {
+        let Some(standing) = self.standing(name) else { return };
+        if let Err(error) = self.feed(name, Input::GreenReady(standing), By::Itself).await {
             tracing::warn!(endpoint = %name, %error, "a shift stays where it is");
         }
     }

@@ -36,6 +36,17 @@ pub(super) fn next(state: &State, plan: &ShiftPlan) -> (String, Option<Moment>) 
             let rest = format_duration(rounded(*remaining));
             (format!("waits for resume; then {rest} of the bake is left before {}", after(*step)), None)
         }
+        State::RetiringBatch { step, drain_by } => {
+            let what = format!("blue's batch goes when it has nothing in flight; then {}", after(*step));
+            (what, Some(*drain_by))
+        }
+        State::PreparingBatch { step, ready_by } => {
+            let what = format!("{}, once its batch is healthy; rollback at the deadline", after(*step - 1));
+            (what, Some(*ready_by))
+        }
+        State::HoldingBatch { step } => {
+            (format!("as soon as the alarms have enough data, {}", after(*step - 1)), None)
+        }
         State::TerminationWait { ends } => ("blue goes".to_owned(), Some(*ends)),
         State::Retiring { drain_by } => (
             "blue goes when it has nothing in flight, at the latest at its drain deadline".to_owned(),
@@ -45,6 +56,19 @@ pub(super) fn next(state: &State, plan: &ShiftPlan) -> (String, Option<Moment>) 
             "green goes when it has nothing in flight, at the latest at its drain deadline".to_owned(),
             Some(*drain_by),
         ),
+        State::ReleasingBatch { drain_by, .. } => (
+            "blue's missing instances are made when what green does not need any more has nothing in flight"
+                .to_owned(),
+            Some(*drain_by),
+        ),
+        State::Restoring { ready_by, .. } => (
+            "blue gets more, once its missing instances are healthy; the rollback fails at the deadline"
+                .to_owned(),
+            Some(*ready_by),
+        ),
+        State::RollbackFailed { .. } => {
+            ("nothing: the shift is over, and the next one replaces what serves".to_owned(), None)
+        }
         State::Promoted | State::RolledBack { .. } => ("nothing: the shift is over".to_owned(), None),
     }
 }
@@ -61,13 +85,15 @@ fn last(termination_wait: Duration) -> String {
 pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (String, String) {
     let actor = match by {
         By::Operator(actor) => actor.name.clone(),
-        By::Itself => actor_of(input, after).to_owned(),
+        By::Itself => actor_of(input, before, after).to_owned(),
     };
-    let why = match (after, input) {
-        (State::RollingBack { cause: why, .. }, _) => cause_text(why),
+    let goes_back = before.has_way_back() && !after.has_way_back();
+    let why = match (after.cause().filter(|_| goes_back), input) {
+        (Some(why), _) => cause_text(why),
         (_, Input::Start) => "accepted: green is provisioned and must become ready".to_owned(),
-        (_, Input::GreenReady) => "every instance of green is healthy".to_owned(),
-        (_, Input::GreenFailed { reason }) => reason.clone(),
+        (_, Input::GreenReady(_)) => "every instance of green is healthy".to_owned(),
+        (_, Input::BlueReady) => "blue's missing instances are healthy".to_owned(),
+        (_, Input::GreenFailed { reason } | Input::BlueFailed { reason }) => reason.clone(),
         (_, Input::GreenGone) => "every instance of green fails its health checks".to_owned(),
         (_, Input::Drained(side)) => format!("{side} has nothing in flight any more"),
         (_, Input::Restarted { downtime }) => {
@@ -85,7 +111,10 @@ pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (
 /// Why the passing of time, or a changed standing, led from one state to the next.
 fn after_wake(before: &State, after: &State) -> String {
     match (before, after) {
-        (State::Holding { .. }, _) => "the alarms have enough data and are clear".to_owned(),
+        (State::Holding { .. } | State::HoldingBatch { .. }, _) => {
+            "the alarms have enough data and are clear".to_owned()
+        }
+        (_, State::RollbackFailed { reason, .. }) => reason.clone(),
         (State::Baking { step, .. }, State::Holding { .. }) => {
             format!("the bake of step {} is over, but the alarms have too little data", step + 1)
         }
@@ -94,15 +123,28 @@ fn after_wake(before: &State, after: &State) -> String {
         }
         (State::Baking { step, .. }, _) => format!("the bake of step {} is over and healthy", step + 1),
         (State::TerminationWait { .. }, _) => "the termination wait is over".to_owned(),
-        (State::Retiring { .. } | State::RollingBack { .. }, _) => "the drain deadline passed".to_owned(),
-        (State::Preparing { .. } | State::Paused { .. } | State::Promoted | State::RolledBack { .. }, _) => {
-            "a deadline passed".to_owned()
-        }
+        (
+            State::RetiringBatch { .. }
+            | State::Retiring { .. }
+            | State::RollingBack { .. }
+            | State::ReleasingBatch { .. },
+            _,
+        ) => "the drain deadline passed".to_owned(),
+        (
+            State::Preparing { .. }
+            | State::PreparingBatch { .. }
+            | State::Paused { .. }
+            | State::Restoring { .. }
+            | State::Promoted
+            | State::RolledBack { .. }
+            | State::RollbackFailed { .. },
+            _,
+        ) => "a deadline passed".to_owned(),
     }
 }
 
-fn actor_of(input: &Input, after: &State) -> &'static str {
-    if let State::RollingBack { cause, .. } = after {
+fn actor_of(input: &Input, before: &State, after: &State) -> &'static str {
+    if let Some(cause) = after.cause().filter(|_| before.has_way_back()) {
         return match cause {
             Cause::Alarm { .. } | Cause::FailureBudget { .. } => "alarm",
             Cause::Aborted => "operator",
@@ -114,8 +156,8 @@ fn actor_of(input: &Input, after: &State) -> &'static str {
     }
     match input {
         Input::Start | Input::Command(..) => "operator",
-        Input::GreenReady | Input::GreenGone => "prober",
-        Input::GreenFailed { .. } => "provider",
+        Input::GreenReady(_) | Input::BlueReady | Input::GreenGone => "prober",
+        Input::GreenFailed { .. } | Input::BlueFailed { .. } => "provider",
         Input::Wake(_) => "timer",
         Input::Drained(_) => "drain",
         Input::Restarted { .. } => "recovery",

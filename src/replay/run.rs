@@ -168,7 +168,6 @@ impl<'s> Run<'s> {
 
     fn begin(&mut self) {
         self.feed(Input::Start);
-        self.feed(Input::GreenReady);
     }
 
     fn is_over(&self) -> bool {
@@ -340,8 +339,7 @@ impl<'s> Run<'s> {
             Effect::BeginStep(step) => self.begin_step(step),
             Effect::PublishShare(share) => {
                 self.split = Split { green: share, epoch: self.split.epoch + 1 };
-                if let State::RollingBack { cause, .. } = self.engine.state() {
-                    let cause = cause.clone();
+                if let Some(cause) = self.engine.state().cause().cloned() {
                     self.close_step(StepEnd::RolledBack);
                     let reading = self.green.read();
                     self.end = Some(End::RolledBack {
@@ -355,12 +353,18 @@ impl<'s> Run<'s> {
                     });
                 }
             }
-            Effect::Drain(side) => inputs.push_back(Input::Drained(side)),
+            // What was recorded had its instances; in a replay they are there as soon as they are wanted.
+            Effect::Provision(Side::Green, _) => inputs.push_back(Input::GreenReady(self.standing.clone())),
+            Effect::Drain { side, keep: _ } => inputs.push_back(Input::Drained(side)),
             Effect::Adopt => {
                 self.close_step(StepEnd::Passed);
                 self.end = Some(End::Promoted { at: self.now.since(self.began) });
             }
-            Effect::Provision | Effect::Retire(_) | Effect::Finish => {}
+            Effect::Provision(Side::Blue, _)
+            | Effect::Serve(..)
+            | Effect::Retire { .. }
+            | Effect::Settle
+            | Effect::Finish => {}
         }
     }
 

@@ -5,8 +5,10 @@
 
 use std::time::Duration;
 
-use super::{Cause, Command, PauseReason, Refusal, Shift, Standing, State, decision::Decision};
-use crate::time::Moment;
+use super::{
+    Cause, Command, Count, Effect, PauseReason, Refusal, Shift, Standing, State, decision::Decision,
+};
+use crate::{fleet::Side, time::Moment};
 
 impl Shift {
     pub(super) fn command(
@@ -27,25 +29,33 @@ impl Shift {
         }
     }
 
-    /// Keeps what is left of the bake.
+    /// Keeps what is left of the bake. A batch of blue that was about to go comes back into service.
     fn pause(&self, now: Moment, standing: Standing) -> Result<Decision, Refusal> {
         let (step, remaining, reason) = match self.state() {
             State::Baking { step, ends } => (*step, ends.since(now), PauseReason::Operator),
-            State::Holding { step } => (*step, Duration::ZERO, PauseReason::Operator),
+            State::Holding { step } | State::RetiringBatch { step, .. } => {
+                (*step, Duration::ZERO, PauseReason::Operator)
+            }
             State::Paused { step, remaining, reason } => (*step, *remaining, *reason),
             State::Preparing { .. }
+            | State::PreparingBatch { .. }
+            | State::HoldingBatch { .. }
             | State::TerminationWait { .. }
             | State::Retiring { .. }
             | State::RollingBack { .. }
+            | State::ReleasingBatch { .. }
+            | State::Restoring { .. }
             | State::Promoted
-            | State::RolledBack { .. } => return Err(self.wrong_state(Command::Pause)),
+            | State::RolledBack { .. }
+            | State::RollbackFailed { .. } => return Err(self.wrong_state(Command::Pause)),
         };
-        Ok(match standing {
-            Standing::Breached(cause) => self.roll_back(now, cause),
-            Standing::Clear | Standing::InsufficientData => {
-                Decision { state: State::Paused { step, remaining, reason }, effects: Vec::new() }
-            }
-        })
+        if let Standing::Breached(cause) = standing {
+            return Ok(self.roll_back(now, cause));
+        }
+        let is_going = matches!(self.state(), State::RetiringBatch { .. });
+        let back = self.plan().rolling().filter(|_| is_going);
+        let back = back.map(|rolling| Effect::Serve(Side::Blue, Count::First(rolling.blue_before(step))));
+        Ok(Decision { state: State::Paused { step, remaining, reason }, effects: back.into_iter().collect() })
     }
 
     /// An approval goes on to the next step, also with too little data, since somebody has decided. A bake goes on with what was left of
@@ -58,6 +68,9 @@ impl Shift {
                 State::Baking { .. }
                 | State::Holding { .. }
                 | State::Paused { .. }
+                | State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
+                | State::HoldingBatch { .. }
                 | State::TerminationWait { .. },
                 Standing::Breached(_),
             ) => raised,
@@ -71,21 +84,29 @@ impl Shift {
                 })
             }
             (
-                State::Baking { .. } | State::Holding { .. } | State::TerminationWait { .. },
+                State::Baking { .. }
+                | State::Holding { .. }
+                | State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
+                | State::HoldingBatch { .. }
+                | State::TerminationWait { .. },
                 Standing::Clear | Standing::InsufficientData,
             ) => Ok(self.stay()),
             (
                 State::Retiring { .. }
                 | State::RollingBack { .. }
+                | State::ReleasingBatch { .. }
+                | State::Restoring { .. }
                 | State::Promoted
-                | State::RolledBack { .. },
+                | State::RolledBack { .. }
+                | State::RollbackFailed { .. },
                 _,
             ) => Err(self.wrong_state(Command::Resume)),
         }
     }
 
     /// Skips what is left of the bakes; in the termination wait, what is left of that. Too little data does not stop it, since somebody
-    /// has decided.
+    /// has decided. A rolling shift still makes its batches one after the other: what there is not cannot serve.
     fn promote(&self, now: Moment, standing: Standing) -> Result<Decision, Refusal> {
         let raised = Err(Refusal::AlarmRaised { command: Command::Promote.as_str() });
         match (self.state(), standing) {
@@ -94,27 +115,48 @@ impl Shift {
                 State::Baking { .. }
                 | State::Holding { .. }
                 | State::Paused { .. }
+                | State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
+                | State::HoldingBatch { .. }
                 | State::TerminationWait { .. },
                 Standing::Breached(_),
             ) => raised,
             (
                 State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. },
                 Standing::Clear | Standing::InsufficientData,
-            ) => {
-                let last = self.last_step();
-                let mut effects = if *step < last { self.publish_step(last) } else { Vec::new() };
-                let mut decision = self.release_blue(now);
-                effects.append(&mut decision.effects);
-                Ok(Decision { effects, ..decision })
-            }
+            ) => Ok(self.skip_bakes(now, *step)),
+            (State::HoldingBatch { step }, Standing::Clear | Standing::InsufficientData) => Ok(Decision {
+                state: State::Baking { step: *step, ends: now },
+                effects: self.publish_step(*step),
+            }),
             (State::TerminationWait { .. }, Standing::Clear | Standing::InsufficientData) => {
                 Ok(self.retire_blue(now))
             }
-            (State::Retiring { .. } | State::Promoted, _) => Ok(self.stay()),
-            (State::RollingBack { .. } | State::RolledBack { .. }, _) => {
-                Err(self.wrong_state(Command::Promote))
-            }
+            (
+                State::RetiringBatch { .. } | State::PreparingBatch { .. },
+                Standing::Clear | Standing::InsufficientData,
+            )
+            | (State::Retiring { .. } | State::Promoted, _) => Ok(self.stay()),
+            (
+                State::RollingBack { .. }
+                | State::ReleasingBatch { .. }
+                | State::Restoring { .. }
+                | State::RolledBack { .. }
+                | State::RollbackFailed { .. },
+                _,
+            ) => Err(self.wrong_state(Command::Promote)),
         }
+    }
+
+    fn skip_bakes(&self, now: Moment, step: usize) -> Decision {
+        if self.plan().rolling().is_some() {
+            return self.leave_step(now, step);
+        }
+        let last = self.last_step();
+        let mut effects = if step < last { self.publish_step(last) } else { Vec::new() };
+        let mut decision = self.release_blue(now);
+        effects.append(&mut decision.effects);
+        Decision { effects, ..decision }
     }
 
     /// Always possible while there is a way back.
@@ -124,9 +166,17 @@ impl Shift {
             | State::Baking { .. }
             | State::Holding { .. }
             | State::Paused { .. }
+            | State::RetiringBatch { .. }
+            | State::PreparingBatch { .. }
+            | State::HoldingBatch { .. }
             | State::TerminationWait { .. } => Ok(self.roll_back(now, Cause::Aborted)),
-            State::RollingBack { .. } | State::RolledBack { .. } => Ok(self.stay()),
-            State::Retiring { .. } | State::Promoted => Err(self.wrong_state(Command::Abort)),
+            State::RollingBack { .. }
+            | State::ReleasingBatch { .. }
+            | State::Restoring { .. }
+            | State::RolledBack { .. } => Ok(self.stay()),
+            State::Retiring { .. } | State::Promoted | State::RollbackFailed { .. } => {
+                Err(self.wrong_state(Command::Abort))
+            }
         }
     }
 

@@ -1,9 +1,10 @@
-//! What an input leads to, in every state. What operators ask for is in `command`.
+//! What an input leads to, in every state. What operators ask for is in `command`, the way back in `way_back`.
 
 use std::time::Duration;
 
 use super::{
-    Approval, Cause, Effect, Input, NoData, OnRestart, PauseReason, Refusal, Shift, Standing, State,
+    Approval, Bakes, Cause, Count, Effect, Input, NoData, OnRestart, PauseReason, Refusal, Rolling, Shift,
+    Standing, State,
 };
 use crate::{
     fleet::Side,
@@ -19,16 +20,25 @@ pub(super) struct Decision {
     pub(super) effects: Vec<Effect>,
 }
 
+/// Whether the alarms let a shift go on.
+enum Verdict {
+    Go,
+    Hold,
+    Back(Cause),
+}
+
 impl Shift {
     /// Decides; changes nothing.
     pub(super) fn decide(&self, now: Moment, input: Input) -> Result<Decision, Refusal> {
         match input {
             Input::Start => Ok(self.start()),
-            Input::GreenReady => Ok(self.green_ready(now)),
+            Input::GreenReady(standing) => Ok(self.green_ready(now, standing)),
             Input::GreenFailed { reason } => Ok(self.lose_green(now, Cause::GreenNotReady { reason })),
+            Input::BlueReady => Ok(self.blue_ready(now)),
+            Input::BlueFailed { reason } => Ok(self.blue_failed(reason)),
             Input::GreenGone => Ok(self.lose_green(now, Cause::GreenGone)),
             Input::Wake(standing) => Ok(self.wake(now, standing)),
-            Input::Drained(side) => Ok(self.drained(side)),
+            Input::Drained(side) => Ok(self.drained(now, side)),
             Input::Restarted { .. } => Ok(self.restarted(now)),
             Input::Command(command, standing) => self.command(now, command, standing),
         }
@@ -37,31 +47,46 @@ impl Shift {
     /// Begins, once. Later it is a repetition.
     fn start(&self) -> Decision {
         match self.state() {
-            State::Preparing { .. } => self.stay_and(vec![Effect::Provision]),
+            State::Preparing { .. } => self.stay_and(vec![self.provision_green(0)]),
             State::Baking { .. }
             | State::Holding { .. }
             | State::Paused { .. }
+            | State::RetiringBatch { .. }
+            | State::PreparingBatch { .. }
+            | State::HoldingBatch { .. }
             | State::TerminationWait { .. }
             | State::Retiring { .. }
             | State::RollingBack { .. }
+            | State::ReleasingBatch { .. }
+            | State::Restoring { .. }
             | State::Promoted
-            | State::RolledBack { .. } => self.stay(),
+            | State::RolledBack { .. }
+            | State::RollbackFailed { .. } => self.stay(),
         }
     }
 
-    /// After a restart green is provisioned again with its share published already, so readiness is news in one state only.
-    fn green_ready(&self, now: Moment) -> Decision {
+    /// Before the first step there was no traffic that an alarm could be about. After a restart green is provisioned again with its share
+    /// published already, so readiness is news in few states.
+    fn green_ready(&self, now: Moment, standing: Standing) -> Decision {
         match self.state() {
-            State::Preparing { .. } if self.timed_out(now) => self.roll_back(now, Cause::ExecutionTimeout),
+            State::Preparing { .. } | State::PreparingBatch { .. } if self.timed_out(now) => {
+                self.roll_back(now, Cause::ExecutionTimeout)
+            }
             State::Preparing { .. } => self.begin_step(now, 0),
+            State::PreparingBatch { step, .. } => self.judge_batch(now, *step, standing),
             State::Baking { .. }
             | State::Holding { .. }
             | State::Paused { .. }
+            | State::RetiringBatch { .. }
+            | State::HoldingBatch { .. }
             | State::TerminationWait { .. }
             | State::Retiring { .. }
             | State::RollingBack { .. }
+            | State::ReleasingBatch { .. }
+            | State::Restoring { .. }
             | State::Promoted
-            | State::RolledBack { .. } => self.stay(),
+            | State::RolledBack { .. }
+            | State::RollbackFailed { .. } => self.stay(),
         }
     }
 
@@ -73,11 +98,23 @@ impl Shift {
             | State::Baking { .. }
             | State::Holding { .. }
             | State::Paused { .. }
+            | State::RetiringBatch { .. }
+            | State::PreparingBatch { .. }
+            | State::HoldingBatch { .. }
             | State::TerminationWait { .. } => self.roll_back(now, cause),
-            State::Retiring { .. }
+            State::ReleasingBatch { cause: first, back, .. }
+            | State::Restoring { cause: first, back, .. }
+                if cause == Cause::GreenGone =>
+            {
+                self.give_green_up(now, first, *back)
+            }
+            State::ReleasingBatch { .. }
+            | State::Restoring { .. }
+            | State::Retiring { .. }
             | State::RollingBack { .. }
             | State::Promoted
-            | State::RolledBack { .. } => self.stay(),
+            | State::RolledBack { .. }
+            | State::RollbackFailed { .. } => self.stay(),
         }
     }
 
@@ -89,50 +126,79 @@ impl Shift {
                 State::Baking { .. }
                 | State::Holding { .. }
                 | State::Paused { .. }
+                | State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
+                | State::HoldingBatch { .. }
                 | State::TerminationWait { .. },
                 Standing::Breached(cause),
             ) => self.roll_back(now, cause),
             (state, _) if state.has_way_back() && self.timed_out(now) => {
                 self.roll_back(now, Cause::ExecutionTimeout)
             }
-            (State::Preparing { ready_by }, _) if now >= *ready_by => {
+            (State::Preparing { ready_by } | State::PreparingBatch { ready_by, .. }, _)
+                if now >= *ready_by =>
+            {
                 let limit = format_duration(self.plan().limits().ready_timeout);
                 self.roll_back(now, Cause::GreenNotReady { reason: format!("not ready within {limit}") })
             }
             (State::Baking { step, ends }, standing) if now >= *ends => self.judge(now, *step, standing),
             (State::Holding { step }, standing) => self.judge(now, *step, standing),
+            (State::HoldingBatch { step }, standing) => self.judge_batch(now, *step, standing),
+            (State::RetiringBatch { step, drain_by }, _) if now >= *drain_by => self.next_batch(now, *step),
             (State::TerminationWait { ends }, _) if now >= *ends => self.retire_blue(now),
             (State::Retiring { drain_by }, _) if now >= *drain_by => promoted(),
             (State::RollingBack { cause, drain_by }, _) if now >= *drain_by => rolled_back(cause),
+            (State::ReleasingBatch { cause, back, drain_by }, _) if now >= *drain_by => {
+                self.make_blue(now, cause, *back)
+            }
+            (State::Restoring { cause, back, ready_by }, _) if now >= *ready_by => {
+                self.restoring_takes_too_long(cause, *back)
+            }
             (
                 State::Preparing { .. }
                 | State::Baking { .. }
                 | State::Paused { .. }
+                | State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
                 | State::TerminationWait { .. }
                 | State::Retiring { .. }
                 | State::RollingBack { .. }
+                | State::ReleasingBatch { .. }
+                | State::Restoring { .. }
                 | State::Promoted
-                | State::RolledBack { .. },
+                | State::RolledBack { .. }
+                | State::RollbackFailed { .. },
                 _,
             ) => self.stay(),
         }
     }
 
-    /// A fleet that had to go has nothing in flight.
-    fn drained(&self, side: Side) -> Decision {
+    /// What had to go has nothing in flight.
+    fn drained(&self, now: Moment, side: Side) -> Decision {
         match (self.state(), side) {
+            (State::RetiringBatch { .. }, Side::Blue) if self.timed_out(now) => {
+                self.roll_back(now, Cause::ExecutionTimeout)
+            }
+            (State::RetiringBatch { step, .. }, Side::Blue) => self.next_batch(now, *step),
             (State::Retiring { .. }, Side::Blue) => promoted(),
             (State::RollingBack { cause, .. }, Side::Green) => rolled_back(cause),
+            (State::ReleasingBatch { cause, back, .. }, Side::Green) => self.make_blue(now, cause, *back),
             (
                 State::Preparing { .. }
                 | State::Baking { .. }
                 | State::Holding { .. }
                 | State::Paused { .. }
+                | State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
+                | State::HoldingBatch { .. }
                 | State::TerminationWait { .. }
                 | State::Retiring { .. }
                 | State::RollingBack { .. }
+                | State::ReleasingBatch { .. }
+                | State::Restoring { .. }
                 | State::Promoted
-                | State::RolledBack { .. },
+                | State::RolledBack { .. }
+                | State::RollbackFailed { .. },
                 Side::Blue | Side::Green,
             ) => self.stay(),
         }
@@ -146,14 +212,14 @@ impl Shift {
         let limits = self.plan().limits();
         match self.state() {
             state if state.has_way_back() && limits.on_restart == OnRestart::RollBack => {
-                self.roll_back(now, Cause::Restart)
+                self.roll_back_after_restart(now, Cause::Restart)
             }
             state if state.has_way_back() && self.timed_out(now) => {
-                self.roll_back(now, Cause::ExecutionTimeout)
+                self.roll_back_after_restart(now, Cause::ExecutionTimeout)
             }
             State::Preparing { .. } => Decision {
                 state: State::Preparing { ready_by: now.after(limits.ready_timeout) },
-                effects: vec![Effect::Provision],
+                effects: vec![self.provision_green(0)],
             },
             State::Baking { step, .. } | State::Holding { step } => {
                 Decision { effects: self.serve_again(*step), ..self.begin_step(now, *step) }
@@ -169,24 +235,56 @@ impl Shift {
             State::Paused { step, reason: PauseReason::Approval, .. } => {
                 self.stay_and(self.serve_again(*step))
             }
-            State::TerminationWait { .. } => self.stay_and(self.serve_again(self.last_step())),
-            State::Retiring { .. } => self.stay_and(vec![Effect::Adopt, Effect::Drain(Side::Blue)]),
-            State::RollingBack { .. } => {
-                self.stay_and(vec![Effect::PublishShare(Share::NONE), Effect::Drain(Side::Green)])
+            State::RetiringBatch { step, .. } => {
+                let mut effects = self.serve_again(*step);
+                effects.extend(self.drain_batch(*step));
+                self.stay_and(effects)
             }
-            State::Promoted | State::RolledBack { .. } => self.stay(),
+            State::PreparingBatch { step, .. } | State::HoldingBatch { step } => {
+                let mut effects = self.serve_again(*step - 1);
+                let next = self.next_batch(now, *step - 1);
+                effects.extend(next.effects);
+                Decision { effects, ..next }
+            }
+            State::TerminationWait { .. } => self.stay_and(self.serve_again(self.last_step())),
+            State::Retiring { .. } => {
+                self.stay_and(vec![Effect::Adopt, Effect::Drain { side: Side::Blue, keep: 0 }])
+            }
+            State::RollingBack { .. } => self.stay_and(vec![
+                Effect::PublishShare(Share::NONE),
+                Effect::Drain { side: Side::Green, keep: 0 },
+            ]),
+            State::ReleasingBatch { .. } | State::Restoring { .. } => self.go_on_back(now),
+            State::Promoted | State::RolledBack { .. } | State::RollbackFailed { .. } => self.stay(),
         }
     }
 
     /// A bake is over; do the alarms let the shift go on? (S2)
     pub(super) fn judge(&self, now: Moment, step: usize, standing: Standing) -> Decision {
-        match (standing, self.plan().limits().no_data) {
-            (Standing::Breached(cause), _) => self.roll_back(now, cause),
-            (Standing::Clear, _) | (Standing::InsufficientData, NoData::Pass) => self.pass_step(now, step),
-            (Standing::InsufficientData, NoData::Hold) => {
-                Decision { state: State::Holding { step }, effects: Vec::new() }
-            }
-            (Standing::InsufficientData, NoData::Fail) => self.roll_back(now, Cause::NoData),
+        match self.verdict(standing) {
+            Verdict::Go => self.pass_step(now, step),
+            Verdict::Hold => Decision { state: State::Holding { step }, effects: Vec::new() },
+            Verdict::Back(cause) => self.roll_back(now, cause),
+        }
+    }
+
+    /// A batch is ready; do the alarms still let it have its share? (S2)
+    fn judge_batch(&self, now: Moment, step: usize, standing: Standing) -> Decision {
+        match self.verdict(standing) {
+            Verdict::Go => self.begin_step(now, step),
+            Verdict::Hold => Decision { state: State::HoldingBatch { step }, effects: Vec::new() },
+            Verdict::Back(cause) => self.roll_back(now, cause),
+        }
+    }
+
+    fn verdict(&self, standing: Standing) -> Verdict {
+        match (standing, self.bakes(), self.plan().limits().no_data) {
+            (Standing::Breached(cause), _, _) => Verdict::Back(cause),
+            (Standing::Clear, _, _)
+            | (Standing::InsufficientData, Bakes::Skipped, _)
+            | (Standing::InsufficientData, Bakes::Kept, NoData::Pass) => Verdict::Go,
+            (Standing::InsufficientData, Bakes::Kept, NoData::Hold) => Verdict::Hold,
+            (Standing::InsufficientData, Bakes::Kept, NoData::Fail) => Verdict::Back(Cause::NoData),
         }
     }
 
@@ -202,24 +300,78 @@ impl Shift {
 
     /// Goes on to the next step, or past the last one.
     pub(super) fn leave_step(&self, now: Moment, step: usize) -> Decision {
-        if step < self.last_step() { self.begin_step(now, step + 1) } else { self.release_blue(now) }
+        match self.plan().rolling() {
+            _ if step == self.last_step() => self.release_blue(now),
+            None => self.begin_step(now, step + 1),
+            // Of a blue that is smaller than green not every step takes something.
+            Some(rolling) if rolling.blue_after(step) == rolling.blue_before(step) => {
+                self.prepare_batch(now, step + 1)
+            }
+            Some(_) => {
+                let drain_by = now.after(self.plan().limits().drain_timeout);
+                Decision {
+                    state: State::RetiringBatch { step, drain_by },
+                    effects: self.drain_batch(step).into_iter().collect(),
+                }
+            }
+        }
     }
 
     fn begin_step(&self, now: Moment, step: usize) -> Decision {
-        let ends = now.after(self.plan().steps()[step].bake);
+        let ends = match self.bakes() {
+            Bakes::Kept => now.after(self.plan().steps()[step].bake),
+            Bakes::Skipped => now,
+        };
         Decision { state: State::Baking { step, ends }, effects: self.publish_step(step) }
     }
 
     /// The alarms come first, so that no request of the step is dealt before they count.
     pub(super) fn publish_step(&self, step: usize) -> Vec<Effect> {
-        vec![Effect::BeginStep(step), Effect::PublishShare(self.plan().steps()[step].share)]
+        let serve = |rolling: &Rolling| Effect::Serve(Side::Green, Count::First(rolling.green(step)));
+        let serve = self.plan().rolling().map(serve);
+        let share = self.plan().steps()[step].share;
+        serve.into_iter().chain([Effect::BeginStep(step), Effect::PublishShare(share)]).collect()
     }
 
-    /// What brings a step back after a restart, at the share that it had.
+    /// What brings a step back after a restart, at the share that it had, with the instances that blue had.
     fn serve_again(&self, step: usize) -> Vec<Effect> {
-        let mut effects = vec![Effect::Provision];
-        effects.append(&mut self.publish_step(step));
-        effects
+        let blue = |rolling: &Rolling| {
+            let has_gone = matches!(self.state(), State::PreparingBatch { .. } | State::HoldingBatch { .. });
+            let count = if has_gone { rolling.blue_after(step) } else { rolling.blue_before(step) };
+            Effect::Serve(Side::Blue, Count::First(count))
+        };
+        let blue = self.plan().rolling().map(blue);
+        blue.into_iter().chain([self.provision_green(step)]).chain(self.publish_step(step)).collect()
+    }
+
+    /// As much of green as a step needs: all of it, but in a rolling plan.
+    fn provision_green(&self, step: usize) -> Effect {
+        let count = self.plan().rolling().map_or(Count::All, |rolling| Count::First(rolling.green(step)));
+        Effect::Provision(Side::Green, count)
+    }
+
+    /// A step's batch of blue takes no more requests.
+    fn drain_batch(&self, step: usize) -> Option<Effect> {
+        let keep = self.plan().rolling()?.blue_after(step);
+        Some(Effect::Drain { side: Side::Blue, keep })
+    }
+
+    /// A step's batch of blue has drained, or its time is up, or its process is gone: it is let go, and the next of green is made.
+    fn next_batch(&self, now: Moment, step: usize) -> Decision {
+        let next = self.prepare_batch(now, step + 1);
+        let retire = self
+            .plan()
+            .rolling()
+            .map(|rolling| Effect::Retire { side: Side::Blue, keep: rolling.blue_after(step) });
+        Decision { effects: retire.into_iter().chain(next.effects).collect(), ..next }
+    }
+
+    fn prepare_batch(&self, now: Moment, step: usize) -> Decision {
+        let ready_by = now.after(self.plan().limits().ready_timeout);
+        Decision {
+            state: State::PreparingBatch { step, ready_by },
+            effects: vec![self.provision_green(step)],
+        }
     }
 
     /// Green has everything and has proved itself: blue goes, after the termination wait if there is one.
@@ -236,16 +388,7 @@ impl Shift {
     pub(super) fn retire_blue(&self, now: Moment) -> Decision {
         Decision {
             state: State::Retiring { drain_by: now.after(self.plan().limits().drain_timeout) },
-            effects: vec![Effect::Adopt, Effect::Drain(Side::Blue)],
-        }
-    }
-
-    /// The way back is the same from everywhere, also where green has nothing yet: to give it nothing once more costs nothing, and no
-    /// state can be wrong about it (S3).
-    pub(super) fn roll_back(&self, now: Moment, cause: Cause) -> Decision {
-        Decision {
-            state: State::RollingBack { cause, drain_by: now.after(self.plan().limits().drain_timeout) },
-            effects: vec![Effect::PublishShare(Share::NONE), Effect::Drain(Side::Green)],
+            effects: vec![Effect::Adopt, Effect::Drain { side: Side::Blue, keep: 0 }],
         }
     }
 
@@ -254,7 +397,7 @@ impl Shift {
         self.stay_and(Vec::new())
     }
 
-    fn stay_and(&self, effects: Vec<Effect>) -> Decision {
+    pub(super) fn stay_and(&self, effects: Vec<Effect>) -> Decision {
         Decision { state: self.state().clone(), effects }
     }
 
@@ -269,12 +412,15 @@ impl Shift {
 }
 
 fn promoted() -> Decision {
-    Decision { state: State::Promoted, effects: vec![Effect::Retire(Side::Blue), Effect::Finish] }
+    Decision {
+        state: State::Promoted,
+        effects: vec![Effect::Retire { side: Side::Blue, keep: 0 }, Effect::Finish],
+    }
 }
 
 fn rolled_back(cause: &Cause) -> Decision {
     Decision {
         state: State::RolledBack { cause: cause.clone() },
-        effects: vec![Effect::Retire(Side::Green), Effect::Finish],
+        effects: vec![Effect::Retire { side: Side::Green, keep: 0 }, Effect::Finish],
     }
 }

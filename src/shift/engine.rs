@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Effect, Input, Refusal, ShiftPlan, Snapshot, State, decision::Decision, invariants};
+use super::{
+    Bakes, Command, Effect, InService, Input, Refusal, ShiftPlan, Snapshot, State, decision::Decision,
+    invariants,
+};
 use crate::{time::Moment, weight::Share};
 
 /// One run of a plan.
@@ -18,22 +21,31 @@ pub struct Shift {
     as_of: Moment,
     reached: Option<usize>,
     restarts: u32,
+    bakes: Bakes,
 }
 
 impl Shift {
     /// A shift that has not begun; feed it [`Input::Start`]. Its execution timeout counts from now.
     pub fn new(plan: ShiftPlan, now: Moment) -> Self {
         let state = State::Preparing { ready_by: now.after(plan.limits().ready_timeout) };
-        Self { plan, state, elapsed: Duration::ZERO, as_of: now, reached: None, restarts: 0 }
+        Self {
+            plan,
+            state,
+            elapsed: Duration::ZERO,
+            as_of: now,
+            reached: None,
+            restarts: 0,
+            bakes: Bakes::Kept,
+        }
     }
 
     /// A shift from the journal; feed it [`Input::Restarted`].
     ///
     /// The snapshot must be of a run of this very plan, which the journal checks when it reads one.
     pub fn restore(plan: ShiftPlan, snapshot: &Snapshot, now: Moment) -> Self {
-        let Snapshot { state, elapsed, step, restarts } = snapshot.clone();
+        let Snapshot { state, elapsed, step, restarts, bakes } = snapshot.clone();
         let state = state.with_moments(|left| now.after(left.since(Moment::default())));
-        Self { plan, state, elapsed, as_of: now, reached: step, restarts }
+        Self { plan, state, elapsed, as_of: now, reached: step, restarts, bakes }
     }
 
     /// Takes an input and says what to do about it. Only commands are ever refused, and a refusal changes nothing.
@@ -50,7 +62,11 @@ impl Shift {
             self.as_of = now;
             self.restarts = self.restarts.saturating_add(1);
         }
+        let promotes = matches!(input, Input::Command(Command::Promote, _)) && self.state.has_way_back();
         let Decision { state, effects } = self.decide(now, input)?;
+        if promotes {
+            self.bakes = Bakes::Skipped;
+        }
         if state.is_terminal() && !self.state.is_terminal() {
             self.elapsed = self.elapsed(now);
             self.as_of = now;
@@ -74,10 +90,17 @@ impl Shift {
         match self.state {
             State::Preparing { ready_by: ends }
             | State::Baking { ends, .. }
+            | State::RetiringBatch { drain_by: ends, .. }
+            | State::PreparingBatch { ready_by: ends, .. }
             | State::TerminationWait { ends } => Some(ends.min(self.deadline())),
-            State::Holding { .. } | State::Paused { .. } => Some(self.deadline()),
-            State::Retiring { drain_by } | State::RollingBack { drain_by, .. } => Some(drain_by),
-            State::Promoted | State::RolledBack { .. } => None,
+            State::Holding { .. } | State::HoldingBatch { .. } | State::Paused { .. } => {
+                Some(self.deadline())
+            }
+            State::Retiring { drain_by: ends }
+            | State::RollingBack { drain_by: ends, .. }
+            | State::ReleasingBatch { drain_by: ends, .. }
+            | State::Restoring { ready_by: ends, .. } => Some(ends),
+            State::Promoted | State::RolledBack { .. } | State::RollbackFailed { .. } => None,
         }
     }
 
@@ -96,11 +119,30 @@ impl Shift {
     pub fn share(&self) -> Share {
         match self.state {
             State::Preparing { .. } | State::RollingBack { .. } | State::RolledBack { .. } => Share::NONE,
-            State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. } => {
-                self.plan.steps()[step].share
+            State::Baking { step, .. }
+            | State::Holding { step }
+            | State::Paused { step, .. }
+            | State::RetiringBatch { step, .. } => self.plan.steps()[step].share,
+            State::PreparingBatch { step, .. } | State::HoldingBatch { step } => {
+                self.plan.steps()[step - 1].share
+            }
+            State::ReleasingBatch { back, .. }
+            | State::Restoring { back, .. }
+            | State::RollbackFailed { back, .. } => {
+                self.plan.rolling().map_or(Share::NONE, |rolling| rolling.share_on_the_way_back(back))
             }
             State::TerminationWait { .. } | State::Retiring { .. } | State::Promoted => Share::ALL,
         }
+    }
+
+    /// How many instances of each fleet the table names as of the last effects, in a rolling shift.
+    pub fn in_service(&self) -> Option<InService> {
+        self.plan.rolling().map(|rolling| rolling.in_service(&self.state))
+    }
+
+    /// Whether the bakes still to come take their time.
+    pub const fn bakes(&self) -> Bakes {
+        self.bakes
     }
 
     /// For the journal.
@@ -110,6 +152,7 @@ impl Shift {
             elapsed: self.elapsed(now),
             step: self.reached,
             restarts: self.restarts,
+            bakes: self.bakes,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rolling::{Batch, Rolling, Sizes};
 use crate::{time::format_duration, weight::Share};
 
 /// How the plan was written.
@@ -13,6 +14,8 @@ pub enum StrategyKind {
     Canary,
     /// Equal steps.
     Linear,
+    /// Batches of instances, each of which takes the place of one of blue's.
+    Rolling,
     /// Steps written out.
     Steps,
 }
@@ -83,6 +86,16 @@ pub enum Strategy {
         /// How long everything must stay healthy.
         final_bake: Duration,
     },
+    /// Batches of instances: green is made and blue is let go batch by batch, so that there is never a second whole fleet.
+    Rolling {
+        /// How many instances of green a step brings.
+        batch: Batch,
+        /// How long each step must stay healthy, the last one too.
+        bake: Duration,
+        /// How many instances of blue come back at a time in a rollback, while green keeps what they cannot take yet. `None`: blue
+        /// gets everything at once, however few instances it has left, while the others are made.
+        rollback_batch: Option<Batch>,
+    },
     /// Steps written out.
     Steps {
         /// At least one.
@@ -115,6 +128,7 @@ pub struct ShiftLimits {
 pub struct ShiftPlan {
     kind: StrategyKind,
     steps: Vec<Step>,
+    rolling: Option<Rolling>,
     limits: ShiftLimits,
 }
 
@@ -166,6 +180,31 @@ pub enum PlanError {
         /// The last step, counted from 1.
         number: usize,
     },
+    /// A batch of nothing.
+    #[error(
+        "{key} is nothing: a batch has at least one instance, so write a number such as 1, or a part such as \"25%\""
+    )]
+    EmptyBatch {
+        /// `batch` or `rollback_batch`.
+        key: &'static str,
+    },
+    /// A batch of more than there is.
+    #[error(
+        "a batch of {batch} is more than green's {size}: write at most {size}, or use the strategy all_at_once, which makes the whole \
+         fleet before it moves traffic"
+    )]
+    BatchTooLarge {
+        /// As written.
+        batch: u32,
+        /// Green's instances.
+        size: u32,
+    },
+    /// Nothing would be kept warm.
+    #[error(
+        "termination_wait keeps blue whole after the last step, but a rolling plan lets blue go batch by batch: leave it out, or use a \
+         longer bake"
+    )]
+    TerminationWaitUnused,
 }
 
 impl Default for ShiftLimits {
@@ -185,12 +224,13 @@ impl Default for ShiftLimits {
 }
 
 impl StrategyKind {
-    /// `all_at_once`, `canary`, `linear` or `steps`.
+    /// `all_at_once`, `canary`, `linear`, `rolling` or `steps`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AllAtOnce => "all_at_once",
             Self::Canary => "canary",
             Self::Linear => "linear",
+            Self::Rolling => "rolling",
             Self::Steps => "steps",
         }
     }
@@ -215,7 +255,18 @@ impl Strategy {
             Self::AllAtOnce { .. } => StrategyKind::AllAtOnce,
             Self::Canary { .. } => StrategyKind::Canary,
             Self::Linear { .. } => StrategyKind::Linear,
+            Self::Rolling { .. } => StrategyKind::Rolling,
             Self::Steps { .. } => StrategyKind::Steps,
+        }
+    }
+
+    /// What a rolling strategy is, over fleets of one instance each.
+    fn rolling(&self) -> Option<Rolling> {
+        match *self {
+            Self::Rolling { batch, bake, rollback_batch } => {
+                Some(Rolling { batch, bake, rollback_batch, sizes: Sizes::ONE })
+            }
+            Self::AllAtOnce { .. } | Self::Canary { .. } | Self::Linear { .. } | Self::Steps { .. } => None,
         }
     }
 
@@ -228,6 +279,9 @@ impl Strategy {
                 Ok(vec![Step::new(share, bake), Step::new(Share::ALL, final_bake)])
             }
             Self::Linear { step, bake, final_bake } => linear_steps(step, bake, final_bake),
+            Self::Rolling { batch, bake, rollback_batch } => {
+                Rolling { batch, bake, rollback_batch, sizes: Sizes::ONE }.steps()
+            }
             Self::Steps { steps, final_bake } => close_steps(steps, final_bake),
         }
     }
@@ -235,11 +289,31 @@ impl Strategy {
 
 impl ShiftPlan {
     /// Checks a plan: shares rise strictly from above 0%, and the waits are shorter than the execution timeout.
+    ///
+    /// How many steps a rolling plan has depends on its fleets: until [`ShiftPlan::sized`] it is one for an instance each.
     pub fn new(strategy: Strategy, limits: ShiftLimits) -> Result<Self, PlanError> {
-        let kind = strategy.kind();
-        let steps = strategy.into_steps()?;
+        let (kind, rolling) = (strategy.kind(), strategy.rolling());
+        if rolling.is_some() && !limits.termination_wait.is_zero() {
+            return Err(PlanError::TerminationWaitUnused);
+        }
+        Self { kind, steps: strategy.into_steps()?, rolling, limits }.checked()
+    }
+
+    /// The plan for fleets of these sizes, which makes a difference to rolling plans alone.
+    pub fn sized(self, sizes: Sizes) -> Result<Self, PlanError> {
+        let Some(rolling) = self.rolling else { return Ok(self) };
+        if let Batch::Instances(batch) = rolling.batch
+            && batch > sizes.green
+        {
+            return Err(PlanError::BatchTooLarge { batch: batch.get(), size: sizes.green.get() });
+        }
+        let rolling = Rolling { sizes, ..rolling };
+        Self { steps: rolling.steps()?, rolling: Some(rolling), ..self }.checked()
+    }
+
+    fn checked(self) -> Result<Self, PlanError> {
         let mut before = Share::NONE;
-        for (index, step) in steps.iter().enumerate() {
+        for (index, step) in self.steps.iter().enumerate() {
             let number = index + 1;
             if step.share == Share::NONE {
                 return Err(PlanError::EmptyStep { number });
@@ -249,9 +323,8 @@ impl ShiftPlan {
             }
             before = step.share;
         }
-        let plan = Self { kind, steps, limits };
-        let (timeout, waits) = (limits.execution_timeout, plan.waits());
-        if timeout > waits { Ok(plan) } else { Err(PlanError::TimeoutTooShort { timeout, waits }) }
+        let (timeout, waits) = (self.limits.execution_timeout, self.waits());
+        if timeout > waits { Ok(self) } else { Err(PlanError::TimeoutTooShort { timeout, waits }) }
     }
 
     /// How the plan was written.
@@ -262,6 +335,11 @@ impl ShiftPlan {
     /// The steps: at least one, rising strictly, the last to 100%.
     pub fn steps(&self) -> &[Step] {
         &self.steps
+    }
+
+    /// How many instances serve at which step, if the plan is a rolling one.
+    pub const fn rolling(&self) -> Option<&Rolling> {
+        self.rolling.as_ref()
     }
 
     /// How long things may take.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::rolling::Back;
 use crate::{fleet::Side, time::Moment, weight::Share};
 
 /// Where a shift is. `step` counts from 0.
@@ -33,6 +34,25 @@ pub enum State {
         /// Why.
         reason: PauseReason,
     },
+    /// A rolling step is over and healthy: its batch of blue gets nothing new and finishes its requests.
+    RetiringBatch {
+        /// The step that is over.
+        step: usize,
+        /// When the batch goes in any case.
+        drain_by: Moment,
+    },
+    /// A rolling step's batch of green is being made; green has the share of the step before.
+    PreparingBatch {
+        /// The step to come, 1 or more.
+        step: usize,
+        /// When the batch must be ready.
+        ready_by: Moment,
+    },
+    /// The batch is ready, but alarms have too little data to give it its share (S2).
+    HoldingBatch {
+        /// The step to come, 1 or more.
+        step: usize,
+    },
     /// Green has everything and passed its last bake; blue is kept warm.
     TerminationWait {
         /// When blue may go.
@@ -43,12 +63,30 @@ pub enum State {
         /// When it goes in any case.
         drain_by: Moment,
     },
-    /// Green gets nothing and finishes its running requests.
+    /// Blue is whole. Green gets nothing and finishes its running requests.
     RollingBack {
         /// Why.
         cause: Cause,
         /// When it goes in any case.
         drain_by: Moment,
+    },
+    /// Blue has lost instances. Those of green that are not needed any more finish their running requests.
+    ReleasingBatch {
+        /// Why.
+        cause: Cause,
+        /// How far blue is back.
+        back: Back,
+        /// When they go in any case.
+        drain_by: Moment,
+    },
+    /// The next of blue's missing instances are being made, all of them where the way back is taken at once.
+    Restoring {
+        /// Why.
+        cause: Cause,
+        /// How far blue is back.
+        back: Back,
+        /// When they must be ready.
+        ready_by: Moment,
     },
     /// Over: green is the fleet in service.
     Promoted,
@@ -56,6 +94,16 @@ pub enum State {
     RolledBack {
         /// Why.
         cause: Cause,
+    },
+    /// Over: blue's missing instances could not be had again. What served then, of both fleets, is the fleet in service, and the next
+    /// shift of the endpoint replaces it.
+    RollbackFailed {
+        /// Why the shift went back.
+        cause: Cause,
+        /// Why it did not get there.
+        reason: String,
+        /// How far it got.
+        back: Back,
     },
 }
 
@@ -126,15 +174,41 @@ pub enum Command {
     Abort,
 }
 
+/// How many of a fleet's instances: those that its specification names first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// All that there are.
+    All,
+    /// So many.
+    First(u32),
+}
+
+/// Whether the bakes still to come take their time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Bakes {
+    /// They do.
+    #[default]
+    Kept,
+    /// Somebody has promoted the shift: its remaining steps begin as soon as they can.
+    Skipped,
+}
+
 /// What happens to a shift.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// Begin; answered by `Provision`. To be fed once, at the moment of [`super::Shift::new`].
     Start,
-    /// Green is provisioned and ready.
-    GreenReady,
+    /// As much of green as was asked for is provisioned and ready. The standing is of this very moment.
+    GreenReady(Standing),
     /// Green cannot be provisioned.
     GreenFailed {
+        /// What was wrong.
+        reason: String,
+    },
+    /// As much of blue as a rollback asked for is provisioned and ready.
+    BlueReady,
+    /// Blue's missing instances cannot be provisioned.
+    BlueFailed {
         /// What was wrong.
         reason: String,
     },
@@ -143,7 +217,7 @@ pub enum Input {
     Wake(Standing),
     /// Every instance of green fails its health checks.
     GreenGone,
-    /// The fleet that was to drain has nothing in flight any more.
+    /// The instances that were to drain have nothing in flight any more.
     Drained(Side),
     /// Somebody asks.
     Command(Command, Standing),
@@ -154,21 +228,36 @@ pub enum Input {
     },
 }
 
-/// What the driver must do, in this order. Each carries all it needs.
+/// What the driver must do, in this order. Each carries all it needs, and may be carried out again.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// Make green's instances and probe them; answered by `GreenReady` or `GreenFailed`.
-    Provision,
+    /// Make so many instances of a fleet and probe them; answered by `GreenReady` or `GreenFailed`, or by `BlueReady` or `BlueFailed`.
+    Provision(Side, Count),
+    /// Publish a table in which so many instances of a fleet take its requests. They are ready, except after a restart.
+    Serve(Side, Count),
     /// The alarms begin a step. Comes before the step's share is published.
     BeginStep(usize),
     /// Publish a table that gives green this share.
     PublishShare(Share),
-    /// Watch a fleet that gets no new requests; answered by `Drained` when nothing is in flight.
-    Drain(Side),
-    /// Let a fleet's instances go (S7).
-    Retire(Side),
+    /// Publish a table in which only the first `keep` instances of a fleet take requests, and watch the others; answered by `Drained` when
+    /// nothing is in flight on them.
+    Drain {
+        /// Whose.
+        side: Side,
+        /// How many take requests on.
+        keep: u32,
+    },
+    /// Let all instances of a fleet go but the first `keep` (S7).
+    Retire {
+        /// Whose.
+        side: Side,
+        /// How many stay.
+        keep: u32,
+    },
     /// Green becomes the endpoint's fleet in service: the record and a table with green as blue.
     Adopt,
+    /// What the table names of both fleets becomes the endpoint's fleet in service.
+    Settle,
     /// The shift is over; the endpoint is free.
     Finish,
 }
@@ -212,6 +301,8 @@ pub struct Snapshot {
     pub step: Option<usize>,
     /// How often the process has started again during the shift.
     pub restarts: u32,
+    /// Whether somebody has promoted it.
+    pub bakes: Bakes,
 }
 
 impl State {
@@ -222,31 +313,65 @@ impl State {
             Self::Baking { .. } => "baking",
             Self::Holding { .. } => "holding",
             Self::Paused { .. } => "paused",
+            Self::RetiringBatch { .. } => "retiring_batch",
+            Self::PreparingBatch { .. } => "preparing_batch",
+            Self::HoldingBatch { .. } => "holding_batch",
             Self::TerminationWait { .. } => "termination_wait",
             Self::Retiring { .. } => "retiring",
             Self::RollingBack { .. } => "rolling_back",
+            Self::ReleasingBatch { .. } => "releasing_batch",
+            Self::Restoring { .. } => "restoring",
             Self::Promoted => "promoted",
             Self::RolledBack { .. } => "rolled_back",
+            Self::RollbackFailed { .. } => "rollback_failed",
         }
     }
 
     /// Whether the shift is over.
     pub const fn is_terminal(&self) -> bool {
-        matches!(self, Self::Promoted | Self::RolledBack { .. })
+        matches!(self, Self::Promoted | Self::RolledBack { .. } | Self::RollbackFailed { .. })
     }
 
-    /// Whether the shift can still roll back: blue is there, and the shift is not on its way back already. From [`State::Retiring`] on
-    /// there is no way back.
+    /// Whether the shift can still roll back: blue is there, or can be had again, and the shift is not on its way back already. From
+    /// [`State::Retiring`] on there is no way back.
     pub const fn has_way_back(&self) -> bool {
         match self {
             Self::Preparing { .. }
             | Self::Baking { .. }
             | Self::Holding { .. }
             | Self::Paused { .. }
+            | Self::RetiringBatch { .. }
+            | Self::PreparingBatch { .. }
+            | Self::HoldingBatch { .. }
             | Self::TerminationWait { .. } => true,
-            Self::Retiring { .. } | Self::RollingBack { .. } | Self::Promoted | Self::RolledBack { .. } => {
-                false
-            }
+            Self::Retiring { .. }
+            | Self::RollingBack { .. }
+            | Self::ReleasingBatch { .. }
+            | Self::Restoring { .. }
+            | Self::Promoted
+            | Self::RolledBack { .. }
+            | Self::RollbackFailed { .. } => false,
+        }
+    }
+
+    /// Why the shift goes or went back, if it does or did.
+    pub const fn cause(&self) -> Option<&Cause> {
+        match self {
+            Self::RollingBack { cause, .. }
+            | Self::ReleasingBatch { cause, .. }
+            | Self::Restoring { cause, .. }
+            | Self::RolledBack { cause }
+            | Self::RollbackFailed { cause, .. } => Some(cause),
+            Self::Preparing { .. }
+            | Self::Baking { .. }
+            | Self::Holding { .. }
+            | Self::Paused { .. }
+            | Self::RetiringBatch { .. }
+            | Self::PreparingBatch { .. }
+            | Self::HoldingBatch { .. }
+            | Self::TerminationWait { .. }
+            | Self::Retiring { .. }
+            | Self::Promoted => None,
         }
     }
 
@@ -257,11 +382,23 @@ impl State {
             Self::Baking { step, ends } => Self::Baking { step, ends: told(ends) },
             Self::Holding { step } => Self::Holding { step },
             Self::Paused { step, remaining, reason } => Self::Paused { step, remaining, reason },
+            Self::RetiringBatch { step, drain_by } => Self::RetiringBatch { step, drain_by: told(drain_by) },
+            Self::PreparingBatch { step, ready_by } => {
+                Self::PreparingBatch { step, ready_by: told(ready_by) }
+            }
+            Self::HoldingBatch { step } => Self::HoldingBatch { step },
             Self::TerminationWait { ends } => Self::TerminationWait { ends: told(ends) },
             Self::Retiring { drain_by } => Self::Retiring { drain_by: told(drain_by) },
             Self::RollingBack { cause, drain_by } => Self::RollingBack { cause, drain_by: told(drain_by) },
+            Self::ReleasingBatch { cause, back, drain_by } => {
+                Self::ReleasingBatch { cause, back, drain_by: told(drain_by) }
+            }
+            Self::Restoring { cause, back, ready_by } => {
+                Self::Restoring { cause, back, ready_by: told(ready_by) }
+            }
             Self::Promoted => Self::Promoted,
             Self::RolledBack { cause } => Self::RolledBack { cause },
+            Self::RollbackFailed { cause, reason, back } => Self::RollbackFailed { cause, reason, back },
         }
     }
 }

@@ -2,7 +2,12 @@
 //!
 //! Conversions destructure in full. Durations are written as seconds and nanoseconds, exactly (S6).
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +16,7 @@ use crate::{
     config::{provider_from_json, provider_to_json},
     fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, Weight},
     name::Version,
-    shift::{Cause, PauseReason, Snapshot, State},
+    shift::{Back, Bakes, Cause, Pace, PauseReason, ShiftPlan, Sizes, Snapshot, State},
     time::{Moment, WallTime},
 };
 
@@ -86,6 +91,26 @@ pub(super) struct SnapshotForm {
     elapsed: Duration,
     step: Option<usize>,
     restarts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sizes: Option<SizesForm>,
+    #[serde(default)]
+    bakes: BakesForm,
+}
+
+/// The fleets of a rolling shift, as they were when it began.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SizesForm {
+    blue: NonZeroU32,
+    green: NonZeroU32,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+enum BakesForm {
+    #[default]
+    Kept,
+    Skipped,
 }
 
 /// Moments are written as the time left until them, which is what a snapshot's moments count.
@@ -96,11 +121,31 @@ enum StateForm {
     Baking { step: usize, left: Duration },
     Holding { step: usize },
     Paused { step: usize, left: Duration, reason: PauseForm },
+    RetiringBatch { step: usize, left: Duration },
+    PreparingBatch { step: NonZeroUsize, left: Duration },
+    HoldingBatch { step: NonZeroUsize },
     TerminationWait { left: Duration },
     Retiring { left: Duration },
     RollingBack { cause: CauseForm, left: Duration },
+    ReleasingBatch { cause: CauseForm, back: BackForm, left: Duration },
+    Restoring { cause: CauseForm, back: BackForm, left: Duration },
     Promoted,
     RolledBack { cause: CauseForm },
+    RollbackFailed { cause: CauseForm, reason: String, back: BackForm },
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackForm {
+    blue: u32,
+    pace: PaceForm,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PaceForm {
+    AtOnce,
+    Batches,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -233,32 +278,71 @@ impl FleetForm {
     }
 }
 
-impl From<&Snapshot> for SnapshotForm {
-    fn from(snapshot: &Snapshot) -> Self {
-        let Snapshot { state, elapsed, step, restarts } = snapshot;
-        Self { state: state.into(), elapsed: *elapsed, step: *step, restarts: *restarts }
-    }
-}
-
 impl SnapshotForm {
-    /// Checks that the steps are steps of the plan, which has this many.
-    pub(super) fn into_snapshot(self, steps: usize) -> Result<Snapshot, String> {
-        let Self { state, elapsed, step, restarts } = self;
-        let in_state = match state {
-            StateForm::Baking { step, .. } | StateForm::Holding { step } | StateForm::Paused { step, .. } => {
-                Some(step)
+    /// A snapshot of a run of this plan.
+    pub(super) fn new(snapshot: &Snapshot, plan: &ShiftPlan) -> Self {
+        let Snapshot { state, elapsed, step, restarts, bakes } = snapshot;
+        let sizes = plan.rolling().map(|rolling| rolling.sizes);
+        Self {
+            state: state.into(),
+            elapsed: *elapsed,
+            step: *step,
+            restarts: *restarts,
+            sizes: sizes.map(|Sizes { blue, green }| SizesForm { blue, green }),
+            bakes: match bakes {
+                Bakes::Kept => BakesForm::Kept,
+                Bakes::Skipped => BakesForm::Skipped,
+            },
+        }
+    }
+
+    /// The plan for the fleets that it ran with, which its document does not tell.
+    pub(super) fn sized(&self, plan: ShiftPlan) -> Result<ShiftPlan, String> {
+        match self.sizes {
+            Some(SizesForm { blue, green }) => {
+                plan.sized(Sizes { blue, green }).map_err(|error| error.to_string())
             }
+            None if plan.rolling().is_some() => {
+                Err("a rolling shift without the sizes of its fleets".to_owned())
+            }
+            None => Ok(plan),
+        }
+    }
+
+    /// Checks that it can be of a run of this plan, sized.
+    pub(super) fn into_snapshot(self, plan: &ShiftPlan) -> Result<Snapshot, String> {
+        let Self { state, elapsed, step, restarts, sizes: _, bakes } = self;
+        let (in_state, is_rolling, back) = match state {
+            StateForm::Baking { step, .. } | StateForm::Holding { step } | StateForm::Paused { step, .. } => {
+                (Some(step), false, None)
+            }
+            StateForm::RetiringBatch { step, .. } => (Some(step), true, None),
+            StateForm::PreparingBatch { step, .. } | StateForm::HoldingBatch { step } => {
+                (Some(step.get()), true, None)
+            }
+            StateForm::ReleasingBatch { back, .. }
+            | StateForm::Restoring { back, .. }
+            | StateForm::RollbackFailed { back, .. } => (None, true, Some(back.blue)),
             StateForm::Preparing { .. }
             | StateForm::TerminationWait { .. }
             | StateForm::Retiring { .. }
             | StateForm::RollingBack { .. }
             | StateForm::Promoted
-            | StateForm::RolledBack { .. } => None,
+            | StateForm::RolledBack { .. } => (None, false, None),
         };
-        match in_state.max(step) {
-            Some(step) if step >= steps => Err(format!("step {step}, but the plan has {steps} from 0")),
-            Some(_) | None => Ok(Snapshot { state: state.into(), elapsed, step, restarts }),
+        let steps = plan.steps().len();
+        if let Some(step) = in_state.max(step).filter(|step| *step >= steps) {
+            return Err(format!("step {step}, but the plan has {steps} from 0"));
         }
+        let whole = plan.rolling().map(|rolling| rolling.sizes.blue.get());
+        if is_rolling && whole.is_none_or(|whole| back.is_some_and(|blue| blue > whole)) {
+            return Err("a state of a rolling shift that the plan cannot come to".to_owned());
+        }
+        let bakes = match bakes {
+            BakesForm::Kept => Bakes::Kept,
+            BakesForm::Skipped => Bakes::Skipped,
+        };
+        Ok(Snapshot { state: state.into(), elapsed, step, restarts, bakes })
     }
 }
 
@@ -272,13 +356,29 @@ impl From<&State> for StateForm {
             State::Paused { step, remaining, reason } => {
                 Self::Paused { step: *step, left: *remaining, reason: (*reason).into() }
             }
+            State::RetiringBatch { step, drain_by } => {
+                Self::RetiringBatch { step: *step, left: left(drain_by) }
+            }
+            State::PreparingBatch { step, ready_by } => {
+                Self::PreparingBatch { step: later(*step), left: left(ready_by) }
+            }
+            State::HoldingBatch { step } => Self::HoldingBatch { step: later(*step) },
             State::TerminationWait { ends } => Self::TerminationWait { left: left(ends) },
             State::Retiring { drain_by } => Self::Retiring { left: left(drain_by) },
             State::RollingBack { cause, drain_by } => {
                 Self::RollingBack { cause: cause.into(), left: left(drain_by) }
             }
+            State::ReleasingBatch { cause, back, drain_by } => {
+                Self::ReleasingBatch { cause: cause.into(), back: (*back).into(), left: left(drain_by) }
+            }
+            State::Restoring { cause, back, ready_by } => {
+                Self::Restoring { cause: cause.into(), back: (*back).into(), left: left(ready_by) }
+            }
             State::Promoted => Self::Promoted,
             State::RolledBack { cause } => Self::RolledBack { cause: cause.into() },
+            State::RollbackFailed { cause, reason, back } => {
+                Self::RollbackFailed { cause: cause.into(), reason: reason.clone(), back: (*back).into() }
+            }
         }
     }
 }
@@ -293,14 +393,55 @@ impl From<StateForm> for State {
             StateForm::Paused { step, left, reason } => {
                 Self::Paused { step, remaining: left, reason: reason.into() }
             }
+            StateForm::RetiringBatch { step, left } => Self::RetiringBatch { step, drain_by: moment(left) },
+            StateForm::PreparingBatch { step, left } => {
+                Self::PreparingBatch { step: step.get(), ready_by: moment(left) }
+            }
+            StateForm::HoldingBatch { step } => Self::HoldingBatch { step: step.get() },
             StateForm::TerminationWait { left } => Self::TerminationWait { ends: moment(left) },
             StateForm::Retiring { left } => Self::Retiring { drain_by: moment(left) },
             StateForm::RollingBack { cause, left } => {
                 Self::RollingBack { cause: cause.into(), drain_by: moment(left) }
             }
+            StateForm::ReleasingBatch { cause, back, left } => {
+                Self::ReleasingBatch { cause: cause.into(), back: back.into(), drain_by: moment(left) }
+            }
+            StateForm::Restoring { cause, back, left } => {
+                Self::Restoring { cause: cause.into(), back: back.into(), ready_by: moment(left) }
+            }
             StateForm::Promoted => Self::Promoted,
             StateForm::RolledBack { cause } => Self::RolledBack { cause: cause.into() },
+            StateForm::RollbackFailed { cause, reason, back } => {
+                Self::RollbackFailed { cause: cause.into(), reason, back: back.into() }
+            }
         }
+    }
+}
+
+/// The step of a batch to come, which is never the first.
+fn later(step: usize) -> NonZeroUsize {
+    NonZeroUsize::new(step).expect("the first batch is prepared in a state of its own")
+}
+
+impl From<Back> for BackForm {
+    fn from(back: Back) -> Self {
+        let Back { blue, pace } = back;
+        let pace = match pace {
+            Pace::AtOnce => PaceForm::AtOnce,
+            Pace::Batches => PaceForm::Batches,
+        };
+        Self { blue, pace }
+    }
+}
+
+impl From<BackForm> for Back {
+    fn from(form: BackForm) -> Self {
+        let BackForm { blue, pace } = form;
+        let pace = match pace {
+            PaceForm::AtOnce => Pace::AtOnce,
+            PaceForm::Batches => Pace::Batches,
+        };
+        Self { blue, pace }
     }
 }
 

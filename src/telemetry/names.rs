@@ -7,8 +7,21 @@
 pub(super) const NO_SHIFT: &str = "none";
 
 /// The values of `state` in [`SHIFT_STATE`]: no shift, and the states of one that is not over.
-pub(super) const SHIFT_STATES: [&str; 8] =
-    [NO_SHIFT, "preparing", "baking", "holding", "paused", "termination_wait", "retiring", "rolling_back"];
+pub(super) const SHIFT_STATES: [&str; 13] = [
+    NO_SHIFT,
+    "preparing",
+    "baking",
+    "holding",
+    "paused",
+    "retiring_batch",
+    "preparing_batch",
+    "holding_batch",
+    "termination_wait",
+    "retiring",
+    "rolling_back",
+    "releasing_batch",
+    "restoring",
+];
 
 /// The values of `status_class`, at the index that the meters use.
 pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -16,6 +29,7 @@ pub(super) const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"]
 /// The values of `result` in [`SHIFTS`].
 pub(super) const PROMOTED: &str = "promoted";
 pub(super) const ROLLED_BACK: &str = "rolled_back";
+pub(super) const ROLLBACK_FAILED: &str = "rollback_failed";
 
 /// The values of `cause` in [`SHIFTS`] of shifts that rolled back.
 pub(super) const ROLLBACK_CAUSES: [&str; 9] = [
@@ -280,9 +294,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        shift::{Cause, PauseReason, State},
+        shift::{Back, Cause, Pace, PauseReason, State},
         time::Moment,
     };
+
+    const BACK: Back = Back { blue: 1, pace: Pace::Batches };
 
     #[test]
     fn every_state_of_a_running_shift_is_a_label() {
@@ -292,9 +308,14 @@ mod tests {
             State::Baking { step: 0, ends: moment },
             State::Holding { step: 0 },
             State::Paused { step: 0, remaining: Duration::ZERO, reason: PauseReason::Operator },
+            State::RetiringBatch { step: 0, drain_by: moment },
+            State::PreparingBatch { step: 1, ready_by: moment },
+            State::HoldingBatch { step: 1 },
             State::TerminationWait { ends: moment },
             State::Retiring { drain_by: moment },
             State::RollingBack { cause: Cause::Aborted, drain_by: moment },
+            State::ReleasingBatch { cause: Cause::Aborted, back: BACK, drain_by: moment },
+            State::Restoring { cause: Cause::Aborted, back: BACK, ready_by: moment },
         ];
         let names: Vec<&str> = states.iter().map(State::as_str).collect();
         assert_eq!(names, SHIFT_STATES[1..]);
@@ -315,6 +336,8 @@ mod tests {
         ];
         assert_eq!(causes.each_ref().map(Cause::as_str), ROLLBACK_CAUSES);
         assert_eq!(State::Promoted.as_str(), PROMOTED);
-        assert_eq!(State::RolledBack { cause: Cause::Aborted }.as_str(), ROLLED_BACK);
+        let (cause, reason) = (Cause::Aborted, String::new());
+        assert_eq!(State::RolledBack { cause: cause.clone() }.as_str(), ROLLED_BACK);
+        assert_eq!(State::RollbackFailed { cause, reason, back: BACK }.as_str(), ROLLBACK_FAILED);
     }
 }

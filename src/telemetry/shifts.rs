@@ -6,8 +6,8 @@ use super::{
     collector::real,
     exposition::Exposition,
     names::{
-        self, ANSWERED, FAILED, NO_CAUSE, NO_SHIFT, OPEN_RESULTS, PROMOTED, ROLLBACK_CAUSES, ROLLED_BACK,
-        SHIFT_STATES,
+        self, ANSWERED, FAILED, NO_CAUSE, NO_SHIFT, OPEN_RESULTS, PROMOTED, ROLLBACK_CAUSES, ROLLBACK_FAILED,
+        ROLLED_BACK, SHIFT_STATES,
     },
 };
 use crate::{
@@ -48,6 +48,11 @@ pub enum ShiftEnd {
         /// How fast traffic followed, and at what price.
         aftermath: Aftermath,
     },
+    /// What was left of both fleets is.
+    RollbackFailed {
+        /// Why it went back.
+        cause: Cause,
+    },
 }
 
 /// What came of a decision to go back.
@@ -74,6 +79,8 @@ struct Ended {
     promoted: u64,
     /// In the order of [`ROLLBACK_CAUSES`].
     rolled_back: [u64; ROLLBACK_CAUSES.len()],
+    /// In the same order.
+    rollback_failed: [u64; ROLLBACK_CAUSES.len()],
     decision: Option<Duration>,
     aftermath: Aftermath,
 }
@@ -85,12 +92,11 @@ impl Ends {
         match end {
             ShiftEnd::Promoted => ended.promoted += 1,
             ShiftEnd::RolledBack { cause, decision, aftermath } => {
-                for (name, count) in ROLLBACK_CAUSES.iter().zip(&mut ended.rolled_back) {
-                    *count += u64::from(*name == cause.as_str());
-                }
+                count(&mut ended.rolled_back, cause);
                 ended.decision = decision.or(ended.decision);
                 ended.aftermath = *aftermath;
             }
+            ShiftEnd::RollbackFailed { cause } => count(&mut ended.rollback_failed, cause),
         }
     }
 
@@ -107,6 +113,9 @@ impl Ends {
             shifts([endpoint, PROMOTED, NO_CAUSE], ended.promoted);
             for (cause, count) in ROLLBACK_CAUSES.into_iter().zip(ended.rolled_back) {
                 shifts([endpoint, ROLLED_BACK, cause], count);
+            }
+            for (cause, count) in ROLLBACK_CAUSES.into_iter().zip(ended.rollback_failed) {
+                shifts([endpoint, ROLLBACK_FAILED, cause], count);
             }
             if let Some(span) = ended.decision {
                 decision([endpoint], span.as_secs_f64());
@@ -136,6 +145,12 @@ fn write_aftermath(text: &Exposition) -> impl Fn(&str, &Aftermath) {
         for (result, count) in OPEN_RESULTS.into_iter().zip(open.into_iter().flatten()) {
             requests([endpoint, result], real(count));
         }
+    }
+}
+
+fn count(counts: &mut [u64; ROLLBACK_CAUSES.len()], cause: &Cause) {
+    for (name, count) in ROLLBACK_CAUSES.iter().zip(counts) {
+        *count += u64::from(*name == cause.as_str());
     }
 }
 

@@ -101,7 +101,7 @@ impl Laws {
             format!("S2: green has {share}, but the journal says {}, which is {most}", state.as_str())
         })?;
         law(share <= self.share || !self.went_back, || format!("S3: green has {share} after the way back"))?;
-        self.went_back |= matches!(state, State::RollingBack { .. } | State::RolledBack { .. });
+        self.went_back |= state.cause().is_some();
         if share > self.share {
             self.check_step(sight.now, plan, share)?;
         }
@@ -169,8 +169,15 @@ fn check_result(sight: &Sight<'_>) -> Verdict {
 fn most(plan: &ShiftPlan, state: &State) -> Share {
     match state {
         State::Preparing { .. } | State::RollingBack { .. } | State::RolledBack { .. } => Share::NONE,
-        State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. } => {
-            plan.steps()[*step].share
+        State::Baking { step, .. }
+        | State::Holding { step }
+        | State::Paused { step, .. }
+        | State::RetiringBatch { step, .. } => plan.steps()[*step].share,
+        State::PreparingBatch { step, .. } | State::HoldingBatch { step } => plan.steps()[*step - 1].share,
+        State::ReleasingBatch { back, .. }
+        | State::Restoring { back, .. }
+        | State::RollbackFailed { back, .. } => {
+            plan.rolling().map_or(Share::NONE, |rolling| rolling.share_on_the_way_back(*back))
         }
         State::TerminationWait { .. } | State::Retiring { .. } | State::Promoted => Share::ALL,
     }

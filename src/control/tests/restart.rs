@@ -6,8 +6,9 @@ use super::world::{CANARY, GREEN, Memory, World, chat, config, config_of, endpoi
 use crate::{
     control::Execution,
     fleet::Side,
-    shift::{Cause, Command, State},
+    shift::{Cause, Command, Shift, State},
     store::{Record, ShiftRecord},
+    time::Moment,
     weight::Share,
 };
 
@@ -24,17 +25,11 @@ fn last_shift(commits: &[Vec<Record>]) -> Option<ShiftRecord> {
 
 /// Green's share as a record of the journal has it.
 fn journalled_share(shift: &ShiftRecord) -> Share {
-    match shift.snapshot.state {
-        State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. } => {
-            shift.plan.shift.steps()[step].share
-        }
-        State::TerminationWait { .. } => Share::ALL,
-        State::Preparing { .. }
-        | State::Retiring { .. }
-        | State::RollingBack { .. }
-        | State::Promoted
-        | State::RolledBack { .. } => Share::NONE,
+    // What was green and has been adopted is blue's business.
+    if matches!(shift.snapshot.state, State::Retiring { .. } | State::Promoted) {
+        return Share::NONE;
     }
+    Shift::restore(shift.plan.shift.clone(), &shift.snapshot, Moment::default()).share()
 }
 
 /// Crashes after every single commit of a run, starts again, and sees the shift to its end.
@@ -53,17 +48,7 @@ async fn survive_every_crash(commits: Vec<Vec<Record>>) {
             continue;
         }
         let view = world.until_over(&before.id).await;
-        let over = match before.snapshot.state {
-            State::RollingBack { .. } => "rolled_back",
-            State::Preparing { .. }
-            | State::Baking { .. }
-            | State::Holding { .. }
-            | State::Paused { .. }
-            | State::TerminationWait { .. }
-            | State::Retiring { .. }
-            | State::Promoted
-            | State::RolledBack { .. } => "promoted",
-        };
+        let over = if before.snapshot.state.cause().is_some() { "rolled_back" } else { "promoted" };
         assert_eq!(view.state.as_str(), over, "after {count} commits");
         assert!(view.transitions.len() >= 2 || over == "rolled_back");
     }

@@ -1,16 +1,20 @@
-//! The engine's tests: what each strategy does, what every command does in every state, what a restart does in every state, and a
-//! seeded simulation of whatever happens to happen.
+//! The engine's tests: what each strategy does, what every command does in every state, what a restart does in every state, all sequences
+//! of inputs up to some length, and a seeded simulation of whatever happens to happen.
 
+mod account;
 mod commands;
+mod enumeration;
 mod plans;
 mod restarts;
+mod rolling;
+mod rolling_back;
 mod simulation;
 mod strategies;
 mod transcript;
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use super::{NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy};
+use super::{Batch, NoData, OnRestart, ShiftLimits, ShiftPlan, Sizes, Step, Strategy};
 use crate::{time::parse_duration, weight::Share};
 
 fn share(text: &str) -> Share {
@@ -57,4 +61,22 @@ fn approved() -> Strategy {
         steps: vec![Step::with_approval(share("25%"), span("5m"))],
         final_bake: Some(span("10m")),
     }
+}
+
+fn instances(count: u32) -> Batch {
+    Batch::Instances(NonZeroU32::new(count).unwrap())
+}
+
+fn sizes(blue: u32, green: u32) -> Sizes {
+    Sizes { blue: NonZeroU32::new(blue).unwrap(), green: NonZeroU32::new(green).unwrap() }
+}
+
+/// Batches that bake for a minute.
+fn rolling(batch: Batch, rollback_batch: Option<Batch>) -> Strategy {
+    Strategy::Rolling { batch, bake: span("1m"), rollback_batch }
+}
+
+/// SageMaker's sample: a third of three, one instance after the other.
+fn thirds(rollback_batch: Option<Batch>) -> ShiftPlan {
+    plan(rolling(Batch::Part(share("33%")), rollback_batch)).sized(sizes(3, 3)).unwrap()
 }

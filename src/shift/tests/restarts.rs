@@ -151,7 +151,7 @@ fn the_clock_of_a_new_process_may_be_younger_than_the_shift() {
     let mut shift = Shift::new(plan(canary()), Moment::default());
     let at = |text: &str| Moment::default().after(span(text));
     shift.step(at("0s"), Input::Start).unwrap();
-    shift.step(at("5s"), Input::GreenReady).unwrap();
+    shift.step(at("5s"), Input::GreenReady(Standing::Clear)).unwrap();
     let snapshot = shift.snapshot(at("2m"));
     assert_eq!(snapshot.elapsed, span("2m"));
     assert_eq!(snapshot.state, State::Baking { step: 0, ends: at("3m5s") });

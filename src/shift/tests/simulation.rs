@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use super::*;
+use super::{account::Account, *};
 use crate::{
     fleet::Side,
-    shift::{Cause, Command, Effect, Input, PauseReason, Refusal, Shift, Standing, State},
+    shift::{Bakes, Cause, Command, Effect, Input, PauseReason, Refusal, Shift, Standing, State},
     time::Moment,
 };
 
@@ -41,6 +41,8 @@ struct World {
     /// Time spent baking the step that green is in.
     baked: Duration,
     share: Share,
+    /// The instances of a rolling shift.
+    account: Option<Account>,
     /// When there was no way back any more, or the shift was on it.
     decided: Option<Duration>,
 }
@@ -68,6 +70,7 @@ fn whatever_happens_the_invariants_hold_and_the_shift_ends_by_its_own_wake_ups()
         "no_data",
         "promoted",
         "restart",
+        "rollback_failed",
     ];
     assert_eq!(ends, BTreeSet::from(all), "the simulation comes to every end there is");
 }
@@ -77,6 +80,7 @@ impl World {
         let mut random = StdRng::seed_from_u64(seed);
         let plan = random_plan(&mut random);
         let now = Moment::default().after(span("1s"));
+        let account = Account::new(&plan);
         let shift = Shift::new(plan, now);
         Self {
             random,
@@ -88,6 +92,7 @@ impl World {
             standing: Standing::Clear,
             baked: Duration::ZERO,
             share: Share::NONE,
+            account,
             decided: None,
         }
     }
@@ -118,7 +123,9 @@ impl World {
 
     fn random_input(&mut self) -> Input {
         match self.random.random_range(0..60) {
-            0..12 => Input::GreenReady,
+            0..10 => Input::GreenReady(self.standing.clone()),
+            10..12 => Input::BlueReady,
+            47 => Input::BlueFailed { reason: "no room".into() },
             12 => Input::GreenFailed { reason: "gone".into() },
             13 => Input::GreenGone,
             14..20 => Input::Drained(Side::Blue),
@@ -162,6 +169,13 @@ impl World {
         let before = self.shift.clone();
         let result = self.shift.step(self.now, input.clone());
         self.compare_with_twin(&input, &result);
+        if let Some(account) = &mut self.account
+            && let Ok(effects) = &result
+        {
+            account.see(&input);
+            effects.iter().for_each(|effect| account.carry_out(effect));
+            account.check(&self.shift);
+        }
         for effect in result.into_iter().flatten() {
             self.account(&before, &input, &effect);
         }
@@ -169,38 +183,61 @@ impl World {
         assert_eq!(self.share, self.shift.share(), "the share published is the share told");
         if !state.has_way_back() {
             let decided = *self.decided.get_or_insert(self.real);
-            let drain = self.shift.plan().limits().drain_timeout;
-            assert!(state.is_terminal() || self.real <= decided + drain, "a drain has an end (S10)");
+            assert!(state.is_terminal() || self.real <= decided + self.longest_way_out(), "it ends (S10)");
         } else if matches!(input, Input::Wake(_) | Input::Restarted { .. }) {
             assert!(self.real < self.shift.plan().limits().execution_timeout, "time is up (S10)");
         }
+    }
+
+    /// A drain; of a rolling shift one for each batch of blue, each of which may take its time to come back, and one for a green that is
+    /// given up meanwhile.
+    fn longest_way_out(&self) -> Duration {
+        let limits = self.shift.plan().limits();
+        let batches = self.shift.plan().rolling().map_or(0, |rolling| rolling.sizes.blue.get() + 2);
+        limits.drain_timeout + batches * (limits.drain_timeout + limits.ready_timeout)
     }
 
     /// What each effect means for what is known so far.
     fn account(&mut self, before: &Shift, input: &Input, effect: &Effect) {
         match effect {
             Effect::BeginStep(step) => {
-                let skips = matches!(input, Input::Command(Command::Promote, _) | Input::Restarted { .. });
+                let skips = matches!(input, Input::Command(Command::Promote, _) | Input::Restarted { .. })
+                    || before.bakes() == Bakes::Skipped;
                 if let Some(last) = step.checked_sub(1).filter(|_| !skips) {
                     assert!(self.baked >= before.plan().steps()[last].bake, "a step bakes in full (S5)");
                 }
-                let over = matches!(self.shift.state(), State::Paused { reason: PauseReason::Approval, .. });
+                let over = matches!(
+                    self.shift.state(),
+                    State::Paused { reason: PauseReason::Approval, .. }
+                        | State::RetiringBatch { .. }
+                        | State::PreparingBatch { .. }
+                );
                 self.baked = if over { self.baked } else { Duration::ZERO };
             }
             Effect::PublishShare(share) => {
                 let breached = matches!(self.standing, Standing::Breached(_));
                 // Readiness is news from a time in which green had no traffic that an alarm could have been about.
-                assert!(*share <= self.share || !breached || *input == Input::GreenReady, "raised (S2)");
+                let is_first = matches!(before.state(), State::Preparing { .. });
+                assert!(*share <= self.share || !breached || is_first, "raised (S2)");
                 assert!(*share <= self.share || self.decided.is_none(), "no way forward from the way back");
                 self.share = *share;
             }
-            Effect::Provision => assert!(before.state().has_way_back()),
+            Effect::Provision(Side::Green, _) => assert!(!before.state().is_terminal()),
+            Effect::Provision(Side::Blue, _) => {
+                assert!(self.shift.state().cause().is_some(), "blue is there")
+            }
             Effect::Adopt => assert_eq!(self.share, Share::ALL, "blue goes when green has everything"),
-            Effect::Drain(side) => {
+            Effect::Drain { side, keep: 0 } => {
                 let idle = if *side == Side::Blue { Share::ALL } else { Share::NONE };
                 assert_eq!(self.share, idle, "what drains gets nothing new");
             }
-            Effect::Retire(_) | Effect::Finish => assert!(self.shift.state().is_terminal()),
+            Effect::Retire { keep: 0, .. } | Effect::Finish if self.account.is_none() => {
+                assert!(self.shift.state().is_terminal());
+            }
+            Effect::Settle | Effect::Finish => assert!(self.shift.state().is_terminal()),
+            Effect::Serve(..) | Effect::Drain { .. } | Effect::Retire { .. } => {
+                assert!(self.account.is_some(), "only a rolling shift divides its fleets");
+            }
         }
     }
 
@@ -218,7 +255,7 @@ impl World {
 
     /// No inputs any more but the wake-ups asked for. A step takes one, its hold another.
     fn let_be(&mut self) {
-        for _ in 0..2 * self.shift.plan().steps().len() + 3 {
+        for _ in 0..4 * self.shift.plan().steps().len() + 8 {
             let Some(due) = self.shift.wake_at() else { break };
             self.pass(due.since(self.now));
             self.feed(Input::Wake(self.standing.clone()));
@@ -228,8 +265,9 @@ impl World {
 }
 
 fn random_plan(random: &mut StdRng) -> ShiftPlan {
-    let seconds =
-        |random: &mut StdRng, choices: [u64; 4]| Duration::from_secs(choices[random.random_range(0..4)]);
+    if random.random_range(0..2) == 0 {
+        return random_rolling_plan(random);
+    }
     let shares: BTreeSet<u16> =
         (0..random.random_range(1..5)).map(|_| random.random_range(1..=Share::WHOLE)).collect();
     let steps: Vec<Step> = shares
@@ -246,13 +284,33 @@ fn random_plan(random: &mut StdRng) -> ShiftPlan {
         .collect();
     let whole = steps.last().is_some_and(|step| step.share == Share::ALL);
     let final_bake = (!whole).then(|| seconds(random, [0, 1, 60, 300]));
-    let limits = ShiftLimits {
+    let termination_wait = seconds(random, [0, 0, 1, 120]);
+    let limits = ShiftLimits { termination_wait, ..random_limits(random) };
+    ShiftPlan::new(Strategy::Steps { steps, final_bake }, limits).unwrap()
+}
+
+fn random_rolling_plan(random: &mut StdRng) -> ShiftPlan {
+    let (blue, green) = (random.random_range(1..6), random.random_range(1..6));
+    let batch = instances(random.random_range(1..=green));
+    let back = random.random_range(0..6);
+    let bake = seconds(random, [0, 1, 60, 120]);
+    let rollback_batch = (back > 0).then(|| instances(back));
+    let limits = random_limits(random);
+    let plan = ShiftPlan::new(Strategy::Rolling { batch, bake, rollback_batch }, limits).unwrap();
+    plan.sized(sizes(blue, green)).unwrap()
+}
+
+fn random_limits(random: &mut StdRng) -> ShiftLimits {
+    ShiftLimits {
         execution_timeout: span("30m") + seconds(random, [0, 60, 1_000, 8_000]),
-        termination_wait: seconds(random, [0, 0, 1, 120]),
+        termination_wait: Duration::ZERO,
         drain_timeout: seconds(random, [0, 1, 30, 60]),
         ready_timeout: seconds(random, [1, 60, 300, 10_000]),
         no_data: [NoData::Hold, NoData::Pass, NoData::Fail][random.random_range(0..3)],
         on_restart: [OnRestart::Continue, OnRestart::RollBack][random.random_range(0..2)],
-    };
-    ShiftPlan::new(Strategy::Steps { steps, final_bake }, limits).unwrap()
+    }
+}
+
+fn seconds(random: &mut StdRng, choices: [u64; 4]) -> Duration {
+    Duration::from_secs(choices[random.random_range(0..4)])
 }

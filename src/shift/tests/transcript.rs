@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use crate::{
     fleet::Side,
-    shift::{Cause, Command, Effect, Input, PauseReason, Shift, ShiftPlan, Standing, State},
+    shift::{
+        Back, Cause, Command, Count, Effect, Input, Pace, PauseReason, Shift, ShiftPlan, Standing, State,
+    },
     time::{Moment, format_duration, parse_duration},
 };
 
 /// Runs the inputs of a transcript and panics, with the whole transcript as it is, where it differs.
 ///
-/// Inputs: `start`, `green ready`, `green failed`, `green gone`, `wake STANDING`, `blue drained`, `green drained`, `COMMAND STANDING`, and
+/// Inputs: `start`, `green ready` (which takes a standing, clear if there is none), `green failed`, `blue ready`, `blue failed`, `green gone`, `wake STANDING`, `blue drained`, `green drained`, `COMMAND STANDING`, and
 /// `restart`, which restores the shift as it was written down at the input before. Standings: `clear`, `no data`, `breach`.
 #[track_caller]
 pub(super) fn check(plan: ShiftPlan, expected: &str) {
@@ -51,7 +53,11 @@ fn parse_input(words: &str) -> Input {
     let command = |command| Input::Command(command, parse_standing(rest));
     match (first, rest) {
         ("start", "") => Input::Start,
-        ("green", "ready") => Input::GreenReady,
+        ("green", "ready") => Input::GreenReady(Standing::Clear),
+        ("green", "ready no data") => Input::GreenReady(Standing::InsufficientData),
+        ("green", "ready breach") => Input::GreenReady(parse_standing("breach")),
+        ("blue", "ready") => Input::BlueReady,
+        ("blue", "failed") => Input::BlueFailed { reason: "no room".to_owned() },
         ("green", "failed") => Input::GreenFailed { reason: "no such image".to_owned() },
         ("green", "gone") => Input::GreenGone,
         ("blue", "drained") => Input::Drained(Side::Blue),
@@ -89,13 +95,44 @@ fn write_state(state: &State) -> String {
             assert_eq!(*remaining, Duration::ZERO, "approval comes after the bake");
             format!("paused {step} for approval")
         }
+        State::RetiringBatch { step, drain_by } => {
+            format!("retiring batch {step} until {}", write(*drain_by))
+        }
+        State::PreparingBatch { step, ready_by } => {
+            format!("preparing batch {step} until {}", write(*ready_by))
+        }
+        State::HoldingBatch { step } => format!("holding batch {step}"),
         State::TerminationWait { ends } => format!("termination wait until {}", write(*ends)),
         State::Retiring { drain_by } => format!("retiring blue until {}", write(*drain_by)),
         State::RollingBack { cause, drain_by } => {
             format!("rolling back ({}) until {}", cause.as_str(), write(*drain_by))
         }
+        State::ReleasingBatch { cause, back, drain_by } => {
+            format!("releasing ({}, {}) until {}", cause.as_str(), write_back(*back), write(*drain_by))
+        }
+        State::Restoring { cause, back, ready_by } => {
+            format!("restoring ({}, {}) until {}", cause.as_str(), write_back(*back), write(*ready_by))
+        }
         State::Promoted => "promoted".to_owned(),
         State::RolledBack { cause } => format!("rolled back ({})", cause.as_str()),
+        State::RollbackFailed { cause, reason, back } => {
+            format!("rollback failed ({}, {}): {reason}", cause.as_str(), write_back(*back))
+        }
+    }
+}
+
+fn write_back(Back { blue, pace }: Back) -> String {
+    let pace = match pace {
+        Pace::AtOnce => "at once",
+        Pace::Batches => "in batches",
+    };
+    format!("{blue} of blue, {pace}")
+}
+
+fn write_count(count: Count) -> String {
+    match count {
+        Count::All => String::new(),
+        Count::First(count) => format!(" {count}"),
     }
 }
 
@@ -107,12 +144,17 @@ fn write_effects(effects: &[Effect]) -> String {
     let effects: Vec<String> = effects
         .iter()
         .map(|effect| match effect {
-            Effect::Provision => "provision".to_owned(),
+            Effect::Provision(Side::Green, Count::All) => "provision".to_owned(),
+            Effect::Provision(side, count) => format!("provision {side}{}", write_count(*count)),
+            Effect::Serve(side, count) => format!("serve {side}{}", write_count(*count)),
             Effect::BeginStep(step) => format!("begin {step}"),
             Effect::PublishShare(share) => format!("publish {share}"),
-            Effect::Drain(side) => format!("drain {side}"),
-            Effect::Retire(side) => format!("retire {side}"),
+            Effect::Drain { side, keep: 0 } => format!("drain {side}"),
+            Effect::Drain { side, keep } => format!("drain {side} to {keep}"),
+            Effect::Retire { side, keep: 0 } => format!("retire {side}"),
+            Effect::Retire { side, keep } => format!("retire {side} to {keep}"),
             Effect::Adopt => "adopt green".to_owned(),
+            Effect::Settle => "settle".to_owned(),
             Effect::Finish => "finish".to_owned(),
         })
         .collect();

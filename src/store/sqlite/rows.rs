@@ -106,7 +106,7 @@ fn write_shift(transaction: &Transaction<'_>, record: &ShiftRecord, kept: Kept) 
             over,
             to_json(&FleetForm::from(blue)),
             plan.to_json().to_string(),
-            to_json(&SnapshotForm::from(snapshot)),
+            to_json(&SnapshotForm::new(snapshot, &plan.shift)),
             recorded_at.as_millis(),
             actor,
             started_at.as_millis(),
@@ -321,14 +321,16 @@ fn read_shift(row: &Row<'_>) -> Result<ShiftRecord, String> {
         let document = serde_json::from_str(text).map_err(|error| error.to_string())?;
         PlanSpec::from_json(&document).map_err(|problems| problems.to_string())
     })?;
-    let steps = plan.shift.steps().len();
+    let form: SnapshotForm = parsed(row, "snapshot", from_json)?;
+    let plan = PlanSpec { shift: form.sized(plan.shift).map_err(|error| format!("plan: {error}"))?, ..plan };
+    let snapshot = form.into_snapshot(&plan.shift).map_err(|error| format!("snapshot: {error}"))?;
     Ok(ShiftRecord {
         id: parsed(row, "id", ShiftId::parse)?,
         endpoint: parsed(row, "endpoint", EndpointName::parse)?,
         blue: parsed(row, "blue", |text| from_json::<FleetForm>(text)?.into_spec())?,
         blue_fleet: parsed_if_any(row, "blue_fleet", FleetId::parse)?,
         plan,
-        snapshot: parsed(row, "snapshot", |text| from_json::<SnapshotForm>(text)?.into_snapshot(steps))?,
+        snapshot,
         recorded_at: WallTime::from_millis(get(row, "recorded_at")?),
         actor: get(row, "actor")?,
         started_at: WallTime::from_millis(get(row, "started_at")?),
