@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::{
     counted::counted,
     explain_rolling,
+    pace::{early_end, warm_up},
     standing::{alarms, called, lacking, lacking_clause, odds_text, silent},
     words::{capitalised, count, grouped, list, odds, percent, percent_of, span},
 };
 use crate::{
     control::{Fate, Next, ShiftView, Traffic},
-    meter::WarmUp,
     shift::{Cause, PauseReason, State},
     time::WallTime,
 };
@@ -23,7 +23,14 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
     let sentences = match &view.state {
         State::Preparing { ready_by: _ } => vec![preparing(view, now)],
         State::Baking { step, ends: _ } => {
-            vec![baking(view, *step), restarted(view), warm_up(view), alarms(view), next(&view.next, now)]
+            vec![
+                baking(view, *step),
+                restarted(view),
+                warm_up(view),
+                alarms(view),
+                early_end(view),
+                next(&view.next, now),
+            ]
         }
         State::Holding { step } => vec![holding(view, *step), restarted(view), warm_up(view), pace(view)],
         State::Paused { step, remaining, reason } => {
@@ -119,31 +126,6 @@ fn baking(view: &ShiftView, step: usize) -> String {
         None => "has had no request since".to_owned(),
     };
     format!("Baking {}: {} is to get {} and {got}.", of_steps(view, step), green(view), view.share)
-}
-
-/// How far green has got with its warm-up, where the plan has one.
-fn warm_up(view: &ShiftView) -> String {
-    let (Some(warm_up), done) = (view.plan.alarms.warm_up, view.green.warm_ups) else { return String::new() };
-    let judged = "counted but not judged by how long they take";
-    match warm_up {
-        WarmUp::Requests(each) => {
-            let all = u64::from(each) * view.plan.green.instances.len() as u64;
-            if done < all {
-                format!(
-                    "Green warms up: {} of {} warm-up requests so far, {judged}.",
-                    grouped(done),
-                    grouped(all)
-                )
-            } else {
-                format!("Green is warm: its first {} were {judged}.", count(done, "request"))
-            }
-        }
-        WarmUp::Time(each) => format!(
-            "Requests of each instance's first {} are {judged}: {} so far.",
-            span(each),
-            grouped(done)
-        ),
-    }
 }
 
 fn holding(view: &ShiftView, step: usize) -> String {

@@ -23,6 +23,7 @@ mod health;
 mod layers;
 mod observe;
 mod operate;
+mod pace;
 mod page;
 mod played;
 mod problem;

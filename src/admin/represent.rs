@@ -6,7 +6,8 @@ use super::{explain, standing, wire, words};
 use crate::{
     alarm::{
         AlarmEvidence, AlarmState, Budget, Compared, Datapoint, External, ExternalEvidence, GuardBound, Poll,
-        Polls, RegressionBound, Rule, Source, Threshold, ThresholdEvidence, Tolerance, Unit,
+        Polls, RegressionBound, Rule, SAFE_EVIDENCE, Safety, Source, Threshold, ThresholdEvidence, Tolerance,
+        Unit,
     },
     config::{format_bound, format_fraction, format_measure, format_quantile, format_tolerance},
     control::{
@@ -64,6 +65,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         alarms,
         thresholds,
         externals,
+        safety,
         blue,
         green,
         blue_recent,
@@ -104,6 +106,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         alarms: alarms.into_iter().map(alarm).collect(),
         thresholds: thresholds.iter().map(threshold).collect(),
         externals: externals.into_iter().map(external).collect(),
+        safety: safety.map(self::safety),
         fleets: fleets((blue, &blue_recent), (green, &green_recent)),
         next: wire::Next { what, at: moment(at) },
         transitions: transitions.into_iter().map(transition).collect(),
@@ -125,6 +128,11 @@ fn open_requests(fate: Fate) -> wire::OpenRequests {
 fn failure_budget(budget: Budget) -> wire::FailureBudget {
     let Budget { failures, max_failures } = budget;
     wire::FailureBudget { failures, max_failures, nearness: budget.nearness() }
+}
+
+fn safety(safety: Safety) -> wire::Safety {
+    let Safety { requests, failures, ln_e, is_enough: _ } = safety;
+    wire::Safety { requests, failures, ln_e, needed_ln_e: SAFE_EVIDENCE, shown: safety.is_shown() }
 }
 
 fn fleets(blue: (Traffic, &TrafficWindow), green: (Traffic, &TrafficWindow)) -> wire::Fleets {

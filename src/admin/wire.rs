@@ -212,6 +212,9 @@ pub struct Shift {
     /// Every external alarm with who says so.
     #[serde(default)]
     pub externals: Vec<External>,
+    /// How near its step is to an early end; `null` where steps do not end early, and when over.
+    #[serde(default)]
+    pub safety: Option<Safety>,
     /// Blue's and green's requests since the shift began.
     pub fleets: Fleets,
     /// What happens next.
@@ -247,6 +250,21 @@ pub struct OpenRequests {
     pub running: u64,
     /// Cut by the end of the process.
     pub cut: u64,
+}
+
+/// The evidence that green is within every bound, over the requests of the step under way.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Safety {
+    /// Green requests dealt in the step.
+    pub requests: u64,
+    /// Of those, known to have failed.
+    pub failures: u64,
+    /// The least evidence over all alarms, in nats.
+    pub ln_e: f64,
+    /// The evidence at which the step ends early.
+    pub needed_ln_e: f64,
+    /// Whether it is enough, and the requests too.
+    pub shown: bool,
 }
 
 /// A compiled step.

@@ -19,10 +19,12 @@
 use std::time::Duration;
 
 use super::{
-    AlarmEvidence, AlarmPlan, AlarmState, Dealing, Edges, Guard, GuardBound, Rule, Standing, Tails, Verdicts,
+    AlarmEvidence, AlarmPlan, AlarmState, Dealing, Edges, Guard, GuardBound, Rule, Safety, Slow, Standing,
+    Tails, Verdicts,
     contest::{Done, RegressionAlarm},
     guard::{GuardTest, Tally, least_failures},
     purse::Purse,
+    ramp::Ramp,
     recent::Recent,
 };
 use crate::{
@@ -35,6 +37,9 @@ use crate::{
 
 /// Answers of blue since a step began that tell its present quantiles; with fewer, all that it ever gave do.
 const RECENT_ANSWERS: u64 = 1_000;
+
+/// Evidence in nats from which on an alarm that is not raised keeps a step from ending early.
+const SUSPICION: f64 = 1.0;
 
 /// All alarms of one shift. Never forgets: a raised alarm stays raised.
 #[derive(Clone, Debug)]
@@ -58,6 +63,8 @@ pub struct AlarmBook {
     max_failures: Option<u64>,
     /// Failures that clients saw in earlier lives of the process.
     spent: u64,
+    /// Whether a step may end early.
+    ramp: Option<Ramp>,
     /// The first raised alarm.
     breach: Option<AlarmEvidence>,
 }
@@ -94,7 +101,7 @@ struct GuardAlarm {
 
 /// Which of the meters' counters a guard looks at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Counted {
+pub(super) enum Counted {
     Failures,
     /// Requests that took as long as the bound of this index or longer.
     Exceedances(usize),
@@ -123,12 +130,15 @@ impl AlarmBook {
         let threshold = plan.threshold(life);
         let history = Done::between(&Reading::default(), blue);
         let regression = |regression| RegressionAlarm::new(regression, dealing, history, threshold);
+        let guards: Vec<_> = plan
+            .guards
+            .iter()
+            .map(|guard| GuardAlarm::new(guard, (&bounds, &token_bounds), threshold, dealing))
+            .collect();
+        let counted: Vec<_> = guards.iter().map(|alarm| alarm.counted).collect();
         Self {
-            guards: plan
-                .guards
-                .iter()
-                .map(|guard| GuardAlarm::new(guard, (&bounds, &token_bounds), threshold, dealing))
-                .collect(),
+            guards,
+            ramp: Ramp::of(plan, dealing, &counted),
             regressions: plan.regressions.iter().map(regression).collect(),
             dealing,
             purse: Purse::new(bakes),
@@ -193,6 +203,9 @@ impl AlarmBook {
         self.edges = Edges::default();
         self.last_tails = Tails::default();
         self.dealt_in_step = (0, 0);
+        if let Some(ramp) = &mut self.ramp {
+            ramp.begin_step(share);
+        }
     }
 
     /// Whether a regression wants blue's quantiles of this time, by [`AlarmBook::mark`], before the next look.
@@ -220,8 +233,11 @@ impl AlarmBook {
 
     /// Looks at the meters. Readings only ever grow; a counter that shrank counts as no progress, and from there on.
     pub fn look(&mut self, sight: Sight<'_>) -> Verdicts {
-        let Sight { green, blue: _, tails: _, stamp: current } = sight;
+        let Sight { green, blue, tails: _, stamp: current } = sight;
         self.compare(sight);
+        if let Some(ramp) = &mut self.ramp {
+            ramp.look([green, blue], &bad(&self.regressions));
+        }
         let progress = Progress::between(&self.last, green, current);
         self.last.clone_from(green);
         self.purse.dealt(progress.current.dealt + progress.previous.dealt);
@@ -235,15 +251,31 @@ impl AlarmBook {
         }
         let nothing_older_is_open = green.open_before(current) == 0;
         let new_bet =
-            !self.guards.is_empty() && self.purse.is_due() && (self.step_begun || nothing_older_is_open);
+            self.tells_stamps() && self.purse.is_due() && (self.step_begun || nothing_older_is_open);
         if new_bet {
             self.step_begun = false;
             let money = self.purse.draw();
             for alarm in &mut self.guards {
                 alarm.test.bet(money);
             }
+            if let Some(ramp) = &mut self.ramp {
+                ramp.begin_stamp(current.after(), [green, blue], &bad(&self.regressions));
+            }
         }
         Verdicts { standing: self.standing(), new_bet }
+    }
+
+    /// The evidence that the step may end early; `None` where that is not asked for, or nothing is known yet. An alarm that has evidence
+    /// against green, though it is not raised, leaves none for it.
+    pub fn safety(&self) -> Option<Safety> {
+        let safety = self.ramp.as_ref()?.safety()?;
+        let suspected = self.evidence().iter().any(|evidence| evidence.ln_e > SUSPICION);
+        Some(if suspected { Safety { ln_e: safety.ln_e.min(0.0), ..safety } } else { safety })
+    }
+
+    /// Whether anything is told apart by stamps.
+    fn tells_stamps(&self) -> bool {
+        !self.guards.is_empty() || self.ramp.is_some()
     }
 
     /// Lets the regressions take in what both fleets did since the last look. A part that is due goes in before, for labels that are
@@ -305,6 +337,11 @@ impl AlarmBook {
         let alarms: Vec<String> = blind.map(|(_, name)| name.to_owned()).collect();
         if alarms.is_empty() { Standing::Clear } else { Standing::InsufficientData { alarms } }
     }
+}
+
+/// What each regression has counted so far.
+fn bad(regressions: &[RegressionAlarm]) -> Vec<Vec<Slow>> {
+    regressions.iter().map(RegressionAlarm::bad).collect()
 }
 
 impl GuardAlarm {
@@ -393,7 +430,7 @@ impl GuardAlarm {
 }
 
 impl Counted {
-    fn tally(self, cohort: &CohortReading) -> Tally {
+    pub(super) fn tally(self, cohort: &CohortReading) -> Tally {
         let failures = match self {
             Self::Failures => cohort.failed as f64,
             Self::Exceedances(index) => cohort.exceeded[index] as f64,

@@ -304,6 +304,17 @@ impl RegressionAlarm {
         own.max(with_them as u64)
     }
 
+    /// Bad requests of both fleets so far, once for each quantile where there are several. Failures are told apart by stamps, and not here.
+    pub(super) fn bad(&self) -> Vec<Slow> {
+        match &self.test {
+            Test::Failures(_) => Vec::new(),
+            Test::ClientErrors(_) => {
+                vec![Slow { green: self.seen.green_failures, blue: self.seen.blue_failures }]
+            }
+            Test::Times(_, test) => test.slow(),
+        }
+    }
+
     pub(super) fn raised(&self) -> Option<&AlarmEvidence> {
         self.raised.as_ref()
     }

@@ -170,6 +170,11 @@ impl LatencyTest {
         self.parts.first().and_then(|part| part.test.least_failures(share, threshold, money))
     }
 
+    /// Slow answers so far at each of blue's quantiles that are compared.
+    pub fn slow(&self) -> Vec<Slow> {
+        self.parts.iter().map(|part| part.slow).collect()
+    }
+
     /// The comparison that speaks most against green.
     pub fn worst(&self) -> Worst {
         let ln_e = |part: &Part| part.test.ln_e(0.0);

@@ -3,7 +3,7 @@
 //! Pure: readings of the meters go in, standings and evidence come out. `guard` holds the test of a bound on green, `share` the test of
 //! green against blue, `latency` that of its latency; all keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns
 //! the meters' counters into what they are fed with, by a `contest` for each regression. `safe` tests the opposite, that green is within its
-//! bounds, `detect` forecasts what a step can find, and `outlook` what a plan's numbers do to a healthy green. `threshold` judges periods as
+//! bounds, for a `ramp` whose steps may end early, `detect` forecasts what a step can find, and `outlook` what a plan's numbers do to a healthy green. `threshold` judges periods as
 //! CloudWatch does, by one `statistic` each; `external` holds what others report, and `poll` what they are asked. `recent` finds, for people, what tipped an alarm.
 
 mod book;
@@ -18,6 +18,7 @@ mod outlook;
 mod plan;
 mod poll;
 mod purse;
+mod ramp;
 mod recent;
 mod safe;
 mod share;
@@ -38,6 +39,7 @@ pub use outlook::{BUDGET_CHANCE, chance_of_spending, fitting_burst, sufficient_b
 pub use plan::{AlarmPlan, Budget, Guard, GuardBound, Regression, RegressionBound};
 pub use poll::{Answer, Method, Poll, PollUrl, PollUrlError, Query, Question, Subject, Token};
 pub use purse::Purse;
+pub use ramp::{RampRule, SAFE_RATIO, Safety};
 pub use safe::{SAFE_EVIDENCE, SafeGuard, SafeShare};
 pub use share::{FleetPair, ShareTest, Tolerance};
 pub use statistic::{Statistic, Trim};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{AlarmState, Dealing, External, Purse, Threshold, Tolerance, guard};
+use super::{AlarmState, Dealing, External, Purse, RampRule, Threshold, Tolerance, guard};
 use crate::meter::{Timing, TokenBound, WarmUp};
 
 /// The alarms of a shift.
@@ -22,6 +22,8 @@ pub struct AlarmPlan {
     pub max_failures: Option<u64>,
     /// Which first requests of green's instances no alarm judges by how long they take.
     pub warm_up: Option<WarmUp>,
+    /// When steps may end early; `None` for never.
+    pub ramp: Option<RampRule>,
 }
 
 /// The failures that a plan permits green, and those that reached clients.
@@ -149,6 +151,7 @@ impl Default for AlarmPlan {
             false_alarm: 0.001,
             max_failures: None,
             warm_up: None,
+            ramp: None,
         }
     }
 }

@@ -69,6 +69,8 @@ pub(super) fn read(root: &Table<'_>) -> AlarmPlan {
         false_alarm: false_alarm.unwrap_or(default.false_alarm),
         max_failures: max_failures.or(default.max_failures),
         warm_up: root.table("warm_up", &shape::WARM_UP).and_then(|table| pace::read_warm_up(&table)),
+        // The strategy says it.
+        ramp: default.ramp,
     }
 }
 

@@ -6,11 +6,13 @@ use super::{
     PlanSpec, alarms,
     document::Value,
     endpoint::read_fleet,
+    pace,
     reader::{Table, boolean, text, word},
     shape::{self, Shape},
     units::{batch, duration, positive_duration, share},
 };
 use crate::{
+    alarm::RampRule,
     fleet::FleetSpec,
     shift::{
         Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Sizes, Step, Strategy, StrategyKind,
@@ -27,19 +29,33 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
         .required_table("green", example, &shape::GREEN)
         .and_then(|table| read_fleet(&table, &shape::GREEN_PARTS));
     let limits = read_limits(root);
-    let alarms = alarms::read(root);
+    let mut alarms = alarms::read(root);
     let shift = read_shift(root, limits, green.as_ref());
-    if let Some(shift) = &shift {
+    if let Some((shift, ramp)) = &shift {
+        alarms.ramp = *ramp;
         alarms::check(root, &alarms, shift);
+        pace::check_ramp(root, &alarms, shift);
     }
-    Some(PlanSpec { green: green?, shift: shift?, alarms })
+    let (shift, _) = shift?;
+    Some(PlanSpec { green: green?, shift, alarms })
 }
 
-fn read_shift(root: &Table<'_>, limits: ShiftLimits, green: Option<&FleetSpec>) -> Option<ShiftPlan> {
+fn read_shift(
+    root: &Table<'_>,
+    limits: ShiftLimits,
+    green: Option<&FleetSpec>,
+) -> Option<(ShiftPlan, Option<RampRule>)> {
     let example = "{ type = \"canary\", share = \"5%\", bake = \"2m\", final_bake = \"5m\" }";
     let shape = root.optional("strategy", |value| Ok(strategy_shape(value))).unwrap_or(&shape::ANY_STRATEGY);
     let table = root.required_table("strategy", example, shape)?;
     let strategy = read_strategy(&table)?;
+    let ramp = match strategy.kind() {
+        // A batch of blue that has gone takes its time to come back, so what evidence of minutes cannot show matters more there.
+        StrategyKind::AllAtOnce | StrategyKind::Rolling => None,
+        StrategyKind::Canary | StrategyKind::Linear | StrategyKind::Steps => {
+            table.table("ramp_when_safe", &shape::RAMP).map(|ramp| pace::read_ramp(&ramp))
+        }
+    };
     let share_key = match strategy.kind() {
         StrategyKind::Canary => "share",
         StrategyKind::Linear => "step",
@@ -63,6 +79,7 @@ fn read_shift(root: &Table<'_>, limits: ShiftLimits, green: Option<&FleetSpec>) 
             | PlanError::WholeCanary => table.problem(share_key, error.to_string()),
         })
         .ok()
+        .map(|shift| (shift, ramp))
 }
 
 fn read_strategy(table: &Table<'_>) -> Option<Strategy> {

@@ -71,6 +71,7 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
         false_alarm,
         max_failures,
         warm_up,
+        ramp,
     } = alarm_plan;
     let ShiftLimits {
         execution_timeout,
@@ -82,7 +83,11 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
     } = shift.limits();
     let mut document = Map::new();
     document.insert("green".to_owned(), fleet(green));
-    document.insert("strategy".to_owned(), strategy(shift));
+    let mut strategy = strategy(shift);
+    if let Some(ramp) = ramp {
+        strategy["ramp_when_safe"] = pace::render_ramp(*ramp);
+    }
+    document.insert("strategy".to_owned(), strategy);
     document.insert("execution_timeout".to_owned(), format_duration(*execution_timeout).into());
     document.insert("termination_wait".to_owned(), format_duration(*termination_wait).into());
     document.insert("drain_timeout".to_owned(), format_duration(*drain_timeout).into());

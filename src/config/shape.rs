@@ -27,6 +27,9 @@ macro_rules! shapes {
 
 const ROLLING_ONLY: &str = "belongs to the strategy rolling, which is not available in this version";
 
+const RAMP_NEEDS_STEPS: &str = "has no step to end early: with all_at_once green has everything at once, and the last bake is never cut \
+                               short; use the strategy canary, linear or steps";
+
 shapes! { CONFIG:
     ROOT "" ["data" "admin" "state" "log" "endpoint"]
     DATA "data" [
@@ -76,13 +79,14 @@ shapes! { PLAN:
     GREEN_PROVIDER "green.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
-    ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake"] => refused [
+    ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake" "ramp_when_safe"] => refused [
         "batch": ROLLING_ONLY, "rollback_batch": ROLLING_ONLY
     ]
-    ALL_AT_ONCE "strategy" ["type" "final_bake"]
-    CANARY "strategy" ["type" "share" "bake" "final_bake"]
-    LINEAR "strategy" ["type" "step" "bake" "final_bake"]
-    STEPS "strategy" ["type" "steps" "final_bake"]
+    ALL_AT_ONCE "strategy" ["type" "final_bake"] => refused ["ramp_when_safe": RAMP_NEEDS_STEPS]
+    CANARY "strategy" ["type" "share" "bake" "final_bake" "ramp_when_safe"]
+    LINEAR "strategy" ["type" "step" "bake" "final_bake" "ramp_when_safe"]
+    STEPS "strategy" ["type" "steps" "final_bake" "ramp_when_safe"]
+    RAMP "strategy.ramp_when_safe" ["margin" "requests"]
     STEP "strategy.steps" ["share" "bake" "approval"]
     WARM_UP "warm_up" ["requests" "time"]
     GUARD "guard" ["name" "metric" "quantile" "below" "burst"]

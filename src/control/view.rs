@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Fate;
 use crate::{
-    alarm::{AlarmEvidence, Budget, ExternalEvidence, ThresholdEvidence},
+    alarm::{AlarmEvidence, Budget, ExternalEvidence, Safety, ThresholdEvidence},
     config::{EndpointSpec, PlanSpec},
     fleet::{Address, Health, Side, Weight},
     lint::{Finding, Forecast},
@@ -169,6 +169,8 @@ pub struct ShiftView {
     pub thresholds: Vec<ThresholdEvidence>,
     /// Every external alarm with who says so.
     pub externals: Vec<ExternalView>,
+    /// How near its step is to an early end, where the plan lets it end early.
+    pub safety: Option<Safety>,
     /// Blue's requests since the shift began.
     pub blue: Traffic,
     /// Green's requests since the shift began.

@@ -16,7 +16,7 @@ use super::{ExternalView, Report, external_form::Lasting, fate::Tally, publisher
 use crate::{
     alarm::{
         AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Answer, Dealing, ExternalBook, ExternalEvidence,
-        ThresholdEvidence,
+        Safety, ThresholdEvidence,
     },
     clock,
     meter::{Bell, Reading, WatchPoint},
@@ -261,6 +261,11 @@ impl Watched {
         let wall = |ends: Option<Moment>| ends.map(|ends| self.timer.wall_of(ends));
         let all = externals.evidence(now).zip(externals.leases().map(wall));
         all.map(|(evidence, lease_ends_at)| ExternalView { evidence, lease_ends_at }).collect()
+    }
+
+    /// The evidence that the step may end early.
+    pub(super) fn safety(&self) -> Option<Safety> {
+        self.bench.lock().unwrap_or_else(PoisonError::into_inner).trial.safety()
     }
 
     /// Every threshold alarm with the datapoints of the last look.

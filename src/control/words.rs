@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Actor, run::By};
 use crate::{
-    shift::{Cause, Input, PauseReason, ShiftPlan, State},
+    shift::{Cause, Input, PauseReason, ShiftPlan, Standing, State},
     time::{Moment, format_duration},
     trial::cause_text,
 };
@@ -100,7 +100,7 @@ pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (
             format!("the process started again after {}", format_duration(rounded(*downtime)))
         }
         (_, Input::Command(command, _)) => command.as_str().to_owned(),
-        (_, Input::Wake(_)) => after_wake(before, after),
+        (_, Input::Wake(standing)) => after_wake(before, after, standing),
     };
     match by {
         By::Operator(Actor { reason, .. }) if !reason.is_empty() => (actor, format!("{why}: {reason}")),
@@ -109,7 +109,10 @@ pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (
 }
 
 /// Why the passing of time, or a changed standing, led from one state to the next.
-fn after_wake(before: &State, after: &State) -> String {
+fn after_wake(before: &State, after: &State, standing: &Standing) -> String {
+    if let (State::Baking { step, .. }, Standing::Safe { evidence }) = (before, standing) {
+        return format!("step {} ended early: {evidence}", step + 1);
+    }
     match (before, after) {
         (State::Holding { .. } | State::HoldingBatch { .. }, _) => {
             "the alarms have enough data and are clear".to_owned()

@@ -8,9 +8,10 @@ use super::{
     words::{count, percent, span, time_for},
 };
 use crate::{
-    alarm::{self, BUDGET_CHANCE},
+    alarm::{self, BUDGET_CHANCE, Dealing},
     config::PlanSpec,
     shift::NoData,
+    weight::Share,
 };
 
 /// Fewer of blue's requests say too little about it.
@@ -45,6 +46,7 @@ pub(super) fn findings(
     found.extend(subjects.iter().filter_map(|subject| blue_beyond(subject, situation)));
     found.extend(periods::blue_breaches(&plan.alarms, situation));
     found.extend(subjects.iter().filter_map(|subject| bursts(subject, situation)));
+    found.extend(forecast.steps.iter().filter_map(|step| early_end(plan, step, situation)));
     found.extend(budget(plan, situation));
     found.extend(rooms(situation));
     found.sort_by_key(|finding| finding.severity);
@@ -281,6 +283,41 @@ fn bursts(subject: &Subject, situation: &Situation) -> Option<Finding> {
          it; burst = {wanted} would do"
     );
     Some(finding((Severity::Warning, "bursts"), subject.place(), message, [("burst", wanted)]))
+}
+
+/// A step that is to end early when green is safe, and cannot.
+fn early_end(plan: &PlanSpec, step: &StepForecast, situation: &Situation) -> Option<Finding> {
+    let place = || format!("step {}", step.number);
+    if plan.alarms.ramp.is_none() || step.share >= Share::ALL || step.bake.is_zero() {
+        return None;
+    }
+    let severity = Severity::Warning;
+    if situation.dealing == Dealing::Sticky {
+        let message = "ramp_when_safe ends no step early where sticky keys deal clients: one client's requests are not each a coin of their \
+                       own, so the step lasts its whole bake";
+        return Some(finding((severity, "never_safe"), place(), message, []));
+    }
+    let least = plan.alarms.least_safe_requests(step.share, situation.traffic.error_rate());
+    let (got, rate) = (step.requests?, situation.traffic.rate?);
+    let Some(least) = least else {
+        let message = "ramp_when_safe cannot end it early: no number of good requests is evidence enough against these bounds";
+        return Some(finding((severity, "never_safe"), place(), message, []));
+    };
+    if least <= got {
+        return None;
+    }
+    let enough = time_for(least, rate * step.share.as_fraction());
+    let message = format!(
+        "ramp_when_safe cannot end it early: a green without a failure is called safe after {} requests at the earliest, {} at this traffic, \
+         and the bake of {} sees {}",
+        count(least),
+        span(enough),
+        span(step.bake),
+        count(got)
+    );
+    let numbers =
+        [("needed", least as f64), ("requests", got as f64), ("needed_seconds", enough.as_secs_f64())];
+    Some(finding((severity, "never_safe"), place(), message, numbers))
 }
 
 /// A budget of failures that a healthy green is likely to spend.

@@ -66,8 +66,16 @@ pub(super) enum Topic {
 
 /// The alarms of a plan, in its order.
 pub(super) fn subjects(plan: &AlarmPlan, situation: &Situation) -> Vec<Subject> {
-    let AlarmPlan { guards, regressions, thresholds, externals, false_alarm: _, max_failures: _, warm_up: _ } =
-        plan;
+    let AlarmPlan {
+        guards,
+        regressions,
+        thresholds,
+        externals,
+        false_alarm: _,
+        max_failures: _,
+        warm_up: _,
+        ramp: _,
+    } = plan;
     let threshold = plan.threshold(0);
     let guard = |guard: &Guard| {
         let Guard { name, bound, burst } = guard;

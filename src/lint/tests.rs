@@ -391,3 +391,20 @@ fn an_alarm_on_tokens_is_forecast_by_blues_streams_alone() {
     // A fifth of 5,000 requests are streams, and two alarms share the budget.
     assert!(rate(&with, 0, 0) > 1.5 * rate(&with, 0, 1), "{} {}", rate(&with, 0, 0), rate(&with, 0, 1));
 }
+
+#[test]
+fn a_step_that_is_to_end_early_and_cannot_is_told_how_many_requests_that_takes() {
+    let mut early = guard("1%");
+    early["strategy"] = json!({
+        "type": "canary", "share": "10%", "bake": "5m", "final_bake": "1h", "ramp_when_safe": {"margin": "50%", "requests": 1},
+    });
+    let said = lint(&plan("5m", early.clone()), &traffic(1_000, 0));
+    let finding = the(&said, "never_safe");
+    assert_eq!((finding.place.as_str(), finding.severity), ("step 1", Severity::Warning));
+    assert_eq!((finding.numbers["needed"], finding.numbers["requests"]), (378.0, 300.0));
+    assert!(finding.message.contains("after 378 requests at the earliest"), "{}", finding.message);
+    let sticky = Situation { dealing: Dealing::Sticky, ..traffic(1_000, 0) };
+    assert!(the(&lint(&plan("5m", early.clone()), &sticky), "never_safe").message.contains("sticky keys"));
+    early["strategy"]["bake"] = json!("1h");
+    assert!(!codes(&lint(&plan("1h", early), &traffic(1_000, 0))).contains(&"never_safe"));
+}

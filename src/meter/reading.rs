@@ -78,6 +78,22 @@ pub struct Reading {
 }
 
 impl CohortReading {
+    /// Both together.
+    pub fn plus(&self, other: &Self) -> Self {
+        let all = |one: &[u64; MAX_BOUNDS], two: &[u64; MAX_BOUNDS]| {
+            std::array::from_fn(|index| one[index].saturating_add(two[index]))
+        };
+        Self {
+            dealt: self.dealt.saturating_add(other.dealt),
+            settled: self.settled.saturating_add(other.settled),
+            failed: self.failed.saturating_add(other.failed),
+            left: self.left.saturating_add(other.left),
+            exceeded: all(&self.exceeded, &other.exceeded),
+            excused: all(&self.excused, &other.excused),
+            tokens: std::array::from_fn(|bound| self.tokens[bound].plus(&other.tokens[bound])),
+        }
+    }
+
     /// What was counted since `earlier`, a reading of the same slot. A counter that shrank counts as no progress.
     pub fn since(&self, earlier: &Self) -> Self {
         let all = |now: &[u64; MAX_BOUNDS], then: &[u64; MAX_BOUNDS]| {

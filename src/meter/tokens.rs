@@ -86,6 +86,15 @@ impl TokenBound {
 }
 
 impl TokenReading {
+    /// Both together.
+    pub(super) fn plus(&self, other: &Self) -> Self {
+        Self {
+            judged: self.judged.saturating_add(other.judged),
+            long: self.long.saturating_add(other.long),
+            excused: self.excused.saturating_add(other.excused),
+        }
+    }
+
     /// What was counted since `earlier`, a reading of the same slot. A counter that shrank counts as no progress.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {

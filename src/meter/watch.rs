@@ -115,6 +115,11 @@ impl Stamp {
         Self(self.0.wrapping_sub(1))
     }
 
+    /// The stamp of the bet after.
+    pub const fn after(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
     /// How many bets ago, seen from `current`.
     pub const fn age(self, current: Self) -> u32 {
         current.0.wrapping_sub(self.0)

@@ -90,7 +90,7 @@ impl Shift {
                 | State::PreparingBatch { .. }
                 | State::HoldingBatch { .. }
                 | State::TerminationWait { .. },
-                Standing::Clear | Standing::InsufficientData,
+                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
             ) => Ok(self.stay()),
             (
                 State::Retiring { .. }
@@ -123,18 +123,22 @@ impl Shift {
             ) => raised,
             (
                 State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. },
-                Standing::Clear | Standing::InsufficientData,
+                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
             ) => Ok(self.skip_bakes(now, *step)),
-            (State::HoldingBatch { step }, Standing::Clear | Standing::InsufficientData) => Ok(Decision {
+            (
+                State::HoldingBatch { step },
+                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
+            ) => Ok(Decision {
                 state: State::Baking { step: *step, ends: now },
                 effects: self.publish_step(*step),
             }),
-            (State::TerminationWait { .. }, Standing::Clear | Standing::InsufficientData) => {
-                Ok(self.retire_blue(now))
-            }
+            (
+                State::TerminationWait { .. },
+                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
+            ) => Ok(self.retire_blue(now)),
             (
                 State::RetiringBatch { .. } | State::PreparingBatch { .. },
-                Standing::Clear | Standing::InsufficientData,
+                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
             )
             | (State::Retiring { .. } | State::Promoted, _) => Ok(self.stay()),
             (

@@ -142,6 +142,9 @@ impl Shift {
                 self.roll_back(now, Cause::GreenNotReady { reason: format!("not ready within {limit}") })
             }
             (State::Baking { step, ends }, standing) if now >= *ends => self.judge(now, *step, standing),
+            (State::Baking { step, .. }, standing @ Standing::Safe { .. }) if *step < self.last_step() => {
+                self.judge(now, *step, standing)
+            }
             (State::Holding { step }, standing) => self.judge(now, *step, standing),
             (State::HoldingBatch { step }, standing) => self.judge_batch(now, *step, standing),
             (State::RetiringBatch { step, drain_by }, _) if now >= *drain_by => self.next_batch(now, *step),
@@ -259,7 +262,7 @@ impl Shift {
         }
     }
 
-    /// A bake is over; do the alarms let the shift go on? (S2)
+    /// A bake is over, or may end early; do the alarms let the shift go on? (S2)
     pub(super) fn judge(&self, now: Moment, step: usize, standing: Standing) -> Decision {
         match self.verdict(standing) {
             Verdict::Go => self.pass_step(now, step),
@@ -280,7 +283,7 @@ impl Shift {
     fn verdict(&self, standing: Standing) -> Verdict {
         match (standing, self.bakes(), self.plan().limits().no_data) {
             (Standing::Breached(cause), _, _) => Verdict::Back(cause),
-            (Standing::Clear, _, _)
+            (Standing::Clear | Standing::Safe { .. }, _, _)
             | (Standing::InsufficientData, Bakes::Skipped, _)
             | (Standing::InsufficientData, Bakes::Kept, NoData::Pass) => Verdict::Go,
             (Standing::InsufficientData, Bakes::Kept, NoData::Hold) => Verdict::Hold,

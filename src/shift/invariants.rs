@@ -80,7 +80,7 @@ impl Step<'_> {
         let leave = match self.input {
             Input::GreenReady(_) if matches!(self.before.state(), State::Preparing { .. }) => true,
             Input::GreenReady(standing) | Input::Wake(standing) => match standing {
-                Standing::Clear => true,
+                Standing::Clear | Standing::Safe { .. } => true,
                 Standing::InsufficientData => {
                     self.before.plan().limits().no_data == NoData::Pass
                         || self.before.bakes() == Bakes::Skipped
@@ -139,7 +139,7 @@ impl Step<'_> {
 
     fn steps_begin_in_order_after_their_bakes(&self) -> bool {
         let over = match self.before.state() {
-            State::Baking { step, ends } if self.now >= *ends => Some(*step),
+            State::Baking { step, ends } if self.now >= *ends || self.is_safe() => Some(*step),
             State::Holding { step } => Some(*step),
             State::Paused { step, remaining, .. } if remaining.is_zero() => Some(*step),
             State::RetiringBatch { step, .. } => Some(*step),
@@ -200,6 +200,11 @@ impl Step<'_> {
                 | Effect::Settle
                 | Effect::Finish => true,
             })
+    }
+
+    /// Whether the alarms say that a step may end early.
+    fn is_safe(&self) -> bool {
+        matches!(self.input, Input::Wake(Standing::Safe { .. }))
     }
 
     fn journal_gives_the_same_shift(&self) -> bool {

@@ -155,6 +155,11 @@ pub enum Cause {
 pub enum Standing {
     /// Nothing is wrong, and there is enough data to say so.
     Clear,
+    /// The same, and the plan lets a step end early on such evidence that green is good.
+    Safe {
+        /// The evidence in a sentence.
+        evidence: String,
+    },
     /// Nothing is raised, but there is too little data.
     InsufficientData,
     /// Roll back. The evaluator may have published the blue-only table already.

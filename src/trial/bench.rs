@@ -1,12 +1,14 @@
 //! The three books of alarms behind one look.
 
-use super::{evidence_text, external_text, threshold_text};
+use std::time::Duration;
+
+use super::{evidence_text, external_text, safety_text, threshold_text};
 use crate::{
     alarm::{
         self, AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Dealing, ExternalBook, ExternalEvidence,
-        LEAST_ANSWERS, Sight, ThresholdBook, ThresholdEvidence, Totals,
+        LEAST_ANSWERS, Safety, Sight, ThresholdBook, ThresholdEvidence, Totals,
     },
-    meter::{FleetMeters, Reading, Timing, WatchPoint},
+    meter::{FleetMeters, Reading, Timing, TokenBound, WatchPoint},
     shift::{Cause, Standing},
     time::Moment,
     weight::Share,
@@ -19,6 +21,11 @@ pub struct Trial {
     thresholds: ThresholdBook,
     externals: ExternalBook,
     looked_at: Moment,
+    step_began: Moment,
+    /// How long a step lasts at least, before it may end early.
+    shortest_step: Duration,
+    /// Why the step may end early, once it may.
+    safe: Option<String>,
 }
 
 /// Both fleets' meters.
@@ -68,6 +75,9 @@ impl Trial {
             thresholds: ThresholdBook::new(&plan.thresholds),
             externals: ExternalBook::new(&plan.externals),
             looked_at: now,
+            step_began: now,
+            shortest_step: shortest_step(plan),
+            safe: None,
         }
     }
 
@@ -82,6 +92,7 @@ impl Trial {
         self.book.begin_step(share);
         self.thresholds.begin_step(now);
         self.externals.begin_step(now);
+        (self.step_began, self.safe) = (now, None);
     }
 
     /// Looks at the meters, and begins a new bet at the watch point where one is due.
@@ -95,13 +106,34 @@ impl Trial {
         self.close_periods(meters.green, &green);
         let metered = with_thresholds(standing_of(verdicts.standing), &self.thresholds);
         let is_metered = matches!(metered, Standing::Breached(_));
-        let standing = with_externals(metered, self.externals.evidence(now));
+        let standing = self.with_safety(with_externals(metered, self.externals.evidence(now)));
         let breach = match standing {
             Standing::Breached(_) if is_metered => Some(Breach::Metered),
             Standing::Breached(_) => Some(Breach::Reported),
-            Standing::Clear | Standing::InsufficientData => None,
+            Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData => None,
         };
         Look { standing, breach, before, green }
+    }
+
+    /// What all alarms say, the evidence that green is good among it. It stands as it was when there was enough of it first.
+    fn with_safety(&mut self, standing: Standing) -> Standing {
+        let lasts = self.looked_at.since(self.step_began) >= self.shortest_step;
+        match standing {
+            Standing::Clear if lasts => {
+                let shown = self.book.safety().filter(Safety::is_shown);
+                let Some(shown) = shown else { return Standing::Clear };
+                let evidence = self.safe.get_or_insert_with(|| safety_text(&shown)).clone();
+                Standing::Safe { evidence }
+            }
+            Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData | Standing::Breached(_) => {
+                standing
+            }
+        }
+    }
+
+    /// The evidence that green is good, where steps may end early.
+    pub fn safety(&self) -> Option<Safety> {
+        self.book.safety()
     }
 
     fn compare(&mut self, meters: Meters<'_>, green: &Reading, watch: &WatchPoint) -> alarm::Verdicts {
@@ -155,16 +187,30 @@ impl Trial {
     }
 }
 
+/// Whatever the evidence, a step shows what a fleet does for this long: some faults take seconds to begin.
+const SHORTEST_STEP: Duration = Duration::from_secs(10);
+
+/// Twice the longest bound, so that answers that are about to be late have had their time.
+fn shortest_step(plan: &AlarmPlan) -> Duration {
+    let of_tokens = AlarmBook::token_bounds(plan).into_iter().map(|bound| match bound {
+        TokenBound::FirstToken { below } | TokenBound::TokenGap { below } => below,
+    });
+    let bounds = AlarmBook::bounds(plan).into_iter().chain(of_tokens);
+    bounds.map(|bound| bound.saturating_mul(2)).fold(SHORTEST_STEP, Duration::max)
+}
+
 /// What all alarms say, threshold alarms among them.
 fn with_thresholds(standing: Standing, thresholds: &ThresholdBook) -> Standing {
     match (standing, thresholds.raised()) {
         (breached @ Standing::Breached(_), _) => breached,
-        (Standing::Clear | Standing::InsufficientData, Some(raised)) => Standing::Breached(Cause::Alarm {
-            evidence: threshold_text(&raised),
-            name: raised.threshold.name,
-        }),
+        (Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData, Some(raised)) => {
+            Standing::Breached(Cause::Alarm {
+                evidence: threshold_text(&raised),
+                name: raised.threshold.name,
+            })
+        }
         (Standing::Clear, None) if thresholds.lacks_data() => Standing::InsufficientData,
-        (standing @ (Standing::Clear | Standing::InsufficientData), None) => standing,
+        (standing @ (Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData), None) => standing,
     }
 }
 
@@ -172,17 +218,18 @@ fn with_thresholds(standing: Standing, thresholds: &ThresholdBook) -> Standing {
 fn with_externals(standing: Standing, externals: impl Iterator<Item = ExternalEvidence>) -> Standing {
     externals.fold(standing, |standing, evidence| match (standing, evidence.state) {
         (breached @ Standing::Breached(_), _) => breached,
-        (Standing::Clear | Standing::InsufficientData, AlarmState::Alarm) => {
+        (Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData, AlarmState::Alarm) => {
             Standing::Breached(Cause::Alarm {
                 evidence: external_text(&evidence),
                 name: evidence.external.name,
             })
         }
         (Standing::InsufficientData, AlarmState::Ok)
-        | (Standing::Clear | Standing::InsufficientData, AlarmState::InsufficientData) => {
-            Standing::InsufficientData
-        }
-        (Standing::Clear, AlarmState::Ok) => Standing::Clear,
+        | (
+            Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
+            AlarmState::InsufficientData,
+        ) => Standing::InsufficientData,
+        (standing @ (Standing::Clear | Standing::Safe { .. }), AlarmState::Ok) => standing,
     })
 }
 

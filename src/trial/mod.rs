@@ -10,4 +10,4 @@ mod words;
 
 pub use bench::{Breach, Look, Meters, Trial};
 pub use periods::{external_text, threshold_text, value_text};
-pub use words::{cause_text, evidence_text};
+pub use words::{cause_text, evidence_text, safety_text};

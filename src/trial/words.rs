@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    alarm::{AlarmEvidence, Compared, GuardBound, RegressionBound, Rule, Telling, Tolerance},
+    alarm::{AlarmEvidence, Compared, GuardBound, RegressionBound, Rule, Safety, Telling, Tolerance},
     config::{format_fraction, format_quantile},
     shift::Cause,
     time::format_duration,
@@ -48,6 +48,15 @@ pub fn evidence_text(evidence: &AlarmEvidence) -> String {
             )
         }
     }
+}
+
+/// Why a step may end early: `odds of 24 : 1 that green is within every bound, after 1204 of its requests in this step, 1 of which failed`.
+pub fn safety_text(safety: &Safety) -> String {
+    let Safety { requests, failures, ln_e, is_enough: _ } = *safety;
+    format!(
+        "odds of {:.0} : 1 that green is within every bound, after {requests} of its requests in this step, {failures} of which failed",
+        ln_e.exp()
+    )
 }
 
 /// `error rate at most 1.5x blue's`

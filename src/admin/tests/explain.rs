@@ -7,7 +7,10 @@ use super::{
     fixture::{NOW, alarms, error_rate, external, later, p99, threshold, transition, view},
 };
 use crate::{
-    alarm::{AlarmEvidence, AlarmState, Compared, GuardBound, RegressionBound, Rule, Source, Tolerance},
+    alarm::{
+        AlarmEvidence, AlarmState, Compared, GuardBound, RampRule, RegressionBound, Rule, Safety, Source,
+        Tolerance,
+    },
     control::{Fate, Next, ShiftView, Traffic, TrafficWindow},
     meter::WarmUp,
     shift::{Cause, PauseReason, State},
@@ -73,6 +76,20 @@ fn a_warm_up_is_told_while_it_lasts_and_after() {
     let told =
         "Requests of each instance's first 30 s are counted but not judged by how long they take: 41 so far.";
     assert!(said(&view).contains(told), "{}", said(&view));
+}
+
+#[test]
+fn baking_says_how_near_its_early_end_is() {
+    let mut view = view(State::Baking { step: 1, ends: SOMETIME });
+    view.plan.alarms.ramp = Some(RampRule { margin: 0.005, requests: 500 });
+    for (ln_e, is_enough, told) in [
+        (2.0_f64.ln(), true, "odds of 2 : 1 so far that it is, needed 20 : 1."),
+        (-1.0, false, "no evidence so far that it is, needed 20 : 1 and 120 of 500 requests."),
+    ] {
+        view.safety = Some(Safety { requests: 120, failures: 0, ln_e, is_enough });
+        let told = format!("The step ends early once green is shown to be within every bound: {told}");
+        assert!(explain(&view, NOW).contains(&told), "{}", explain(&view, NOW));
+    }
 }
 
 #[test]

@@ -158,6 +158,7 @@ pub(super) fn view(state: State) -> ShiftView {
         restarts: 0,
         thresholds: Vec::new(),
         externals: Vec::new(),
+        safety: None,
         alarms: alarms([error_rate(), p99()]),
         blue: Traffic { requests: 2_000, succeeded: 2_000, in_flight: 1, ..Traffic::default() },
         green: Traffic {

@@ -4,6 +4,7 @@
 mod book;
 mod latency;
 mod properties;
+mod ramp;
 mod rivalry;
 mod share;
 mod simulation;

@@ -1023,7 +1023,7 @@ fn a_strategy_takes_the_keys_of_its_type() {
         [
             r#"p.toml:2: strategy.step: is missing; write step = "25%""#,
             r#"p.toml:2: strategy.final_bake: is missing; write final_bake = "5m""#,
-            "p.toml:4: strategy.share: unknown key; the keys here are type, step, bake, final_bake",
+            "p.toml:4: strategy.share: unknown key; the keys here are type, step, bake, final_bake, ramp_when_safe",
             r#"p.toml:5: strategy.bake: 2 has no unit: write "2s" for seconds or "2ms" for milliseconds"#,
         ]
     );
@@ -1191,6 +1191,53 @@ fn a_warm_up_is_so_many_requests_or_so_much_time() {
     ] {
         assert_eq!(plan_problems(lines), expected, "{lines}");
     }
+}
+
+#[test]
+fn a_ramp_when_safe_is_refused_where_it_cannot_work() {
+    let green = "green = { version = \"v2\", instances = [\"a:1\"] }\n";
+    let ramp = "ramp_when_safe = {}";
+    let at_once = format!("{green}strategy = {{ type = \"all_at_once\", final_bake = \"5m\", {ramp} }}\n");
+    assert_eq!(
+        whole_plan_problems(&at_once),
+        [
+            "p.toml:2: strategy.ramp_when_safe: has no step to end early: with all_at_once green has everything at once, and the last bake is \
+             never cut short; use the strategy canary, linear or steps"
+        ]
+    );
+    let steps = format!(
+        "{green}strategy = {{ type = \"steps\", steps = [{{ share = \"100%\", bake = \"1m\" }}], {ramp} }}\n"
+    );
+    assert_eq!(
+        whole_plan_problems(&steps),
+        [
+            "p.toml:2: strategy: ramp_when_safe has no step to end early: give the strategy a step below 100% with a bake, or leave it out",
+            "p.toml:2: strategy: ramp_when_safe takes an alarm on failures, or a green that fails everything at once would be the safest of \
+             all: add a [[regression]] or a [[guard]] with metric = \"error_rate\", or leave it out",
+        ]
+    );
+    let canary = |ramp: &str, alarms: &str| {
+        format!(
+            "{green}strategy = {{ type = \"canary\", share = \"5%\", bake = \"2m\", final_bake = \"5m\", {ramp} }}\n{alarms}"
+        )
+    };
+    let alarms = "guard = [{ metric = \"error_rate\", below = \"1%\" }]\nregression = [{ metric = \"latency\", tolerance = \"1.1x\" }]\n";
+    assert_eq!(
+        whole_plan_problems(&canary(ramp, alarms)),
+        [
+            "p.toml:2: strategy: ramp_when_safe cannot end a step before latency_regression is shown to be kept, and with a tolerance of 1.1x \
+             it never is of a green as fast as blue: give it tolerance = \"1.2x\" or more, or leave one of the two out"
+        ]
+    );
+    assert_eq!(
+        whole_plan_problems(&canary("ramp_when_safe = { margin = 0.5, request = 5 }", "")),
+        [
+            "p.toml:2: strategy.ramp_when_safe.request: unknown key; did you mean \"requests\"?",
+            "p.toml:2: strategy.ramp_when_safe.margin: 0.5 has no unit: write a percentage in quotes, such as \"5%\"",
+            "p.toml:2: strategy: ramp_when_safe takes an alarm on failures, or a green that fails everything at once would be the safest of \
+             all: add a [[regression]] or a [[guard]] with metric = \"error_rate\", or leave it out",
+        ]
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ use proptest::{option, prelude::*, sample::select};
 use crate::{
     alarm::{
         AlarmPlan, AlarmState, Bound, Comparison, External, Guard, GuardBound, LowSamples, Measure, Method,
-        MissingData, Poll, PollUrl, Query, Question, Regression, RegressionBound, Statistic, Threshold,
-        Token, Tolerance, Trim, Unit,
+        MissingData, Poll, PollUrl, Query, Question, RampRule, Regression, RegressionBound, SAFE_RATIO,
+        Statistic, Threshold, Token, Tolerance, Trim, Unit,
     },
     config::{
         EndpointSpec, HealthCheck, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile,
@@ -27,7 +27,7 @@ use crate::{
         Protection, Replayed, RescuePolicy, RescueUntil, Rewrite, ShedStatus, Signals, Statuses, Sticky,
         Upgrades, normalise,
     },
-    shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps},
+    shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps, StrategyKind},
     weight::Share,
 };
 
@@ -479,6 +479,7 @@ prop_compose! {
             (1_u32..=100_000).prop_map(WarmUp::Requests),
             span().prop_map(WarmUp::Time),
         ]),
+        ramp in option::of((1e-9..1.0, 1_u64..=1_000_000_000)),
     ) -> AlarmPlan {
         let guard = |(place, (bound, burst))| Guard { name: format!("guard_{place}"), bound, burst };
         let regression = |(place, (bound, burst))| Regression { name: format!("regression_{place}"), bound, burst };
@@ -497,6 +498,7 @@ prop_compose! {
             false_alarm,
             max_failures,
             warm_up,
+            ramp: ramp.map(|(margin, requests)| RampRule { margin, requests }),
         }
     }
 }
@@ -509,9 +511,19 @@ prop_compose! {
         let regressions = if compares { alarms.regressions } else { Vec::new() };
         // A threshold needs the time to be raised.
         let longest = shift.steps().iter().map(|step| step.bake).max().unwrap_or_default();
+        // A step that may end early needs one below 100%, an alarm on failures, and tolerances that can be shown to be kept.
+        let of_errors = |guard: &Guard| matches!(guard.bound, GuardBound::ErrorRate { .. });
+        let fits = |regression: &Regression| match regression.bound {
+            RegressionBound::Latency { ratio, .. }
+            | RegressionBound::FirstToken { ratio, .. }
+            | RegressionBound::TokenGap { ratio, .. } => ratio >= SAFE_RATIO,
+            RegressionBound::ErrorRate { .. } | RegressionBound::ClientErrorRate { .. } => true,
+        };
+        let fit = compares && alarms.guards.iter().any(of_errors) && regressions.iter().all(fits);
+        let ramp = alarms.ramp.filter(|_| fit && shift.kind() != StrategyKind::AllAtOnce);
         let mut thresholds = alarms.thresholds;
         thresholds.retain(|threshold| threshold.shortest() <= longest);
-        PlanSpec { green, shift, alarms: AlarmPlan { regressions, thresholds, ..alarms } }
+        PlanSpec { green, shift, alarms: AlarmPlan { regressions, thresholds, ramp, ..alarms } }
     }
 }
 

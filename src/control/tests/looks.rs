@@ -452,3 +452,39 @@ async fn a_threshold_snaps_back_at_the_end_of_the_period_that_raises_it() {
         "{evidence}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_step_may_end_early_on_evidence_and_not_before_ten_seconds() {
+    let bound = RegressionBound::ErrorRate { tolerance: Tolerance::Ratio(1.0) };
+    let alarms = AlarmPlan {
+        ramp: Some(crate::alarm::RampRule { margin: 0.05, requests: 100 }),
+        ..regressions(bound)
+    };
+    let bench = Bench::with(&alarms, Share::from_basis_points(1_000).unwrap(), FleetMeters::new(1));
+    let serve = || {
+        for _ in 0..300 {
+            let (watch, shard) = (&bench.watched.watch, bench.blue.meters.shard(0));
+            for _ in 0..9 {
+                shard.dealt(watch.stamp(), Moment::from_nanos(1));
+                shard.settled(watch.stamp(), Some(watch), &outcome(Verdict::Success, 60));
+            }
+            bench.serve(1, Verdict::Success, 60);
+            bench.evaluator.round();
+        }
+    };
+    serve();
+    pass(9_900).await;
+    assert_eq!(bench.watched.judge(None), Standing::Clear);
+    assert!(bench.watched.safety().unwrap().is_shown());
+    pass(200).await;
+    let Standing::Safe { evidence } = bench.watched.judge(None) else {
+        panic!("{:?}", bench.watched.safety())
+    };
+    let told = "that green is within every bound, after 300 of its requests in this step, 0 of which failed";
+    assert!(evidence.starts_with("odds of ") && evidence.ends_with(told), "{evidence}");
+    serve();
+    assert_eq!(bench.watched.judge(None), Standing::Safe { evidence }, "it stands as it was first told");
+    bench.watched.begin_step(Share::from_basis_points(5_000).unwrap());
+    pass(11_000).await;
+    assert_eq!(bench.watched.judge(None), Standing::InsufficientData);
+}

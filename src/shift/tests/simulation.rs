@@ -104,7 +104,8 @@ impl World {
             (Standing::Breached(_), _) => self.standing.clone(),
             (_, 0) => Standing::Breached(Cause::Alarm { name: "errors".into(), evidence: String::new() }),
             (_, 1..8) => Standing::InsufficientData,
-            (_, 8..20) => Standing::Clear,
+            (_, 8..18) => Standing::Clear,
+            (_, 18..20) => Standing::Safe { evidence: String::new() },
             (_, _) => self.standing.clone(),
         };
         if let Some(due) = self.shift.wake_at().filter(|due| due.since(self.now) <= pause) {
@@ -180,6 +181,15 @@ impl World {
             self.account(&before, &input, &effect);
         }
         let state = self.shift.state();
+        if let (
+            Input::Wake(Standing::Safe { .. }),
+            State::Paused { step, reason: PauseReason::Approval, .. },
+            State::Baking { .. },
+        ) = (&input, state, before.state())
+        {
+            // The evidence stands for the rest of the bake.
+            self.baked = self.shift.plan().steps()[*step].bake;
+        }
         assert_eq!(self.share, self.shift.share(), "the share published is the share told");
         if !state.has_way_back() {
             let decided = *self.decided.get_or_insert(self.real);
@@ -201,8 +211,12 @@ impl World {
     fn account(&mut self, before: &Shift, input: &Input, effect: &Effect) {
         match effect {
             Effect::BeginStep(step) => {
-                let skips = matches!(input, Input::Command(Command::Promote, _) | Input::Restarted { .. })
-                    || before.bakes() == Bakes::Skipped;
+                let skips = matches!(
+                    input,
+                    Input::Command(Command::Promote, _)
+                        | Input::Restarted { .. }
+                        | Input::Wake(Standing::Safe { .. })
+                ) || before.bakes() == Bakes::Skipped;
                 if let Some(last) = step.checked_sub(1).filter(|_| !skips) {
                     assert!(self.baked >= before.plan().steps()[last].bake, "a step bakes in full (S5)");
                 }

@@ -48,6 +48,38 @@ fn sagemakers_sample_canary_goes_back_at_once_when_its_alarm_is_raised() {
 }
 
 #[test]
+fn evidence_that_green_is_good_ends_every_step_early_but_the_last() {
+    check(
+        plan(Strategy::Linear { step: share("50%"), bake: span("30m"), final_bake: span("20m") }),
+        "
+        0s start -> preparing until 1m | provision
+        5s green ready -> baking 0 until 30m5s | begin 0, publish 50%
+        20s wake clear -> baking 0 until 30m5s
+        30s wake safe -> baking 1 until 20m30s | begin 1, publish 100%
+        40s wake safe -> baking 1 until 20m30s
+        50s wake breach -> rolling back (alarm) until 1m20s | publish 0%, drain green
+        ",
+    );
+}
+
+#[test]
+fn an_early_end_still_waits_for_approval_and_for_whoever_paused() {
+    let approved = Step::with_approval(share("10%"), span("30m"));
+    check(
+        plan(Strategy::Steps { steps: vec![approved], final_bake: Some(span("1m")) }),
+        "
+        0s start -> preparing until 1m | provision
+        5s green ready -> baking 0 until 30m5s | begin 0, publish 10%
+        10s pause safe -> paused 0 by operator, 29m55s left
+        20s wake safe -> paused 0 by operator, 29m55s left
+        25s resume clear -> baking 0 until 30m20s
+        30s wake safe -> paused 0 for approval
+        40s resume safe -> baking 1 until 1m40s | begin 1, publish 100%
+        ",
+    );
+}
+
+#[test]
 fn a_linear_plan_rises_step_by_step() {
     check(
         plan(Strategy::Linear { step: share("40%"), bake: span("1m"), final_bake: span("2m") }),

@@ -16,7 +16,7 @@ use crate::{
 /// Runs the inputs of a transcript and panics, with the whole transcript as it is, where it differs.
 ///
 /// Inputs: `start`, `green ready` (which takes a standing, clear if there is none), `green failed`, `blue ready`, `blue failed`, `green gone`, `wake STANDING`, `blue drained`, `green drained`, `COMMAND STANDING`, and
-/// `restart`, which restores the shift as it was written down at the input before. Standings: `clear`, `no data`, `breach`.
+/// `restart`, which restores the shift as it was written down at the input before. Standings: `clear`, `safe`, `no data`, `breach`.
 #[track_caller]
 pub(super) fn check(plan: ShiftPlan, expected: &str) {
     let mut shift = Shift::new(plan, Moment::default());
@@ -74,6 +74,7 @@ fn parse_input(words: &str) -> Input {
 fn parse_standing(word: &str) -> Standing {
     match word {
         "clear" => Standing::Clear,
+        "safe" => Standing::Safe { evidence: "odds of 24 : 1".to_owned() },
         "no data" => Standing::InsufficientData,
         "breach" => Standing::Breached(Cause::Alarm {
             name: "errors".to_owned(),
