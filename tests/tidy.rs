@@ -18,13 +18,15 @@ const LAYERS: &[(&str, &str)] = &[
     ("fuzzing", "proxy config net route fleet"),
     ("main", "demo app cli"),
     ("demo", "app cli admin::wire config telemetry clock pure leaves"),
-    ("app", "admin control proxy store provider telemetry tls config net clock pure leaves"),
+    ("app", "admin control proxy delivery store provider telemetry tls config net clock pure leaves"),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
     ("cli", "admin::wire lint replay tls config net clock fleet leaves"),
-    ("admin", "control store telemetry lint replay trial tls config net clock pure leaves"),
+    ("admin", "control delivery store telemetry lint replay trial tls config net clock pure leaves"),
     // Control and the proxy share what `app` gives to both, and never import each other.
     ("control", "store provider telemetry lint replay trial tls config net clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
+    // Reads the journal behind whoever writes it, and is asked by nobody but the admin port.
+    ("delivery", "store tls config net clock pure leaves"),
     ("store", "config clock pure leaves"),
     ("provider", "clock pure leaves"),
     ("telemetry", "config clock pure leaves"),

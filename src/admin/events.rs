@@ -60,9 +60,13 @@ fn resume_point(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
 }
 
 fn message(event: Event) -> sse::Event {
-    let event = represent::event(event);
-    let data = serde_json::to_string(&event).expect("an event is strings and numbers");
-    sse::Event::default().id(event.id.to_string()).event(event.kind).data(data)
+    let (id, kind) = (event.id.to_string(), event.kind.clone());
+    sse::Event::default().id(id).event(kind).data(event_json(event))
+}
+
+/// An event as the API writes it, in a line.
+pub fn event_json(event: Event) -> String {
+    serde_json::to_string(&represent::event(event)).expect("an event is strings and numbers")
 }
 
 #[cfg(test)]

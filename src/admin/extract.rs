@@ -48,6 +48,19 @@ pub(super) struct Start {
     traffic: Option<String>,
 }
 
+/// The query of `GET /v1/audit`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AuditFilter {
+    /// Only what is about this endpoint.
+    pub(super) endpoint: Option<String>,
+    /// Only events with an id above this.
+    pub(super) after: Option<u64>,
+}
+
+/// `{name}` of a webhook in the path.
+pub(super) struct WebhookPath(pub(super) String);
+
 /// The query of `GET /v1/events`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +121,14 @@ impl<S: Send + Sync> FromRequestParts<S> for EndpointPath {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for AlarmPath {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        path_text(parts, state).await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for WebhookPath {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {

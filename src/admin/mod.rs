@@ -11,6 +11,7 @@ mod access;
 mod actor;
 mod alarm_wire;
 mod alarms;
+mod audit;
 mod counted;
 mod endpoints;
 mod events;
@@ -35,11 +36,14 @@ mod serve;
 mod shifts;
 mod standing;
 mod state;
+mod trail;
+mod webhooks;
 pub mod wire;
 mod words;
 
 #[cfg(test)]
 mod tests;
 
+pub use events::event_json;
 pub use serve::serve;
 pub use state::Admin;

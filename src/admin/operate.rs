@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     control::{ControlError, Handle},
-    telemetry::{CONTENT_TYPE, ShiftFigures},
+    delivery::WebhookStatus,
+    telemetry::{CONTENT_TYPE, DeliveryFigures, ShiftFigures, WebhookFigures},
 };
 
 /// How long a scrape waits for control: less than the ten seconds that Prometheus gives a scrape, and enough for a commit to a busy disk.
@@ -52,7 +53,22 @@ pub(super) async fn metrics(State(port): State<Arc<Port>>) -> impl IntoResponse 
             None
         }
     };
+    port.telemetry.note_deliveries(delivery_figures(&port));
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], port.telemetry.render(figures.as_deref()))
+}
+
+fn delivery_figures(port: &Port) -> DeliveryFigures {
+    let figures = |status: WebhookStatus| WebhookFigures {
+        name: status.name,
+        delivered: status.delivered,
+        failed: status.failed,
+        given_up: status.given_up,
+        waiting: status.pending.len(),
+    };
+    DeliveryFigures {
+        webhooks: port.webhooks.counts().into_iter().map(figures).collect(),
+        is_file_failing: port.webhooks.file().map(|file| file.problem.is_some()),
+    }
 }
 
 async fn shift_figures(handle: &Handle) -> Result<Vec<ShiftFigures>, ControlError> {

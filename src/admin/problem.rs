@@ -68,6 +68,20 @@ pub(super) enum Fault {
     NotRecorded(EndpointName),
     /// The recording does not have what the replay asks for.
     Replay(String),
+    /// No webhook is called so.
+    NoWebhook {
+        /// As asked.
+        name: String,
+        /// The known names, separated by commas.
+        known: String,
+    },
+    /// The file of events cannot be read.
+    EventsFile {
+        /// As configured.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
     /// There is no configuration file to read again.
     NoSource,
     /// Too much is asked at once.
@@ -111,6 +125,12 @@ impl Fault {
             Self::Shape(_) => INVALID_DOCUMENT,
             Self::NotRecorded(_) => row(StatusCode::CONFLICT, "urn:snapback:not-recorded", "Not recorded"),
             Self::Replay(_) => row(StatusCode::CONFLICT, "urn:snapback:no-replay", "Nothing to replay"),
+            Self::NoWebhook { .. } => {
+                row(StatusCode::NOT_FOUND, "urn:snapback:no-webhook", "No such webhook")
+            }
+            Self::EventsFile { .. } => {
+                row(StatusCode::SERVICE_UNAVAILABLE, "urn:snapback:events-file", "Events' file unreadable")
+            }
             Self::NoSource => row(StatusCode::CONFLICT, "urn:snapback:no-file", "No configuration file"),
             Self::Overloaded => row(StatusCode::SERVICE_UNAVAILABLE, "urn:snapback:overloaded", "Overloaded"),
             Self::TooSlow => row(StatusCode::SERVICE_UNAVAILABLE, "urn:snapback:timeout", "Timeout"),
@@ -157,6 +177,8 @@ impl Fault {
             Self::BodyUnreadable => "the body broke off before its end".to_owned(),
             Self::Syntax(error) => format!("the body is not JSON: {error}"),
             Self::Shape(error) => format!("the body does not fit: {error}"),
+            Self::NoWebhook { name, known } => format!("there is no webhook {name:?}; there are: {known}"),
+            Self::EventsFile { path, reason } => format!("the events' file {path} cannot be read: {reason}"),
             Self::NoSource => {
                 "this process was started without a configuration file, so there is none to read again"
                     .to_owned()

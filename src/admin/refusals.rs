@@ -66,7 +66,7 @@ impl Refusals {
         };
         let handle = self.handle.clone();
         tokio::spawn(async move {
-            if let Err(error) = handle.note_refusal(kind, cause, actor).await {
+            if let Err(error) = handle.note(kind, cause, actor).await {
                 tracing::warn!(%error, "a refusal is missing in the events");
             }
         });

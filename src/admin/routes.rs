@@ -9,7 +9,8 @@ use axum::{
 use http::{Method, Uri};
 
 use super::{
-    alarms, endpoints, events, health, layers, operate, page, problem::Fault, recording, shifts, state::Port,
+    alarms, audit, endpoints, events, health, layers, operate, page, problem::Fault, recording, shifts,
+    state::Port, webhooks,
 };
 use crate::shift::Command;
 
@@ -30,6 +31,11 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/alarms/{name}/state", post(alarms::report))
         .route("/v1/reload", post(operate::reload))
         .route("/v1/events", get(events::stream))
+        .route("/v1/webhooks", get(webhooks::list))
+        .route("/v1/webhooks/{name}/retry", post(webhooks::retry))
+        .route("/v1/audit", get(audit::list))
+        .route("/v1/audit/verification", get(audit::verify))
+        .route("/v1/journal/backup", get(audit::backup))
         .route("/v1/openapi.json", get(operate::openapi))
         .route("/metrics", get(operate::metrics));
     let health = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::{Semaphore, watch};
 
 use super::{access::Access, refusals::Refusals};
-use crate::{control::Handle, telemetry::Telemetry, tls};
+use crate::{control::Handle, delivery::Webhooks, telemetry::Telemetry, tls};
 
 /// How many event streams are open at a time. Each costs a connection and a place in control's channel; dashboards and terminals
 /// on one proxy are a few.
@@ -29,6 +29,10 @@ pub struct Admin {
     pub draining: watch::Receiver<bool>,
     /// TLS, if callers connect with it.
     pub tls: Option<Arc<tls::Server>>,
+    /// How webhooks and the file of events do.
+    pub webhooks: Webhooks,
+    /// The file of events, against which the journal's end is checked.
+    pub events_file: Option<PathBuf>,
 }
 
 /// The same, once the port is bound.
@@ -44,12 +48,14 @@ pub(super) struct Port {
     pub(super) streams: Arc<Semaphore>,
     pub(super) replays: Arc<Semaphore>,
     pub(super) tls: Option<Arc<tls::Server>>,
+    pub(super) webhooks: Webhooks,
+    pub(super) events_file: Option<PathBuf>,
 }
 
 impl Port {
     /// For a port bound to this address, which ends when `shutdown` turns true.
     pub(super) fn new(admin: Admin, bound: SocketAddr, shutdown: watch::Receiver<bool>) -> Self {
-        let Admin { handle, telemetry, source, allow_remote, draining, tls } = admin;
+        let Admin { handle, telemetry, source, allow_remote, draining, tls, webhooks, events_file } = admin;
         Self {
             refusals: Refusals::new(handle.clone()),
             handle,
@@ -66,6 +72,8 @@ impl Port {
             streams: Arc::new(Semaphore::new(STREAMS)),
             replays: Arc::new(Semaphore::new(REPLAYS)),
             tls,
+            webhooks,
+            events_file,
         }
     }
 }

@@ -10,6 +10,7 @@ pub use super::{
     },
     forecast::{Detection, Finding, Forecast, ForecastTraffic, Lint, StepForecast},
     played::{Aa, Behaviour, PlayedRecording, Replay, ReplayAlarm, ReplayEnd, ReplayStep, Replayed, Stretch},
+    trail::{Audit, DeadLetter, EventsFile, Pending, Retry, Verification, Webhook, Webhooks},
 };
 
 /// `GET /v1/endpoints`

@@ -1,5 +1,6 @@
 //! The one place that builds and wires everything: sockets first, threads last, drained in reverse.
 
+mod deliver;
 mod limits;
 mod serve;
 mod sockets;

@@ -12,19 +12,20 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::{
-    limits,
+    deliver, limits,
     sockets::{Sockets, internet_addresses},
 };
 use crate::{
     admin, clock,
     config::{Config, DataConfig, StateConfig},
     control::{self, Handle},
+    delivery,
     meter::{Bell, WorkerMeters},
     net::{Inherited, ListenAddress},
     provider::Heir,
     proxy::{BindError, DataPlane, LeastRate, Listen, Settings},
     route::RouteTable,
-    store::{Journal, SqliteJournal, StoreError},
+    store::{Kept, SqliteJournal, StoreError},
     telemetry::Telemetry,
     tls::{Keychain, Server, TlsError},
 };
@@ -91,6 +92,9 @@ pub enum StartError {
     /// Control did not recover.
     #[error(transparent)]
     Control(#[from] control::StartError),
+    /// Events cannot be delivered.
+    #[error(transparent)]
+    Delivery(#[from] delivery::StartError),
     /// The system gave no thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -107,7 +111,7 @@ struct ControlThread {
 struct ControlParts {
     config: Config,
     source: Option<PathBuf>,
-    journal: Arc<dyn Journal>,
+    journal: Arc<SqliteJournal>,
     table: Arc<ArcSwap<RouteTable>>,
     meters: Arc<[WorkerMeters]>,
     listener: TcpListener,
@@ -174,10 +178,11 @@ pub fn start_inheriting(
 }
 
 fn open_journal(state: &StateConfig, succession: Succession) -> Result<SqliteJournal, StoreError> {
+    let kept = Kept { events: state.keep_events, shifts: state.keep_shifts };
     let deadline = clock::now().after(state.takeover_timeout);
     let mut is_told = false;
     loop {
-        match SqliteJournal::open(&state.path) {
+        match SqliteJournal::open_keeping(&state.path, kept) {
             Err(StoreError::InUse { .. })
                 if succession == Succession::Expected && clock::now() < deadline =>
             {
@@ -300,6 +305,11 @@ fn control_thread(
         } = parts;
         let bell = Arc::new(Bell::new());
         let workers = config.data.workers;
+        let difference = match deliver::difference(&config, &journal) {
+            Ok(difference) => difference,
+            Err(error) => return tell(Err(error.into())),
+        };
+        let outbox = journal.clone();
         let begun = control::start(control::Parts {
             config: &config,
             journal,
@@ -314,7 +324,13 @@ fn control_thread(
             Err(error) => return tell(Err(error.into())),
         };
         let telemetry = Telemetry::new(table, meters);
+        let (delivery, webhooks) = match deliver::start(&config, &handle, outbox, difference).await {
+            Ok(begun) => begun,
+            Err(error) => return tell(Err(error)),
+        };
         let state = admin::Admin {
+            webhooks,
+            events_file: config.events_file.clone().map(|file| file.path),
             handle: handle.clone(),
             telemetry,
             source,
@@ -329,6 +345,8 @@ fn control_thread(
         tell(Ok(handle.clone()));
         admin::serve(listener, state, stopped).await;
         control.stop().await;
+        // Last, so that what control did at its end is still delivered.
+        delivery.stop();
     });
 }
 

@@ -24,6 +24,13 @@ pub(super) enum CliError {
         #[source]
         source: io::Error,
     },
+    /// A copy cannot be kept.
+    #[error("cannot write {}", path.display())]
+    Copy {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     /// A plan is not JSON.
     #[error("{} is not JSON", path.display())]
     Json {
@@ -85,6 +92,7 @@ impl CliError {
             Self::Client(error) | Self::GaveUp { source: error, .. } => error.hint(),
             Self::Problems(_)
             | Self::File { .. }
+            | Self::Copy { .. }
             | Self::Json { .. }
             | Self::Recording { .. }
             | Self::Replay(_)

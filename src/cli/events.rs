@@ -100,7 +100,7 @@ impl Printer<'_> {
 }
 
 /// `12  2026-01-31T12:00:01.200Z  chat  chat-7  preparing -> baking  5%  snapback: green is ready`
-fn line(event: &wire::Event) -> String {
+pub(super) fn line(event: &wire::Event) -> String {
     let wire::Event {
         id,
         at,

@@ -6,12 +6,14 @@
 mod admin_url;
 mod alarm;
 pub mod args;
+mod audit;
 mod check;
 mod client;
 mod endpoint;
 mod error;
 mod events;
 mod follow;
+mod journal;
 mod output;
 mod plan;
 mod plan_file;
@@ -24,6 +26,7 @@ mod shift;
 mod sse;
 pub mod view;
 mod watch;
+mod webhook;
 
 pub use admin_url::{AdminScheme, AdminUrl, AdminUrlError};
 pub use args::{Args, ClientCommand, Command};
@@ -46,6 +49,8 @@ enum Exit {
     StillRunning,
     /// The plan that was looked at has errors.
     PlanErrors,
+    /// The chain of events that was checked breaks.
+    Broken,
 }
 
 /// Carries a command out and says how the process ends; errors are printed here. Wants a thread without a runtime.
@@ -72,6 +77,9 @@ async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, 
         ClientCommand::Events(args) => events::events(args, output).await?,
         ClientCommand::Alarm(args) => alarm::alarm(args, output).await?,
         ClientCommand::Reload(args) => reload::reload(args, output).await?,
+        ClientCommand::Webhook(args) => webhook::webhook(args, output).await?,
+        ClientCommand::Audit(args) => return audit::audit(args, output).await,
+        ClientCommand::Journal(args) => journal::journal(args, output).await?,
     }
     Ok(Exit::Done)
 }
@@ -99,7 +107,7 @@ impl Exit {
     fn code(self) -> ExitCode {
         match self {
             Self::Done => ExitCode::SUCCESS,
-            Self::RolledBack | Self::PlanErrors => ExitCode::FAILURE,
+            Self::RolledBack | Self::PlanErrors | Self::Broken => ExitCode::FAILURE,
             Self::StillRunning => ExitCode::from(3),
         }
     }

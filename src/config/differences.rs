@@ -2,7 +2,7 @@
 
 use super::{
     AdminConfig, ClientAuth, Config, DataConfig, DataTls, LogConfig, LogFormat, ServerTls, StateConfig,
-    units::format_size,
+    units::format_size, webhooks,
 };
 use crate::time::format_duration;
 
@@ -21,7 +21,7 @@ impl Config {
 
     /// Every key outside `[[endpoint]]` with its value as a file would have it.
     fn settings(&self) -> Vec<(&'static str, String)> {
-        let Self { data, admin, state, log, endpoints: _ } = self;
+        let Self { data, admin, state, log, events_file, webhooks: receivers, endpoints: _ } = self;
         let DataConfig {
             listen,
             workers,
@@ -41,7 +41,7 @@ impl Config {
             trusted_proxies,
         } = data;
         let AdminConfig { listen: admin_listen, allow_remote, tls: admin_tls } = admin;
-        let StateConfig { path, takeover_timeout } = state;
+        let StateConfig { path, takeover_timeout, keep_events, keep_shifts } = state;
         let LogConfig { level, format } = log;
         let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
         let head_limit = format_size(u64::try_from(*head_limit_bytes).unwrap_or(u64::MAX));
@@ -74,6 +74,10 @@ impl Config {
             ("admin.allow_remote", allow_remote.to_string()),
             ("state.path", format!("{:?}", path.display().to_string())),
             ("state.takeover_timeout", span(takeover_timeout)),
+            ("state.keep_events", keep_events.to_string()),
+            ("state.keep_shifts", keep_shifts.to_string()),
+            ("events.file", webhooks::describe_file(events_file.as_ref())),
+            ("webhook", webhooks::describe(receivers)),
             ("log.level", format!("{level:?}")),
             ("log.format", format!("{format:?}")),
         ]

@@ -9,6 +9,7 @@ use super::{
     reader::{Placed, Table, boolean, parsed, text, whole, word},
     shape, tls,
     units::{duration, positive_duration, size},
+    webhooks,
 };
 use crate::net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy};
 
@@ -30,6 +31,13 @@ const MAX_REPLAY_MEMORY: u64 = 1 << 40;
 /// Above a million the kernel's own limits on open files are reached first.
 const MAX_CONNECTIONS: usize = 1_000_000;
 
+/// Fewer are gone before a client of the stream that was away for a minute has come back.
+const LEAST_EVENTS: u64 = 1_000;
+/// Some four gigabytes.
+const MOST_EVENTS: u64 = 10_000_000;
+/// A shift with its plan and report is some kilobytes.
+const MOST_SHIFTS: u32 = 1_000_000;
+
 /// A faster client is a good one on every network.
 const MAX_LEAST_RATE: u64 = 1 << 20;
 
@@ -49,7 +57,9 @@ pub(super) fn read(root: &Table<'_>) -> Option<Config> {
     let data = DataConfig { tls: data_tls, ..read_data(&data_table, listens) };
     let state = read_state(&root.section("state", &shape::STATE));
     let log = read_log(&root.section("log", &shape::LOG));
-    Some(Config { data, admin, state, log, endpoints: read_endpoints(root)? })
+    let events_file = webhooks::read_file(&root.section("events", &shape::EVENTS));
+    let (webhooks, endpoints) = (webhooks::read(root), read_endpoints(root));
+    Some(Config { data, admin, state, log, events_file, webhooks: webhooks?, endpoints: endpoints? })
 }
 
 /// The addresses of `data.listen`; an empty list is for a proxy that speaks TLS alone.
@@ -177,7 +187,11 @@ fn read_state(table: &Table<'_>) -> StateConfig {
     };
     let path = table.optional("path", parsed(path));
     let takeover_timeout = table.optional("takeover_timeout", positive_duration);
+    let keep_events = table.optional("keep_events", whole(LEAST_EVENTS..=MOST_EVENTS));
+    let keep_shifts = table.optional("keep_shifts", whole(1..=MOST_SHIFTS));
     StateConfig {
+        keep_events: keep_events.unwrap_or(100_000),
+        keep_shifts: keep_shifts.unwrap_or(1_000),
         path: path.unwrap_or_else(|| "snapback.db".into()),
         takeover_timeout: takeover_timeout.unwrap_or(Duration::from_secs(30)),
     }

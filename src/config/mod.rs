@@ -26,6 +26,7 @@ mod shape;
 mod thresholds;
 mod tls;
 mod units;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use problems::{Problem, Problems};
 pub use shape::{known_keys, known_plan_keys};
 pub use thresholds::{format_bound, format_measure};
 pub use units::{format_fraction, format_quantile, format_size, format_tolerance};
+pub use webhooks::{EventsFile, WebhookSpec};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -68,6 +70,10 @@ pub struct Config {
     pub state: StateConfig,
     /// `[log]`
     pub log: LogConfig,
+    /// `[events]`: the file that they are written to, if any.
+    pub events_file: Option<EventsFile>,
+    /// `[[webhook]]`
+    pub webhooks: Vec<WebhookSpec>,
     /// `[[endpoint]]`
     pub endpoints: Vec<EndpointSpec>,
 }
@@ -162,6 +168,10 @@ pub struct StateConfig {
     pub path: PathBuf,
     /// How long a start with inherited sockets waits for the process before it to let the file go.
     pub takeover_timeout: Duration,
+    /// So many of the newest events stay in it.
+    pub keep_events: u64,
+    /// So many of each endpoint's newest shifts that are over stay in it.
+    pub keep_shifts: u32,
 }
 
 /// `[log]`

@@ -31,7 +31,7 @@ const RAMP_NEEDS_STEPS: &str = "has no step to end early: with all_at_once green
                                short; use the strategy canary, linear or steps";
 
 shapes! { CONFIG:
-    ROOT "" ["data" "admin" "state" "log" "endpoint"]
+    ROOT "" ["data" "admin" "state" "log" "events" "webhook" "endpoint"]
     DATA "data" [
         "listen" "workers" "expose_fleet" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
         "connections_per_worker" "requests_per_worker" "replay_memory" "model_window" "least_rate" "drain_timeout" "tls" "proxy_protocol"
@@ -42,8 +42,10 @@ shapes! { CONFIG:
     ADMIN "admin" ["listen" "allow_remote" "tls"]
     ADMIN_TLS "admin.tls" ["certificates" "client_ca"]
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
-    STATE "state" ["path" "takeover_timeout"]
+    STATE "state" ["path" "takeover_timeout" "keep_events" "keep_shifts"]
     LOG "log" ["level" "format"]
+    EVENTS "events" ["file" "page" "pages"]
+    WEBHOOK "webhook" ["name" "url" "secret_file" "secret_env" "events" "endpoints" "timeout" "attempts" "give_up" "ca"]
     ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]

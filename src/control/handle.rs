@@ -296,17 +296,8 @@ impl Handle {
         self.note("config.refused", problems.to_string(), actor).await
     }
 
-    /// Remembers in the stream of events that somebody was refused: `command.refused` or `access.refused`.
-    pub async fn note_refusal(
-        &self,
-        kind: &'static str,
-        cause: String,
-        actor: Actor,
-    ) -> Result<(), ControlError> {
-        self.note(kind, cause, actor).await
-    }
-
-    pub(super) async fn note(
+    /// Remembers in the stream of events something that changed nothing here, such as a refusal.
+    pub async fn note(
         &self,
         kind: &'static str,
         cause: String,
@@ -344,7 +335,7 @@ impl Handle {
     }
 
     /// Reads the journal on a thread that may block.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         query: impl FnOnce(&dyn Journal) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

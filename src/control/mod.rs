@@ -9,7 +9,7 @@
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
 //! - `keeper` sees to it that a provider makes what is wanted of a fleet; `fleets` takes over what it has made, and changes how much is wanted.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
-//! - `actor` is who asks; `evidence` gives the figures behind an event.
+//! - `actor` is who asks; `evidence` gives the figures behind an event; `trail` asks the journal whether it is whole.
 //! - `view`, `report`, `alarm_form`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
 
 mod actor;
@@ -51,6 +51,7 @@ mod thresholds;
 mod timer;
 mod token;
 mod traffic;
+mod trail;
 mod view;
 mod watchdog;
 mod watched;

@@ -253,4 +253,7 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
 
     /// Between which events the chain runs.
     fn chain(&self) -> Result<Chain, StoreError>;
+
+    /// The whole of it as one file, as of now. Whoever commits waits meanwhile, about a millisecond a megabyte.
+    fn backup(&self) -> Result<Vec<u8>, StoreError>;
 }

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     buckets::Buckets,
+    deliveries::{self, DeliveryFigures},
     exposition::Exposition,
     names::{self, Family, STATUS_CLASSES},
     shifts::{self, Ends, ShiftEnd, ShiftFigures},
@@ -28,12 +29,20 @@ pub struct Telemetry {
     started: WallTime,
     totals: Mutex<Totals>,
     ends: Mutex<Ends>,
+    deliveries: Mutex<DeliveryFigures>,
 }
 
 impl Telemetry {
     /// Reads the meters of whatever this table holds, and these workers' own.
     pub fn new(table: Arc<ArcSwap<RouteTable>>, workers: Arc<[WorkerMeters]>) -> Self {
-        Self { table, workers, started: clock::wall(), totals: Mutex::default(), ends: Mutex::default() }
+        Self {
+            table,
+            workers,
+            started: clock::wall(),
+            totals: Mutex::default(),
+            ends: Mutex::default(),
+            deliveries: Mutex::default(),
+        }
     }
 
     /// Counts what the meters have gained. A fleet's meters are followed from the first look that finds them in the table, until the last
@@ -45,6 +54,11 @@ impl Telemetry {
     /// Counts a shift that has ended.
     pub fn count_shift(&self, endpoint: &EndpointName, end: &ShiftEnd) {
         lock(&self.ends).count(endpoint, end);
+    }
+
+    /// What is known of deliveries now, for the next time that somebody scrapes.
+    pub fn note_deliveries(&self, figures: DeliveryFigures) {
+        *lock(&self.deliveries) = figures;
     }
 
     /// All metrics now, in the format of [`super::CONTENT_TYPE`]. `shifts` are the running ones; without them (control did not answer in
@@ -62,6 +76,7 @@ impl Telemetry {
         if let Some(shifts) = shifts {
             shifts::write_running(&text, &table, shifts);
         }
+        deliveries::write(&text, &lock(&self.deliveries));
         write_workers(&text, &self.workers);
         text.gauges(&names::TABLE_GENERATION)([], real(table.generation().0));
         text.gauges(&names::BUILD_INFO)([env!("CARGO_PKG_VERSION")], 1.0);

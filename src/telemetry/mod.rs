@@ -5,6 +5,7 @@
 
 mod buckets;
 mod collector;
+mod deliveries;
 mod exposition;
 mod log;
 mod names;
@@ -18,6 +19,7 @@ mod fixture;
 mod tests;
 
 pub use collector::Telemetry;
+pub use deliveries::{DeliveryFigures, WebhookFigures};
 pub use exposition::CONTENT_TYPE;
 pub use log::{LogError, start_logging};
 pub use shifts::{Aftermath, ShiftEnd, ShiftFigures};

@@ -31,6 +31,11 @@ pub(super) const PROMOTED: &str = "promoted";
 pub(super) const ROLLED_BACK: &str = "rolled_back";
 pub(super) const ROLLBACK_FAILED: &str = "rollback_failed";
 
+/// The values of `result` in [`WEBHOOK_DELIVERIES`].
+pub(super) const DELIVERED: &str = "delivered";
+pub(super) const FAILED: &str = "failed";
+pub(super) const GIVEN_UP: &str = "given_up";
+
 /// The values of `cause` in [`SHIFTS`] of shifts that rolled back.
 pub(super) const ROLLBACK_CAUSES: [&str; 9] = [
     "alarm",
@@ -49,7 +54,7 @@ pub(super) const OPEN_RESULTS: [&str; 6] = ["finished", "rescued", "failed", "cl
 
 /// The values of `result` in [`ALARM_POLLS`].
 pub(super) const ANSWERED: &str = "answered";
-pub(super) const FAILED: &str = "failed";
+pub(super) const ATTEMPT_FAILED: &str = "failed";
 
 /// The value of `cause` in [`SHIFTS`] of those that did not.
 pub(super) const NO_CAUSE: &str = "none";
@@ -282,6 +287,18 @@ pub(super) const SHED_REQUESTS: Family<0> = family(
 );
 pub(super) const UPSTREAM_CONNECTIONS: Family<0> =
     family("snapback_upstream_connections_total", [], "Connections made to model servers");
+pub(super) const WEBHOOK_DELIVERIES: Family<2> = family(
+    "snapback_webhook_deliveries_total",
+    ["webhook", "result"],
+    "Attempts to deliver events since the process started: taken, failed, and events given up after their last attempt",
+);
+pub(super) const WEBHOOK_WAITING: Family<1> = family(
+    "snapback_webhook_waiting_endpoints",
+    ["webhook"],
+    "Endpoints whose events wait for their delivery",
+);
+pub(super) const EVENTS_FILE_FAILING: Family<0> =
+    family("snapback_events_file_failing", [], "1 while the file of events cannot be written");
 pub(super) const BUILD_INFO: Family<1> =
     family("snapback_build_info", ["version"], "Always 1; the label says which version runs");
 /// The name that every Prometheus client library uses.

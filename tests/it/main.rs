@@ -11,6 +11,7 @@
 //! - `ending.rs`: SIGTERM, SIGHUP.
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
 //! - `providing.rs`: fleets of processes that the proxy starts itself.
+//! - `telling.rs`: webhooks, the file of events, the trail of who did what, backups.
 //! - `securing.rs`: TLS at every port and to instances, certificates that change.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper cannot do fails the test")]
@@ -31,3 +32,4 @@ mod securing;
 mod shifting;
 mod starting;
 mod streaming;
+mod telling;

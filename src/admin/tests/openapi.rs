@@ -280,7 +280,9 @@ fn every_representation_is_described_property_by_property() {
         evidence: Some(json!({ "alarm": "errors" })),
         hash: Hash::NONE,
     };
-    fits_in_full("Event", &represent::event(event));
+    fits_in_full("Event", &represent::event(event.clone()));
+    let audit = wire::Audit { events: vec![represent::event(event)], next: None };
+    fits_in_full("Audit", &audit);
     let key = wire::KeyProblem { key: "green".to_owned(), line: Some(1), message: "is missing".to_owned() };
     fits_in_full("KeyProblem", &key);
     let problem =
@@ -302,6 +304,48 @@ fn replays_are_described_property_by_property() {
     fits_in_full("Aa", aa);
     fits_in_full("Behaviour", &aa.behaviour);
     fits_in_full("Stretch", &aa.behaviour.whole);
+}
+
+#[test]
+fn deliveries_and_the_trail_are_described_property_by_property() {
+    let lane = wire::Pending {
+        endpoint: None,
+        done: 1,
+        newest: 3,
+        attempts: 2,
+        problem: Some("status 500".to_owned()),
+    };
+    fits_in_full("Pending", &lane);
+    let at = fixture::NOW.to_string();
+    let letter = wire::DeadLetter { event: 1, at: at.clone(), attempts: 30, reason: "status 500".to_owned() };
+    fits_in_full("DeadLetter", &letter);
+    let webhook = wire::Webhook {
+        name: "ops".to_owned(),
+        url: "https://hooks/".to_owned(),
+        state: "failing".to_owned(),
+        delivered: 1,
+        failed: 2,
+        given_up: 0,
+        delivered_at: Some(at),
+        pending: vec![lane],
+        dead_letters: vec![letter],
+    };
+    fits_in_full("Webhook", &webhook);
+    let file = wire::EventsFile { written: 7, problem: None };
+    fits_in_full("EventsFile", &file);
+    fits_in_full("Webhooks", &wire::Webhooks { webhooks: vec![webhook], file: Some(file) });
+    fits("Webhooks", &wire::Webhooks { webhooks: Vec::new(), file: None });
+    fits_in_full("Retry", &wire::Retry { dead_letters: 3 });
+    let found = wire::Verification {
+        whole: false,
+        first: 1,
+        last: 9,
+        hash: None,
+        broken_at: Some(4),
+        how: Some("it was taken out".to_owned()),
+        file: Some(9),
+    };
+    fits_in_full("Verification", &found);
 }
 
 #[test]

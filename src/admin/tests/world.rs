@@ -18,6 +18,7 @@ use super::super::{
 use crate::{
     config,
     control::{self, Control, Handle},
+    delivery::Webhooks,
     meter::{Bell, WorkerMeters},
     route::RouteTable,
     store::SqliteJournal,
@@ -90,6 +91,8 @@ impl World {
             allow_remote: false,
             draining,
             tls: None,
+            webhooks: Webhooks::default(),
+            events_file: None,
         };
         let rest = Self {
             router: Router::new(),

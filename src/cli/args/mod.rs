@@ -1,8 +1,10 @@
 //! The command line's grammar, for every command of the binary; that of plans and recordings is in `plan`.
 
 mod plan;
+mod trail;
 
 pub use plan::{LintArgs, PlanArgs, PlanCommand, RecordingArgs, RecordingCommand, ReplayArgs};
+pub use trail::{AuditArgs, AuditCommand, JournalArgs, JournalCommand, WebhookArgs, WebhookCommand};
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -128,6 +130,21 @@ Examples:
         after_help = "A file with problems changes nothing.\n\nExample:\n  snapback reload --dry-run"
     )]
     Reload(ReloadArgs),
+    /// See how webhooks do, and send again what they could not deliver.
+    #[command(
+        display_order = 9,
+        after_help = "Examples:\n  snapback webhook list\n  snapback webhook retry ops --reason \"the receiver is back\""
+    )]
+    Webhook(WebhookArgs),
+    /// See who did what, and whether the record of it is whole.
+    #[command(
+        display_order = 10,
+        after_help = "Examples:\n  snapback audit list --endpoint chat\n  snapback audit verify\n  snapback audit verify --file events.jsonl"
+    )]
+    Audit(AuditArgs),
+    /// Copy the journal.
+    #[command(display_order = 11, after_help = "Example:\n  snapback journal backup monday.db")]
+    Journal(JournalArgs),
 }
 
 /// `serve`
@@ -442,6 +459,9 @@ impl ClientCommand {
             Self::Events(args) => args.connection.output,
             Self::Alarm(args) => args.connection.output,
             Self::Reload(args) => args.connection.output,
+            Self::Webhook(args) => args.connection.output,
+            Self::Audit(args) => args.connection.output,
+            Self::Journal(args) => args.connection.output,
         }
     }
 }
@@ -490,6 +510,11 @@ mod tests {
             "snapback events --follow --after 3 --endpoint chat",
             "snapback alarm set quality insufficient_data --reason waiting",
             "snapback reload --dry-run --reason moved",
+            "snapback webhook list",
+            "snapback webhook retry ops --reason mended",
+            "snapback audit list --after 7 --endpoint chat",
+            "snapback audit verify --file events.jsonl",
+            "snapback journal backup monday.db",
             "snapback model-server --version v1 --listen 127.0.0.1:0",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());

@@ -211,6 +211,10 @@ impl Journal for Memory {
         Ok(self.state.lock().unwrap().shifts.get(id).cloned())
     }
 
+    fn backup(&self) -> Result<Vec<u8>, StoreError> {
+        Ok(Vec::new())
+    }
+
     fn chain(&self) -> Result<Chain, StoreError> {
         let head = self.state.lock().unwrap().events.last().map(Event::head).unwrap_or_default();
         Ok(Chain { anchor: Head::default(), head })

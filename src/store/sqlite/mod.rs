@@ -117,6 +117,13 @@ impl Journal for SqliteJournal {
     fn chain(&self) -> Result<Chain, StoreError> {
         self.read(rows::chain)
     }
+
+    /// In memory, since a disk that is full is a good reason for a backup; the log's pages are in it.
+    fn backup(&self) -> Result<Vec<u8>, StoreError> {
+        let mut connection = self.connection();
+        let copy = connection.serialize(MAIN_DB).map(|copy| copy.to_vec());
+        copy.map_err(|error| StoreError::Corrupt { path: self.path.clone(), reason: advise(&error) })
+    }
 }
 
 /// Nothing is written before the file is known to be a journal of a format that is known here.
