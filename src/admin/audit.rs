@@ -24,8 +24,8 @@ const LOOKED_THROUGH: usize = 10_000;
 /// How many one answer gives at most.
 const GIVEN: usize = 1_000;
 
-/// What is somebody's act even when no address stands with it: files that are read again, and the starts of shifts.
-const ACTS: [&str; 10] = [
+/// What belongs into the trail even when no address stands with it: files that are read again, and what points to somebody's hand.
+const ACTS: [&str; 11] = [
     "shift.started",
     "shift.command",
     "endpoint.put",
@@ -36,6 +36,7 @@ const ACTS: [&str; 10] = [
     "certificates.refused",
     "command.refused",
     "access.refused",
+    "journal.cut",
 ];
 
 pub(super) async fn list(

@@ -9,6 +9,7 @@
 //! - `streaming.rs`: alarms on the tokens of streams.
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
 //! - `ending.rs`: SIGTERM, SIGHUP.
+//! - `losing.rs`: what a power loss leaves of the journal's files, and a full disk.
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
 //! - `providing.rs`: fleets of processes that the proxy starts itself.
 //! - `telling.rs`: webhooks, the file of events, the trail of who did what, backups.
@@ -24,6 +25,7 @@ mod bench;
 mod crashing;
 mod ending;
 mod handing_over;
+mod losing;
 mod protecting;
 mod providing;
 mod replaying;

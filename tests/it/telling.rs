@@ -200,10 +200,15 @@ fn an_endpoint_whose_events_are_refused_holds_up_no_other() {
     hook(&config, &receiver, "events = [\"endpoint.*\"]");
     receiver.refuse(Some("chat"));
     let snapback = Snapback::start(&config);
+    let declare = |name: &str, version: &str| {
+        let blue = json!({ "version": version, "instances": [blue.address.to_string()] });
+        let document = json!({ "match": { "path_prefix": format!("/{name}") }, "blue": blue });
+        let (status, answer) = snapback.admin("PUT", &format!("/v1/endpoints/{name}"), &document.to_string());
+        assert!(status < 300, "{answer}");
+    };
+    declare("chat", "v1b");
     receiver.until(|event| event["endpoint"] == "chat");
-    let score = json!({"match": {"path_prefix": "/score"}, "blue": {"version": "s1", "instances": [blue.address.to_string()]}});
-    let (status, _) = snapback.admin("PUT", "/v1/endpoints/score", &score.to_string());
-    assert_eq!(status, 201);
+    declare("score", "s1");
     receiver.until(|event| event["endpoint"] == "score" && event["after"] == "s1");
     let (_, all) = snapback.admin("GET", "/v1/webhooks", "");
     let webhook = &all["webhooks"][0];

@@ -94,9 +94,16 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
     // A key is in a header, in a cookie or in the prompt, a check asks for a path or for a service, an error body has a field or a text,
-    // and instances are in a list, in tables or a provider's; the file shows all of them.
+    // a secret is in a file or in a variable, and instances are in a list, in tables or a provider's; the file shows all of them.
     let mut shown = uncommented(&text("snapback.toml"));
-    for key in ["\ncookie = ", "\nprompt_prefix = ", "\ngrpc = ", "\ninstances = ", "\ncontains = "] {
+    for key in [
+        "\ncookie = ",
+        "\nprompt_prefix = ",
+        "\ngrpc = ",
+        "\ninstances = ",
+        "\ncontains = ",
+        "\nsecret_env = ",
+    ] {
         shown = shown.replace(key, &key.replace('\n', "\n# "));
     }
     let provided = parse(&without(&shown, "[[endpoint.blue.instances]]"), "snapback.toml").unwrap();

@@ -92,6 +92,21 @@ async fn a_bake_begins_afresh_after_a_restart_with_the_figures_of_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_jumped_an_hour_while_the_process_was_away_changes_nothing() {
+    for hours in [-1, 1] {
+        let world = World::start();
+        let id = world.begin(CANARY).await.id;
+        world.until_share(&id, "10%").await;
+        let journal = world.crash().await;
+        journal.tell_time(hours);
+        let world = World::start_with(&config(), journal);
+        world.pass(5_000).await;
+        assert_eq!(world.green_share(), share("10%"), "{hours} h: the bake begins afresh");
+        assert_eq!(world.until_over(&id).await.state, State::Promoted, "{hours} h");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plan_that_says_so_rolls_back_at_a_restart() {
     let world = World::start();
     let id = world.begin(&format!("on_restart = \"roll_back\"\n{CANARY}")).await.id;

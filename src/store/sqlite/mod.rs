@@ -198,7 +198,7 @@ fn advise(error: &rusqlite::Error) -> String {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             "make the file and its directory writable for the user that snapback runs as"
         }
-        Some(ErrorCode::SystemIoFailure) => "check its disk",
+        Some(ErrorCode::SystemIoFailure) => "check its disk, and the limit on the size of files (ulimit -f)",
         Some(ErrorCode::NotADatabase) => "name another file in [state] path",
         Some(ErrorCode::DatabaseCorrupt) => {
             "put back a backup (snapback journal backup makes them), or move the file away: a start without it serves what the configuration \
