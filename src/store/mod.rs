@@ -151,6 +151,7 @@ pub struct Event {
 
 /// One change. A commit of several is all or nothing.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a commit holds a handful, and most of them are events")]
 pub enum Record {
     /// An endpoint is new or changed.
     Endpoint(Box<EndpointRecord>),
