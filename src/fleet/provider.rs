@@ -9,6 +9,8 @@ use super::Address;
 pub enum ProviderSpec {
     /// Processes of this machine.
     Process(ProcessSpec),
+    /// What an operator's commands make.
+    Command(CommandSpec),
 }
 
 /// How a model server is started as a process.
@@ -26,6 +28,29 @@ pub struct ProcessSpec {
     pub log_limit_bytes: u64,
     /// What becomes of the processes when the proxy is told to end.
     pub on_exit: OnExit,
+    /// How long an instance may fail its checks before another takes its place; zero for as long as it likes.
+    pub replace_after: Duration,
+}
+
+/// The commands that make a fleet's instances and let them go, each a program and its arguments.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CommandSpec {
+    /// Makes the fleet have so many instances.
+    pub provision: Vec<String>,
+    /// Says which it has.
+    pub list: Vec<String>,
+    /// Lets instances go.
+    pub retire: Vec<String>,
+    /// What is added to the proxy's own environment.
+    pub env: BTreeMap<String, String>,
+    /// As [`ProcessSpec::count`].
+    pub count: Option<NonZeroU32>,
+    /// How long one call may take.
+    pub timeout: Duration,
+    /// From one look at the list to the next.
+    pub refresh: Duration,
+    /// As [`ProcessSpec::replace_after`].
+    pub replace_after: Duration,
 }
 
 /// What becomes of a fleet's processes when the proxy ends in an orderly way. After a crash they are taken over in any case.
@@ -52,6 +77,7 @@ impl ProviderSpec {
     pub fn count(&self) -> Option<NonZeroU32> {
         match self {
             Self::Process(spec) => spec.count,
+            Self::Command(spec) => spec.count,
         }
     }
 
@@ -59,15 +85,30 @@ impl ProviderSpec {
     pub fn counting(&self, count: Option<NonZeroU32>) -> Self {
         match self {
             Self::Process(spec) => Self::Process(ProcessSpec { count, ..spec.clone() }),
+            Self::Command(spec) => Self::Command(CommandSpec { count, ..spec.clone() }),
         }
     }
 
-    /// `process`.
+    /// How long an instance may fail its checks before another takes its place, if ever.
+    pub fn replace_after(&self) -> Option<Duration> {
+        let after = match self {
+            Self::Process(spec) => spec.replace_after,
+            Self::Command(spec) => spec.replace_after,
+        };
+        Some(after).filter(|after| !after.is_zero())
+    }
+
+    /// `process` or `command`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Process(_) => "process",
+            Self::Command(_) => "command",
         }
     }
+
+    /// The wait before an instance that fails its checks is replaced: longer than large weights take to load, since an instance that has
+    /// not been ready yet fails them too.
+    pub const REPLACE_AFTER: Duration = Duration::from_secs(15 * 60);
 }
 
 impl OnExit {
@@ -85,4 +126,11 @@ impl ProcessSpec {
     pub const STOP_GRACE: Duration = Duration::from_secs(30);
     /// Enough for the stack traces of a crash loop, and little beside a model's weights.
     pub const LOG_LIMIT_BYTES: u64 = 8 << 20;
+}
+
+impl CommandSpec {
+    /// Clouds take minutes to say yes; what takes longer is asked for in the background and answered at the next call.
+    pub const TIMEOUT: Duration = Duration::from_secs(300);
+    /// An instance that somebody else took away is noticed within a minute, and by the checks before that.
+    pub const REFRESH: Duration = Duration::from_secs(60);
 }

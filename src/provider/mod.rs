@@ -6,7 +6,9 @@
 //!
 //! - `fixed`: the addresses that the configuration names; nothing is started.
 //! - `process`: processes of this machine.
+//! - `command`: an operator's commands.
 
+mod command;
 mod fixed;
 mod process;
 
@@ -130,6 +132,7 @@ impl Providers {
     pub fn of(&self, spec: &ProviderSpec) -> &dyn Provider {
         match spec {
             ProviderSpec::Process(_) => &*self.process,
+            ProviderSpec::Command(_) => &command::CommandProvider,
         }
     }
 
