@@ -14,6 +14,9 @@ use crate::{
     name::{EndpointName, NameError, ShiftId},
 };
 
+/// As many as a declaration can name.
+const MOST_INSTANCES: u32 = 1024;
+
 /// `{name}` in the path.
 pub(super) struct EndpointPath(pub(super) EndpointName);
 
@@ -79,6 +82,9 @@ pub(super) struct OptionalCommand(pub(super) wire::CommandBody);
 
 /// A report on an external alarm.
 pub(super) struct StateReport(pub(super) wire::AlarmReport);
+
+/// Another count of instances.
+pub(super) struct Scale(pub(super) wire::ScaleBody);
 
 impl Change {
     /// Whether it is to happen.
@@ -192,6 +198,21 @@ impl<S: Send + Sync> FromRequest<S> for OptionalCommand {
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
         let body = whole_body(request, state).await?;
         if body.is_empty() { Ok(Self(wire::CommandBody::default())) } else { read_json(&body).map(Self) }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Scale {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let body: wire::ScaleBody = read_json(&whole_body(request, state).await?)?;
+        if body.count.get() > MOST_INSTANCES {
+            return Err(Fault::Shape(serde::de::Error::custom(format!(
+                "count: {} instances are more than the {MOST_INSTANCES} a fleet can have",
+                body.count
+            ))));
+        }
+        Ok(Self(body))
     }
 }
 

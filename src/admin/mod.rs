@@ -32,6 +32,7 @@ mod recording;
 mod refusals;
 mod represent;
 mod routes;
+mod scale;
 mod serve;
 mod shifts;
 mod standing;

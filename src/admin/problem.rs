@@ -250,6 +250,9 @@ fn control_row(error: &ControlError) -> Row {
         ControlError::ShiftRunning { .. } => {
             row(StatusCode::CONFLICT, "urn:snapback:shift-running", "A shift is running")
         }
+        ControlError::NotScalable { .. } => {
+            row(StatusCode::CONFLICT, "urn:snapback:not-scalable", "Not the proxy's to scale")
+        }
         ControlError::Refused(_) => row(StatusCode::CONFLICT, "urn:snapback:refused", "Refused"),
         ControlError::Problems(_) => INVALID_DOCUMENT,
         ControlError::Store(StoreError::Full { .. }) => {

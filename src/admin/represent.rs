@@ -178,9 +178,10 @@ pub(super) fn event(event: Event) -> wire::Event {
 
 fn fleet(view: FleetView) -> wire::Fleet {
     // The side is the field that the fleet stands in.
-    let FleetView { side: _, version, instances, waiting, traffic: counts, recent: window } = view;
+    let FleetView { side: _, version, desired, instances, waiting, traffic: counts, recent: window } = view;
     wire::Fleet {
         version: version.to_string(),
+        desired,
         instances: instances.into_iter().map(instance).collect(),
         waiting,
         traffic: traffic(counts),

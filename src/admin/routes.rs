@@ -9,8 +9,8 @@ use axum::{
 use http::{Method, Uri};
 
 use super::{
-    alarms, audit, endpoints, events, health, layers, operate, page, problem::Fault, recording, shifts,
-    state::Port, webhooks,
+    alarms, audit, endpoints, events, health, layers, operate, page, problem::Fault, recording, scale,
+    shifts, state::Port, webhooks,
 };
 use crate::shift::Command;
 
@@ -20,6 +20,7 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/", get(page::index))
         .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/endpoints/{name}", get(endpoints::show).put(endpoints::put).delete(endpoints::delete))
+        .route("/v1/endpoints/{name}/scale", post(scale::scale))
         .route("/v1/endpoints/{name}/shifts", get(shifts::list).post(shifts::start))
         .route("/v1/endpoints/{name}/recording", get(recording::export))
         .route("/v1/endpoints/{name}/replay", post(recording::replay))

@@ -10,6 +10,7 @@ pub use super::{
     },
     forecast::{Detection, Finding, Forecast, ForecastTraffic, Lint, StepForecast},
     played::{Aa, Behaviour, PlayedRecording, Replay, ReplayAlarm, ReplayEnd, ReplayStep, Replayed, Stretch},
+    scale::ScaleBody,
     trail::{Audit, DeadLetter, EventsFile, Pending, Retry, Verification, Webhook, Webhooks},
 };
 
@@ -46,6 +47,9 @@ pub struct Endpoint {
 pub struct Fleet {
     /// What it serves.
     pub version: String,
+    /// How many instances are wanted, where a provider makes them.
+    #[serde(default)]
+    pub desired: Option<u32>,
     /// Its instances.
     pub instances: Vec<Instance>,
     /// Requests that wait for room on an instance.

@@ -1,4 +1,4 @@
-//! `snapback endpoint list|show`.
+//! `snapback endpoint list|show|scale`.
 
 use super::{
     CliError,
@@ -15,14 +15,18 @@ use crate::admin::wire;
 /// Answers a question about endpoints.
 pub(super) async fn endpoint(args: EndpointArgs, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(&args.connection);
-    let path = match &args.command {
-        EndpointCommand::List => "/v1/endpoints".to_owned(),
-        EndpointCommand::Show { name } => format!("/v1/endpoints/{name}"),
+    let answer = match &args.command {
+        EndpointCommand::List => client.get("/v1/endpoints").await?,
+        EndpointCommand::Show { name } => client.get(&format!("/v1/endpoints/{name}")).await?,
+        EndpointCommand::Scale { name, count } => {
+            let body = serde_json::to_value(wire::ScaleBody { count: *count, actor: None });
+            let body = body.expect("a number is JSON");
+            client.post(&format!("/v1/endpoints/{name}/scale"), Some(body)).await?
+        }
     };
-    let answer = client.get(&path).await?;
     output.answer(&answer, || match args.command {
         EndpointCommand::List => Ok(list(&answer.read()?)),
-        EndpointCommand::Show { .. } => Ok(show(&answer.read()?)),
+        EndpointCommand::Show { .. } | EndpointCommand::Scale { .. } => Ok(show(&answer.read()?)),
     })
 }
 

@@ -78,7 +78,7 @@ fn endpoint_now() -> wire::Endpoint {
         declared: serde_json::Value::Null,
         share: "0%".into(),
         generation: 4,
-        blue: wire::Fleet { version: "v1".into(), instances, waiting: 0, traffic, recent },
+        blue: wire::Fleet { version: "v1".into(), desired: None, instances, waiting: 0, traffic, recent },
         green: None,
         running_shift: None,
     }

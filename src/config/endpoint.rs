@@ -122,7 +122,7 @@ pub(super) fn read_fleet(table: &Table<'_>, parts: &'static shape::FleetParts) -
         if table.has("instances") {
             table.problem("instances", "a provider makes the instances: leave out either of the two");
         }
-        (Vec::new(), Some(Arc::new(provider::read(table, parts.provider)?)))
+        (Vec::new(), Some(Arc::new(provider::read(table, &parts.provider)?)))
     } else {
         (instance::read(table, parts.instances)?, None)
     };

@@ -289,8 +289,8 @@ pub fn provider_to_json(spec: &ProviderSpec) -> serde_json::Value {
 pub fn provider_from_json(document: &serde_json::Value) -> Result<ProviderSpec, Problems> {
     let root = Node::from_json(document);
     let report = Report::default();
-    let read =
-        Table::root(&report, &root, &shape::BLUE_PROVIDER).and_then(|table| provider::read_spec(&table));
+    let shape = provider::shape_of(&root.value, &shape::BLUE_PARTS.provider);
+    let read = Table::root(&report, &root, shape).and_then(|table| provider::read_spec(&table));
     report.conclude(REQUEST_BODY, read)
 }
 

@@ -8,11 +8,11 @@ use super::{
     document::{Value, quoted},
     instance::MAX_INSTANCES,
     reader::{Table, text, whole, word},
-    shape::Shape,
-    units::{duration, format_size, size},
+    shape::{ProviderShapes, Shape},
+    units::{duration, format_size, positive_duration, size},
 };
 use crate::{
-    fleet::{OnExit, ProcessSpec, ProviderSpec},
+    fleet::{CommandSpec, OnExit, ProcessSpec, ProviderSpec},
     time::format_duration,
 };
 
@@ -23,14 +23,27 @@ const ON_EXIT: [(&str, OnExit); 2] =
 const LOG_LIMITS: (u64, u64) = (4 << 10, 1 << 30);
 
 /// `provider` of a fleet.
-pub(super) fn read(fleet: &Table<'_>, shape: &'static Shape) -> Option<ProviderSpec> {
+pub(super) fn read(fleet: &Table<'_>, shapes: &'static ProviderShapes) -> Option<ProviderSpec> {
+    let shape = fleet.optional("provider", |value| Ok(shape_of(value, shapes)))?;
     fleet.table("provider", shape).and_then(|table| read_spec(&table))
+}
+
+/// The keys that go with a provider's type.
+pub(super) fn shape_of(value: &Value, shapes: &'static ProviderShapes) -> &'static Shape {
+    let entries = value.as_table().unwrap_or_default();
+    let kind = entries.iter().find(|entry| entry.name == "type").map(|entry| word(&KINDS)(&entry.node.value));
+    match kind {
+        Some(Ok(Kind::Process)) => shapes.process,
+        Some(Ok(Kind::Command)) => shapes.command,
+        Some(Err(_)) | None => shapes.any,
+    }
 }
 
 /// A provider by itself.
 pub(super) fn read_spec(table: &Table<'_>) -> Option<ProviderSpec> {
-    match table.required("type", "\"process\"", word(&[("process", Kind::Process)]))? {
+    match table.required("type", "\"process\"", word(&KINDS))? {
         Kind::Process => read_process(table).map(ProviderSpec::Process),
+        Kind::Command => read_commands(table).map(ProviderSpec::Command),
     }
 }
 
@@ -38,7 +51,10 @@ pub(super) fn read_spec(table: &Table<'_>) -> Option<ProviderSpec> {
 #[derive(Clone, Copy)]
 enum Kind {
     Process,
+    Command,
 }
+
+const KINDS: [(&str, Kind); 2] = [("process", Kind::Process), ("command", Kind::Command)];
 
 fn read_process(table: &Table<'_>) -> Option<ProcessSpec> {
     let example = "[\"python3\", \"serve.py\", \"--port\", \"{port}\"]";
@@ -57,6 +73,7 @@ fn read_process(table: &Table<'_>) -> Option<ProcessSpec> {
     let stop_grace = table.optional("stop_grace", duration);
     let log_limit = table.optional("log_limit", size(LOG_LIMITS.0, LOG_LIMITS.1));
     let on_exit = table.optional("on_exit", word(&ON_EXIT));
+    let replace_after = table.optional("replace_after", duration);
     Some(ProcessSpec {
         command: command?,
         env: env?,
@@ -64,6 +81,28 @@ fn read_process(table: &Table<'_>) -> Option<ProcessSpec> {
         stop_grace: stop_grace.unwrap_or(ProcessSpec::STOP_GRACE),
         log_limit_bytes: log_limit.unwrap_or(ProcessSpec::LOG_LIMIT_BYTES),
         on_exit: on_exit.unwrap_or_default(),
+        replace_after: replace_after.unwrap_or(ProviderSpec::REPLACE_AFTER),
+    })
+}
+
+fn read_commands(table: &Table<'_>) -> Option<CommandSpec> {
+    let provision = read_command(table, "provision", "[\"./provision.sh\"]");
+    let list = read_command(table, "list", "[\"./list.sh\"]");
+    let retire = read_command(table, "retire", "[\"./retire.sh\"]");
+    let env = read_env(table);
+    let count = read_count(table);
+    let timeout = table.optional("timeout", positive_duration);
+    let refresh = table.optional("refresh", positive_duration);
+    let replace_after = table.optional("replace_after", duration);
+    Some(CommandSpec {
+        provision: provision?,
+        list: list?,
+        retire: retire?,
+        env: env?,
+        count,
+        timeout: timeout.unwrap_or(CommandSpec::TIMEOUT),
+        refresh: refresh.unwrap_or(CommandSpec::REFRESH),
+        replace_after: replace_after.unwrap_or(ProviderSpec::REPLACE_AFTER),
     })
 }
 
@@ -112,11 +151,12 @@ fn read_count(table: &Table<'_>) -> Option<NonZeroU32> {
 pub(super) fn render(spec: &ProviderSpec) -> Json {
     match spec {
         ProviderSpec::Process(process) => render_process(process),
+        ProviderSpec::Command(commands) => render_commands(commands),
     }
 }
 
 fn render_process(spec: &ProcessSpec) -> Json {
-    let ProcessSpec { command, env, count, stop_grace, log_limit_bytes, on_exit } = spec;
+    let ProcessSpec { command, env, count, stop_grace, log_limit_bytes, on_exit, replace_after } = spec;
     let mut document = Map::new();
     document.insert("type".to_owned(), "process".into());
     document.insert("command".to_owned(), json!(command));
@@ -127,6 +167,24 @@ fn render_process(spec: &ProcessSpec) -> Json {
     document.insert("stop_grace".to_owned(), time(*stop_grace));
     document.insert("log_limit".to_owned(), format_size(*log_limit_bytes).into());
     document.insert("on_exit".to_owned(), on_exit.as_str().into());
+    document.insert("replace_after".to_owned(), time(*replace_after));
+    Json::Object(document)
+}
+
+fn render_commands(spec: &CommandSpec) -> Json {
+    let CommandSpec { provision, list, retire, env, count, timeout, refresh, replace_after } = spec;
+    let mut document = Map::new();
+    document.insert("type".to_owned(), "command".into());
+    document.insert("provision".to_owned(), json!(provision));
+    document.insert("list".to_owned(), json!(list));
+    document.insert("retire".to_owned(), json!(retire));
+    document.insert("env".to_owned(), json!(env));
+    if let Some(count) = count {
+        document.insert("count".to_owned(), count.get().into());
+    }
+    document.insert("timeout".to_owned(), time(*timeout));
+    document.insert("refresh".to_owned(), time(*refresh));
+    document.insert("replace_after".to_owned(), time(*replace_after));
     Json::Object(document)
 }
 

@@ -52,7 +52,11 @@ shapes! { CONFIG:
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
     REWRITE "endpoint.rewrite" ["strip_prefix" "prefix"]
     BLUE "endpoint.blue" ["version" "instances" "provider" "protocol" "tls"]
-    BLUE_PROVIDER "endpoint.blue.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit"]
+    BLUE_PROVIDER "endpoint.blue.provider" [
+        "type" "command" "provision" "list" "retire" "env" "count" "timeout" "refresh" "stop_grace" "log_limit" "on_exit" "replace_after"
+    ]
+    BLUE_PROCESS "endpoint.blue.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
+    BLUE_COMMAND "endpoint.blue.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
     BLUE_INSTANCES "endpoint.blue.instances" ["address" "weight" "max_concurrency"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "grpc" "interval" "timeout" "unhealthy_after" "healthy_after"]
@@ -78,7 +82,11 @@ shapes! { PLAN:
         "false_alarm" "max_failures" "warm_up" "guard" "regression" "threshold" "external"
     ]
     GREEN "green" ["version" "instances" "provider" "protocol" "tls"]
-    GREEN_PROVIDER "green.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit"]
+    GREEN_PROVIDER "green.provider" [
+        "type" "command" "provision" "list" "retire" "env" "count" "timeout" "refresh" "stop_grace" "log_limit" "on_exit" "replace_after"
+    ]
+    GREEN_PROCESS "green.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
+    GREEN_COMMAND "green.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
     ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake" "ramp_when_safe"] => refused [
@@ -108,18 +116,33 @@ shapes! { PLAN:
     ]
 }
 
+/// The shapes of a provider, by its type.
+#[derive(Debug)]
+pub(super) struct ProviderShapes {
+    /// While the type is missing or wrong, which is the only problem then.
+    pub(super) any: &'static Shape,
+    pub(super) process: &'static Shape,
+    pub(super) command: &'static Shape,
+}
+
 /// The shapes of the tables in a fleet.
 #[derive(Debug)]
 pub(super) struct FleetParts {
     pub(super) instances: &'static Shape,
-    pub(super) provider: &'static Shape,
+    pub(super) provider: ProviderShapes,
     pub(super) tls: &'static Shape,
 }
 
-pub(super) static BLUE_PARTS: FleetParts =
-    FleetParts { instances: &BLUE_INSTANCES, provider: &BLUE_PROVIDER, tls: &BLUE_TLS };
-pub(super) static GREEN_PARTS: FleetParts =
-    FleetParts { instances: &GREEN_INSTANCES, provider: &GREEN_PROVIDER, tls: &GREEN_TLS };
+pub(super) static BLUE_PARTS: FleetParts = FleetParts {
+    instances: &BLUE_INSTANCES,
+    provider: ProviderShapes { any: &BLUE_PROVIDER, process: &BLUE_PROCESS, command: &BLUE_COMMAND },
+    tls: &BLUE_TLS,
+};
+pub(super) static GREEN_PARTS: FleetParts = FleetParts {
+    instances: &GREEN_INSTANCES,
+    provider: ProviderShapes { any: &GREEN_PROVIDER, process: &GREEN_PROCESS, command: &GREEN_COMMAND },
+    tls: &GREEN_TLS,
+};
 
 /// The path of every key of a configuration file, list indices left out, such as `endpoint.health.interval`.
 ///

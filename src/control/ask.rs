@@ -1,6 +1,6 @@
 //! What can be asked of the control task, and its answers.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use tokio::sync::oneshot;
 
@@ -40,6 +40,14 @@ pub(super) enum Ask {
     },
     Put {
         spec: Box<EndpointSpec>,
+        actor: Actor,
+        execution: Execution,
+        reply: Reply<EndpointView>,
+    },
+    /// Another count of instances.
+    Scale {
+        name: EndpointName,
+        count: NonZeroU32,
         actor: Actor,
         execution: Execution,
         reply: Reply<EndpointView>,
@@ -133,6 +141,9 @@ impl Task {
             }
             Ask::Put { spec, actor, execution, reply } => {
                 respond(reply, self.put_endpoint(*spec, &actor, execution).await);
+            }
+            Ask::Scale { name, count, actor, execution, reply } => {
+                respond(reply, self.scale(&name, count, &actor, execution).await);
             }
             Ask::Delete { name, actor, execution, reply } => {
                 respond(reply, self.delete_endpoint(&name, &actor, execution).await);
@@ -351,7 +362,7 @@ impl Task {
         written
     }
 
-    fn draft(
+    pub(super) fn draft(
         &self,
         kind: &'static str,
         endpoint: Option<&EndpointName>,
@@ -421,6 +432,7 @@ fn unstarted(spec: &FleetSpec) -> super::FleetView {
     super::FleetView {
         side: Side::Blue,
         version: spec.version.clone(),
+        desired: spec.provider.as_ref().map(|provider| provider.count().map_or(1, NonZeroU32::get)),
         instances: spec.instances.iter().map(instance).collect(),
         waiting: 0,
         traffic: super::Traffic::default(),

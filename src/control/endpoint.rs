@@ -247,6 +247,7 @@ impl LiveFleet {
         FleetView {
             side,
             version: self.route.fleet.version.clone(),
+            desired: self.made.as_ref().map(|made| made.record.count),
             instances: self.route.fleet.instances.iter().map(instance).collect(),
             waiting: reading.waiting,
             traffic: traffic_since(&reading, &Reading::default()),

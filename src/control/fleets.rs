@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
+    Actor, ControlError, EndpointView, Execution,
     declare::Changes,
     endpoint::{Endpoint, Links, LiveFleet, kept},
     keeper::{FleetNews, FleetNote, Made},
@@ -13,13 +14,14 @@ use super::{
 };
 use crate::{
     config::Problem,
-    fleet::{Fleet, FleetSpec, Health, Instance, Member, Side},
+    fleet::{Address, Fleet, FleetSpec, Health, Instance, Member, Side},
     meter::FleetMeters,
     name::{EndpointName, FleetId, ShiftId},
     provider::News,
     route::FleetRoute,
     shift::Input,
     store::{EndpointRecord, FleetRecord, Record},
+    time::Moment,
 };
 
 /// After so many failures in a row a shift whose green cannot be made rolls back. One may be chance, and somebody waits.
@@ -143,6 +145,63 @@ impl Task {
             }
         };
         changes.put.iter().filter_map(fleet).collect()
+    }
+
+    /// The fleet in service is to have another count. While a shift runs its fleets stay as large as they were when it began: their
+    /// comparison rests on it.
+    pub(super) async fn scale(
+        &mut self,
+        name: &EndpointName,
+        count: NonZeroU32,
+        actor: &Actor,
+        execution: Execution,
+    ) -> Result<EndpointView, ControlError> {
+        let endpoint = self.endpoint(name)?;
+        if let Some(run) = &endpoint.run {
+            return Err(ControlError::ShiftRunning { endpoint: name.clone(), running: run.id.clone() });
+        }
+        let incoming = endpoint.incoming.as_ref().and_then(|incoming| incoming.fleet.made.as_ref());
+        let Some(made) = incoming.or(endpoint.blue.made.as_ref()) else {
+            return Err(ControlError::NotScalable {
+                endpoint: name.clone(),
+                version: endpoint.blue.route.fleet.version.clone(),
+            });
+        };
+        let scaled = made.record.scaled(count.get());
+        if execution == Execution::Real && scaled != made.record {
+            let cause = format!("{}: {} instances instead of {}", scaled.id, count, made.record.count);
+            let draft = self.draft("fleet.scaled", Some(name), actor, cause);
+            self.commit(vec![Record::Fleet(Box::new(scaled.clone()))], &[draft]).await?;
+            if let Some(endpoint) = self.endpoints.get_mut(name) {
+                endpoint.rescale(scaled, &self.links);
+            }
+        }
+        Ok(self.endpoint(name)?.view(&self.links))
+    }
+
+    /// Lets instances of fleets in service go that have failed their checks for long; their providers make others in their place.
+    pub(super) async fn replace_sick(&mut self) {
+        let now = self.links.timer.now();
+        let sick = |(name, endpoint): (&EndpointName, &mut Endpoint)| {
+            Some((name.clone(), endpoint.blue.long_sick(now)?))
+        };
+        let sick: Vec<_> = self.endpoints.iter_mut().filter_map(sick).collect();
+        for (name, member) in sick {
+            let made = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.blue.made.as_mut());
+            let Some(made) = made else { continue };
+            made.record.members.retain(|other| *other != member);
+            let record = made.record.clone();
+            let text = format!(
+                "{}: instance {} at {} failed its checks for long: another takes its place",
+                record.id, member.id, member.address
+            );
+            let draft = self.fleet_draft(&name, "instance.replaced", text);
+            // A record that cannot be written now is written when it is tried again.
+            drop(self.commit(vec![Record::Fleet(Box::new(record))], &[draft]).await);
+            if let Some(made) = self.endpoints.get(&name).and_then(|endpoint| endpoint.blue.made.as_ref()) {
+                made.want(vec![member]);
+            }
+        }
     }
 
     async fn tell(&mut self, endpoint: &EndpointName, kind: &'static str, text: String) {
@@ -315,6 +374,26 @@ impl Endpoint {
                 links.publisher.refleet(&name, Side::Green, &fleet);
             }
         }
+    }
+}
+
+impl LiveFleet {
+    /// An instance that has failed its checks for as long as its provider bears it, if there is one. One at a time: the next one's time
+    /// begins when this one's place is taken, so that a fleet whose checks are wrong is not replaced over and over.
+    fn long_sick(&mut self, now: Moment) -> Option<Member> {
+        let instances = &self.route.fleet.instances;
+        let made = self.made.as_mut()?;
+        let after = made.record.spec.provider.as_ref()?.replace_after()?;
+        let is_sick = |instance: &&Arc<Instance>| instance.health() == Health::Unhealthy;
+        let mut sick = instances.iter().filter(is_sick).map(|instance| instance.address());
+        let is_still = |(address, _): &(Address, Moment)| sick.clone().any(|other| other == address);
+        let known = made.sick.take().filter(is_still);
+        let (address, since) = known.or_else(|| Some((sick.next()?.clone(), now)))?;
+        if now.since(since) < after {
+            made.sick = Some((address, since));
+            return None;
+        }
+        made.record.members.iter().find(|member| member.address == address).cloned()
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the rest of the process talks to control.
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -17,7 +17,7 @@ use crate::{
     config::{Config, EndpointSpec, PlanSpec, Problems},
     lint::Lint,
     meter::Recorder,
-    name::{EndpointName, ShiftId},
+    name::{EndpointName, ShiftId, Version},
     shift::{Command, Refusal},
     store::{Event, Journal, StoreError},
     tls::{Keychain, Which},
@@ -93,6 +93,16 @@ pub enum ControlError {
         /// The running one.
         running: ShiftId,
     },
+    /// The number of instances is not the proxy's to change.
+    #[error(
+        "the instances of {version} are the addresses that {endpoint}'s declaration names, so their number is changed there"
+    )]
+    NotScalable {
+        /// Whose.
+        endpoint: EndpointName,
+        /// The version in service.
+        version: Version,
+    },
     /// The engine refused a command.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -145,6 +155,18 @@ impl Handle {
     ) -> Result<EndpointView, ControlError> {
         let (spec, actor) = (Box::new(spec), actor.into());
         self.ask(|reply| Ask::Put { spec, actor, execution, reply }).await
+    }
+
+    /// Gives the fleet in service another count of instances; refused while a shift runs, and where no provider makes them.
+    pub async fn scale_endpoint(
+        &self,
+        name: &EndpointName,
+        count: NonZeroU32,
+        actor: &Actor,
+        execution: Execution,
+    ) -> Result<EndpointView, ControlError> {
+        let (name, actor) = (name.clone(), actor.clone());
+        self.ask(|reply| Ask::Scale { name, count, actor, execution, reply }).await
     }
 
     /// Removes an endpoint; refused while a shift runs. Its shifts stay in the journal.

@@ -13,11 +13,11 @@ use super::{
     task::Note,
 };
 use crate::{
-    fleet::{Fleet, Member, ProviderSpec},
+    fleet::{Address, Fleet, Member, ProviderSpec},
     name::{EndpointName, FleetId},
     provider::{Order, Providers},
     store::FleetRecord,
-    time::format_duration,
+    time::{Moment, format_duration},
 };
 
 /// The wait before a failed call is made again; doubled with each failure in a row.
@@ -69,6 +69,8 @@ pub(super) enum FleetNews {
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) record: FleetRecord,
+    /// An instance that fails its checks, and since when.
+    pub(super) sick: Option<(Address, Moment)>,
     goal: watch::Sender<Goal>,
 }
 
@@ -103,7 +105,7 @@ impl Made {
         let keeper = Keeper { order, providers: links.provider.clone(), notes: links.notes.clone() };
         let (goal, wanted) = watch::channel(goal);
         tokio::spawn(keeper.run(wanted));
-        Some(Self { record, goal })
+        Some(Self { record, sick: None, goal })
     }
 
     /// Wants what the record says, after these have gone.

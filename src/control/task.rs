@@ -90,7 +90,10 @@ impl Task {
                 Some(note) = inbox.notes.recv() => self.noted(note).await,
                 Some(news) = inbox.news.recv() => self.heard(news).await,
                 () = tokio::time::sleep_until(wake) => self.time_has_come().await,
-                _ = samples.tick() => self.sample(),
+                _ = samples.tick() => {
+                    self.sample();
+                    self.replace_sick().await;
+                }
                 Some(ask) = inbox.asks.recv() => self.answer(ask).await,
             }
         }

@@ -43,6 +43,8 @@ pub struct FleetView {
     pub side: Side,
     /// What it serves.
     pub version: Version,
+    /// How many instances are wanted, where a provider makes them.
+    pub desired: Option<u32>,
     /// Its instances.
     pub instances: Vec<InstanceView>,
     /// Requests that wait for room on an instance.

@@ -122,7 +122,7 @@ pub struct Event {
     /// When.
     pub at: WallTime,
     /// What kind: `shift.started`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `instance.started`, `instance.adopted`,
-    /// `instance.died`, `instance.moved`, `instance.stopped`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `config.reloaded`, `config.refused`,
+    /// `instance.died`, `instance.moved`, `instance.stopped`, `instance.replaced`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `config.reloaded`, `config.refused`,
     /// `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
     pub kind: String,
     /// Whose.

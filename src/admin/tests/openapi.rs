@@ -139,6 +139,7 @@ fn window() -> TrafficWindow {
 
 fn endpoint() -> wire::Endpoint {
     let fleet = |side, version| FleetView {
+        desired: Some(2),
         side,
         version: Version::parse(version).unwrap(),
         instances: vec![InstanceView {

@@ -6,7 +6,7 @@ mod trail;
 pub use plan::{LintArgs, PlanArgs, PlanCommand, RecordingArgs, RecordingCommand, ReplayArgs};
 pub use trail::{AuditArgs, AuditCommand, JournalArgs, JournalCommand, WebhookArgs, WebhookCommand};
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -278,6 +278,15 @@ pub enum EndpointCommand {
         /// Its name.
         #[arg(value_name = "NAME", value_parser = EndpointName::parse)]
         name: EndpointName,
+    },
+    /// Give the fleet in service another count of instances; not while a shift runs.
+    Scale {
+        /// The endpoint's name.
+        #[arg(value_name = "NAME", value_parser = EndpointName::parse)]
+        name: EndpointName,
+        /// How many instances.
+        #[arg(long, value_name = "N")]
+        count: NonZeroU32,
     },
 }
 

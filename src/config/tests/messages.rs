@@ -355,7 +355,7 @@ fn a_provider_is_told_what_it_lacks_and_what_it_cannot_have() {
     let problems = |provider: &str| config_problems(&fleet(provider));
     assert_eq!(
         problems("type = \"procces\""),
-        [r#"c.toml:3: endpoint[0].blue.provider.type: expected one of "process", not "procces""#]
+        [r#"c.toml:3: endpoint[0].blue.provider.type: expected one of "process", "command", not "procces""#]
     );
     assert_eq!(
         problems("type = \"process\""),
@@ -385,6 +385,14 @@ fn a_provider_is_told_what_it_lacks_and_what_it_cannot_have() {
         problems("type = \"process\", command = [\"serve\", \"--port\"]"),
         [
             "c.toml:3: endpoint[0].blue.provider.command: says nowhere where to listen: write {port} into it, or into a value of env, where the port belongs"
+        ]
+    );
+    assert_eq!(
+        problems("type = \"command\", provision = [\"./p\"], list = [], stop_grace = \"1s\""),
+        [
+            "c.toml:3: endpoint[0].blue.provider.stop_grace: unknown key; the keys here are type, provision, list, retire, env, count, timeout, refresh, replace_after",
+            r#"c.toml:3: endpoint[0].blue.provider.list: names no program; write for instance ["./list.sh"]"#,
+            r#"c.toml:3: endpoint[0].blue.provider.retire: is missing; write retire = ["./retire.sh"]"#,
         ]
     );
     let both = r#"blue = { version = "v1", instances = ["a:1"], provider = { type = "process", command = ["x{port}"] } }"#;

@@ -16,8 +16,8 @@ use crate::{
         format_size, units,
     },
     fleet::{
-        Address, CertificateFiles, EjectionRule, FleetSpec, InstanceSpec, OnExit, ProcessSpec, Protocol,
-        ProviderSpec, UpstreamTls, Weight,
+        Address, CertificateFiles, CommandSpec, EjectionRule, FleetSpec, InstanceSpec, OnExit, ProcessSpec,
+        Protocol, ProviderSpec, UpstreamTls, Weight,
     },
     meter::{GrpcStatus, WarmUp},
     name::{EndpointName, Version},
@@ -50,7 +50,21 @@ prop_compose! {
         stop_grace in span(),
         log_limit_bytes in (4_u64 << 10)..=(1 << 30),
         keeps in any::<bool>(),
+        is_command in any::<bool>(),
+        (timeout, refresh, replace_after) in (span(), span(), span()),
     ) -> ProviderSpec {
+        if is_command {
+            return ProviderSpec::Command(CommandSpec {
+                provision: vec!["provision".to_owned()],
+                list: [String::from("list")].into_iter().chain(command).collect(),
+                retire: vec!["retire".to_owned()],
+                env,
+                count: NonZeroU32::new(count),
+                timeout,
+                refresh,
+                replace_after,
+            });
+        }
         ProviderSpec::Process(ProcessSpec {
             command: [String::from("serve-{port}")].into_iter().chain(command).collect(),
             env,
@@ -58,6 +72,7 @@ prop_compose! {
             stop_grace,
             log_limit_bytes,
             on_exit: if keeps { OnExit::Keep } else { OnExit::End },
+            replace_after,
         })
     }
 }
