@@ -22,6 +22,10 @@ struct Place {
 
 impl Place {
     fn new(count: usize) -> Self {
+        Self::of(|_| provider("v1", Some(count)))
+    }
+
+    fn of(provider: impl Fn(&Path) -> Value) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         let text = format!(
             r#"
@@ -38,7 +42,7 @@ blue = {{ version = "v1", provider = {} }}
 health = {{ path = "/health", interval = "50ms" }}
 "#,
             place.folder.path().join("snapback.db").display(),
-            toml_of(&provider("v1", Some(count))),
+            toml_of(&provider(place.folder.path())),
         );
         fs::write(place.config(), text).unwrap();
         place
@@ -218,6 +222,107 @@ fn a_green_that_cannot_be_started_rolls_the_shift_back_and_gets_nothing() {
     assert!(shift["cause"].to_string().contains("/nowhere/python3"), "{:#}", shift["cause"]);
     assert_eq!(snapback.ask().body, b"v1");
     place.wait_for_processes(1);
+}
+
+#[test]
+fn a_fleet_is_scaled_by_hand_up_and_down_but_not_during_a_shift() {
+    let place = Place::new(1);
+    let snapback = place.start();
+    wait_until_healthy(&snapback, 1);
+    let scale = |count: u32| {
+        let body = json!({ "count": count }).to_string();
+        snapback.admin("POST", "/v1/endpoints/chat/scale", &body)
+    };
+    assert_eq!(scale(3).0, 200);
+    let three = wait_until_healthy(&snapback, 3);
+    assert_eq!(three["blue"]["desired"], 3);
+    place.wait_for_processes(3);
+    assert_eq!(scale(0).0, 422);
+    assert_eq!(scale(2).0, 200);
+    wait_until_healthy(&snapback, 2);
+    place.wait_for_processes(2);
+    let mut plan = plan();
+    plan["strategy"]["bake"] = "20m".into();
+    let id = snapback.start_shift(&plan);
+    let (status, problem) = scale(1);
+    assert_eq!((status, &problem["running_shift"]), (409, &json!(id)), "{problem}");
+    snapback.wait_until(&id, |shift| shift["state"] == "baking");
+    place.wait_for_processes(4);
+    let (status, _) = snapback.admin("POST", &format!("/v1/shifts/{id}/abort"), "");
+    assert_eq!(status, 200);
+    snapback.wait_until(&id, |shift| shift["over"] == true);
+    place.wait_for_processes(2);
+}
+
+/// The example's orchestrator, which keeps what it has made in this folder.
+fn commands(folder: &Path, count: usize) -> Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/commands/fleet.py");
+    let command = json!(["python3", script.to_str().unwrap()]);
+    json!({
+        "type": "command", "provision": command, "list": command, "retire": command, "count": count,
+        "env": { "FLEETS": folder.join("fleets").to_str().unwrap() },
+    })
+}
+
+/// What the orchestrator has made and not let go.
+fn orchestrated(place: &Place) -> usize {
+    let folders = fs::read_dir(place.folder.path().join("fleets")).into_iter().flatten().flatten();
+    folders.map(|folder| fs::read_dir(folder.path()).unwrap().count()).sum()
+}
+
+/// Lets what the orchestrator has made go with the test.
+struct Orchestrated<'a>(&'a Place);
+
+impl Drop for Orchestrated<'_> {
+    fn drop(&mut self) {
+        for folder in fs::read_dir(self.0.folder.path().join("fleets")).into_iter().flatten().flatten() {
+            for file in fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+                let number = file.path().file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+                number.into_iter().for_each(kill);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_operators_commands_make_both_fleets_over_a_crash_and_none_is_left() {
+    let place = Place::of(|folder| commands(folder, 2));
+    let _orchestrated = Orchestrated(&place);
+    let snapback = place.start();
+    wait_until_healthy(&snapback, 2);
+    let mut plan = plan();
+    plan["green"]["provider"] = commands(place.folder.path(), 1);
+    let id = snapback.start_shift(&plan);
+    snapback.kill_nine();
+    let snapback = place.start();
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert_eq!(shift["state"], "promoted", "{shift:#}");
+    wait_for("the retirement of blue", || (orchestrated(&place) == 1).then_some(()));
+    assert_eq!(snapback.ask().body, b"v2");
+}
+
+#[test]
+fn a_provider_that_tells_another_count_or_fails_rolls_the_shift_back_and_blue_serves() {
+    let place = Place::new(1);
+    let snapback = place.start();
+    wait_until_healthy(&snapback, 1);
+    let cases = [
+        (r#"echo '{"instances": [{"id": "a", "address": "127.0.0.1:9"}]}'"#, "2 instances were ordered"),
+        ("echo no quota left >&2; exit 1", "no quota left"),
+        ("echo hello", "no list of instances"),
+    ];
+    for (script, reason) in cases {
+        let mut plan = plan();
+        plan["green"]["provider"] = json!({
+            "type": "command", "count": 2, "provision": ["sh", "-c", script],
+            "list": ["echo", "{\"instances\": []}"], "retire": ["true"],
+        });
+        let id = snapback.start_shift(&plan);
+        let shift = snapback.wait_until(&id, |shift| shift["over"] == true);
+        assert_eq!(shift["state"], "rolled_back");
+        assert!(shift["cause"].to_string().contains(reason), "{:#}", shift["cause"]);
+        assert_eq!(snapback.ask().body, b"v1");
+    }
 }
 
 /// Kills the proxy after ever longer times, so that the blow falls while processes are made, while both fleets serve, and while
