@@ -78,7 +78,7 @@ pub(super) struct EventFilter {
 pub(super) struct Document(pub(super) serde_json::Value);
 
 /// A body that may be absent.
-pub(super) struct OptionalCommand(pub(super) wire::CommandBody);
+pub(super) struct OptionalCommand<T = wire::CommandBody>(pub(super) T);
 
 /// A report on an external alarm.
 pub(super) struct StateReport(pub(super) wire::AlarmReport);
@@ -192,12 +192,12 @@ impl<S: Send + Sync> FromRequest<S> for Document {
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for OptionalCommand {
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalCommand<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
         let body = whole_body(request, state).await?;
-        if body.is_empty() { Ok(Self(wire::CommandBody::default())) } else { read_json(&body).map(Self) }
+        if body.is_empty() { Ok(Self(T::default())) } else { read_json(&body).map(Self) }
     }
 }
 
@@ -249,13 +249,15 @@ mod tests {
     async fn a_command_without_a_body_has_no_reason_and_one_with_a_foreign_key_is_refused() {
         let request =
             |body: &'static str| http::Request::post("/x").body(axum::body::Body::from(body)).unwrap();
-        let OptionalCommand(command) = OptionalCommand::from_request(request(""), &()).await.unwrap();
+        let OptionalCommand(command): OptionalCommand =
+            OptionalCommand::from_request(request(""), &()).await.unwrap();
         assert_eq!(command, wire::CommandBody::default());
-        let OptionalCommand(command) =
+        let OptionalCommand(command): OptionalCommand =
             OptionalCommand::from_request(request("{\"reason\":\"slow\"}"), &()).await.unwrap();
         assert_eq!(command.reason, "slow");
         for (body, expected) in [("{\"why\":1}", 422), ("{", 400)] {
-            let refused = OptionalCommand::from_request(request(body), &()).await.err().unwrap();
+            let refused =
+                OptionalCommand::<wire::CommandBody>::from_request(request(body), &()).await.err().unwrap();
             assert_eq!(status(refused), expected, "{body}");
         }
     }

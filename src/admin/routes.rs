@@ -27,7 +27,7 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/shifts/{id}", get(shifts::show))
         .route("/v1/shifts/{id}/pause", shifts::commanding(Command::Pause))
         .route("/v1/shifts/{id}/resume", shifts::commanding(Command::Resume))
-        .route("/v1/shifts/{id}/promote", shifts::commanding(Command::Promote))
+        .route("/v1/shifts/{id}/promote", post(shifts::promote))
         .route("/v1/shifts/{id}/abort", shifts::commanding(Command::Abort))
         .route("/v1/alarms/{name}/state", post(alarms::report))
         .route("/v1/reload", post(operate::reload))

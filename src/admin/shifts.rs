@@ -74,6 +74,32 @@ pub(super) fn commanding(command: Command) -> MethodRouter<Arc<Port>> {
     post(move |state, path, change, actor, body| carry_out(command, state, path, change, actor, body))
 }
 
+/// `POST /v1/shifts/{id}/promote`: all bakes that are left, or one.
+pub(super) async fn promote(
+    State(port): State<Arc<Port>>,
+    ShiftPath(id): ShiftPath,
+    Parameters(change): Parameters<Change>,
+    actor: HeaderActor,
+    OptionalCommand(body): OptionalCommand<wire::PromoteBody>,
+) -> Result<Json<wire::Shift>, Fault> {
+    let wire::PromoteBody { reason, actor: named, skip, step } = body;
+    let command = match (skip, step) {
+        (wire::Skip::All, None) => Command::Promote,
+        (wire::Skip::All, Some(_)) => {
+            let message = "step says whose bake is to be skipped: add \"skip\": \"bake\", or leave it out";
+            return Err(Fault::Shape(serde::de::Error::custom(message)));
+        }
+        (wire::Skip::Bake, Some(step)) => Command::SkipBake { step: step.get() - 1 },
+        // Named here, so that it is this bake that is skipped even if the shift goes on in the meantime.
+        (wire::Skip::Bake, None) => {
+            Command::SkipBake { step: port.handle.shift(&id).await?.step.unwrap_or_default() }
+        }
+    };
+    let command = ShiftCommand { command, actor: actor.because(named, reason)? };
+    let view = port.handle.command_shift(&id, command, change.execution()).await?;
+    Ok(Json(represent::shift(view, Execution::Real, clock::wall())))
+}
+
 async fn carry_out(
     command: Command,
     State(port): State<Arc<Port>>,

@@ -1,6 +1,8 @@
 //! The native API's representations. JSON, snake_case; times are RFC 3339 strings, durations milliseconds as numbers in fields that
 //! end in `_ms`, shares strings such as `"5%"`, rates fractions from 0 to 1.
 
+use std::num::NonZeroUsize;
+
 use serde::{Deserialize, Serialize};
 
 pub use super::{
@@ -338,7 +340,7 @@ pub struct Transition {
     pub cause: String,
 }
 
-/// The body of `POST /v1/shifts/{id}/pause|resume|promote|abort`; may be absent.
+/// The body of `POST /v1/shifts/{id}/pause|resume|abort`; may be absent.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CommandBody {
@@ -348,6 +350,35 @@ pub struct CommandBody {
     /// Who; `operator` when absent.
     #[serde(default)]
     pub actor: Option<String>,
+}
+
+/// The body of `POST /v1/shifts/{id}/promote`; may be absent.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromoteBody {
+    /// Why, in the operator's words.
+    #[serde(default)]
+    pub reason: String,
+    /// Who; `operator` when absent.
+    #[serde(default)]
+    pub actor: Option<String>,
+    /// All bakes that are left, or this one.
+    #[serde(default)]
+    pub skip: Skip,
+    /// The step whose bake is to be skipped, from 1, so that a repeated request never skips the next one; the present one when absent.
+    #[serde(default)]
+    pub step: Option<NonZeroUsize>,
+}
+
+/// What a promotion skips.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skip {
+    /// The bakes that are left, approvals and the termination wait.
+    #[default]
+    All,
+    /// What is left of one step's bake.
+    Bake,
 }
 
 /// One message of `GET /v1/events`: its SSE `id` is `id`, its SSE `event` is `kind`.

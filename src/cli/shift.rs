@@ -1,6 +1,6 @@
 //! `snapback shift ...`: starting, steering and explaining shifts.
 
-use std::path::Path;
+use std::{num::NonZeroUsize, path::Path};
 
 use super::{
     CliError, Exit,
@@ -50,7 +50,8 @@ pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, 
         }
         ShiftCommand::Pause(order) => command(&client, "pause", order, output).await,
         ShiftCommand::Resume(order) => command(&client, "resume", order, output).await,
-        ShiftCommand::Promote(order) => command(&client, "promote", order, output).await,
+        ShiftCommand::Promote { order, bake: false } => command(&client, "promote", order, output).await,
+        ShiftCommand::Promote { order, bake: true } => skip_bake(&client, order, output).await,
         ShiftCommand::Abort(order) => command(&client, "abort", order, output).await,
     }
 }
@@ -85,7 +86,22 @@ async fn follow_started(
 async fn command(client: &Client, verb: &str, order: Order, output: &mut Output) -> Result<Exit, CliError> {
     let (shift, _) = find(client, &order.shift).await?;
     let answer = post_command(client, &id_of(&shift)?, verb, order.reason).await?;
-    output.answer(&answer, || {
+    print_after(&answer, output)
+}
+
+/// Names the step that the shift is in now, so that no other bake is skipped.
+async fn skip_bake(client: &Client, order: Order, output: &mut Output) -> Result<Exit, CliError> {
+    let (shift, _) = find(client, &order.shift).await?;
+    let step = shift.step.and_then(NonZeroUsize::new);
+    let body = wire::PromoteBody { reason: order.reason, actor: None, skip: wire::Skip::Bake, step };
+    let body = serde_json::to_value(body).expect("texts and numbers are JSON");
+    let answer = client.post(&format!("/v1/shifts/{}/promote", id_of(&shift)?), Some(body)).await?;
+    print_after(&answer, output)
+}
+
+/// The shift after a command.
+fn print_after(answer: &Answer, output: &mut Output) -> Result<Exit, CliError> {
+    output.answer(answer, || {
         let shift: wire::Shift = answer.read()?;
         Ok(if shift.over { view::outcome(&shift) } else { view::line(&shift) })
     })?;

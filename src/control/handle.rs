@@ -371,7 +371,7 @@ impl Handle {
 fn over(view: ShiftView, command: Command) -> Result<ShiftView, ControlError> {
     use crate::shift::State;
     let granted = match command {
-        Command::Promote => view.state == State::Promoted,
+        Command::Promote | Command::SkipBake { .. } => view.state == State::Promoted,
         Command::Abort => matches!(view.state, State::RolledBack { .. }),
         Command::Pause | Command::Resume => false,
     };

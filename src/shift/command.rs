@@ -1,7 +1,8 @@
 //! What operators ask for.
 //!
 //! A command whose aim is reached already is accepted and does nothing. A command that would keep green going under a raised alarm is
-//! not carried out: pause rolls back, resume and promote are refused. After the execution timeout only abort is left.
+//! not carried out: pause rolls back, resume and promote are refused. After the execution timeout only abort is left. While a shift is held
+//! (a freeze, hours that are not allowed) nothing is granted that would make it go on; pause and abort are.
 
 use std::time::Duration;
 
@@ -20,12 +21,13 @@ impl Shift {
         let late = self.state().has_way_back() && self.timed_out(now);
         match command {
             Command::Abort => self.abort(now),
-            Command::Pause | Command::Resume | Command::Promote if late => {
+            Command::Pause | Command::Resume | Command::Promote | Command::SkipBake { .. } if late => {
                 Err(Refusal::TimedOut { command: command.as_str() })
             }
             Command::Pause => self.pause(now, standing),
             Command::Resume => self.resume(now, standing),
             Command::Promote => self.promote(now, standing),
+            Command::SkipBake { step } => self.skip_bake(now, step, standing),
         }
     }
 
@@ -74,6 +76,9 @@ impl Shift {
                 | State::TerminationWait { .. },
                 Standing::Breached(_),
             ) => raised,
+            (State::Paused { reason: PauseReason::Approval, .. }, Standing::Held { why }) => {
+                Err(held(Command::Resume, why))
+            }
             (State::Paused { step, reason: PauseReason::Approval, .. }, _) => Ok(self.leave_step(now, *step)),
             (State::Paused { step, remaining, reason: PauseReason::Operator }, standing) => {
                 Ok(if remaining.is_zero() {
@@ -90,7 +95,7 @@ impl Shift {
                 | State::PreparingBatch { .. }
                 | State::HoldingBatch { .. }
                 | State::TerminationWait { .. },
-                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
+                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData | Standing::Held { .. },
             ) => Ok(self.stay()),
             (
                 State::Retiring { .. }
@@ -122,6 +127,16 @@ impl Shift {
                 Standing::Breached(_),
             ) => raised,
             (
+                State::Baking { .. }
+                | State::Holding { .. }
+                | State::Paused { .. }
+                | State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
+                | State::HoldingBatch { .. }
+                | State::TerminationWait { .. },
+                Standing::Held { why },
+            ) => Err(held(Command::Promote, why)),
+            (
                 State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. },
                 Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
             ) => Ok(self.skip_bakes(now, *step)),
@@ -149,6 +164,57 @@ impl Shift {
                 | State::RollbackFailed { .. },
                 _,
             ) => Err(self.wrong_state(Command::Promote)),
+        }
+    }
+
+    /// Ends one step's bake; too little data does not stop it, since somebody has decided. What comes after the bake stays: a step that
+    /// asks for approval still does. Of a bake that is over there is nothing to skip.
+    fn skip_bake(&self, now: Moment, asked: usize, standing: Standing) -> Result<Decision, Refusal> {
+        let command = Command::SkipBake { step: asked };
+        match (self.state(), standing) {
+            (State::Preparing { .. }, _) => Err(Refusal::StepToCome { asked: asked + 1 }),
+            (
+                State::Baking { step, .. }
+                | State::Holding { step }
+                | State::Paused { step, .. }
+                | State::RetiringBatch { step, .. },
+                _,
+            ) if asked > *step => Err(Refusal::StepToCome { asked: asked + 1 }),
+            (State::PreparingBatch { step, .. } | State::HoldingBatch { step }, _) if asked >= *step => {
+                Err(Refusal::StepToCome { asked: asked + 1 })
+            }
+            (
+                State::Baking { step, .. }
+                | State::Holding { step }
+                | State::Paused { step, reason: PauseReason::Operator, .. },
+                standing,
+            ) if asked == *step => match standing {
+                Standing::Breached(_) => Err(Refusal::AlarmRaised { command: command.as_str() }),
+                Standing::Held { why } => Err(held(command, why)),
+                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData => {
+                    Ok(self.pass_step(now, *step))
+                }
+            },
+            (
+                State::Baking { .. }
+                | State::Holding { .. }
+                | State::Paused { .. }
+                | State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
+                | State::HoldingBatch { .. }
+                | State::TerminationWait { .. }
+                | State::Retiring { .. }
+                | State::Promoted,
+                _,
+            ) => Ok(self.stay()),
+            (
+                State::RollingBack { .. }
+                | State::ReleasingBatch { .. }
+                | State::Restoring { .. }
+                | State::RolledBack { .. }
+                | State::RollbackFailed { .. },
+                _,
+            ) => Err(self.wrong_state(command)),
         }
     }
 
@@ -187,4 +253,8 @@ impl Shift {
     fn wrong_state(&self, command: Command) -> Refusal {
         Refusal::WrongState { command: command.as_str(), state: self.state().as_str() }
     }
+}
+
+fn held(command: Command, why: String) -> Refusal {
+    Refusal::Held { command: command.as_str(), why }
 }

@@ -72,6 +72,7 @@ impl Shift {
             State::Preparing { .. } | State::PreparingBatch { .. } if self.timed_out(now) => {
                 self.roll_back(now, Cause::ExecutionTimeout)
             }
+            State::Preparing { .. } if matches!(standing, Standing::Held { .. }) => self.await_leave(),
             State::Preparing { .. } => self.begin_step(now, 0),
             State::PreparingBatch { step, .. } => self.judge_batch(now, *step, standing),
             State::Baking { .. }
@@ -88,6 +89,11 @@ impl Shift {
             | State::RolledBack { .. }
             | State::RollbackFailed { .. } => self.stay(),
         }
+    }
+
+    /// Green is ready, but may not have its first share yet: the only wait left is the execution timeout's.
+    fn await_leave(&self) -> Decision {
+        Decision { state: State::Preparing { ready_by: self.deadline() }, effects: Vec::new() }
     }
 
     /// Green cannot be had, or not any more. Once blue is on its way out green is the fleet in service, and its health is no longer a
@@ -148,6 +154,7 @@ impl Shift {
             (State::Holding { step }, standing) => self.judge(now, *step, standing),
             (State::HoldingBatch { step }, standing) => self.judge_batch(now, *step, standing),
             (State::RetiringBatch { step, drain_by }, _) if now >= *drain_by => self.next_batch(now, *step),
+            (State::TerminationWait { .. }, Standing::Held { .. }) => self.stay(),
             (State::TerminationWait { ends }, _) if now >= *ends => self.retire_blue(now),
             (State::Retiring { drain_by }, _) if now >= *drain_by => promoted(),
             (State::RollingBack { cause, drain_by }, _) if now >= *drain_by => rolled_back(cause),
@@ -283,6 +290,7 @@ impl Shift {
     fn verdict(&self, standing: Standing) -> Verdict {
         match (standing, self.bakes(), self.plan().limits().no_data) {
             (Standing::Breached(cause), _, _) => Verdict::Back(cause),
+            (Standing::Held { .. }, _, _) => Verdict::Hold,
             (Standing::Clear | Standing::Safe { .. }, _, _)
             | (Standing::InsufficientData, Bakes::Skipped, _)
             | (Standing::InsufficientData, Bakes::Kept, NoData::Pass) => Verdict::Go,
@@ -291,7 +299,7 @@ impl Shift {
         }
     }
 
-    fn pass_step(&self, now: Moment, step: usize) -> Decision {
+    pub(super) fn pass_step(&self, now: Moment, step: usize) -> Decision {
         match self.plan().steps()[step].approval {
             Approval::NotNeeded => self.leave_step(now, step),
             Approval::Required => Decision {

@@ -78,17 +78,19 @@ impl Step<'_> {
 
     fn share_rises_only_with_leave(&self) -> bool {
         let leave = match self.input {
-            Input::GreenReady(_) if matches!(self.before.state(), State::Preparing { .. }) => true,
+            Input::GreenReady(standing) if matches!(self.before.state(), State::Preparing { .. }) => {
+                !matches!(standing, Standing::Held { .. })
+            }
             Input::GreenReady(standing) | Input::Wake(standing) => match standing {
                 Standing::Clear | Standing::Safe { .. } => true,
                 Standing::InsufficientData => {
                     self.before.plan().limits().no_data == NoData::Pass
                         || self.before.bakes() == Bakes::Skipped
                 }
-                Standing::Breached(_) => false,
+                Standing::Breached(_) | Standing::Held { .. } => false,
             },
-            Input::Command(Command::Resume | Command::Promote, standing) => {
-                !matches!(standing, Standing::Breached(_))
+            Input::Command(Command::Resume | Command::Promote | Command::SkipBake { .. }, standing) => {
+                !matches!(standing, Standing::Breached(_) | Standing::Held { .. })
             }
             Input::Command(Command::Pause | Command::Abort, _)
             | Input::Start
@@ -157,6 +159,15 @@ impl Step<'_> {
             | State::RollbackFailed { .. } => None,
         };
         let promotes = matches!(self.input, Input::Command(Command::Promote, _));
+        let over = match (self.input, self.before.state()) {
+            (Input::Command(Command::SkipBake { step }, _), State::Baking { step: now, .. })
+            | (Input::Command(Command::SkipBake { step }, _), State::Paused { step: now, .. })
+                if step == now =>
+            {
+                Some(*step)
+            }
+            _ => over,
+        };
         let leaves = match self.after.state() {
             State::RetiringBatch { step, .. } => Some(*step),
             State::PreparingBatch { step, .. } => step.checked_sub(1),

@@ -19,12 +19,12 @@
 //!
 //! Invariants, cited by number in asserts and tests:
 //! - S1 shares add up to the whole.
-//! - S2 green's share never rises while an alarm is raised or has too little data (unless the plan says otherwise).
+//! - S2 green's share never rises while an alarm is raised or has too little data (unless the plan says otherwise), or while the shift is held.
 //! - S3 the first effect of a rollback gives green nothing; in a rolling plan that goes back in batches, whatever blue's instances can
 //!   take goes to blue with the first effect, and green keeps the rest alone.
 //! - S4 a terminal state has no further effect.
-//! - S5 a step begins only after the whole bake of the one before (an operator's promote skips bakes, and evidence that green is good ends one
-//!   early where the plan lets it; both say so). The last bake is never cut short by evidence.
+//! - S5 a step begins only after the whole bake of the one before (an operator may skip one bake or all, and evidence that green is good
+//!   ends one early where the plan lets it; both say so). The last bake is never cut short by evidence.
 //! - S6 replaying the journal gives the same state and the same next effects.
 //! - S7 an instance is retired only when nothing is in flight on it or its drain deadline has passed.
 //! - S8 generations strictly rise.

@@ -162,6 +162,12 @@ pub enum Standing {
     },
     /// Nothing is raised, but there is too little data.
     InsufficientData,
+    /// Nothing is raised, but the shift may not go on at this moment, however good its data: somebody or the clock forbids it. It holds,
+    /// and never goes back for that; its execution timeout counts on.
+    Held {
+        /// Who or what, in a clause.
+        why: String,
+    },
     /// Roll back. The evaluator may have published the blue-only table already.
     Breached(Cause),
 }
@@ -175,6 +181,11 @@ pub enum Command {
     Resume,
     /// Skip the remaining bakes.
     Promote,
+    /// End this step's bake now. Names the step, so that a repeated one never skips the bake of the next.
+    SkipBake {
+        /// The step.
+        step: usize,
+    },
     /// Roll back.
     Abort,
 }
@@ -281,8 +292,22 @@ pub enum Refusal {
     /// Green's share would rise under a raised alarm (S2).
     #[error("cannot {command}: an alarm is raised")]
     AlarmRaised {
-        /// `resume` or `promote`.
+        /// `resume`, `promote` or `skip the bake`.
         command: &'static str,
+    },
+    /// The shift may not go on at this moment.
+    #[error("cannot {command}: {why}")]
+    Held {
+        /// `resume`, `promote` or `skip the bake`.
+        command: &'static str,
+        /// Who or what forbids it.
+        why: String,
+    },
+    /// The shift has not come to this step.
+    #[error("cannot skip the bake of step {asked}: the shift has not begun it")]
+    StepToCome {
+        /// As asked, from 1.
+        asked: usize,
     },
     /// The execution timeout has passed, so the shift is about to roll back (S10).
     #[error("cannot {command}: the execution timeout has passed and the shift is about to roll back")]
@@ -409,12 +434,13 @@ impl State {
 }
 
 impl Command {
-    /// `pause`, `resume`, `promote` or `abort`.
+    /// `pause`, `resume`, `promote`, `skip the bake` or `abort`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Promote => "promote",
+            Self::SkipBake { .. } => "skip the bake",
             Self::Abort => "abort",
         }
     }

@@ -110,7 +110,9 @@ impl Trial {
         let breach = match standing {
             Standing::Breached(_) if is_metered => Some(Breach::Metered),
             Standing::Breached(_) => Some(Breach::Reported),
-            Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData => None,
+            Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData | Standing::Held { .. } => {
+                None
+            }
         };
         Look { standing, breach, before, green }
     }
@@ -125,9 +127,11 @@ impl Trial {
                 let evidence = self.safe.get_or_insert_with(|| safety_text(&shown)).clone();
                 Standing::Safe { evidence }
             }
-            Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData | Standing::Breached(_) => {
-                standing
-            }
+            Standing::Clear
+            | Standing::Safe { .. }
+            | Standing::InsufficientData
+            | Standing::Held { .. }
+            | Standing::Breached(_) => standing,
         }
     }
 
@@ -202,7 +206,7 @@ fn shortest_step(plan: &AlarmPlan) -> Duration {
 /// What all alarms say, threshold alarms among them.
 fn with_thresholds(standing: Standing, thresholds: &ThresholdBook) -> Standing {
     match (standing, thresholds.raised()) {
-        (breached @ Standing::Breached(_), _) => breached,
+        (decided @ (Standing::Breached(_) | Standing::Held { .. }), _) => decided,
         (Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData, Some(raised)) => {
             Standing::Breached(Cause::Alarm {
                 evidence: threshold_text(&raised),
@@ -217,7 +221,7 @@ fn with_thresholds(standing: Standing, thresholds: &ThresholdBook) -> Standing {
 /// What all alarms say, external ones among them.
 fn with_externals(standing: Standing, externals: impl Iterator<Item = ExternalEvidence>) -> Standing {
     externals.fold(standing, |standing, evidence| match (standing, evidence.state) {
-        (breached @ Standing::Breached(_), _) => breached,
+        (decided @ (Standing::Breached(_) | Standing::Held { .. }), _) => decided,
         (Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData, AlarmState::Alarm) => {
             Standing::Breached(Cause::Alarm {
                 evidence: external_text(&evidence),

@@ -262,6 +262,15 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
     fits_in_full("Reload", &wire::Reload { changes: vec!["endpoint chat: changed".to_owned()] });
     fits_in_full(
+        "PromoteBody",
+        &wire::PromoteBody {
+            reason: "quiet".to_owned(),
+            actor: Some("team".to_owned()),
+            skip: wire::Skip::Bake,
+            step: std::num::NonZeroUsize::new(2),
+        },
+    );
+    fits_in_full(
         "CommandBody",
         &wire::CommandBody { reason: "slow".to_owned(), actor: Some("team".to_owned()) },
     );

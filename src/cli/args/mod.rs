@@ -347,8 +347,15 @@ pub enum ShiftCommand {
     Pause(Order),
     /// Go on, or approve the next step.
     Resume(Order),
-    /// Skip the remaining bakes and give green everything.
-    Promote(Order),
+    /// Skip the remaining bakes and give green everything, or skip this bake alone.
+    Promote {
+        /// Which, and why.
+        #[command(flatten)]
+        order: Order,
+        /// Skip only what is left of the present step's bake.
+        #[arg(long)]
+        bake: bool,
+    },
     /// Roll back: all traffic to blue at once.
     Abort(Order),
     /// Why a shift is where it is, with the alarms' numbers and the timeline.
@@ -508,6 +515,7 @@ mod tests {
             "snapback shift pause chat",
             "snapback shift resume chat --reason checked",
             "snapback shift promote chat",
+            "snapback shift promote chat --bake --reason quiet",
             "snapback shift abort chat --reason odd",
             "snapback shift explain chat",
             "snapback plan lint chat plan.toml --output json",

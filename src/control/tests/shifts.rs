@@ -101,6 +101,22 @@ async fn a_request_dealt_after_the_snap_by_an_old_table_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_bake_is_skipped_once_however_often_it_is_asked_for() {
+    let world = World::start();
+    let id = world.begin(CANARY).await.id;
+    world.until_share(&id, "10%").await;
+    for _ in 0..2 {
+        let view = world.command(&id, Command::SkipBake { step: 0 }).await.unwrap();
+        assert_eq!((view.state.as_str(), view.step, view.share), ("baking", Some(1), Share::ALL));
+    }
+    let asked = world.journal.events().into_iter().filter(|event| event.kind == "shift.command");
+    assert_eq!(asked.map(|event| event.cause).collect::<Vec<_>>(), ["skip the bake: because"]);
+    let view = world.until_over(&id).await;
+    assert_eq!(view.state, State::Promoted);
+    world.command(&id, Command::SkipBake { step: 0 }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fleet_that_never_drains_goes_at_its_deadline() {
     let world = World::start();
     let id = world.begin(CANARY).await.id;

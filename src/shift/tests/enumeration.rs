@@ -102,7 +102,8 @@ impl Node {
 /// Each at once, and at the moment that the engine has asked for.
 fn inputs() -> Vec<(bool, Input)> {
     let breach = Standing::Breached(Cause::Alarm { name: "errors".to_owned(), evidence: String::new() });
-    let standings = [Standing::Clear, Standing::InsufficientData, breach];
+    let held = Standing::Held { why: String::new() };
+    let standings = [Standing::Clear, Standing::InsufficientData, held, breach];
     let mut inputs = vec![
         Input::Start,
         Input::GreenFailed { reason: String::new() },
@@ -116,7 +117,14 @@ fn inputs() -> Vec<(bool, Input)> {
     for standing in standings {
         inputs.push(Input::GreenReady(standing.clone()));
         inputs.push(Input::Wake(standing.clone()));
-        for command in [Command::Pause, Command::Resume, Command::Promote, Command::Abort] {
+        for command in [
+            Command::Pause,
+            Command::Resume,
+            Command::Promote,
+            Command::SkipBake { step: 0 },
+            Command::SkipBake { step: 1 },
+            Command::Abort,
+        ] {
             inputs.push(Input::Command(command, standing.clone()));
         }
     }

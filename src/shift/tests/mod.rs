@@ -4,6 +4,7 @@
 mod account;
 mod commands;
 mod enumeration;
+mod held;
 mod plans;
 mod restarts;
 mod rolling;

@@ -106,6 +106,7 @@ impl World {
             (_, 1..8) => Standing::InsufficientData,
             (_, 8..18) => Standing::Clear,
             (_, 18..20) => Standing::Safe { evidence: String::new() },
+            (_, 20..22) => Standing::Held { why: "frozen".into() },
             (_, _) => self.standing.clone(),
         };
         if let Some(due) = self.shift.wake_at().filter(|due| due.since(self.now) <= pause) {
@@ -136,13 +137,17 @@ impl World {
             44 => Input::Command(Command::Promote, self.standing.clone()),
             45 => Input::Command(Command::Abort, self.standing.clone()),
             46 => Input::Start,
+            48..50 => {
+                let step = self.random.random_range(0..3);
+                Input::Command(Command::SkipBake { step }, self.standing.clone())
+            }
             _ => Input::Wake(self.standing.clone()),
         }
     }
 
     fn pass(&mut self, time: Duration) {
         if matches!(self.shift.state(), State::Baking { .. }) {
-            self.baked += time;
+            self.baked = self.baked.saturating_add(time);
         }
         self.now = self.now.after(time);
         self.real += time;
@@ -176,6 +181,11 @@ impl World {
             account.see(&input);
             effects.iter().for_each(|effect| account.carry_out(effect));
             account.check(&self.shift);
+        }
+        if matches!(input, Input::Command(Command::SkipBake { .. }, _))
+            && before.state() != self.shift.state()
+        {
+            self.baked = Duration::MAX;
         }
         for effect in result.into_iter().flatten() {
             self.account(&before, &input, &effect);
@@ -211,12 +221,14 @@ impl World {
     fn account(&mut self, before: &Shift, input: &Input, effect: &Effect) {
         match effect {
             Effect::BeginStep(step) => {
+                let asked = Command::SkipBake { step: step.saturating_sub(1) };
                 let skips = matches!(
                     input,
                     Input::Command(Command::Promote, _)
                         | Input::Restarted { .. }
                         | Input::Wake(Standing::Safe { .. })
-                ) || before.bakes() == Bakes::Skipped;
+                ) || matches!(input, Input::Command(command, _) if *command == asked)
+                    || before.bakes() == Bakes::Skipped;
                 if let Some(last) = step.checked_sub(1).filter(|_| !skips) {
                     assert!(self.baked >= before.plan().steps()[last].bake, "a step bakes in full (S5)");
                 }
@@ -230,6 +242,9 @@ impl World {
             }
             Effect::PublishShare(share) => {
                 let breached = matches!(self.standing, Standing::Breached(_));
+                let held = matches!(self.standing, Standing::Held { .. });
+                let again = matches!(input, Input::Restarted { .. });
+                assert!(*share <= self.share || !held || again, "held (S2)");
                 // Readiness is news from a time in which green had no traffic that an alarm could have been about.
                 let is_first = matches!(before.state(), State::Preparing { .. });
                 assert!(*share <= self.share || !breached || is_first, "raised (S2)");

@@ -15,8 +15,8 @@ use crate::{
 
 /// Runs the inputs of a transcript and panics, with the whole transcript as it is, where it differs.
 ///
-/// Inputs: `start`, `green ready` (which takes a standing, clear if there is none), `green failed`, `blue ready`, `blue failed`, `green gone`, `wake STANDING`, `blue drained`, `green drained`, `COMMAND STANDING`, and
-/// `restart`, which restores the shift as it was written down at the input before. Standings: `clear`, `safe`, `no data`, `breach`.
+/// Inputs: `start`, `skip STEP STANDING`, `green ready` (which takes a standing, clear if there is none), `green failed`, `blue ready`, `blue failed`, `green gone`, `wake STANDING`, `blue drained`, `green drained`, `COMMAND STANDING`, and
+/// `restart`, which restores the shift as it was written down at the input before. Standings: `clear`, `safe`, `no data`, `held`, `breach`.
 #[track_caller]
 pub(super) fn check(plan: ShiftPlan, expected: &str) {
     let mut shift = Shift::new(plan, Moment::default());
@@ -54,6 +54,7 @@ fn parse_input(words: &str) -> Input {
     match (first, rest) {
         ("start", "") => Input::Start,
         ("green", "ready") => Input::GreenReady(Standing::Clear),
+        ("green", "ready held") => Input::GreenReady(parse_standing("held")),
         ("green", "ready no data") => Input::GreenReady(Standing::InsufficientData),
         ("green", "ready breach") => Input::GreenReady(parse_standing("breach")),
         ("blue", "ready") => Input::BlueReady,
@@ -66,6 +67,11 @@ fn parse_input(words: &str) -> Input {
         ("pause", _) => command(Command::Pause),
         ("resume", _) => command(Command::Resume),
         ("promote", _) => command(Command::Promote),
+        ("skip", rest) => {
+            let (step, standing) = rest.split_once(' ').unwrap();
+            let step = step.parse().unwrap();
+            Input::Command(Command::SkipBake { step }, parse_standing(standing))
+        }
         ("abort", _) => command(Command::Abort),
         _ => panic!("{words:?} is not an input"),
     }
@@ -76,6 +82,7 @@ fn parse_standing(word: &str) -> Standing {
         "clear" => Standing::Clear,
         "safe" => Standing::Safe { evidence: "odds of 24 : 1".to_owned() },
         "no data" => Standing::InsufficientData,
+        "held" => Standing::Held { why: "chat is frozen".to_owned() },
         "breach" => Standing::Breached(Cause::Alarm {
             name: "errors".to_owned(),
             evidence: "9 of 12 failed".to_owned(),
