@@ -15,7 +15,7 @@ use crate::{
         Traffic, TrafficWindow, Transition,
     },
     meter::Timing,
-    shift::{Approval, Cause, Step},
+    shift::{Approval, Cause, InService, Rolling, State, Step},
     store::{Event, Hash, Moments, Origin},
     time::{WallTime, format_duration},
     trial::{external_text, threshold_text, value_text},
@@ -44,6 +44,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
 pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
     let (explanation, cause) = (explain::explain(&view, now), cause_of(&view));
     let failure_budget = view.budget().map(self::failure_budget);
+    let instances = view.plan.shift.rolling().map(|rolling| in_service(rolling, &view.state));
     let ShiftView {
         id,
         endpoint,
@@ -81,6 +82,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         actor,
         state: state.as_str().to_owned(),
         over: state.is_terminal(),
+        instances,
         blue_version: blue_version.to_string(),
         green_version: plan.green.version.to_string(),
         plan: plan.to_json(),
@@ -274,6 +276,16 @@ fn step(step: &Step) -> wire::Step {
             Approval::Required => true,
             Approval::NotNeeded => false,
         },
+    }
+}
+
+fn in_service(rolling: &Rolling, state: &State) -> wire::InService {
+    let InService { blue, green } = rolling.in_service(state);
+    wire::InService {
+        blue,
+        blue_whole: rolling.sizes.blue.get(),
+        green,
+        green_whole: rolling.sizes.green.get(),
     }
 }
 

@@ -160,8 +160,12 @@ pub struct Shift {
     pub endpoint: String,
     /// Who started it.
     pub actor: String,
-    /// `preparing`, `baking`, `holding`, `paused`, `termination_wait`, `retiring`, `rolling_back`, `promoted` or `rolled_back`.
+    /// `preparing`, `baking`, `holding`, `paused`, `termination_wait`, `retiring`, `rolling_back`, `promoted` or `rolled_back`; of a rolling
+    /// shift also `retiring_batch`, `preparing_batch`, `holding_batch`, `releasing_batch`, `restoring` or `rollback_failed`.
     pub state: String,
+    /// How many instances of each fleet take requests; of a rolling shift alone.
+    #[serde(default)]
+    pub instances: Option<InService>,
     /// Whether it is over.
     pub over: bool,
     /// The version in service when it began.
@@ -272,6 +276,19 @@ pub struct Safety {
     pub needed_ln_e: f64,
     /// Whether it is enough, and the requests too.
     pub shown: bool,
+}
+
+/// How many instances of each fleet of a rolling shift take requests, and how many there are when it is whole.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct InService {
+    /// Of blue; none once green is the fleet in service.
+    pub blue: u32,
+    /// Blue before the shift.
+    pub blue_whole: u32,
+    /// Of green.
+    pub green: u32,
+    /// Green after the shift.
+    pub green_whole: u32,
 }
 
 /// A compiled step.

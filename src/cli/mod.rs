@@ -98,7 +98,7 @@ impl Exit {
     fn of(shift: &wire::Shift) -> Self {
         match shift.state.as_str() {
             "promoted" => Self::Done,
-            "rolled_back" => Self::RolledBack,
+            "rolled_back" | "rollback_failed" => Self::RolledBack,
             _ => Self::StillRunning,
         }
     }

@@ -7,7 +7,7 @@ use super::{
     document::Value,
     endpoint::read_fleet,
     pace,
-    reader::{Table, boolean, text, word},
+    reader::{Table, boolean, word},
     shape::{self, Shape},
     units::{batch, duration, positive_duration, share},
 };
@@ -118,18 +118,20 @@ fn strategy_shape(value: &Value) -> &'static Shape {
         Some(Ok(StrategyKind::AllAtOnce)) => &shape::ALL_AT_ONCE,
         Some(Ok(StrategyKind::Canary)) => &shape::CANARY,
         Some(Ok(StrategyKind::Linear)) => &shape::LINEAR,
+        Some(Ok(StrategyKind::Rolling)) => &shape::ROLLING,
         Some(Ok(StrategyKind::Steps)) => &shape::STEPS,
-        Some(Ok(StrategyKind::Rolling) | Err(_)) | None => &shape::ANY_STRATEGY,
+        Some(Err(_)) | None => &shape::ANY_STRATEGY,
     }
 }
 
 fn strategy_kind(value: &Value) -> Result<StrategyKind, String> {
-    let known = [StrategyKind::AllAtOnce, StrategyKind::Canary, StrategyKind::Linear, StrategyKind::Steps];
-    if text(value) == Ok("rolling") {
-        return Err("\"rolling\" is not available in this version: use \"linear\", which moves traffic in equal steps between two \
-                    fleets that both run"
-            .to_owned());
-    }
+    let known = [
+        StrategyKind::AllAtOnce,
+        StrategyKind::Canary,
+        StrategyKind::Linear,
+        StrategyKind::Rolling,
+        StrategyKind::Steps,
+    ];
     word(&known.map(|kind| (kind.as_str(), kind)))(value)
 }
 

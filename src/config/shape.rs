@@ -25,10 +25,10 @@ macro_rules! shapes {
     };
 }
 
-const ROLLING_ONLY: &str = "belongs to the strategy rolling, which is not available in this version";
-
 const RAMP_NEEDS_STEPS: &str = "has no step to end early: with all_at_once green has everything at once, and the last bake is never cut \
                                short; use the strategy canary, linear or steps";
+
+const RAMP_WAITS: &str = "is not for a rolling shift: a batch of blue that has gone takes its time to come back, so every step bakes in full";
 
 shapes! { CONFIG:
     ROOT "" ["data" "admin" "state" "log" "events" "webhook" "endpoint"]
@@ -89,12 +89,13 @@ shapes! { PLAN:
     GREEN_COMMAND "green.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
-    ANY_STRATEGY "strategy" ["type" "share" "step" "steps" "bake" "final_bake" "ramp_when_safe"] => refused [
-        "batch": ROLLING_ONLY, "rollback_batch": ROLLING_ONLY
+    ANY_STRATEGY "strategy" [
+        "type" "share" "step" "steps" "batch" "bake" "final_bake" "rollback_batch" "ramp_when_safe"
     ]
     ALL_AT_ONCE "strategy" ["type" "final_bake"] => refused ["ramp_when_safe": RAMP_NEEDS_STEPS]
     CANARY "strategy" ["type" "share" "bake" "final_bake" "ramp_when_safe"]
     LINEAR "strategy" ["type" "step" "bake" "final_bake" "ramp_when_safe"]
+    ROLLING "strategy" ["type" "batch" "bake" "rollback_batch"] => refused ["ramp_when_safe": RAMP_WAITS]
     STEPS "strategy" ["type" "steps" "final_bake" "ramp_when_safe"]
     RAMP "strategy.ramp_when_safe" ["margin" "requests"]
     STEP "strategy.steps" ["share" "bake" "approval"]

@@ -245,6 +245,7 @@ impl Task {
         let Started { plan, actor, findings } = started;
         let endpoint = self.endpoint(name)?;
         begin::check(endpoint, &plan)?;
+        let plan = begin::sized(endpoint, plan)?;
         let id = match execution {
             Execution::Dry => begin::dry_run_id(),
             Execution::Real => self.fresh_id(name).await?,

@@ -1,6 +1,6 @@
 //! Accepting a shift: the checks that need more than its document, and its identity.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, num::NonZeroU32};
 
 use super::{
     ControlError,
@@ -12,7 +12,7 @@ use crate::{
     fleet::FleetSpec,
     name::{EndpointName, FleetId, ShiftId},
     route::Signals,
-    shift::Shift,
+    shift::{Count, Shift, Sizes},
     store::{Journal, Moments, StoreError},
     time::WallTime,
 };
@@ -41,6 +41,36 @@ pub(super) fn check(endpoint: &Endpoint, plan: &PlanSpec) -> Result<(), ControlE
     }
 }
 
+/// The plan for the fleets as they are, which makes a difference to a rolling one alone.
+pub(super) fn sized(endpoint: &Endpoint, plan: PlanSpec) -> Result<PlanSpec, ControlError> {
+    let Some(rolling) = plan.shift.rolling() else { return Ok(plan) };
+    let serving = &endpoint.record.serving;
+    let problem = |key: &str, message: String| {
+        let problem = Problem { key: key.to_owned(), line: None, message };
+        ControlError::from(Problems { source: "plan".to_owned(), problems: vec![problem] })
+    };
+    let is_made = serving.provider.is_some() || plan.green.provider.is_some();
+    let (Some(blue), Some(green), false) = (size(serving), size(&plan.green), is_made) else {
+        let message = "\"rolling\" replaces instances that are named, and a provider makes those of blue or of green: use \"linear\" or \
+                       \"canary\", or name the instances of both";
+        return Err(problem("strategy.type", message.to_owned()));
+    };
+    if rolling.rollback_batch.is_some()
+        && (serving.protocol != plan.green.protocol || serving.tls != plan.green.tls)
+    {
+        let message = "green does not speak blue's protocol or TLS, so a rollback that fails between two batches would leave no fleet of \
+                       one kind: leave rollback_batch out";
+        return Err(problem("strategy.rollback_batch", message.to_owned()));
+    }
+    let shift = plan.shift.clone().sized(Sizes { blue, green });
+    let shift = shift.map_err(|error| problem("strategy.batch", error.to_string()))?;
+    Ok(PlanSpec { shift, ..plan })
+}
+
+fn size(spec: &FleetSpec) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(spec.instances.len()).ok()?)
+}
+
 /// A run of an accepted plan, before its first input.
 pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpec, actor: &str) -> Run {
     let now = links.timer.now();
@@ -59,6 +89,8 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         plan,
         findings: Vec::new(),
         green: None,
+        ordered: Count::All,
+        awaited_blue: Vec::new(),
         old_blue: None,
         moments: Moments::default(),
         rollback: Rollback::default(),

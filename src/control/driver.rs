@@ -12,6 +12,7 @@ use super::{
     keeper::Made,
     ledger::Draft,
     outlook,
+    parts::first,
     past::Past,
     run::{Aborting, By, Green, Mark, Run},
     task::Note,
@@ -54,8 +55,16 @@ pub(super) struct Forward {
 #[derive(Debug)]
 pub(super) struct Undo {
     mark: Mark,
-    /// The fleet in service before green was adopted, and the shift that had given up its way back.
-    adoption: Option<(FleetSpec, Option<FleetId>)>,
+    /// The fleet in service before the step, where the step changes it.
+    serving: Option<(FleetSpec, Option<FleetId>)>,
+    adoption: Adoption,
+}
+
+/// Whether a step gives up the way back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Adoption {
+    None,
+    OfGreen,
 }
 
 impl Endpoint {
@@ -68,10 +77,11 @@ impl Endpoint {
         let before = run.engine.state().clone();
         let effects = run.engine.step(now, input.clone())?;
         let after = run.engine.state().clone();
-        if effects.is_empty() && before == after {
+        if effects.is_empty() && before == after && mark.bakes() == run.engine.bakes() {
             return Ok(Advance::Nothing);
         }
-        if effects.first() == Some(&Effect::PublishShare(Share::NONE)) {
+        let turns_back = before.has_way_back() && after.cause().is_some();
+        if turns_back || effects.first() == Some(&Effect::PublishShare(Share::NONE)) {
             run.go_back(links, &after);
             let drafts = run.drafts(links, input, by, &before);
             log(&drafts);
@@ -91,19 +101,27 @@ impl Endpoint {
             self.record.serving = run.plan.green.clone();
             self.record.fleet = run.plan.green.provider.as_ref().map(|_| FleetId::of_shift(&run.id));
         }
-        let undo = Undo { mark, adoption: adopts.then_some(serving) };
+        let settles = effects.contains(&Effect::Settle);
+        if settles {
+            self.record.serving = run.settled(&serving.0);
+        }
+        let adoption = if adopts { Adoption::OfGreen } else { Adoption::None };
+        let undo = Undo { mark, serving: (adopts || settles).then_some(serving), adoption };
         Ok(Advance::Forward(Box::new(Forward { effects, drafts, undo })))
     }
 
     /// Takes a step back that could not be written.
     pub(super) fn undo(&mut self, links: &Links, undo: Undo) {
-        let Undo { mark, adoption } = undo;
+        let Undo { mark, serving, adoption } = undo;
         let Some(run) = &mut self.run else { return };
         run.put_back(mark);
-        if let Some((serving, fleet)) = adoption {
+        if let Some((serving, fleet)) = serving {
             self.record.serving = serving;
             self.record.fleet = fleet;
-            if run.green.is_some() && links.publisher.rearm(&run.endpoint, &run.id).is_err() {
+            if adoption == Adoption::OfGreen
+                && run.green.is_some()
+                && links.publisher.rearm(&run.endpoint, &run.id).is_err()
+            {
                 tracing::error!(shift = %run.id, "a shift that went back had no latch");
             }
         }
@@ -118,12 +136,18 @@ impl Endpoint {
         for effect in effects {
             let Some(run) = &mut self.run else { return };
             match effect {
-                Effect::Provision(Side::Green, Count::All) if gives_share => {
-                    let (id, made) = (run.id.clone(), run.made.take());
-                    let live = LiveFleet::of(&self.record, (&run.plan.green, made), links);
-                    self.provisioned(links, &id, live);
+                Effect::Provision(Side::Green, count) if run.green.is_none() => {
+                    run.ordered = count;
+                    if gives_share {
+                        let (id, made) = (run.id.clone(), run.made.take());
+                        let live = LiveFleet::of(&self.record, (&run.plan.green, made), links);
+                        self.provisioned(links, &id, live);
+                    } else {
+                        run.provision(links);
+                    }
                 }
-                Effect::Provision(Side::Green, Count::All) => run.provision(links),
+                Effect::Provision(side, count) => self.order(links, side, count),
+                Effect::Serve(side, count) => self.serve(links, side, count),
                 Effect::BeginStep(step) => {
                     if let Some((green, step)) = run.green.as_ref().zip(run.plan.shift.steps().get(step)) {
                         green.watched.begin_step(step.share);
@@ -131,21 +155,21 @@ impl Endpoint {
                 }
                 Effect::PublishShare(share) => run.publish(links, share),
                 Effect::Drain { side, keep: 0 } => run.drain(links, side),
+                Effect::Drain { side, keep } => self.drain_rest(links, side, keep),
                 Effect::Retire { side, keep: 0 } => run.retire(links, side),
+                // Whoever runs them may end them now.
+                Effect::Retire { side: _, keep: _ } => run.drain = None,
                 Effect::Adopt => self.adopt(links),
-                Effect::Provision(..)
-                | Effect::Serve(..)
-                | Effect::Drain { .. }
-                | Effect::Retire { .. }
-                | Effect::Settle => {
-                    tracing::error!(shift = %run.id, "a part of a fleet cannot be had: no plan asks for one yet");
-                }
+                Effect::Settle => self.settle(links),
                 Effect::Finish => {
                     links.publisher.disarm(&run.endpoint);
                     links.roster.remove(&run.id);
                     self.run = None;
                 }
             }
+        }
+        if let Some(run) = &self.run {
+            links.publisher.leave(&run.endpoint, &run.id, run.engine.share_after_snap());
         }
     }
 
@@ -160,7 +184,7 @@ impl Endpoint {
     /// Green's instances are there: they are checked and watched from now on. Instances of a shift that is over by now go again.
     pub(super) fn provisioned(&mut self, links: &Links, shift: &ShiftId, live: LiveFleet) {
         let fits =
-            |run: &&mut Run| run.id == *shift && run.green.is_none() && run.engine.state().has_way_back();
+            |run: &&mut Run| run.id == *shift && run.green.is_none() && wants_green(run.engine.state());
         let Some(run) = self.run.as_mut().filter(fits) else {
             if let Some(made) = live.made {
                 made.let_go();
@@ -185,7 +209,7 @@ impl Endpoint {
         watched.resume(std::mem::take(&mut run.lasting));
         links.roster.add(Arc::clone(&watched));
         run.polls = links.poller.watch(&watched, &run.plan.alarms.externals, &run.subject());
-        let awaited = live.route.fleet.instances.clone();
+        let awaited = first(&live.route.fleet, run.ordered).to_vec();
         run.green = Some(Green { watched, fleet: Some(live), awaited });
     }
 
@@ -214,10 +238,16 @@ impl Endpoint {
         if let Some(mut fleet) = green.fleet.take() {
             // Its traffic so far was a part of the endpoint's.
             fleet.past = Past::default();
+            fleet.serves = Count::All;
             links.publisher.adopt(&run.endpoint, &fleet.route);
             run.old_blue = Some(std::mem::replace(&mut self.blue, fleet));
         }
     }
+}
+
+/// Whether a green that has only just been made still has a use: none on the way back, but what it keeps in a rolling shift.
+fn wants_green(state: &State) -> bool {
+    state.has_way_back() || matches!(state, State::ReleasingBatch { .. } | State::Restoring { .. })
 }
 
 /// One line for each change of state.
@@ -319,14 +349,24 @@ impl Run {
     }
 
     fn publish(&mut self, links: &Links, share: Share) {
-        // A rollback's table was published when it was decided.
-        if share == Share::NONE {
+        let goes_back = self.engine.state().cause().is_some();
+        // A rollback's table was published when it was decided, but where green keeps something.
+        if share == Share::NONE && self.engine.in_service().is_none() {
             return;
         }
-        self.dealt_at_share = Some(self.dealt());
+        if share != Share::NONE {
+            self.dealt_at_share = Some(self.dealt());
+        }
         let Some(Green { watched, fleet: Some(green), awaited: _ }) = &self.green else { return };
+        let served = green.served();
+        let fleets = (&served, &watched.watch);
+        if goes_back {
+            if let Err(latched) = links.publisher.hold(&self.endpoint, &self.id, share, fleets) {
+                tracing::debug!(shift = %self.id, ?latched, "green had lost its share before");
+            }
+            return;
+        }
         watched.set_live(Live::Yes);
-        let fleets = (&green.route, &watched.watch);
         match links.publisher.give(&self.endpoint, &self.id, share, fleets) {
             // An evaluator that waits as if there were nothing to see is to look now.
             Ok(published) => watched.watch.ring(published),

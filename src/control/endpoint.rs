@@ -24,6 +24,7 @@ use crate::{
     meter::{Bell, FleetMeters, Reading, Recorder},
     provider::Providers,
     route::{EndpointSlot, FleetRoute},
+    shift::Count,
     store::{EndpointRecord, FleetRecord},
     time::Moment,
 };
@@ -57,6 +58,8 @@ pub(super) struct LiveFleet {
     pub(super) growth: Growth,
     /// Whoever makes its instances, where a provider does.
     pub(super) made: Option<Made>,
+    /// How many of its instances the table names; all but in a rolling shift.
+    pub(super) serves: Count,
 }
 
 /// What the control task works through.
@@ -138,7 +141,7 @@ impl Endpoint {
             upgrades: self.record.declared.upgrades.clone(),
             signals: self.record.declared.signals,
             recorder: self.recorder.clone(),
-            blue: self.blue.route.clone(),
+            blue: self.blue.served(),
         }
     }
 
@@ -180,7 +183,7 @@ impl LiveFleet {
     pub(super) fn new(record: &EndpointRecord, route: FleetRoute, links: &Links) -> Self {
         let probes = links.prober.watch(&record.declared.name, &route.fleet, &record.declared.health);
         let (ring, past, growth) = (Ring::default(), Past::default(), Growth::default());
-        let mut fleet = Self { route, ring, past, probes, growth, made: None };
+        let mut fleet = Self { route, ring, past, probes, growth, made: None, serves: Count::All };
         fleet.sample(links.timer.now());
         fleet
     }

@@ -4,6 +4,7 @@
 //! - `task` is the one writer of what control knows; `ask` answers people, `begin` accepts shifts, `driver` feeds the engine and carries its
 //!   effects out, `ledger` makes things durable, `external` takes reports on alarms.
 //! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
+//! - `parts` has in service what a rolling shift wants of each fleet.
 //! - `prober` and `probe` check instances; `growth` gives new ones a small part of the requests first. `reload` reads the configuration file again.
 //! - `poller` asks for the state of polled alarms, one question at a time by `asking`, with a `token` if need be; `answers` says what comes
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
@@ -34,6 +35,7 @@ mod keeper;
 mod ledger;
 mod lookup;
 mod outlook;
+mod parts;
 mod past;
 mod poller;
 mod probe;

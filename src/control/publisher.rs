@@ -48,6 +48,8 @@ struct Routes {
 struct Guard {
     shift: ShiftId,
     latch: Latch,
+    /// What a snap leaves green: nothing, but in a rolling shift that goes back in batches.
+    left: Share,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,7 +118,7 @@ impl Publisher {
 
     /// A shift begins: from now on it may be given a share, until it is snapped back.
     pub(super) fn arm(&self, endpoint: &EndpointName, shift: &ShiftId) {
-        let guard = Guard { shift: shift.clone(), latch: Latch::Armed };
+        let guard = Guard { shift: shift.clone(), latch: Latch::Armed, left: Share::NONE };
         self.lock().guards.insert(endpoint.clone(), guard);
     }
 
@@ -140,14 +142,50 @@ impl Publisher {
         Ok(self.store(&mut state))
     }
 
-    /// Gives blue everything, at once and for the rest of the shift. `None` when that was done before, or there is no way back any
+    /// From now on a snap leaves green this share, if it has as much.
+    pub(super) fn leave(&self, endpoint: &EndpointName, shift: &ShiftId, share: Share) {
+        if let Some(guard) = self.lock().guards.get_mut(endpoint).filter(|guard| guard.shift == *shift) {
+            guard.left = share;
+        }
+    }
+
+    /// What green keeps on the way back: never more than it had, but after a restart, when it has nothing yet.
+    pub(super) fn hold(
+        &self,
+        endpoint: &EndpointName,
+        shift: &ShiftId,
+        share: Share,
+        green: (&FleetRoute, &Arc<WatchPoint>),
+    ) -> Result<Moment, Latched> {
+        let mut state = self.lock();
+        let has_restarted = state.move_latch(endpoint, shift, Latch::Armed, Latch::Snapped).is_ok();
+        state.move_latch(endpoint, shift, Latch::Snapped, Latch::Snapped)?;
+        let before = state.routes.get(endpoint).map(|route| route.split.green).unwrap_or_default();
+        let share = if has_restarted { share } else { share.min(before) };
+        if share == before {
+            return Ok(self.timer.now());
+        }
+        let split = state.next_split(share);
+        let (fleet, watch) = green;
+        state.edit(endpoint, |route| {
+            route.split = split;
+            route.green = Some(fleet.clone());
+            route.watch = Some(Arc::clone(watch));
+        });
+        Ok(self.store(&mut state))
+    }
+
+    /// Gives blue everything, at once and for the rest of the shift; in a rolling shift that goes back in batches, everything that its
+    /// instances are for. `None` when that was done before, or there is no way back any
     /// more; else the moment after which no request is dealt to green by a worker that reads the table.
     ///
     /// Green stays in the table with no share, so that the views still see its running requests.
     pub(super) fn snap_to_blue(&self, endpoint: &EndpointName, shift: &ShiftId) -> Option<Moment> {
         let mut state = self.lock();
         state.move_latch(endpoint, shift, Latch::Armed, Latch::Snapped).ok()?;
-        let split = state.next_split(Share::NONE);
+        let left = state.guards.get(endpoint).map(|guard| guard.left).unwrap_or_default();
+        let before = state.routes.get(endpoint).map(|route| route.split.green).unwrap_or_default();
+        let split = state.next_split(left.min(before));
         state.edit(endpoint, |route| route.split = split);
         Some(self.store(&mut state))
     }

@@ -66,7 +66,7 @@ impl Endpoint {
             plan: run.plan.clone(),
             state: engine.state().clone(),
             step: engine.snapshot(now).step,
-            share: if run.snap().is_some() { Share::NONE } else { engine.share() },
+            share: run.share_of(engine),
             share_got: run.share_got(&blue, &green),
             started_at: run.started_at,
             moments: run.moments_now(&green, links),
@@ -128,7 +128,9 @@ impl Endpoint {
     fn ring_of<'a>(&'a self, run: &'a Run, side: Side) -> Option<&'a super::endpoint::LiveFleet> {
         match (side, &run.green) {
             (Side::Blue, _) => Some(run.old_blue.as_ref().unwrap_or(&self.blue)),
-            (Side::Green, Some(green)) => Some(green.fleet.as_ref().unwrap_or(&self.blue)),
+            (Side::Green, Some(green)) => {
+                green.fleet.as_ref().or_else(|| run.old_blue.as_ref().map(|_| &self.blue))
+            }
             (Side::Green, None) => None,
         }
     }

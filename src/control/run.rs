@@ -22,7 +22,7 @@ use crate::{
     meter::Reading,
     name::{EndpointName, FleetId, ShiftId},
     route::FleetRoute,
-    shift::{Input, Shift},
+    shift::{Bakes, Count, Input, Shift},
     store::{FleetRecord, Moments},
     time::{Moment, WallTime},
     weight::Share,
@@ -54,6 +54,10 @@ pub(super) struct Run {
     /// Green while a provider makes its first instances.
     pub(super) making: Option<Made>,
     pub(super) green: Option<Green>,
+    /// How much of green was ordered first.
+    pub(super) ordered: Count,
+    /// Instances of blue that are to come back and have not been healthy yet.
+    pub(super) awaited_blue: Vec<Arc<Instance>>,
     /// The former blue, once green has been adopted.
     pub(super) old_blue: Option<LiveFleet>,
     pub(super) moments: Moments,
@@ -134,7 +138,13 @@ pub(super) struct Mark {
 impl Run {
     /// Green's share by the last published table.
     pub(super) fn share(&self) -> Share {
-        if self.snap().is_some() { Share::NONE } else { self.engine.share() }
+        self.share_of(&self.engine)
+    }
+
+    /// The same as this engine tells it: a snap comes before the engine hears of it.
+    pub(super) fn share_of(&self, engine: &Shift) -> Share {
+        let comes_first = self.snap().is_some() && engine.state().cause().is_none();
+        if comes_first { engine.share_after_snap() } else { engine.share() }
     }
 
     /// Whose alarms its are.
@@ -221,6 +231,12 @@ impl Run {
         self.engine = engine;
         self.moments = moments;
         self.transitions = transitions;
+    }
+}
+
+impl Mark {
+    pub(super) fn bakes(&self) -> Bakes {
+        self.engine.bakes()
     }
 }
 

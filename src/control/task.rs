@@ -18,6 +18,7 @@ use super::{
     endpoint::{Endpoint, Links},
     keeper::FleetNote,
     ledger::{Draft, Ledger},
+    parts::first,
     poller::Polled,
     prober::HealthChange,
     publisher::Change,
@@ -45,7 +46,9 @@ pub(super) enum Note {
     Provisioned { endpoint: EndpointName, shift: ShiftId },
     /// A provider has made a fleet, or failed to, or let it go.
     Fleet(FleetNote),
-    /// A fleet that gets no new requests has nothing in flight.
+    /// What was ordered of a fleet is healthy already.
+    Ready { endpoint: EndpointName, shift: ShiftId, side: Side },
+    /// Instances that get no new requests have nothing in flight.
     Drained { endpoint: EndpointName, shift: ShiftId, side: Side },
     /// A polled alarm changed its state.
     Polled(Box<Polled>),
@@ -300,6 +303,7 @@ impl Task {
                 }
             }
             Note::Fleet(note) => self.fleet_told(note).await,
+            Note::Ready { endpoint, shift, side } => self.part_ready(&endpoint, &shift, side).await,
             Note::Drained { endpoint, shift, side } => {
                 self.feed_shift(&endpoint, &shift, Input::Drained(side)).await;
             }
@@ -328,7 +332,9 @@ impl Task {
         let is_incoming_ready =
             self.endpoints.get_mut(&name).is_some_and(|endpoint| endpoint.hears(&instance));
         let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
-        let news = run.map_or(GreenNews::None, |run| run.green_news(&instance));
+        let (news, is_blue_back) = run.map_or((GreenNews::None, false), |run| {
+            (run.green_news(&instance), run.completes_blue(&instance))
+        });
         // Going back comes before the journal, as ever; going on comes after the event that allowed it.
         if news == GreenNews::Gone {
             drop(self.feed(&name, Input::GreenGone, By::Itself).await);
@@ -349,6 +355,24 @@ impl Task {
         }
         if news == GreenNews::Ready {
             self.green_ready(&name).await;
+        }
+        if is_blue_back && let Err(error) = self.feed(&name, Input::BlueReady, By::Itself).await {
+            tracing::warn!(endpoint = %name, %error, "a shift stays where it is");
+        }
+    }
+
+    /// What was ordered of a fleet was healthy when it was ordered, and still is if nothing is awaited by now.
+    async fn part_ready(&mut self, name: &EndpointName, shift: &ShiftId, side: Side) {
+        let run = self.endpoints.get(name).and_then(|endpoint| endpoint.run.as_ref());
+        let Some(run) = run.filter(|run| run.id == *shift) else { return };
+        match side {
+            Side::Blue if run.awaited_blue.is_empty() => {
+                self.feed_shift(name, shift, Input::BlueReady).await;
+            }
+            Side::Green if run.green.as_ref().is_some_and(|green| green.awaited.is_empty()) => {
+                self.green_ready(name).await;
+            }
+            Side::Blue | Side::Green => {}
         }
     }
 
@@ -399,6 +423,7 @@ impl Run {
     /// What the changed health of an instance means for this shift. While green gets ready its instances may well be unhealthy: large
     /// weights take their time, and the plan says how long.
     fn green_news(&mut self, instance: &Arc<Instance>) -> GreenNews {
+        let has_traffic = self.green_has_traffic();
         let Some(green) = &mut self.green else { return GreenNews::None };
         match instance.health() {
             Health::Healthy => {
@@ -406,9 +431,10 @@ impl Run {
                 green.awaited.retain(|awaited| !Arc::ptr_eq(awaited, instance));
                 if before > 0 && green.awaited.is_empty() { GreenNews::Ready } else { GreenNews::None }
             }
-            Health::Unhealthy if green.watched.is_live() => {
-                let fleet = green.fleet.as_ref().map(|fleet| &fleet.route.fleet);
-                let mut instances = fleet.into_iter().flat_map(|fleet| &fleet.instances);
+            Health::Unhealthy if has_traffic => {
+                let fleet = green.fleet.as_ref();
+                let mut instances =
+                    fleet.into_iter().flat_map(|fleet| first(&fleet.route.fleet, fleet.serves));
                 let gone = instances.all(|instance| instance.health() == Health::Unhealthy);
                 if gone { GreenNews::Gone } else { GreenNews::None }
             }

@@ -26,6 +26,7 @@ pub(crate) struct ModelServer {
     pub(crate) failing: Arc<AtomicBool>,
     hanging: Arc<AtomicBool>,
     slow: Arc<AtomicBool>,
+    sick: Arc<AtomicBool>,
 }
 
 /// A `snapback serve` process.
@@ -50,15 +51,17 @@ impl ModelServer {
         let (served, failing) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let hanging = Arc::new(AtomicBool::new(false));
         let slow = Arc::new(AtomicBool::new(false));
+        let sick = Arc::new(AtomicBool::new(false));
         let (count, broken, hung, tired) = (served.clone(), failing.clone(), hanging.clone(), slow.clone());
+        let ill = sick.clone();
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let (count, broken, hung) = (count.clone(), broken.clone(), hung.clone());
-                let tired = tired.clone();
-                thread::spawn(move || serve_connection(stream, name, &count, &broken, &hung, &tired));
+                let (tired, ill) = (tired.clone(), ill.clone());
+                thread::spawn(move || serve_connection(stream, name, &count, &broken, &hung, &tired, &ill));
             }
         });
-        Self { address, served, failing, hanging, slow }
+        Self { address, served, failing, hanging, slow, sick }
     }
 
     pub(crate) fn served(&self) -> u64 {
@@ -74,13 +77,23 @@ impl ModelServer {
         self.slow.store(true, SeqCst);
     }
 
+    /// From now on its health checks fail.
+    pub(crate) fn sicken(&self) {
+        self.sick.store(true, SeqCst);
+    }
+
+    /// They pass again.
+    pub(crate) fn recover(&self) {
+        self.sick.store(false, SeqCst);
+    }
+
     /// From now on it takes requests and never answers.
     pub(crate) fn hang(&self) {
         self.hanging.store(true, SeqCst);
     }
 }
 
-/// Answers requests until the client closes. `/health` is always well and never counted; `/slow` drips one byte of its body
+/// Answers requests until the client closes. `/health` is well unless it is told otherwise, and never counted; `/slow` drips one byte of its body
 /// each 50 ms, twenty times.
 fn serve_connection(
     stream: TcpStream,
@@ -89,6 +102,7 @@ fn serve_connection(
     failing: &AtomicBool,
     hanging: &AtomicBool,
     slow: &AtomicBool,
+    sick: &AtomicBool,
 ) {
     // An answer is written in parts, and waiting for their acknowledgement would make it forty times slower.
     stream.set_nodelay(true).unwrap();
@@ -100,6 +114,9 @@ fn serve_connection(
             return;
         }
         let sent = match path.as_str() {
+            "/health" if sick.load(SeqCst) => {
+                writer.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
+            }
             "/health" => writer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"),
             "/slow" => drip(&mut writer),
             _ if hanging.load(SeqCst) => {
@@ -307,7 +324,7 @@ impl Snapback {
     }
 
     /// Looks at the shift, without traffic, until it is as wanted.
-    pub(crate) fn wait_until(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait_until(&self, id: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let shift = self.shift(id);

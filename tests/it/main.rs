@@ -4,6 +4,7 @@
 //! - `starting.rs`: what a start refuses, and what it says.
 //! - `protecting.rs`: weights, limits on instances, and a process with few descriptors.
 //! - `rescuing.rs`: a failing green costs no client anything.
+//! - `rolling.rs`: rolling shifts, batch by batch, and back.
 //! - `shifting.rs`: shifts over the admin API, with traffic.
 //! - `replaying.rs`: what was recorded says again what the shift said.
 //! - `streaming.rs`: alarms on the tokens of streams.
@@ -30,6 +31,7 @@ mod protecting;
 mod providing;
 mod replaying;
 mod rescuing;
+mod rolling;
 mod securing;
 mod shifting;
 mod starting;

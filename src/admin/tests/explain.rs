@@ -11,9 +11,10 @@ use crate::{
         AlarmEvidence, AlarmState, Compared, GuardBound, RampRule, RegressionBound, Rule, Safety, Source,
         Tolerance,
     },
+    config::PlanSpec,
     control::{Fate, Next, ShiftView, Traffic, TrafficWindow},
     meter::WarmUp,
-    shift::{Cause, PauseReason, State},
+    shift::{Back, Cause, Pace, PauseReason, State},
     store::Moments,
     time::Moment,
     weight::Share,
@@ -552,4 +553,47 @@ fn external_alarms_are_explained_by_who_says_so() {
         ),
         "{said}"
     );
+}
+
+/// A rolling shift of three instances by ones, between two batches or on its way back.
+fn rolling(state: State) -> ShiftView {
+    let mut view = view(state);
+    let plan = PlanSpec::from_json(&serde_json::json!({
+        "green": { "version": "v2", "instances": ["a:1", "a:2", "a:3"] },
+        "strategy": { "type": "rolling", "batch": 1, "bake": "2m", "rollback_batch": 1 },
+        "guard": [{ "metric": "error_rate", "below": "1%" }],
+    }));
+    view.plan.shift = plan.unwrap().shift;
+    view
+}
+
+#[test]
+fn a_rolling_shift_tells_what_each_fleet_has_in_service() {
+    let back = Back { blue: 1, pace: Pace::AtOnce };
+    let failed = || State::RollbackFailed { cause: Cause::Aborted, reason: "no room".to_owned(), back };
+    for (state, said) in [
+        (
+            State::RetiringBatch { step: 0, drain_by: SOMETIME },
+            "In service: 2 of blue's 3 instances, 1 of green's 3",
+        ),
+        (State::PreparingBatch { step: 1, ready_by: SOMETIME }, "a batch of green (v2) must be ready"),
+        (State::HoldingBatch { step: 1 }, "Holding before step 2 of 3: its batch is ready, but"),
+        (
+            State::Restoring { cause: Cause::Aborted, back, ready_by: SOMETIME },
+            "what its instances cannot take is theirs to refuse, by their limits, until the missing ones are back.",
+        ),
+        (
+            State::ReleasingBatch {
+                cause: Cause::Aborted,
+                back: Back { blue: 2, pace: Pace::Batches },
+                drain_by: SOMETIME,
+            },
+            "Green (v2) keeps what blue cannot take yet. In service: 2 of blue's 3 instances, 1 of green's 3",
+        ),
+        (failed(), "The rollback failed: no room. It had begun by hand"),
+        (failed(), "In service: 1 of blue's 3 instances, 0 of green's 3"),
+    ] {
+        let told = explain(&rolling(state), NOW);
+        assert!(told.contains(said), "{told}");
+    }
 }

@@ -378,6 +378,8 @@ fn documents_are_described_for_every_strategy() {
         json!({"type": "all_at_once", "final_bake": "5m"}),
         json!({"type": "canary", "share": "5%", "bake": "2m", "final_bake": "5m"}),
         json!({"type": "linear", "step": "25%", "bake": "2m", "final_bake": "5m"}),
+        json!({"type": "rolling", "batch": "33%", "bake": "2m", "rollback_batch": 1}),
+        json!({"type": "rolling", "batch": 1, "bake": "2m"}),
         json!({"type": "steps", "steps": [{"share": "5%", "bake": "2m", "approval": true}], "final_bake": "5m"}),
     ] {
         let mut document = fixture::plan().to_json();

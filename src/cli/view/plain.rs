@@ -30,6 +30,7 @@ pub fn outcome(shift: &wire::Shift) -> String {
     let headline = match shift.state.as_str() {
         "promoted" => format!("{endpoint}: {green} is promoted{took}"),
         "rolled_back" => format!("{endpoint}: rolled back from {green} to {blue}{took}"),
+        "rollback_failed" => format!("{endpoint}: the rollback from {green} to {blue} failed{took}"),
         _ => format!("{endpoint}: {}", standing(shift)),
     };
     format!("{headline}\n\n{}", paragraph(&shift.explanation))
@@ -43,7 +44,11 @@ pub(in crate::cli) fn standing(shift: &wire::Shift) -> String {
 
 /// `step 2 of 4`; empty before the first step.
 pub(in crate::cli) fn place(shift: &wire::Shift) -> String {
-    shift.step.map(|step| format!("step {step} of {}", shift.steps.len())).unwrap_or_default()
+    let step = shift.step.map(|step| format!("step {step} of {}", shift.steps.len()));
+    let instances = shift.instances.map(|wire::InService { blue, blue_whole, green, green_whole }| {
+        format!("instances in service: blue {blue} of {blue_whole}, green {green} of {green_whole}")
+    });
+    step.into_iter().chain(instances).collect::<Vec<_>>().join(", ")
 }
 
 /// What comes next and when: `step 3 of 4: 50% to green, in 47s`.

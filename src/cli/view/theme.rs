@@ -57,7 +57,9 @@ impl Palette {
     pub(super) fn badge(self, state: &str) -> Style {
         let colour = match state {
             "promoted" => Color::Green,
-            "rolling_back" | "rolled_back" => Color::LightRed,
+            "rolling_back" | "releasing_batch" | "restoring" | "rolled_back" | "rollback_failed" => {
+                Color::LightRed
+            }
             "paused" | "holding" => Color::Yellow,
             _ => Color::Cyan,
         };

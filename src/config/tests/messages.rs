@@ -1042,14 +1042,28 @@ fn a_strategy_takes_the_keys_of_its_type() {
     assert_eq!(
         strategy_problems("type = \"blue_green\""),
         [
-            r#"p.toml:3: strategy.type: expected one of "all_at_once", "canary", "linear", "steps", not "blue_green""#
+            r#"p.toml:3: strategy.type: expected one of "all_at_once", "canary", "linear", "rolling", "steps", not "blue_green""#
         ]
     );
     assert_eq!(
-        strategy_problems("type = \"rolling\"\nbatch = \"25%\""),
+        strategy_problems("type = \"rolling\"\nbatch = \"a\"\nrollback_batch = 0\nfinal_bake = \"1m\""),
         [
-            r#"p.toml:3: strategy.type: "rolling" is not available in this version: use "linear", which moves traffic in equal steps between two fleets that both run"#,
-            "p.toml:4: strategy.batch: belongs to the strategy rolling, which is not available in this version",
+            r#"p.toml:2: strategy.bake: is missing; write bake = "2m""#,
+            r#"p.toml:4: strategy.batch: "a" is not a part of a fleet: write a number of instances such as 2, or a part of the fleet such as "25%""#,
+            r#"p.toml:5: strategy.rollback_batch: 0 is not a number of instances from 1 on: write a number of instances such as 2, or a part of the fleet such as "25%""#,
+            "p.toml:6: strategy.final_bake: unknown key; the keys here are type, batch, bake, rollback_batch",
+        ]
+    );
+    assert_eq!(
+        strategy_problems("type = \"rolling\"\nbatch = 2\nbake = \"1m\""),
+        [
+            "p.toml:4: strategy.batch: a batch of 2 is more than green's 1: write at most 1, or use the strategy all_at_once, which makes the whole fleet before it moves traffic"
+        ]
+    );
+    assert_eq!(
+        strategy_problems("type = \"rolling\"\nbatch = \"0%\"\nbake = \"1m\""),
+        [
+            r#"p.toml:4: strategy.batch: batch is nothing: a batch has at least one instance, so write a number such as 1, or a part such as "25%""#
         ]
     );
 }

@@ -27,7 +27,10 @@ use crate::{
         Protection, Replayed, RescuePolicy, RescueUntil, Rewrite, ShedStatus, Signals, Statuses, Sticky,
         Upgrades, normalise,
     },
-    shift::{Approval, NoData, OnRestart, ShiftLimits, ShiftPlan, Step, Strategy as Steps, StrategyKind},
+    shift::{
+        Approval, Batch, NoData, OnRestart, ShiftLimits, ShiftPlan, Sizes, Step, Strategy as Steps,
+        StrategyKind,
+    },
     weight::Share,
 };
 
@@ -332,8 +335,14 @@ fn strategy() -> impl Strategy<Value = Steps> {
             bake,
             final_bake
         }),
+        (batch(), span(), prop::option::of(batch()))
+            .prop_map(|(batch, bake, rollback_batch)| Steps::Rolling { batch, bake, rollback_batch }),
         written_steps(),
     ]
+}
+
+fn batch() -> impl Strategy<Value = Batch> {
+    prop_oneof![Just(Batch::Instances(NonZeroU32::MIN)), share(1..=10_000).prop_map(Batch::Part),]
 }
 
 prop_compose! {
@@ -520,7 +529,12 @@ prop_compose! {
 
 prop_compose! {
     fn plan()(green in fleet(), strategy in strategy(), limits in shift_limits(), alarms in alarms()) -> PlanSpec {
-        let shift = ShiftPlan::new(strategy, limits).unwrap();
+        let rolls = matches!(strategy, Steps::Rolling { .. });
+        let termination_wait = if rolls { Duration::ZERO } else { limits.termination_wait };
+        let shift = ShiftPlan::new(strategy, ShiftLimits { termination_wait, ..limits }).unwrap();
+        let size = u32::try_from(green.instances.len()).ok().and_then(NonZeroU32::new);
+        let sized = size.map(|size| shift.clone().sized(Sizes { blue: size, green: size }).unwrap());
+        let shift = sized.unwrap_or(shift);
         // A regression needs a blue that takes traffic.
         let compares = shift.steps().iter().any(|step| step.share < Share::ALL && !step.bake.is_zero());
         let regressions = if compares { alarms.regressions } else { Vec::new() };
@@ -535,7 +549,8 @@ prop_compose! {
             RegressionBound::ErrorRate { .. } | RegressionBound::ClientErrorRate { .. } => true,
         };
         let fit = compares && alarms.guards.iter().any(of_errors) && regressions.iter().all(fits);
-        let ramp = alarms.ramp.filter(|_| fit && shift.kind() != StrategyKind::AllAtOnce);
+        let ramps = !matches!(shift.kind(), StrategyKind::AllAtOnce | StrategyKind::Rolling);
+        let ramp = alarms.ramp.filter(|_| fit && ramps);
         let mut thresholds = alarms.thresholds;
         thresholds.retain(|threshold| threshold.shortest() <= longest);
         PlanSpec { green, shift, alarms: AlarmPlan { regressions, thresholds, ramp, ..alarms } }

@@ -128,6 +128,8 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
                 "share = \"5%\"",
                 "bake = \"2m\"",
                 "step = ",
+                "batch = ",
+                "rollback_batch = ",
                 "time = ",
                 "at_least = ",
                 "below = \"300ms\"",

@@ -74,7 +74,11 @@ fn watch_over(
 async fn change(notes: &mut mpsc::Receiver<Note>) -> HealthChange {
     match notes.recv().await.unwrap() {
         Note::Health(change) => change,
-        note @ (Note::Provisioned { .. } | Note::Fleet(_) | Note::Drained { .. } | Note::Polled(_)) => {
+        note @ (Note::Provisioned { .. }
+        | Note::Fleet(_)
+        | Note::Ready { .. }
+        | Note::Drained { .. }
+        | Note::Polled(_)) => {
             panic!("{note:?}")
         }
     }

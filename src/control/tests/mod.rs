@@ -9,6 +9,7 @@ mod journal;
 mod looks;
 mod polled;
 mod restart;
+mod rolling;
 mod shifts;
 #[path = "../../../tests/sim/mod.rs"]
 mod sim;

@@ -10,7 +10,7 @@ use crate::{
     config::{EndpointSpec, PlanSpec},
     fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, Weight},
     name::{FleetId, Version},
-    shift::{Bakes, Cause, PauseReason, Snapshot, State},
+    shift::{Back, Bakes, Cause, Pace, PauseReason, Sizes, Snapshot, State},
     store::{EndpointRecord, FleetRecord, Hash, Moments, Origin},
     time::{Moment, WallTime},
     weight::Share,
@@ -202,6 +202,44 @@ fn states() -> Vec<State> {
         states.push(State::RolledBack { cause });
     }
     states
+}
+
+/// A rolling shift of four instances to three, by ones.
+fn rolling(state: State) -> ShiftRecord {
+    let plan = PlanSpec::from_json(&json!({
+        "green": { "version": "v2", "instances": ["a:1", "a:2", "a:3"] },
+        "strategy": { "type": "rolling", "batch": 1, "bake": "2m", "rollback_batch": "50%" },
+        "guard": [{ "metric": "error_rate", "below": "1%" }],
+    }));
+    let plan = plan.unwrap();
+    let [blue, green] = [4, 3].map(|size| std::num::NonZeroU32::new(size).unwrap());
+    let shift = plan.shift.clone().sized(Sizes { blue, green }).unwrap();
+    ShiftRecord { plan: PlanSpec { shift, ..plan }, ..self::shift("s-1", state) }
+}
+
+#[test]
+fn a_rolling_shift_reads_back_with_the_sizes_that_its_plan_does_not_tell() {
+    let moment = Moment::from_nanos(90_000_000_001);
+    let (cause, reason) = (Cause::Aborted, "no room".to_owned());
+    let back = Back { blue: 2, pace: Pace::Batches };
+    for state in [
+        State::Baking { step: 2, ends: moment },
+        State::RetiringBatch { step: 1, drain_by: moment },
+        State::PreparingBatch { step: 2, ready_by: moment },
+        State::HoldingBatch { step: 1 },
+        State::ReleasingBatch { cause: cause.clone(), back, drain_by: moment },
+        State::Restoring {
+            cause: cause.clone(),
+            back: Back { pace: Pace::AtOnce, ..back },
+            ready_by: moment,
+        },
+        State::RollbackFailed { cause, reason, back },
+    ] {
+        let place = Place::new();
+        let record = rolling(state);
+        place.open().commit(&[Record::Shift(Box::new(record.clone()))]).unwrap();
+        assert_eq!(place.open().shift(&record.id).unwrap(), Some(record));
+    }
 }
 
 #[test]
