@@ -24,8 +24,11 @@ const MAX_CHECKS: u32 = 1000;
 const HEAD_LIMITS: (u64, u64) = (1 << 10, 1 << 20);
 const HALF_CLOSES: [(&str, HalfClose); 2] =
     [(HalfClose::Cancel.as_str(), HalfClose::Cancel), (HalfClose::Serve.as_str(), HalfClose::Serve)];
-const SIGNALS: [(&str, Signals); 2] =
-    [(Signals::Auto.as_str(), Signals::Auto), (Signals::Off.as_str(), Signals::Off)];
+const SIGNALS: [(&str, Signals); 3] = [
+    (Signals::Auto.as_str(), Signals::Auto),
+    (Signals::Grpc.as_str(), Signals::Grpc),
+    (Signals::Off.as_str(), Signals::Off),
+];
 /// Some 640 KiB once as many requests came, about what the endpoint's counters take: at ten requests a second it is half an hour.
 const RECORDING: usize = 16_384;
 /// Forty megabytes; more belongs into a metrics store.

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     config::{PlanSpec, Problem, Problems},
     fleet::FleetSpec,
+    meter::Reading,
     name::{EndpointName, FleetId, ShiftId},
     route::Signals,
     shift::{Count, Shift, Sizes},
@@ -161,18 +162,30 @@ fn same_instances(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
 fn unread_tokens(endpoint: &Endpoint, plan: &PlanSpec) -> Option<Problem> {
     let declared = &endpoint.record.declared;
     let (kind, name) = plan.alarms.on_tokens()?;
-    match declared.signals {
-        Signals::Auto => None,
-        Signals::Off => Some(Problem {
-            key: kind.to_owned(),
-            line: None,
-            message: format!(
-                "{name} looks at the tokens of streams, and {} reads none: give the endpoint signals = \"auto\", or let the alarm look at \
-                 latency",
-                declared.name
-            ),
-        }),
-    }
+    let because = match declared.signals {
+        Signals::Grpc => return None,
+        Signals::Auto if !answers_grpc_alone(&endpoint.blue.route.meters.read()) => return None,
+        Signals::Auto => {
+            "all that it has answered were gRPC calls, of which it reads none: give the endpoint signals = \"grpc\""
+        }
+        Signals::Off => {
+            "it reads none: give the endpoint signals = \"auto\", or \"grpc\" where they are streams of gRPC"
+        }
+    };
+    Some(Problem {
+        key: kind.to_owned(),
+        line: None,
+        message: format!(
+            "{name} looks at the tokens of {}'s streams, and {because}; or let the alarm look at latency",
+            declared.name
+        ),
+    })
+}
+
+/// Whether a fleet has answered, and nothing but gRPC calls.
+fn answers_grpc_alone(reading: &Reading) -> bool {
+    let (calls, answers) = (reading.grpc_statuses.iter().sum::<u64>(), reading.statuses.iter().sum::<u64>());
+    calls > 0 && calls == answers
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::{
     caller::Caller,
     deadline::{self, Deadline},
     error::{Failure, Shed},
+    grpc_messages::Form,
     grpc_replies::Replies,
 };
 use crate::{
@@ -30,6 +31,8 @@ pub(super) struct GrpcCall {
     pub(super) deadline: Option<Rc<Deadline>>,
     /// How it ended, once its instance has said so.
     pub(super) status: Option<GrpcStatus>,
+    /// Whether its answer is a stream, as far as its method tells.
+    pub(super) form: Form,
     /// Only of a call whose answer may hold errors and end well.
     replies: Option<Box<Replies>>,
 }
@@ -48,7 +51,8 @@ impl GrpcCall {
         caller.mark_grpc();
         let begin = |timeout| Deadline::begin(caller.worker(), &caller.pulse, timeout, clock::now());
         let deadline = deadline::timeout(&head.headers)?.map(begin).transpose()?;
-        Ok(Some(Self { deadline, status: None, replies: Replies::of(head.uri.path()) }))
+        let path = head.uri.path();
+        Ok(Some(Self { deadline, status: None, form: Form::of(path), replies: Replies::of(path) }))
     }
 
     /// Tells the instance that gets the call now how much of its time is left.
@@ -60,7 +64,8 @@ impl GrpcCall {
 
     /// The same call as another instance gets it.
     pub(super) fn again(&self) -> Self {
-        Self { deadline: self.deadline.clone(), status: None, replies: self.fresh_replies() }
+        let (deadline, replies) = (self.deadline.clone(), self.fresh_replies());
+        Self { deadline, status: None, form: self.form, replies }
     }
 
     /// What reads the answer from its beginning for errors in it.

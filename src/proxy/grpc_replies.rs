@@ -7,11 +7,10 @@
 //!
 //! Only a message that begins with field 1 is looked into, which a result of Triton's does not.
 
+use super::grpc_framing::{Framing, Piece};
+
 /// The method whose replies are looked into.
 const METHOD: &str = "/inference.GRPCInferenceService/ModelStreamInfer";
-
-/// Flag and length of a message.
-const PREFIX_BYTES: usize = 5;
 
 /// The largest message that is looked into: errors are sentences.
 const LOOKED_INTO_BYTES: usize = 16 * 1024;
@@ -22,11 +21,8 @@ const FIELD_1: u8 = 0x0a;
 /// Reads the length-prefixed messages of a stream, however they are cut into frames.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Replies {
-    /// Of the message whose prefix is being read.
-    prefix: Vec<u8>,
-    /// How much of the current message is to come.
-    left: usize,
-    /// What has come of it, if it is looked into.
+    framing: Framing,
+    /// What has come of the current message, if it is looked into.
     message: Vec<u8>,
     is_looked_into: bool,
 }
@@ -41,39 +37,27 @@ impl Replies {
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
         let mut is_error = false;
         while !bytes.is_empty() {
-            if self.left == 0 {
-                bytes = self.begin(bytes);
-            } else {
-                let (now, later) = bytes.split_at(self.left.min(bytes.len()));
-                if self.message.is_empty() {
-                    self.is_looked_into &= now.first() == Some(&FIELD_1);
+            let (piece, rest) = self.framing.next(bytes);
+            bytes = rest;
+            match piece {
+                Piece::Prefix => {}
+                Piece::Begins { is_compressed, length } => {
+                    // A compressed message cannot be read.
+                    self.is_looked_into = !is_compressed && length <= LOOKED_INTO_BYTES;
+                    self.message.clear();
                 }
-                if self.is_looked_into {
-                    self.message.extend_from_slice(now);
+                Piece::Content { bytes, is_last } => {
+                    if self.message.is_empty() {
+                        self.is_looked_into &= bytes.first() == Some(&FIELD_1);
+                    }
+                    if self.is_looked_into {
+                        self.message.extend_from_slice(bytes);
+                        is_error |= is_last && says_error(&self.message);
+                    }
                 }
-                self.left -= now.len();
-                is_error |= self.left == 0 && self.is_looked_into && says_error(&self.message);
-                bytes = later;
             }
         }
         is_error
-    }
-
-    /// Takes what is missing of a message's prefix; the rest of the bytes.
-    fn begin<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let missing = PREFIX_BYTES - self.prefix.len();
-        let (now, later) = bytes.split_at(missing.min(bytes.len()));
-        self.prefix.extend_from_slice(now);
-        if let [flag, length @ ..] = &self.prefix[..]
-            && let Ok(length) = <[u8; 4]>::try_from(length)
-        {
-            self.left = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
-            // A compressed message cannot be read.
-            self.is_looked_into = *flag == 0 && self.left <= LOOKED_INTO_BYTES;
-            self.message.clear();
-            self.prefix.clear();
-        }
-        later
     }
 }
 

@@ -54,6 +54,8 @@ pub mod fuzzing;
 mod gate;
 mod greeting;
 mod grpc;
+mod grpc_framing;
+mod grpc_messages;
 mod grpc_replies;
 mod headers;
 mod hearing;

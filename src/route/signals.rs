@@ -7,15 +7,18 @@ pub enum Signals {
     /// number.
     #[default]
     Auto,
+    /// The same, and of gRPC calls the messages: those of a stream are its tokens.
+    Grpc,
     /// Nothing: an answer is good when its status and its end are.
     Off,
 }
 
 impl Signals {
-    /// `auto` or `off`.
+    /// `auto`, `grpc` or `off`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
+            Self::Grpc => "grpc",
             Self::Off => "off",
         }
     }

@@ -293,3 +293,32 @@ def test_a_fleet_without_http2_is_named_as_what_is_wrong(tmp_path, v1):
     with Snapback(tmp_path, [{"name": "chat", "blue": blue}]) as proxy, Client(proxy.address) as client:
         _, code, details, *_ = client.call("unary")
     assert code is grpc.StatusCode.UNIMPLEMENTED and "HTTP/2" in details
+
+
+def test_a_green_whose_streams_begin_late_is_snapped_back_for_that_and_unary_calls_do_not_count(tmp_path, blue):
+    endpoint = {"name": "calls", "blue": fleet(blue.address), "signals": "grpc"}
+    guard = {"metric": "first_token", "quantile": "p90", "below": "100ms"}
+    strategy = {"type": "canary", "share": "50%", "bake": "1h", "final_bake": "1m"}
+    with Script("calls.py", "wait:150") as green, Snapback(tmp_path, [endpoint]) as proxy, Client(proxy.address) as client:
+        shift = proxy.start_shift("calls", fleet(green.address, "green"), strategy, guard=[guard])
+        proxy.wait_for_shift(shift, state="baking")
+        for _ in range(20):
+            client.call("unary")
+        assert proxy.shift(shift)["state"] == "baking", "a single message is no token"
+
+        def rolled_back():
+            assert client.call("count")[0] == [b"one"] * 3
+            return proxy.shift(shift)["state"] == "rolled_back"
+
+        wait_for("the shift is rolled back", rolled_back)
+        assert proxy.shift(shift)["cause"]["alarm"] == "first_token_p90"
+
+
+def test_alarms_on_tokens_are_refused_where_the_messages_of_streams_are_not_read(tmp_path, blue):
+    plan = {"guard": [{"metric": "first_token", "quantile": "p90", "below": "100ms"}]}
+    plan |= {"green": fleet("127.0.0.1:1", "green"), "strategy": {"type": "canary", "share": "50%", "bake": "1h", "final_bake": "1m"}}
+    with Snapback(tmp_path, [{"name": "calls", "blue": fleet(blue.address)}]) as proxy, Client(proxy.address) as client:
+        with proxy.counted("calls"):
+            client.call("count")
+        status, problem = proxy.api("POST", "/v1/endpoints/calls/shifts", plan)
+    assert status == 422 and 'give the endpoint signals = "grpc"' in problem["problems"][0]["message"], problem

@@ -288,7 +288,7 @@ prop_compose! {
         balance in balance(),
         protection in protection(),
         upgrades in prop::collection::btree_set("[a-z]{3,6}(/[0-9])?", 0..3),
-        (signals, recording) in (prop_oneof![Just(Signals::Auto), Just(Signals::Off)], 0_usize..=1_000_000),
+        (signals, recording) in (prop_oneof![Just(Signals::Auto), Just(Signals::Grpc), Just(Signals::Off)], 0_usize..=1_000_000),
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let upgrades = Upgrades::new(upgrades.iter().map(|token| token.as_str()).filter(|token| Upgrades::check(token).is_ok())).unwrap();

@@ -215,7 +215,9 @@ async fn a_plan_with_an_alarm_on_tokens_is_refused_where_no_stream_is_read() {
         let [problem] = problems.problems.as_slice() else { panic!("{problems:?}") };
         assert_eq!(problem.key, kind);
         assert!(
-            problem.message.contains("and chat reads none: give the endpoint signals = \"auto\""),
+            problem.message.contains(
+                "chat's streams, and it reads none: give the endpoint signals = \"auto\", or \"grpc\""
+            ),
             "{problem:?}"
         );
     }

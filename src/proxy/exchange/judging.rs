@@ -5,8 +5,13 @@ use http::{HeaderMap, Method, header::CONTENT_ENCODING};
 use super::{Answered, Exchange};
 use crate::{
     meter::{FailureKind, Verdict},
-    proxy::{error::Failure, upload::Progress},
-    route::{BodyScanner, FailureClasses, RescuePolicy, Scan},
+    proxy::{
+        error::Failure,
+        hearing::{Reader, Turn},
+        tap::Tap,
+        upload::Progress,
+    },
+    route::{BodyScanner, FailureClasses, RescuePolicy, Scan, Signals},
     time::Moment,
 };
 
@@ -49,6 +54,16 @@ impl Exchange {
             (Some(status), _) => grpc_statuses.contains(status),
             (None, Some(Answered { status, .. })) => statuses.contains(status),
             (None, None) => false,
+        }
+    }
+
+    /// What reads the response as a stream, if it may be one and its endpoint's streams are read.
+    pub(super) fn reader(&self, status: u16, method: &Method, headers: &HeaderMap) -> Option<Reader> {
+        match (self.view.route.signals, &self.grpc) {
+            (Signals::Off, _) | (Signals::Auto, Some(_)) => None,
+            (Signals::Grpc, Some(call)) => call.form.messages().map(Reader::Messages),
+            (Signals::Auto | Signals::Grpc, None) if method == Method::HEAD => None,
+            (Signals::Auto | Signals::Grpc, None) => Tap::of(status, headers).map(Reader::Events),
         }
     }
 
@@ -141,6 +156,13 @@ impl Exchange {
         };
         let is_instance_due = self.answered.is_none() || self.hearing.awaits_more();
         is_instance_due && !(is_open_to_more && self.bytes_out > 0) && deadline.is_over(now)
+    }
+
+    /// Who must act for the answer to go on: in a conversation that is open to more the client may have to.
+    pub(super) fn whose_turn(&self) -> Turn {
+        let is_open =
+            || self.request_body.as_ref().is_some_and(|body| body.progress() == Progress::ClientIsDue);
+        if self.grpc.is_some() && is_open() { Turn::Untold } else { Turn::Instance }
     }
 
     /// Whether nobody ended it, so that its client went away. How long a tunnel lasts is the client's choice.

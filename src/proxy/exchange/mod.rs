@@ -16,7 +16,7 @@ use super::{
     pool::Upstream,
     queue::Waiter,
     seat::{Offer, Seat},
-    tap::{Progress as Heard, Tap},
+    tap::Progress as Heard,
     upgrade::Ask,
     upload::RequestBody,
     worker::Worker,
@@ -27,7 +27,7 @@ use crate::{
     meter::{
         FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict, WarmUp,
     },
-    route::{BodyScanner, Protection, RescuePolicy, Signals},
+    route::{BodyScanner, Protection, RescuePolicy},
     time::Moment,
 };
 
@@ -160,8 +160,10 @@ impl Exchange {
 
     /// What the request's head tells of a stream that it asks for, where somebody watches for one.
     pub(super) fn expect_stream(&self, head: &request::Parts) {
-        if let Some(watched) = self.hearing.watched() {
-            watched.ask(head.uri.path(), &head.headers, self.request_body.as_ref());
+        let Some(watched) = self.hearing.watched() else { return };
+        match &self.grpc {
+            None => watched.ask(head.uri.path(), &head.headers, self.request_body.as_ref()),
+            Some(call) => watched.ask_by_method(call.form, self.request_body.as_ref()),
         }
     }
 
@@ -375,8 +377,7 @@ impl Exchange {
         if let Some(call) = &mut self.grpc {
             call.read(headers);
         }
-        let is_read = self.view.route.signals == Signals::Auto && method != Method::HEAD;
-        self.hearing.answered(if is_read { Tap::of(status, headers) } else { None }, now);
+        self.hearing.answered(self.reader(status, method, headers), now);
         self.body = self.wanted_body(status, method, headers);
         if let Some(seat) = &mut self.seat {
             let of_call = self.grpc.as_ref().and_then(|call| call.status);
@@ -404,7 +405,7 @@ impl Exchange {
 
     /// The client takes more of the response than has come.
     pub(super) fn await_more(&mut self) {
-        self.hearing.await_more();
+        self.hearing.await_more(self.whose_turn());
     }
 
     /// The bytes of a tunnel, from the client and to it.
@@ -434,10 +435,11 @@ impl Exchange {
 
     /// Lets the hearing count. What blue makes of a rescue counts for nobody, and how long a warm-up takes for nothing.
     fn hear<T>(&mut self, with: impl FnOnce(&mut Hearing, Counted<'_>) -> T) -> T {
-        let Self { hearing, view, worker, side, role, is_warm_up, dispatched_at, .. } = self;
+        let Self { hearing, view, worker, side, role, is_warm_up, dispatched_at, request_body, .. } = self;
+        let sent_bytes = request_body.as_ref().map_or(0, |body| body.passed_bytes());
         let shard = view.fleet(*side).meters.shard(worker.number);
         let has_times = *role != Role::Rescue && !*is_warm_up;
-        with(hearing, Counted { shard: has_times.then_some(shard), since: *dispatched_at })
+        with(hearing, Counted { shard: has_times.then_some(shard), since: *dispatched_at, sent_bytes })
     }
 
     /// Ends the exchange with a failure.

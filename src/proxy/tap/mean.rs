@@ -6,14 +6,14 @@ use crate::meter::JUDGED_GAPS;
 
 /// The mean of a stream's first gaps, told once.
 #[derive(Debug, Default)]
-pub(super) struct MeanGap {
+pub(in crate::proxy) struct MeanGap {
     sum: Duration,
     gaps: u32,
     is_told: bool,
 }
 
 impl MeanGap {
-    pub(super) fn add(&mut self, gap: Duration) {
+    pub(in crate::proxy) fn add(&mut self, gap: Duration) {
         if self.gaps < JUDGED_GAPS {
             self.gaps += 1;
             self.sum += gap;
@@ -21,12 +21,12 @@ impl MeanGap {
     }
 
     /// The mean, if the gaps are as many as count.
-    pub(super) fn of_enough(&mut self) -> Option<Duration> {
+    pub(in crate::proxy) fn of_enough(&mut self) -> Option<Duration> {
         if self.gaps < JUDGED_GAPS { None } else { self.take() }
     }
 
     /// The mean of however many there were.
-    pub(super) fn take(&mut self) -> Option<Duration> {
+    pub(in crate::proxy) fn take(&mut self) -> Option<Duration> {
         if self.gaps == 0 || std::mem::replace(&mut self.is_told, true) {
             return None;
         }

@@ -30,13 +30,15 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_TYPE},
 };
 
-pub(super) use self::scanner::{Meaning, Scanner};
 use self::{
     event::{Content, Said, Sign},
     glance::{Glance, glance, is_event},
-    mean::MeanGap,
     ring::{Ring, State},
     split::{Framing, Splitter},
+};
+pub(super) use self::{
+    mean::MeanGap,
+    scanner::{Meaning, Scanner},
 };
 use crate::{
     meter::{FailureKind, Verdict},
@@ -257,14 +259,9 @@ impl Tap {
         self.first_text
     }
 
-    /// The mean gap of a stream that has had as many as are judged; told once.
-    pub(super) fn mean_of_enough_gaps(&mut self) -> Option<Duration> {
-        self.mean_gap.of_enough()
-    }
-
-    /// The mean gap of a stream that has ended, unless it was told before.
-    pub(super) fn mean_of_gaps(&mut self) -> Option<Duration> {
-        self.mean_gap.take()
+    /// How far apart its tokens come.
+    pub(super) fn mean_gap(&mut self) -> &mut MeanGap {
+        &mut self.mean_gap
     }
 
     /// Nothing more will come; told twice it changes nothing. What is left to be told of gaps is told.

@@ -18,9 +18,9 @@ use crate::{
 };
 
 /// A message of two bytes.
-const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
+pub(super) const MESSAGE: &[u8] = b"\0\0\0\0\x02hi";
 
-fn setup(origin: &Origin2) -> Setup {
+pub(super) fn setup(origin: &Origin2) -> Setup {
     let mut setup = Setup::new(&[origin.address]);
     setup.protocol = Protocol::H2c;
     setup
@@ -47,20 +47,20 @@ async fn connect(rig: &Rig) -> SendRequest<Bytes> {
 }
 
 /// A call's answer, as far as it has come, and the way to send more.
-struct Called {
-    head: HeaderMap,
-    body: RecvStream,
-    upload: SendStream<Bytes>,
+pub(super) struct Called {
+    pub(super) head: HeaderMap,
+    pub(super) body: RecvStream,
+    pub(super) upload: SendStream<Bytes>,
 }
 
 /// Whether a call's first message is its only one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Sends {
+pub(super) enum Sends {
     One,
     More,
 }
 
-async fn call(rig: &Rig, path: &str, timeout: Option<&'static str>, sends: Sends) -> Called {
+pub(super) async fn call(rig: &Rig, path: &str, timeout: Option<&'static str>, sends: Sends) -> Called {
     let mut sender = connect(rig).await;
     let mut request = Request::post(format!("http://test{path}")).body(()).unwrap();
     let headers = request.headers_mut();
@@ -78,7 +78,7 @@ async fn call(rig: &Rig, path: &str, timeout: Option<&'static str>, sends: Sends
 }
 
 /// The rest of the messages, and the status with which the call ended: of its trailers, or of its head if that is all there is.
-async fn end(called: &mut Called) -> (usize, String, String) {
+pub(super) async fn end(called: &mut Called) -> (usize, String, String) {
     let mut bytes = 0;
     while let Some(data) = called.body.data().await {
         let data = data.unwrap();
@@ -91,16 +91,16 @@ async fn end(called: &mut Called) -> (usize, String, String) {
     (bytes, text("grpc-status"), text("grpc-message"))
 }
 
-fn head() -> Response<()> {
+pub(super) fn head() -> Response<()> {
     Response::builder().header("content-type", "application/grpc").body(()).unwrap()
 }
 
-fn trailers(status: GrpcStatus) -> HeaderMap {
+pub(super) fn trailers(status: GrpcStatus) -> HeaderMap {
     HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from(status.code()))])
 }
 
 /// An origin whose calls end with a status, after these messages.
-fn ending(status: GrpcStatus, messages: &'static [&'static [u8]]) -> Origin2 {
+pub(super) fn ending(status: GrpcStatus, messages: &'static [&'static [u8]]) -> Origin2 {
     Origin2::new(move |mut asked: Asked| async move {
         asked.read().await;
         let mut stream = asked.begin(head());
@@ -122,7 +122,7 @@ fn refusing(status: GrpcStatus) -> Origin2 {
 }
 
 /// An origin that says this much and then waits until the call is reset, which it tells.
-fn hanging(messages: Option<&'static [u8]>) -> (Origin2, std::sync::mpsc::Receiver<Reason>) {
+pub(super) fn hanging(messages: Option<&'static [u8]>) -> (Origin2, std::sync::mpsc::Receiver<Reason>) {
     let (tell, told) = std::sync::mpsc::channel();
     let origin = Origin2::new(move |mut asked: Asked| {
         let tell = tell.clone();

@@ -11,6 +11,7 @@
 //! - `http2`: the same from clients of HTTP/2, with `raw2` for what a library would not send
 //! - `upstream2`: HTTP/2 to instances, with `origin2` for such an instance
 //! - `grpc`: calls, their deadlines and their statuses
+//! - `grpc_streams`: messages as tokens
 //! - `rescue`: what green fails goes to blue, and what blue cannot take to another instance
 //! - `hedge`: what goes to a second instance because the first is slow
 //! - `streams`: event streams that are held until they say something
@@ -35,6 +36,7 @@ mod faulty;
 mod forwarding;
 mod framing;
 mod grpc;
+mod grpc_streams;
 mod hedge;
 mod http2;
 mod kit;

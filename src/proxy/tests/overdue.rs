@@ -33,7 +33,7 @@ impl Rig {
         self.route.watch.as_ref().unwrap().stamp()
     }
 
-    fn cohort_when(&self, fits: impl Fn(&CohortReading) -> bool) -> CohortReading {
+    pub(super) fn cohort_when(&self, fits: impl Fn(&CohortReading) -> bool) -> CohortReading {
         eventually(|| Some(*self.green().cohort(self.stamp())).filter(|cohort| fits(cohort)))
     }
 }

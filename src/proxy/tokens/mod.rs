@@ -25,6 +25,7 @@ use std::{
 use http::{HeaderMap, header::ACCEPT};
 
 use super::{
+    grpc_messages::Form,
     pulse::SWEEP,
     upload::{Progress, RequestBody},
 };
@@ -93,6 +94,8 @@ enum Phase {
 pub(super) enum Kind {
     /// Tokens come one after the other.
     Stream,
+    /// Perhaps: the next token will tell.
+    Untold,
     /// Something else.
     Whole,
 }
@@ -231,6 +234,11 @@ impl Stream {
     fn asks_for_stream(&self) -> bool {
         let Some((wish, body)) = &*self.wish.borrow() else { return false };
         let body = body.upgrade();
+        if *wish == StreamWish::InMessages
+            && let Some(body) = &body
+        {
+            return body.passed_bytes() > 0;
+        }
         match body.as_ref().map(|body| body.progress()) {
             // It is the client that is waited for.
             Some(Progress::ClientIsDue | Progress::Stopped(_)) => false,
@@ -248,8 +256,20 @@ impl WatchedStream {
         let mut accepted = headers.get_all(ACCEPT).iter();
         let accepts_events =
             accepted.any(|value| value.as_bytes().windows(events.len()).any(|part| part == events));
+        self.wish(StreamWish::of(path, accepts_events), body);
+    }
+
+    /// What a gRPC call's method says of a stream.
+    pub(super) fn ask_by_method(&self, form: Form, body: Option<&Rc<RequestBody>>) {
+        match form {
+            Form::Stream => self.wish(StreamWish::InMessages, body),
+            Form::Unary | Form::Untold => {}
+        }
+    }
+
+    fn wish(&self, wish: StreamWish, body: Option<&Rc<RequestBody>>) {
         let body = body.map(Rc::downgrade).unwrap_or_default();
-        self.stream.wish.replace(Some((StreamWish::of(path, accepts_events), body)));
+        self.stream.wish.replace(Some((wish, body)));
     }
 
     /// The answer's head has come.
@@ -267,6 +287,7 @@ impl WatchedStream {
                     }
                 }
             }
+            Kind::Untold => {}
             Kind::Whole => self.forget(),
         }
     }

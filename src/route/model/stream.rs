@@ -17,6 +17,8 @@ pub enum StreamWish {
     InBody,
     /// Nothing, and it does unless its body says `"stream": false`, as with Ollama's own paths.
     UnlessRefused,
+    /// That it is a conversation: every message of the client's asks for an answer, also while more may follow.
+    InMessages,
 }
 
 /// Looks for a top-level member `stream` in a JSON body.
@@ -41,7 +43,7 @@ impl StreamWish {
     /// What it comes to with what the body says; `None` of a body that was not read, or says nothing.
     pub fn with_body(self, said: Option<bool>) -> bool {
         match self {
-            Self::Stated => true,
+            Self::Stated | Self::InMessages => true,
             Self::InBody => said == Some(true),
             Self::UnlessRefused => said != Some(false),
         }

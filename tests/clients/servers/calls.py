@@ -8,6 +8,7 @@ Messages are bytes without a schema. What a call does is in its `do` metadata, o
   status:N         ends with status N before a message
   late:N           sends its head, and then ends with status N
   after:N          ends with status N after the first message
+  wait:MS          the messages back, each after so many milliseconds
   hang             takes the request and never answers
   hang-after       the same after the first message
   abort            dies without a word: the connection ends
@@ -43,7 +44,8 @@ class Calls:
             end.append(("left-ms", "none" if left is None else str(int(left * 1000))))
             context.set_trailing_metadata(end)
             what, _, number = dict(context.invocation_metadata()).get("do", self.fault).partition(":")
-            status = STATUS[int(number or 0)]
+            seconds = int(number) / 1000 if what == "wait" else 0
+            status = STATUS[0 if what == "wait" else int(number or 0)]
             if what == "status":
                 await context.abort(status, "as told")
             if what == "abort":
@@ -56,6 +58,7 @@ class Calls:
                 await context.abort(status, "as told")
             sent = 0
             async for message in answer(first, messages):
+                await asyncio.sleep(seconds)
                 yield message
                 sent += 1
                 if what == "after" and sent == 1:
