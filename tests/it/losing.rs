@@ -115,6 +115,7 @@ fn whatever_a_power_loss_leaves_of_the_files_green_gets_no_more_than_before() {
             Start::Serves(snapback) => {
                 let after = share(&snapback);
                 assert!(after <= before, "{what}: {after}");
+                assert!(what != "nothing" || after == before, "what is whole goes on");
                 for _ in 0..20 {
                     assert_eq!(snapback.ask().status, 200, "{what}");
                 }
@@ -123,6 +124,7 @@ fn whatever_a_power_loss_leaves_of_the_files_green_gets_no_more_than_before() {
                 assert!(given <= 15, "{what}: {given} of 20 requests at half of them");
             }
             Start::Refuses(why) => {
+                assert_ne!(what, "nothing", "{why}");
                 assert!(why.contains("snapback.db"), "{what}: {why}");
                 let says_what_to_do =
                     ["backup", "name another file"].iter().any(|advice| why.contains(advice));

@@ -127,3 +127,24 @@ fn check_tells_every_problem_of_a_file_at_once() {
     assert!(!output.status.success());
     assert!(text.contains("data.workers") && text.contains("health.interval"), "{text}");
 }
+
+/// The figure is printed (`cargo test --test it the_first_request -- --nocapture`) and judges nothing: machines differ.
+#[test]
+fn after_kill_nine_with_a_hundred_endpoints_the_first_request_is_served_and_the_time_is_told() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let config = write_config(folder.path(), blue.address);
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    for number in 1..100 {
+        text.push_str(&format!(
+            "[[endpoint]]\nname = \"model-{number}\"\nmatch = {{ path_prefix = \"/model-{number}\" }}\n\
+             blue = {{ version = \"v1\", instances = [\"{}\"] }}\n",
+            blue.address
+        ));
+    }
+    std::fs::write(&config, text).unwrap();
+    Snapback::start(&config).kill_nine();
+    let begun = std::time::Instant::now();
+    let snapback = Snapback::start(&config);
+    assert_eq!(snapback.ask().body, b"v1");
+    eprintln!("start-up to the first served request with 100 endpoints: {:?}", begun.elapsed());
+}
