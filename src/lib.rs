@@ -39,6 +39,8 @@
 //!    journal, then the telling. Going back to blue is always safe, so it waits for nobody. The shift is rolled back when
 //!    green's last running request has ended.
 //! 6. After a crash the proxy serves what the journal says, and a running shift goes on from its step with a fresh bake.
+//! 7. A rolling shift has no second whole fleet: the table names a part of each, a step brings a batch of green and takes one of blue, and
+//!    the way back leads over bringing blue's batches back. [`shift`] says what green keeps meanwhile.
 //!
 //! # The modules, from top to bottom
 //!

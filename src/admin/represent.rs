@@ -41,6 +41,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
 }
 
 /// A shift at `now`. In the answer to a dry run it has no id, since there is no such shift.
+#[expect(clippy::too_many_lines, reason = "one line for each property, all in one place")]
 pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
     let (explanation, cause) = (explain::explain(&view, now), cause_of(&view));
     let failure_budget = view.budget().map(self::failure_budget);

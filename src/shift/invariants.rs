@@ -168,23 +168,7 @@ impl Step<'_> {
             }
             _ => over,
         };
-        let leaves = match self.after.state() {
-            State::RetiringBatch { step, .. } => Some(*step),
-            State::PreparingBatch { step, .. } => step.checked_sub(1),
-            State::Preparing { .. }
-            | State::Baking { .. }
-            | State::Holding { .. }
-            | State::Paused { .. }
-            | State::HoldingBatch { .. }
-            | State::TerminationWait { .. }
-            | State::Retiring { .. }
-            | State::RollingBack { .. }
-            | State::ReleasingBatch { .. }
-            | State::Restoring { .. }
-            | State::Promoted
-            | State::RolledBack { .. }
-            | State::RollbackFailed { .. } => None,
-        };
+        let leaves = step_left(self.after.state());
         let next = over.map_or(0, |step| step + 1);
         let is_first = matches!(self.before.state(), State::Preparing { .. });
         let begins = |step: usize| match self.input {
@@ -314,5 +298,26 @@ impl Step<'_> {
         let late = self.after.state().has_way_back() && self.after.timed_out(self.now);
         let begins = self.effects.iter().any(|effect| matches!(effect, Effect::BeginStep(_)));
         !late || !(begins || matches!(self.input, Input::Wake(_) | Input::Restarted { .. }))
+    }
+}
+
+/// The rolling step whose batch of blue goes or has gone in this state, on the way forward.
+fn step_left(state: &State) -> Option<usize> {
+    match state {
+        State::RetiringBatch { step, .. } => Some(*step),
+        State::PreparingBatch { step, .. } => step.checked_sub(1),
+        State::Preparing { .. }
+        | State::Baking { .. }
+        | State::Holding { .. }
+        | State::Paused { .. }
+        | State::HoldingBatch { .. }
+        | State::TerminationWait { .. }
+        | State::Retiring { .. }
+        | State::RollingBack { .. }
+        | State::ReleasingBatch { .. }
+        | State::Restoring { .. }
+        | State::Promoted
+        | State::RolledBack { .. }
+        | State::RollbackFailed { .. } => None,
     }
 }

@@ -226,6 +226,16 @@ fn replayed(against_itself: bool) -> wire::Replayed {
 }
 
 #[test]
+fn what_a_reload_changed_is_described() {
+    fits_in_full("Reload", &wire::Reload { changes: vec!["endpoint chat: changed".to_owned()] });
+}
+
+#[test]
+fn what_a_rolling_shift_has_in_service_is_described() {
+    fits_in_full("InService", &wire::InService { blue: 2, blue_whole: 3, green: 1, green_whole: 3 });
+}
+
+#[test]
 fn every_representation_is_described_property_by_property() {
     let (endpoint, shift) = (endpoint(), shift());
     fits_in_full("Endpoint", &endpoint);
@@ -260,7 +270,6 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Detection", &forecast.steps[0].alarms[0]);
     fits_in_full("Finding", &shift.findings[0]);
     fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
-    fits_in_full("Reload", &wire::Reload { changes: vec!["endpoint chat: changed".to_owned()] });
     fits_in_full(
         "PromoteBody",
         &wire::PromoteBody {
