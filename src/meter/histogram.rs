@@ -5,7 +5,7 @@
 //! shape of HdrHistogram (Tene) with a coarser unit; it is ours because a shard has one writer and must be readable meanwhile.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -21,6 +21,8 @@ const BUCKETS: usize = (1 << SUB_BITS) * (OCTAVES + 1);
 /// Counts with one writer.
 pub struct Histogram {
     counts: Box<[AtomicU64]>,
+    /// The end of the buckets that have counts: most times lie in a few octaves, and a look need not read the others.
+    end: AtomicUsize,
     sum_nanos: AtomicU64,
 }
 
@@ -37,7 +39,8 @@ pub struct HistogramSnapshot {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { counts: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(), sum_nanos: AtomicU64::new(0) }
+        let counts = (0..BUCKETS).map(|_| AtomicU64::new(0)).collect();
+        Self { counts, end: AtomicUsize::new(0), sum_nanos: AtomicU64::new(0) }
     }
 }
 
@@ -51,24 +54,30 @@ impl Histogram {
     /// Counts one value. Called by the shard's worker alone.
     pub fn record(&self, value: Duration) {
         let nanos = u64::try_from(value.as_nanos()).unwrap_or(u64::MAX);
-        let count = &self.counts[index_of(nanos)];
+        let index = index_of(nanos);
+        let count = &self.counts[index];
         count.store(count.load(Relaxed) + 1, Relaxed);
+        if index >= self.end.load(Relaxed) {
+            self.end.store(index + 1, Relaxed);
+        }
         self.sum_nanos.store(self.sum_nanos.load(Relaxed).wrapping_add(nanos), Relaxed);
     }
 
     /// Adds to each sum how many values reach its edge. The edges rise strictly, so that each bucket is read once.
     pub fn add_tails(&self, edges: &[Edge], sums: &mut [u64]) {
-        let (mut end, mut tail) = (self.counts.len(), 0);
+        let (mut end, mut tail) = (self.end.load(Relaxed), 0);
         for (edge, sum) in edges.iter().zip(sums).rev() {
-            tail += self.counts[edge.0..end].iter().map(|count| count.load(Relaxed)).sum::<u64>();
+            let from = edge.0.min(end);
+            tail += self.counts[from..end].iter().map(|count| count.load(Relaxed)).sum::<u64>();
             *sum += tail;
-            end = edge.0;
+            end = from;
         }
     }
 
     /// Adds these counts to a sum.
     pub fn add_to(&self, sum: &mut HistogramSnapshot) {
-        for (total, count) in sum.counts.iter_mut().zip(&self.counts) {
+        let end = self.end.load(Relaxed);
+        for (total, count) in sum.counts.iter_mut().zip(&self.counts[..end]) {
             *total += count.load(Relaxed);
         }
         sum.sum_nanos = sum.sum_nanos.wrapping_add(self.sum_nanos.load(Relaxed));
