@@ -57,10 +57,11 @@ pub(super) enum Round {
 }
 
 impl Evaluator {
-    /// Looks at every shift that gives green traffic, once.
+    /// Looks at every shift that gives green traffic, once; first at those that rang, which so do not wait for the others.
     pub(super) fn round(&self) -> Round {
         let rung = self.bell.answer();
-        let live = self.roster.live();
+        let mut live = self.roster.live();
+        live.sort_by_cached_key(|watched| !watched.watch.take_rung());
         for watched in &live {
             watched.judge(rung);
             if watched.has_changed() {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -35,6 +35,8 @@ pub struct WatchPoint {
     bounds_nanos: Vec<u64>,
     warm_up: Option<WarmUp>,
     token_bounds: Vec<TokenBound>,
+    /// Whether it was this shift that rang since it was looked at.
+    has_rung: AtomicBool,
     bell: Arc<Bell>,
 }
 
@@ -47,6 +49,7 @@ impl WatchPoint {
             bounds_nanos: bounds.iter().take(MAX_BOUNDS).map(nanos).collect(),
             warm_up: None,
             token_bounds: Vec::new(),
+            has_rung: AtomicBool::new(false),
             bell,
         }
     }
@@ -91,7 +94,16 @@ impl WatchPoint {
     /// Wakes the evaluator. Called right after settling an outcome that speaks against green: a failure, or an answer slower than
     /// one of the bounds ([`WatchPoint::is_against`]). `now` is taken before the outcome is counted.
     pub fn ring(&self, now: Moment) {
+        if !self.has_rung.load(Ordering::Relaxed) {
+            self.has_rung.store(true, Ordering::Relaxed);
+        }
         self.bell.ring(now);
+    }
+
+    /// Whether it has rung since this was asked last. An answer that comes too early or too late only changes in which order the shifts are
+    /// looked at.
+    pub fn take_rung(&self) -> bool {
+        self.has_rung.load(Ordering::Relaxed) && self.has_rung.swap(false, Ordering::Relaxed)
     }
 
     /// Whether an outcome can tip an alarm, so that the evaluator is to be woken. What was overdue has woken it already.

@@ -488,3 +488,38 @@ async fn a_step_may_end_early_on_evidence_and_not_before_ten_seconds() {
     pass(11_000).await;
     assert_eq!(bench.watched.judge(None), Standing::InsufficientData);
 }
+
+/// How many responses of an outage it takes after so many good ones, where the evaluator looks at each without delay.
+fn responses_to_a_decision(healthy: usize) -> usize {
+    let bench = Bench::new(ERRORS);
+    for _ in 0..healthy / 10 {
+        bench.serve(10, Verdict::Success, 1);
+        bench.evaluator.round();
+    }
+    let is_decided = |_: &usize| {
+        bench.serve(1, Verdict::Failure(FailureKind::Reset), 1);
+        bench.evaluator.round();
+        bench.watched.snapped().is_some()
+    };
+    (1..100).find(is_decided).unwrap()
+}
+
+/// What is left of an outage's cost where no time passes between a response and its look is the test's own: it keeps money for later changes,
+/// and what was put in before the outage has been losing. More than this is the evaluator's wake-up and the requests in flight.
+#[tokio::test(start_paused = true)]
+async fn an_outage_takes_three_responses_at_a_steps_start_and_eight_after_ten_thousand_good_ones() {
+    let taken = [0, 10, 100, 1_000, 10_000].map(responses_to_a_decision);
+    assert_eq!(taken, [3, 4, 6, 7, 8]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shift_that_rang_does_not_wait_for_the_others() {
+    let (bench, other) = (Bench::new(ERRORS), Bench::new(ERRORS));
+    bench.evaluator.roster.add(Arc::clone(&other.watched));
+    other.serve(1, Verdict::Failure(FailureKind::Reset), 1);
+    assert!(other.watched.watch.take_rung() && !other.watched.watch.take_rung());
+    assert!(!bench.watched.watch.take_rung());
+    other.serve(10, Verdict::Failure(FailureKind::Reset), 1);
+    bench.evaluator.round();
+    assert!(other.watched.snapped().is_some() && bench.watched.snapped().is_none());
+}
