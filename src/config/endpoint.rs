@@ -29,9 +29,9 @@ const SIGNALS: [(&str, Signals); 3] = [
     (Signals::Grpc.as_str(), Signals::Grpc),
     (Signals::Off.as_str(), Signals::Off),
 ];
-/// Some 640 KiB once as many requests came, about what the endpoint's counters take: at ten requests a second it is half an hour.
+/// Some 768 KiB once as many requests came, about what the endpoint's counters take: at ten requests a second it is half an hour.
 const RECORDING: usize = 16_384;
-/// Forty megabytes; more belongs into a metrics store.
+/// Some fifty megabytes; more belongs into a metrics store.
 const MAX_RECORDING: usize = 1_000_000;
 /// Larger bodies are no inference requests any more.
 const MAX_BODY: u64 = 1 << 40;

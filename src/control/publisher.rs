@@ -470,6 +470,7 @@ mod tests {
                 first_byte: None,
                 first_token: None,
                 worst_gap: None,
+                gaps: None,
                 tokens_out: 0,
                 duration: Duration::ZERO,
                 rescue: None,

@@ -6,6 +6,7 @@
 //! (shared state has one writer; see `alarm`).
 
 mod bell;
+mod gaps;
 mod grpc;
 mod hedge;
 mod histogram;
@@ -20,6 +21,7 @@ mod watch;
 mod worker;
 
 pub use bell::Bell;
+pub use gaps::{GapCounts, Gaps};
 pub use grpc::GrpcStatus;
 pub use hedge::Hedge;
 pub use histogram::{Edge, Histogram, HistogramSnapshot};

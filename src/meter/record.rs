@@ -1,13 +1,13 @@
-//! One recorded outcome, and the five words that it is kept in.
+//! One recorded outcome, and the six words that it is kept in.
 
 use std::time::Duration;
 
-use super::{FailureKind, GrpcStatus, Outcome, Rescue, Verdict};
+use super::{FailureKind, Gaps, GrpcStatus, Outcome, Rescue, Verdict};
 use crate::{fleet::Side, time::Moment};
 
 /// A record in memory. Times but the duration are kept in units of 1,024 ns, the histograms' finest, so that a time falls into the bucket
 /// that it was counted in.
-pub(super) type Words = [u64; 5];
+pub(super) type Words = [u64; 6];
 
 /// Bytes that an outcome takes.
 pub const RECORD_BYTES: usize = size_of::<Words>();
@@ -40,6 +40,8 @@ pub struct Record {
     pub first_token: Option<Duration>,
     /// The longest time between two tokens of a stream.
     pub worst_gap: Option<Duration>,
+    /// How a stream's gaps were, where they were judged: of one that was good, or had enough of them.
+    pub gaps: Option<Gaps>,
     /// Tokens of a stream.
     pub tokens_out: u64,
     /// From dispatch to the last byte, or to the failure.
@@ -76,6 +78,7 @@ impl Record {
             first_byte,
             first_token,
             worst_gap: None,
+            gaps: None,
             tokens_out,
             duration,
             rescue: None,
@@ -107,12 +110,13 @@ impl Record {
             pair(coded(self.first_byte), coded(self.first_token)),
             pair(coded(self.worst_gap), self.tokens_out.min(u64::from(u32::MAX))),
             pair(codes, u64::from(part)),
+            self.gaps.map_or(0, |gaps| pair(coded(Some(gaps.mean)), u32::from_be_bytes(gaps.rungs).into())),
         ]
     }
 
     /// `None` of what [`Record::pack_under`] never makes.
     pub(super) fn unpack(words: Words) -> Option<Self> {
-        let [dealt_at, duration, heads, stream, meta] = words;
+        let [dealt_at, duration, heads, stream, meta, pace] = words;
         let (low, codes) = (u64::from(u32::MAX), meta >> 32);
         let field = |shift: u32, bits: u32| usize::try_from(codes >> shift & ((1 << bits) - 1)).ok();
         let verdict = match field(1, 5)? {
@@ -131,6 +135,7 @@ impl Record {
             0 => None,
             rescue => Some(*Rescue::ALL.get(rescue - 1)?),
         };
+        let rungs = u32::try_from(pace & low).ok()?.to_be_bytes();
         let status = u16::try_from(field(14, 10)?).ok().filter(|status| *status > 0);
         Some(Self {
             dealt_at: Moment::from_nanos(dealt_at),
@@ -142,6 +147,7 @@ impl Record {
             first_byte: decoded(heads >> 32),
             first_token: decoded(heads & low),
             worst_gap: decoded(stream >> 32),
+            gaps: decoded(pace >> 32).map(|mean| Gaps { mean, rungs }),
             tokens_out: stream & low,
             duration: Duration::from_nanos(duration),
             rescue,
@@ -174,11 +180,18 @@ pub(in crate::meter) mod tests {
             [Verdict::Success, Verdict::ClientError, Verdict::ClientGone, Verdict::Shed, Verdict::Excused];
         let verdict = select(verdicts.chain(others).collect::<Vec<_>>());
         let time = || option::of((0_u64..1 << 31).prop_map(|units| Duration::from_nanos(units << UNIT_BITS)));
+        let gaps = option::of((0_u64..1 << 31, any::<[u8; 4]>()));
         let codes = (option::of(100_u16..1_000), option::of(select(GrpcStatus::ALL.to_vec())));
         let rescue = option::of(select(Rescue::ALL.to_vec()));
         let numbers = (any::<u64>(), any::<u32>(), any::<u32>(), any::<u64>(), any::<bool>());
-        (verdict, codes, (time(), time(), time()), rescue, numbers).prop_map(
-            |(verdict, (status, grpc_status), (first_byte, first_token, worst_gap), rescue, numbers)| {
+        (verdict, codes, (time(), time(), time(), gaps), rescue, numbers).prop_map(
+            |(
+                verdict,
+                (status, grpc_status),
+                (first_byte, first_token, worst_gap, gaps),
+                rescue,
+                numbers,
+            )| {
                 let (dealt_at, part, tokens_out, duration, is_green) = numbers;
                 Record {
                     dealt_at: Moment::from_nanos(dealt_at),
@@ -190,6 +203,8 @@ pub(in crate::meter) mod tests {
                     first_byte,
                     first_token,
                     worst_gap,
+                    gaps: gaps
+                        .map(|(units, rungs)| Gaps { mean: Duration::from_nanos(units << UNIT_BITS), rungs }),
                     tokens_out: tokens_out.into(),
                     duration: Duration::from_nanos(duration),
                     rescue,

@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use super::{grpc_framing::Framing, tap::MeanGap};
-use crate::time::Moment;
+use super::{grpc_framing::Framing, tap::Pace};
+use crate::{meter::Gaps, time::Moment};
 
 /// What is known of a call by its method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +35,7 @@ pub(super) struct Messages {
     last: Moment,
     /// What the client had sent when the last message came.
     sent_bytes: u64,
-    mean_gap: MeanGap,
+    pace: Pace,
 }
 
 impl Form {
@@ -65,7 +65,7 @@ impl Form {
             first: Moment::default(),
             last: Moment::default(),
             sent_bytes: 0,
-            mean_gap: MeanGap::default(),
+            pace: Pace::default(),
         }))
     }
 }
@@ -92,7 +92,7 @@ impl Messages {
             self.first = now;
         } else if is_awaited && sent_bytes == self.sent_bytes && now > self.last {
             let time = now.since(self.last);
-            self.mean_gap.add(time);
+            self.pace.add(time);
             gap(time);
         }
         self.count += ends;
@@ -115,9 +115,14 @@ impl Messages {
         if self.is_stream { self.count } else { 0 }
     }
 
+    /// How its gaps were, once that was told.
+    pub(super) fn gaps(&self) -> Option<Gaps> {
+        self.pace.told()
+    }
+
     /// How far apart they come.
-    pub(super) fn mean_gap(&mut self) -> &mut MeanGap {
-        &mut self.mean_gap
+    pub(super) fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
     }
 }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{
     grpc_messages::Messages,
-    tap::{MeanGap, Progress, Tap},
+    tap::{Pace, Progress, Tap},
     tokens::{Kind, WatchedStream},
 };
 use crate::{
     clock,
-    meter::{Shard, Verdict},
+    meter::{Gaps, Shard, Verdict},
     time::Moment,
 };
 
@@ -109,6 +109,14 @@ impl Hearing {
         self.worst_gap
     }
 
+    /// How far apart its tokens came, once that has been counted.
+    pub(super) fn gaps(&self) -> Option<Gaps> {
+        match self.reader.as_ref()? {
+            Reader::Events(tap) => tap.gaps(),
+            Reader::Messages(messages) => messages.gaps(),
+        }
+    }
+
     /// Whether anything is heard, or waited for.
     pub(super) fn is_on(&self) -> bool {
         self.reader.is_some() || self.watched.is_some()
@@ -141,7 +149,7 @@ impl Hearing {
         if let (Progress::Made, Some(watched)) = (heard, &watched) {
             watched.progress();
         }
-        self.count_first_and_mean(was_silent, counted);
+        self.count_first_and_pace(was_silent, counted);
         heard
     }
 
@@ -152,10 +160,10 @@ impl Hearing {
         };
         let was_silent = tap.first_text().is_none();
         tap.finish(|gap| counted.gap(gap, watched.as_ref(), worst_gap));
-        self.count_first_and_mean(was_silent, counted);
+        self.count_first_and_pace(was_silent, counted);
     }
 
-    fn count_first_and_mean(&mut self, was_silent: bool, counted: Counted<'_>) {
+    fn count_first_and_pace(&mut self, was_silent: bool, counted: Counted<'_>) {
         let Counted { shard: Some(shard), since, sent_bytes: _ } = counted else { return };
         let Some(reader) = &mut self.reader else { return };
         if was_silent && let Some(at) = reader.first_token() {
@@ -164,8 +172,8 @@ impl Hearing {
                 watched.first_token(at);
             }
         }
-        if let Some(mean) = reader.mean_gap().of_enough() {
-            shard.paced(mean);
+        if let Some(gaps) = reader.pace().of_enough() {
+            shard.paced(gaps.mean);
         }
     }
 
@@ -173,9 +181,9 @@ impl Hearing {
     pub(super) fn end(&mut self, verdict: Verdict, now: Moment, counted: Counted<'_>) {
         // What broke says nothing of the pace that it would have kept.
         if let (Verdict::Success, Some(reader), Some(shard)) = (verdict, &mut self.reader, counted.shard)
-            && let Some(mean) = reader.mean_gap().take()
+            && let Some(gaps) = reader.pace().take()
         {
-            shard.paced(mean);
+            shard.paced(gaps.mean);
         }
         if let Some(watched) = self.watched.take() {
             watched.end(verdict, now);
@@ -229,10 +237,10 @@ impl Reader {
         }
     }
 
-    fn mean_gap(&mut self) -> &mut MeanGap {
+    fn pace(&mut self) -> &mut Pace {
         match self {
-            Self::Events(tap) => tap.mean_gap(),
-            Self::Messages(messages) => messages.mean_gap(),
+            Self::Events(tap) => tap.pace(),
+            Self::Messages(messages) => messages.pace(),
         }
     }
 }

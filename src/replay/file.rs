@@ -19,14 +19,17 @@ use serde::{Deserialize, Serialize};
 use crate::{
     alarm::Dealing,
     fleet::Side,
-    meter::{FailureKind, GrpcStatus, Record, Recorded, Rescue, Verdict},
+    meter::{FailureKind, Gaps, GrpcStatus, Record, Recorded, Rescue, Verdict},
     name::{ShiftId, Version},
     time::Moment,
     weight::Share,
 };
 
 const FORMAT: &str = "snapback-recording";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The version before, whose outcomes say nothing of a stream's gaps but the longest: its streams are taken to have had an even pace.
+const WITHOUT_GAPS: u32 = 1;
 
 /// The largest file: some three million outcomes, three times what an endpoint keeps at most.
 pub const MOST_BYTES: usize = 512 << 20;
@@ -117,6 +120,11 @@ struct Line {
     first_token_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     worst_gap_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_gap_ms: Option<f64>,
+    /// The times that all gaps, one in 2, one in 8 and one in 32 reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap_rungs_ms: Option<[f64; 4]>,
     #[serde(skip_serializing_if = "is_zero", default)]
     tokens: u64,
     duration_ms: f64,
@@ -182,7 +190,7 @@ impl Recording {
             if text.trim_ascii().is_empty() {
                 continue;
             }
-            match Line::parse(text).and_then(|parsed| parsed.entry(line)) {
+            match Line::parse(text).and_then(|parsed| parsed.entry(line, head.version)) {
                 Ok(entry) => entries.push(entry),
                 // What follows the last line's end is empty where the file is whole.
                 Err(_) if lines.peek().is_none() => {
@@ -219,8 +227,9 @@ impl Head {
         if head.format != FORMAT {
             return Err(error(wants_head(&format!("its format is {:?}", shortened(&head.format)))));
         }
-        if head.version != VERSION {
-            let message = format!("version {} is not known, this is for version {VERSION}", head.version);
+        if !(WITHOUT_GAPS..=VERSION).contains(&head.version) {
+            let message =
+                format!("version {} is not known, this is for version {VERSION} and before", head.version);
             return Err(error(message));
         }
         match head.dealing.as_deref() {
@@ -245,6 +254,7 @@ impl Line {
             first_byte,
             first_token,
             worst_gap,
+            gaps,
             tokens_out,
             duration,
             rescue,
@@ -269,6 +279,8 @@ impl Line {
             first_byte_ms: first_byte.map(millis),
             first_token_ms: first_token.map(millis),
             worst_gap_ms: worst_gap.map(millis),
+            mean_gap_ms: gaps.map(|gaps| millis(gaps.mean)),
+            gap_rungs_ms: gaps.map(|gaps| gaps.rungs().map(millis)),
             tokens: tokens_out,
             duration_ms: millis(duration),
             rescue: rescue.map(|rescue| rescue.as_str().to_owned()),
@@ -279,8 +291,9 @@ impl Line {
         serde_json::from_slice(text).map_err(|problem| format!("{}; {EXAMPLE}", without_place(&problem)))
     }
 
-    fn entry(self, line: usize) -> Result<Entry, String> {
+    fn entry(self, line: usize, version: u32) -> Result<Entry, String> {
         let verdict = self.judged()?;
+        let gaps = self.gaps(verdict, version)?;
         let grpc_status = self.grpc()?;
         let Self {
             at_ms,
@@ -295,6 +308,8 @@ impl Line {
             first_byte_ms,
             first_token_ms,
             worst_gap_ms,
+            mean_gap_ms: _,
+            gap_rungs_ms: _,
             tokens,
             duration_ms,
             rescue,
@@ -310,6 +325,7 @@ impl Line {
             first_byte: optional("first_byte_ms", first_byte_ms)?,
             first_token: optional("first_token_ms", first_token_ms)?,
             worst_gap: optional("worst_gap_ms", worst_gap_ms)?,
+            gaps,
             tokens_out: tokens,
             duration: span("duration_ms", duration_ms)?,
             rescue: rescue
@@ -326,6 +342,29 @@ impl Line {
             shift: shift.map_err(|error| format!("shift: {error}"))?,
             share: share.map_err(|error| format!("share: {error}"))?,
         })
+    }
+
+    fn gaps(&self, verdict: Verdict, version: u32) -> Result<Option<Gaps>, String> {
+        let even = |mean| Gaps::of(mean, [mean; 4]);
+        match (self.mean_gap_ms, self.gap_rungs_ms) {
+            (Some(mean), None) => Ok(Some(even(span("mean_gap_ms", mean)?))),
+            (Some(mean), Some(rungs)) => {
+                let mut times = [Duration::ZERO; 4];
+                for (time, rung) in times.iter_mut().zip(rungs) {
+                    *time = span("gap_rungs_ms", rung)?;
+                }
+                Ok(Some(Gaps::of(span("mean_gap_ms", mean)?, times)))
+            }
+            (None, Some(_)) => Err("gap_rungs_ms: there is no mean_gap_ms".to_owned()),
+            (None, None) if version == WITHOUT_GAPS && verdict == Verdict::Success => {
+                let gaps = u32::try_from(self.tokens.saturating_sub(1)).unwrap_or(u32::MAX);
+                let first = self.first_token_ms.map(|first| span("first_token_ms", first)).transpose()?;
+                let tokens_took =
+                    span("duration_ms", self.duration_ms)?.saturating_sub(first.unwrap_or_default());
+                Ok(first.and_then(|_| tokens_took.checked_div(gaps)).map(even))
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     fn judged(&self) -> Result<Verdict, String> {

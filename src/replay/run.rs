@@ -15,6 +15,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::{
     AlarmAtEnd, End, Entry, Played, Replay, Source, Stage, StepEnd, StepReplay,
     stage::{Dealer, Dealt},
+    tokens::{News, Streamed},
 };
 use crate::{
     alarm::{AlarmBook, AlarmPlan},
@@ -88,10 +89,13 @@ struct Course {
     is_warm_up: bool,
 }
 
-#[derive(Clone, Copy)]
+/// What happens first, of one moment and one request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     /// It passes this bound while it is open.
     Passes(usize),
+    /// Something of its tokens becomes known.
+    Tells(News),
     /// It ends.
     Ends,
 }
@@ -99,7 +103,7 @@ enum Happening {
 /// The earliest first; of one moment, in the order of dealing.
 impl Ord for Pending<'_> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.number).cmp(&(other.at, other.number))
+        (self.at, self.number, self.what).cmp(&(other.at, other.number, other.what))
     }
 }
 
@@ -122,13 +126,20 @@ impl<'s> Run<'s> {
         let (began, last) = stage.bounds();
         let blue = FleetMeters::new(1);
         let watch = WatchPoint::new(&AlarmBook::bounds(&plan.alarms), Arc::new(Bell::new()));
-        let watch = watch.warming(plan.alarms.warm_up);
+        let watch =
+            watch.warming(plan.alarms.warm_up).with_token_bounds(&AlarmBook::token_bounds(&plan.alarms));
         let mut pending = BinaryHeap::new();
         for (number, entry) in (0..).zip(stage.history()) {
             let record = &entry.record;
             blue.shard(0).dealt(Stamp::default(), record.dealt_at);
             let at = record.dealt_at.after(record.duration);
             if at <= began {
+                let (shard, stamp) = (blue.shard(0), Stamp::default());
+                let streamed = Streamed { record, shard, stamp, watch: None, is_warm_up: false };
+                for (_, news) in News::of(record, &[]) {
+                    streamed.tell(news);
+                }
+                streamed.end();
                 blue.shard(0).settled(Stamp::default(), None, &outcome(entry, Course::default()));
             } else {
                 let (what, side, course) = (Happening::Ends, Side::Blue, Course::default());
@@ -255,8 +266,13 @@ impl<'s> Run<'s> {
                 self.pending.push(Reverse(Pending { at, number, what, side, course, entry }));
             }
         }
-        let (at, what) = (self.now.after(entry.record.duration), Happening::Ends);
-        self.pending.push(Reverse(Pending { at, number, what, side, course, entry }));
+        let token_bounds = if side == Side::Green { self.watch.token_bounds() } else { &[] };
+        let news = News::of(&entry.record, token_bounds);
+        let news = news.into_iter().map(|(after, news)| (after, Happening::Tells(news)));
+        for (after, what) in news.chain([(entry.record.duration, Happening::Ends)]) {
+            let at = self.now.after(after);
+            self.pending.push(Reverse(Pending { at, number, what, side, course, entry }));
+        }
         self.is_looked_at = false;
     }
 
@@ -279,11 +295,16 @@ impl<'s> Run<'s> {
         };
         self.now = self.now.max(at);
         self.is_looked_at = false;
+        let streamed = self.streamed(side, entry, course);
+        if what == Happening::Ends {
+            streamed.end();
+        }
         let tips = match (what, side) {
             (Happening::Passes(bound), _) => {
                 self.green.shard(0).overdue(course.stamp, &self.watch, bound);
                 true
             }
+            (Happening::Tells(news), _) => streamed.tell(news),
             (Happening::Ends, Side::Blue) => {
                 self.blue.shard(0).settled(course.stamp, Some(&self.watch), &outcome(entry, course));
                 false
@@ -303,6 +324,15 @@ impl<'s> Run<'s> {
             self.look();
             self.counting = None;
         }
+    }
+
+    fn streamed(&self, side: Side, entry: &'s Entry, course: Course) -> Streamed<'_> {
+        let (meters, watch) = match side {
+            Side::Blue => (&self.blue, None),
+            Side::Green => (&self.green, Some(&self.watch)),
+        };
+        let Course { stamp, overdue: _, is_warm_up } = course;
+        Streamed { record: &entry.record, shard: meters.shard(0), stamp, watch, is_warm_up }
     }
 
     /// The alarms look, and the engine hears of it if they say something else.
@@ -457,6 +487,9 @@ impl<'s> Run<'s> {
             .extend(warms_up.then(|| {
                 "green's instances take turns at its first requests, which warm them up".to_owned()
             }));
+        let on_tokens = self.plan.alarms.on_tokens();
+        assumptions
+            .extend(on_tokens.map(|_| "a request without a first token was to be no stream".to_owned()));
         let has_externals = !self.plan.alarms.externals.is_empty();
         assumptions
             .extend(has_externals.then(|| "external alarms are left out: nobody reports here".to_owned()));

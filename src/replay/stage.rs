@@ -152,13 +152,20 @@ impl<'a> Stage<'a> {
             Some(shift) => format!("green's outcomes are those of shift {shift}"),
             None => format!("green's outcomes are those that the recording calls green's, {fallback} of all"),
         };
-        let assumptions = vec![
+        let afterwards = promoted.filter(|green| {
+            arrivals.iter().any(|entry| entry.shift.is_none() && entry.version.as_ref() == Some(*green))
+        });
+        let afterwards = afterwards.map(|green| {
+            format!("the shift was promoted: what {green} answered after it counts as green's, with a share of 100%")
+        });
+        let mut assumptions = vec![
             format!(
                 "{of_which}: requests keep the fleet that they had, and where the recorded share is not the plan's, a random part of one \
                  fleet's is left out"
             ),
             "a slower or faster green than the recorded one would have shifted what came after it; that is not in here".to_owned(),
         ];
+        assumptions.extend(afterwards);
         Ok(Self {
             source: Source::AsRecorded,
             dealing: recording.dealing,

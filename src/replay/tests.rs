@@ -77,6 +77,79 @@ fn a_green_that_fails_everything_is_rolled_back_at_the_third_of_its_lines() {
     assert_eq!((replay.played.green, replay.source), (3, Source::AsRecorded));
 }
 
+/// Streams of ten tokens; green's first one, and its gaps, take so long.
+fn streamed(requests: u32, first: u32, gap: u32) -> Recording {
+    recording(requests, |number| {
+        let (fleet, first, gap) = if number % 10 == 3 { ("green", first, gap) } else { ("blue", 20, 10) };
+        format!(
+            r#""fleet":"{fleet}","shift":"chat-1","share":"10%","status":200,"first_token_ms":{first},"worst_gap_ms":{gap},"tokens":10,"duration_ms":{}"#,
+            first + 9 * gap
+        )
+    })
+}
+
+#[test]
+fn what_serves_after_a_shift_that_was_promoted_is_said_to_count_as_greens() {
+    for (serving, is_said) in [("v2", true), ("v1", false)] {
+        let recording = recording(600, |number| {
+            let (fleet, version, shift) = match number {
+                500.. => ("blue", serving, ""),
+                _ if number % 10 == 3 => ("green", "v2", r#""shift":"chat-1","share":"10%","#),
+                _ => ("blue", "v1", r#""shift":"chat-1","share":"10%","#),
+            };
+            format!(r#""fleet":"{fleet}","version":"{version}",{shift}"status":200,"duration_ms":5"#)
+        });
+        let stage = Stage::new(&recording, Choice::default()).unwrap();
+        let told = stage
+            .assumptions()
+            .iter()
+            .any(|line| line.contains("what v2 answered after it counts as green's"));
+        assert_eq!(told, is_said, "{:?}", stage.assumptions());
+    }
+}
+
+#[test]
+fn a_green_whose_first_tokens_are_late_is_rolled_back_when_a_bound_passes() {
+    let guard = json!([{"metric": "first_token", "quantile": "p90", "below": "100ms"}]);
+    let plan = plan(json!({ "guard": guard }));
+    let replay = played(&plan, &streamed(900, 120, 10));
+    let (alarm, at, line, responses, step) = rolled_back(&replay);
+    assert_eq!((alarm, step), ("first_token_p90", 1));
+    // The line is that of a request that was still open when its bound passed.
+    let line = u64::try_from(line.unwrap()).unwrap();
+    assert_eq!(at, (line - 2) * 10 + 100, "{replay:?}");
+    assert!((0..20).contains(&responses), "{replay:?}");
+    assert!(replay.assumptions.iter().any(|line| line.contains("first token")), "{:?}", replay.assumptions);
+    let prompt = played(&plan, &streamed(900, 90, 10));
+    assert!(matches!(prompt.end, End::Undecided { .. }), "{:?}", prompt.end);
+}
+
+#[test]
+fn a_green_whose_tokens_come_too_far_apart_is_rolled_back_by_a_guard_and_by_a_comparison_with_blue() {
+    let guard = json!({"guard": [{"metric": "token_gap", "quantile": "p90", "below": "50ms"}]});
+    let regression = json!({"guard": [], "regression": [{"metric": "token_gap", "tolerance": "1.2x"}]});
+    for (rest, alarm) in [(guard, "token_gap_p90"), (regression, "token_gap_regression")] {
+        let plan = plan(rest);
+        assert_eq!(rolled_back(&played(&plan, &streamed(900, 20, 60))).0, alarm);
+        let even = played(&plan, &streamed(900, 20, 10));
+        assert!(matches!(even.end, End::Undecided { .. }), "{:?}", even.end);
+    }
+}
+
+#[test]
+fn streams_of_a_file_without_gaps_had_an_even_pace_and_of_one_with_them_its_own() {
+    let line = r#"{"at_ms":1,"fleet":"blue","status":200,"first_token_ms":10,"worst_gap_ms":30,"tokens":5,"duration_ms":90"#;
+    let gaps = |version: u32, rest: &str| {
+        let file = format!("{{\"format\":\"snapback-recording\",\"version\":{version}}}\n{line}{rest}}}\n");
+        let gaps = Recording::parse(file.as_bytes()).unwrap().entries[0].record.gaps?;
+        let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap();
+        Some((millis(gaps.mean), gaps.rungs().map(millis)))
+    };
+    assert_eq!(gaps(1, ""), Some((20, [19; 4])));
+    assert_eq!(gaps(2, ""), None);
+    assert_eq!(gaps(2, ",\"mean_gap_ms\":8,\"gap_rungs_ms\":[1,2.1,8.4,33.6]"), Some((8, [0, 2, 8, 33])));
+}
+
 #[test]
 fn a_green_that_turns_bad_under_everything_is_rolled_back_there() {
     let replay = played(&plan(json!({})), &shifted(2_000, |number| if number < 1_500 { 200 } else { 500 }));
@@ -398,10 +471,10 @@ fn assert_refused(lines: &[&str], line: usize, message: &str) {
 #[test]
 fn a_bad_line_is_named_with_what_would_be_right() {
     let good = r#"{"at_ms":1,"fleet":"blue","status":200,"duration_ms":2}"#;
-    assert_refused(&[""], 1, "a recording begins with {\"format\":\"snapback-recording\",\"version\":1}");
+    assert_refused(&[""], 1, "a recording begins with {\"format\":\"snapback-recording\",\"version\":2}");
     assert_refused(&["{\"hello\":1}"], 1, "unknown field `hello`");
     assert_refused(&[r#"{"format":"har","version":1}"#], 1, "its format is \"har\"");
-    assert_refused(&[r#"{"format":"snapback-recording","version":2}"#], 1, "version 2 is not known");
+    assert_refused(&[r#"{"format":"snapback-recording","version":3}"#], 1, "version 3 is not known");
     assert_refused(&[HEAD, good, "{}"], 3, "missing field `at_ms`");
     let with = |line: &str, message| assert_refused(&[HEAD, good, "", line], 4, message);
     with(r#"{"at_ms":1,"fleet":"blue","duration_ms":2}"#, "one of verdict, status and grpc_status is needed");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::bench::{ModelServer, Snapback, plan, run, write_config};
 
 /// Exports the recording, and has the plan replayed over the file, by the command over the network, and by the admin port.
-fn replays(snapback: &Snapback, folder: &Path, plan: &Value) -> Vec<Value> {
+pub(crate) fn replays(snapback: &Snapback, folder: &Path, plan: &Value) -> Vec<Value> {
     let admin = format!("http://{}", snapback.admin);
     let export = run(&["recording", "export", "chat", "--admin", &admin]);
     assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));

@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::json;
 
-use crate::bench::{Snapback, plan, read_head, request, send, write_config};
+use crate::{
+    bench::{Snapback, plan, read_head, request, send, write_config},
+    replaying::replays,
+};
 
 const PATH: &str = "/v1/chat/completions";
 const STREAM: &str = r#"{"messages":[],"stream":true}"#;
@@ -95,6 +98,15 @@ fn a_green_whose_first_token_comes_late_is_snapped_back_for_that_while_its_answe
         shift["explanation"].as_str().unwrap().contains("waited 80 ms or longer for the first token"),
         "{shift:#}"
     );
+    for replayed in replays(&snapback, folder.path(), &plan) {
+        let end = &replayed["replay"]["end"];
+        assert_eq!(
+            (&end["state"], &end["alarm"]),
+            (&shift["state"], &shift["cause"]["alarm"]),
+            "{replayed:#}"
+        );
+        assert!(end["green_responses"].as_u64() <= shift["green_responses_to_decision"].as_u64(), "{end:#}");
+    }
 }
 
 #[test]

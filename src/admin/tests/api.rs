@@ -116,7 +116,7 @@ async fn an_endpoint_without_requests_has_an_empty_recording_and_nothing_to_repl
     );
     assert_eq!(
         export.text(),
-        "{\"format\":\"snapback-recording\",\"version\":1,\"endpoint\":\"chat\",\"dealing\":\"deck\",\"outcomes\":0}\n"
+        "{\"format\":\"snapback-recording\",\"version\":2,\"endpoint\":\"chat\",\"dealing\":\"deck\",\"outcomes\":0}\n"
     );
     let refused = world.json(Method::POST, "/v1/endpoints/chat/replay", &world.plan()).await.problem(409);
     assert_eq!(refused["type"], "urn:snapback:no-replay");

@@ -31,6 +31,7 @@ fn record(millis: u64) -> Record {
         first_byte: None,
         first_token: None,
         worst_gap: None,
+        gaps: None,
         tokens_out: 0,
         duration: Duration::from_millis(5),
         rescue: Some(Rescue::Tried),
@@ -43,7 +44,7 @@ fn millis(recorded: &Recorded) -> Vec<u64> {
 
 /// All words of a record, made from its number so that one of another shows.
 fn words(number: u64) -> Words {
-    [0, 7, 14, 21, 28].map(|turn| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(turn))
+    [0, 7, 14, 21, 28, 35].map(|turn| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(turn))
 }
 
 #[test]

@@ -474,7 +474,8 @@ impl Exchange {
         let recording = &self.view.route.recording;
         if recording.is_on() {
             let record = Record::of(outcome, self.dispatched_at, self.side);
-            let record = Record { worst_gap: self.hearing.worst_gap(), rescue, ..record };
+            let (worst_gap, gaps) = (self.hearing.worst_gap(), self.hearing.gaps());
+            let record = Record { worst_gap, gaps, rescue, ..record };
             recording.write(self.worker.number, &record);
         }
     }

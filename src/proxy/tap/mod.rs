@@ -14,7 +14,7 @@
 #[expect(clippy::indexing_slicing, reason = "what a JSON value does not have is null")]
 mod event;
 mod glance;
-mod mean;
+mod pace;
 #[expect(clippy::indexing_slicing, reason = "places are remainders of the number of events")]
 mod ring;
 mod scanner;
@@ -37,11 +37,11 @@ use self::{
     split::{Framing, Splitter},
 };
 pub(super) use self::{
-    mean::MeanGap,
+    pace::Pace,
     scanner::{Meaning, Scanner},
 };
 use crate::{
-    meter::{FailureKind, Verdict},
+    meter::{FailureKind, Gaps, Verdict},
     time::Moment,
 };
 
@@ -57,7 +57,7 @@ pub struct Tap {
     frame_at: Moment,
     first_text: Option<Moment>,
     last_text: Moment,
-    mean_gap: MeanGap,
+    pace: Pace,
     texts: u64,
     tokens: Option<u64>,
     signs: Signs,
@@ -123,7 +123,7 @@ impl Tap {
             frame_at: Moment::default(),
             first_text: None,
             last_text: Moment::default(),
-            mean_gap: MeanGap::default(),
+            pace: Pace::default(),
             texts: 0,
             tokens: None,
             signs: Signs::default(),
@@ -243,7 +243,7 @@ impl Tap {
             self.first_text = Some(at);
         } else if is_awaited && at > self.last_text {
             let time = at.since(self.last_text);
-            self.mean_gap.add(time);
+            self.pace.add(time);
             gap(time);
         }
         self.last_text = at;
@@ -260,8 +260,13 @@ impl Tap {
     }
 
     /// How far apart its tokens come.
-    pub(super) fn mean_gap(&mut self) -> &mut MeanGap {
-        &mut self.mean_gap
+    pub(super) fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    /// How its gaps were, once that was told.
+    pub(super) fn gaps(&self) -> Option<Gaps> {
+        self.pace.told()
     }
 
     /// Nothing more will come; told twice it changes nothing. What is left to be told of gaps is told.

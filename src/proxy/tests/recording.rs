@@ -55,9 +55,10 @@ fn a_stream_is_recorded_with_its_tokens_and_its_longest_gap() {
     });
     let rig = Rig::before(&origin);
     assert_eq!(rig.client().post("/", "{}").status, 200);
-    let Record { side, verdict, first_token, worst_gap, tokens_out, duration, rescue, .. } =
+    let Record { side, verdict, first_token, worst_gap, gaps, tokens_out, duration, rescue, .. } =
         recorded(&rig, 1).remove(0);
     assert_eq!((side, verdict, tokens_out, rescue), (Side::Blue, Verdict::Success, 2, None));
     let (first, gap) = (first_token.unwrap(), worst_gap.unwrap());
+    assert_eq!(gaps.map(|gaps| gaps.mean), Some(gap), "it has one");
     assert!(gap >= Duration::from_millis(10) && first + gap <= duration, "{first:?} {gap:?} {duration:?}");
 }
