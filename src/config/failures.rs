@@ -154,10 +154,7 @@ fn statuses(value: &Value) -> Result<Statuses, String> {
         | Value::Table(_) => None,
     };
     found.ok_or_else(|| {
-        let given = match value {
-            Value::Text(text) => quoted(text),
-            other => other.describe(),
-        };
+        let given = if let Value::Text(text) = value { quoted(text) } else { value.describe() };
         format!(
             "expected a status from {least} to {most}, \"4xx\", \"5xx\" or a range such as \"502-504\", not {given}"
         )

@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use snapback::weight::Share;
 
 use crate::bench::{ModelServer, Snapback, plan, write_config};
 
@@ -64,11 +65,10 @@ fn cut(path: &Path, length: u64) {
 }
 
 /// Green's share in basis points.
-fn share(snapback: &Snapback) -> u32 {
+fn share(snapback: &Snapback) -> u16 {
     let (status, endpoint) = snapback.admin("GET", "/v1/endpoints/chat", "");
     assert_eq!(status, 200, "{endpoint}");
-    let text = endpoint["share"].as_str().unwrap().trim_end_matches('%').to_owned();
-    (text.parse::<f64>().unwrap() * 100.0).round() as u32
+    Share::parse(endpoint["share"].as_str().unwrap()).unwrap().basis_points()
 }
 
 #[test]

@@ -25,7 +25,8 @@ use crate::{
 };
 
 /// How often the laws are looked at while time passes.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(LOOK_MILLIS);
+const LOOK_MILLIS: u64 = 100;
 
 /// How often the evaluator looks: seldom, since a look without news finds nothing, and well within the watchdog's limit.
 const EVALUATOR_LOOK: Duration = Duration::from_millis(50);
@@ -195,7 +196,7 @@ impl Stage {
         let is_bad = failures == green && green >= CERTAINLY_BAD;
         let must_go = is_bad && !self.is_stalled && self.state().has_way_back();
         let life = self.lives;
-        self.pass(2 * LOOK.as_millis() as u64, Traffic::None).await?;
+        self.pass(2 * LOOK_MILLIS, Traffic::None).await?;
         let share = self.world().green_share();
         let is_back = share == Share::NONE || !must_go || life != self.lives;
         if is_back {
@@ -271,10 +272,8 @@ impl Stage {
         }
         self.play(Act::Kill).await?;
         self.play(Act::Pass { millis: 2_000 }).await?;
-        Ok(match self.state() {
-            State::RolledBack { cause } => cause.as_str(),
-            state => state.as_str(),
-        })
+        let state = self.state();
+        Ok(if let State::RolledBack { cause } = &state { cause.as_str() } else { state.as_str() })
     }
 
     /// Looks at the laws, and lets the process die if it is time.
