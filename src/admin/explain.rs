@@ -32,6 +32,16 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
                 next(&view.next, now),
             ]
         }
+        State::Holding { step } if view.held.is_some() => vec![
+            format!(
+                "Holding at {}: the bake is over. {} keeps {}.",
+                of_steps(view, *step),
+                capitalised(&green(view)),
+                view.share
+            ),
+            restarted(view),
+            alarms(view),
+        ],
         State::Holding { step } => vec![holding(view, *step), restarted(view), warm_up(view), pace(view)],
         State::Paused { step, remaining, reason } => {
             vec![
@@ -76,7 +86,8 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
             ]
         }
     };
-    let said: Vec<String> = sentences.into_iter().filter(|sentence| !sentence.is_empty()).collect();
+    let said: Vec<String> =
+        sentences.into_iter().chain([held(view)]).filter(|sentence| !sentence.is_empty()).collect();
     said.join(" ")
 }
 
@@ -90,6 +101,15 @@ fn restarted(view: &ShiftView) -> String {
             "Snapback has started again {times} times during the shift: the step bakes anew each time, {evidence}."
         ),
     }
+}
+
+/// Who or what keeps a shift from going on.
+fn held(view: &ShiftView) -> String {
+    let Some(why) = &view.held else { return String::new() };
+    format!(
+        "It may not go on: {why}. Alarms, aborts and its execution timeout of {} count as ever.",
+        span(view.plan.shift.limits().execution_timeout)
+    )
 }
 
 /// Why a shift went back, in a sentence.

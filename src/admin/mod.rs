@@ -20,6 +20,7 @@ mod explain_rolling;
 mod extract;
 mod feed;
 mod forecast;
+mod freeze;
 mod health;
 mod layers;
 mod observe;

@@ -23,7 +23,7 @@ use crate::{
 
 /// An endpoint.
 pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
-    let EndpointView { declared, origin, blue, green, share, generation, running_shift } = view;
+    let EndpointView { declared, origin, blue, green, share, generation, freeze, running_shift } = view;
     wire::Endpoint {
         name: declared.name.to_string(),
         origin: match origin {
@@ -36,6 +36,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
         generation: generation.0,
         blue: fleet(blue),
         green: green.map(fleet),
+        freeze: freeze.map(wire::Freeze::from),
         running_shift: running_shift.map(|id| id.to_string()),
     }
 }
@@ -72,6 +73,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         green,
         blue_recent,
         green_recent,
+        held,
         next: Next { what, at },
         transitions,
         findings,
@@ -111,6 +113,7 @@ pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wir
         externals: externals.into_iter().map(external).collect(),
         safety: safety.map(self::safety),
         fleets: fleets((blue, &blue_recent), (green, &green_recent)),
+        held,
         next: wire::Next { what, at: moment(at) },
         transitions: transitions.into_iter().map(transition).collect(),
         findings: findings.into_iter().map(wire::Finding::from).collect(),

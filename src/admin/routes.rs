@@ -9,8 +9,8 @@ use axum::{
 use http::{Method, Uri};
 
 use super::{
-    alarms, audit, endpoints, events, health, layers, operate, page, problem::Fault, recording, scale,
-    shifts, state::Port, webhooks,
+    alarms, audit, endpoints, events, freeze, health, layers, operate, page, problem::Fault, recording,
+    scale, shifts, state::Port, webhooks,
 };
 use crate::shift::Command;
 
@@ -20,6 +20,11 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/", get(page::index))
         .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/endpoints/{name}", get(endpoints::show).put(endpoints::put).delete(endpoints::delete))
+        .route("/v1/endpoints/{name}/freeze", freeze::of_one(freeze::Frost::Begin))
+        .route("/v1/endpoints/{name}/unfreeze", freeze::of_one(freeze::Frost::End))
+        .route("/v1/freezes", get(freeze::list))
+        .route("/v1/freeze", freeze::of_all(freeze::Frost::Begin))
+        .route("/v1/unfreeze", freeze::of_all(freeze::Frost::End))
         .route("/v1/endpoints/{name}/scale", post(scale::scale))
         .route("/v1/endpoints/{name}/shifts", get(shifts::list).post(shifts::start))
         .route("/v1/endpoints/{name}/recording", get(recording::export))

@@ -11,6 +11,7 @@ pub use super::{
         Threshold,
     },
     forecast::{Detection, Finding, Forecast, ForecastTraffic, Lint, StepForecast},
+    freeze::{Freeze, Freezes},
     played::{Aa, Behaviour, PlayedRecording, Replay, ReplayAlarm, ReplayEnd, ReplayStep, Replayed, Stretch},
     scale::ScaleBody,
     trail::{Audit, DeadLetter, EventsFile, Pending, Retry, Verification, Webhook, Webhooks},
@@ -40,6 +41,9 @@ pub struct Endpoint {
     pub blue: Fleet,
     /// The fleet coming in.
     pub green: Option<Fleet>,
+    /// What keeps its shifts from going on; its own freeze before that of all endpoints.
+    #[serde(default)]
+    pub freeze: Option<Freeze>,
     /// The running shift's id.
     pub running_shift: Option<String>,
 }
@@ -228,6 +232,9 @@ pub struct Shift {
     pub safety: Option<Safety>,
     /// Blue's and green's requests since the shift began.
     pub fleets: Fleets,
+    /// Who or what keeps it from going on, in a clause; null when nothing does.
+    #[serde(default)]
+    pub held: Option<String>,
     /// What happens next.
     pub next: Next,
     /// Every change of state, oldest first.

@@ -4,6 +4,7 @@ use super::{
     CliError,
     args::{EndpointArgs, EndpointCommand},
     client::Client,
+    freeze,
     output::{
         Column::{Left, Right},
         Output, Table,
@@ -115,8 +116,10 @@ fn show(endpoint: &wire::Endpoint) -> String {
         }
     }
     let wire::Endpoint { name, origin, generation, .. } = endpoint;
+    let frozen = endpoint.freeze.as_ref();
+    let frozen = frozen.map(|freeze| format!("freeze    {}\n", freeze::line(freeze))).unwrap_or_default();
     format!(
-        "endpoint  {name}, declared by {origin}, table {generation}\nshift     {running}\n\n{traffic}\n{instances}"
+        "endpoint  {name}, declared by {origin}, table {generation}\nshift     {running}\n{frozen}\n{traffic}\n{instances}"
     )
 }
 

@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod events;
 mod follow;
+mod freeze;
 mod journal;
 mod output;
 mod plan;
@@ -76,6 +77,8 @@ async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, 
         ClientCommand::Recording(args) => recording::recording(args, output).await?,
         ClientCommand::Events(args) => events::events(args, output).await?,
         ClientCommand::Alarm(args) => alarm::alarm(args, output).await?,
+        ClientCommand::Freeze(args) => freeze::freeze(args, "freeze", output).await?,
+        ClientCommand::Unfreeze(args) => freeze::freeze(args, "unfreeze", output).await?,
         ClientCommand::Reload(args) => reload::reload(args, output).await?,
         ClientCommand::Webhook(args) => webhook::webhook(args, output).await?,
         ClientCommand::Audit(args) => return audit::audit(args, output).await,

@@ -80,6 +80,7 @@ fn endpoint_now() -> wire::Endpoint {
         generation: 4,
         blue: wire::Fleet { version: "v1".into(), desired: None, instances, waiting: 0, traffic, recent },
         green: None,
+        freeze: None,
         running_shift: None,
     }
 }

@@ -8,6 +8,7 @@ use super::{
     Actor, ControlError, EndpointView, Execution, Report, ShiftCommand, ShiftView, begin,
     declare::{self, Changes, Known, KnownEndpoints, Occasion},
     endpoint::Endpoint,
+    freeze::Frost,
     ledger::Draft,
     raised::Before,
     run::{By, Run},
@@ -21,7 +22,7 @@ use crate::{
     meter::Recorder,
     name::{EndpointName, ShiftId},
     shift::{Input, Shift},
-    store::{EndpointRecord, Origin, Record, StoreError},
+    store::{EndpointRecord, Freeze, Origin, Record, StoreError},
     time::WallTime,
 };
 
@@ -51,6 +52,11 @@ pub(super) enum Ask {
         actor: Actor,
         execution: Execution,
         reply: Reply<EndpointView>,
+    },
+    /// About freezes; answered with all there are then.
+    Frost {
+        frost: Frost,
+        reply: Reply<Vec<Freeze>>,
     },
     Delete {
         name: EndpointName,
@@ -145,6 +151,7 @@ impl Task {
             Ask::Scale { name, count, actor, execution, reply } => {
                 respond(reply, self.scale(&name, count, &actor, execution).await);
             }
+            Ask::Frost { frost, reply } => respond(reply, self.frost(frost).await),
             Ask::Delete { name, actor, execution, reply } => {
                 respond(reply, self.delete_endpoint(&name, &actor, execution).await);
             }
@@ -396,6 +403,7 @@ impl Task {
                 green: None,
                 share: split.green,
                 generation,
+                freeze: now.and_then(|endpoint| endpoint.freeze.clone()),
                 running_shift: None,
             },
         }

@@ -35,6 +35,9 @@ pub(super) fn check(endpoint: &Endpoint, plan: &PlanSpec) -> Result<(), ControlE
     if let Some(run) = &endpoint.run {
         return Err(ControlError::ShiftRunning { endpoint: run.endpoint.clone(), running: run.id.clone() });
     }
+    if let Some(why) = endpoint.held() {
+        return Err(ControlError::Frozen { why });
+    }
     let problem = endpoint.being_replaced().or_else(|| same_instances(endpoint, plan));
     match problem.or_else(|| unread_tokens(endpoint, plan)) {
         Some(problem) => Err(Problems { source: "plan".to_owned(), problems: vec![problem] }.into()),

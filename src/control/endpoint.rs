@@ -25,7 +25,7 @@ use crate::{
     provider::Providers,
     route::{EndpointSlot, FleetRoute},
     shift::Count,
-    store::{EndpointRecord, FleetRecord},
+    store::{EndpointRecord, FleetRecord, Freeze},
     time::Moment,
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Endpoint {
     /// A declared fleet that takes blue's place as soon as it is ready.
     pub(super) incoming: Option<Incoming>,
     pub(super) run: Option<Run>,
+    /// What keeps its shifts from going on.
+    pub(super) freeze: Option<Freeze>,
     /// Its last outcomes, over all its fleets; `None` where they are not recorded.
     pub(super) recorder: Option<Arc<Recorder>>,
 }
@@ -85,7 +87,7 @@ impl Endpoint {
     ) -> Self {
         let blue = LiveFleet::of(&record, (&record.serving, made), links);
         let recorder = recorder(&record, links);
-        Self { record, slot, blue, incoming: None, run: None, recorder }
+        Self { record, slot, blue, incoming: None, run: None, freeze: None, recorder }
     }
 
     /// Takes over a changed record. What serves goes on serving as far as it is the same: an unchanged fleet keeps its instances and

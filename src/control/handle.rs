@@ -103,6 +103,12 @@ pub enum ControlError {
         /// The version in service.
         version: Version,
     },
+    /// Nothing begins while the endpoint is frozen.
+    #[error("cannot start a shift: {why}")]
+    Frozen {
+        /// Who froze what, since when and why.
+        why: String,
+    },
     /// The engine refused a command.
     #[error(transparent)]
     Refused(#[from] Refusal),

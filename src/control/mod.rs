@@ -9,6 +9,7 @@
 //! - `poller` asks for the state of polled alarms, one question at a time by `asking`, with a `token` if need be; `answers` says what comes
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
 //! - `keeper` sees to it that a provider makes what is wanted of a fleet; `fleets` takes over what it has made, and changes how much is wanted.
+//! - `freeze` keeps shifts from going on.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
 //! - `actor` is who asks; `evidence` gives the figures behind an event; `trail` asks the journal whether it is whole.
 //! - `view`, `report`, `alarm_form`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
@@ -29,6 +30,7 @@ mod external;
 mod external_form;
 mod fate;
 mod fleets;
+mod freeze;
 mod growth;
 mod handle;
 mod keeper;

@@ -33,7 +33,8 @@ const FILE: &str = "file";
 impl Task {
     /// Takes over what the journal holds and what the file says, and publishes the first table. Blocks.
     pub(super) fn recover(&mut self, loaded: Loaded, config: &Config) -> Result<(), StartError> {
-        let Loaded { endpoints, running, fleets, head: _ } = loaded;
+        let Loaded { endpoints, running, fleets, freezes, head: _ } = loaded;
+        self.freezes = freezes.into_iter().map(|freeze| (freeze.endpoint.clone(), freeze)).collect();
         let mut fleets: Fleets = fleets.into_iter().map(|fleet| (fleet.id.clone(), fleet)).collect();
         let mut known = known(&endpoints, &running);
         let wall = self.links.timer.wall_of(self.links.timer.now());

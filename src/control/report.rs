@@ -41,6 +41,7 @@ impl Endpoint {
             green: green.map(|fleet| fleet.view(Side::Green, now)),
             share: split.green,
             generation,
+            freeze: self.freeze.clone(),
             running_shift: run.map(|run| run.id.clone()),
         }
     }
@@ -56,6 +57,8 @@ impl Endpoint {
         let (blue, green) = (run.blue.meters.read(), run.green_reading());
         let watched = run.green.as_ref().map(|green| &green.watched);
         let (what, at) = words::next(engine.state(), engine.plan());
+        let held = self.held().filter(|_| engine.state().has_way_back());
+        let what = if held.is_some() { format!("once it is unfrozen: {what}") } else { what };
         let alarm = |evidence: AlarmEvidence| AlarmView { nearness: evidence.nearness(), evidence };
         let window = |side| self.ring_of(run, side).map(|fleet| fleet.ring.window(&fleet.route.meters, now));
         ShiftView {
@@ -86,6 +89,7 @@ impl Endpoint {
             green: traffic_since(&green, &Reading::default()).plus_earlier(&run.earlier.green),
             blue_recent: window(Side::Blue).unwrap_or_default(),
             green_recent: window(Side::Green).unwrap_or_default(),
+            held,
             next: Next { what, at: at.map(|at| links.timer.wall_of(at)) },
             transitions: run.transitions.clone(),
             findings: run.findings.clone(),
@@ -319,6 +323,7 @@ pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
         green: report.green.traffic(),
         blue_recent: TrafficWindow::default(),
         green_recent: TrafficWindow::default(),
+        held: None,
         next: Next { what: words::next(&snapshot.state, &plan.shift).0, at: None },
         transitions: report.transitions.into_iter().map(TransitionForm::transition).collect(),
         findings: report.findings.into_iter().map(FindingForm::finding).collect(),

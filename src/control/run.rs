@@ -22,7 +22,7 @@ use crate::{
     meter::Reading,
     name::{EndpointName, FleetId, ShiftId},
     route::FleetRoute,
-    shift::{Bakes, Count, Input, Shift},
+    shift::{Bakes, Count, Input, Shift, State},
     store::{FleetRecord, Moments},
     time::{Moment, WallTime},
     weight::Share,
@@ -184,7 +184,12 @@ impl Run {
 
     /// When it has to be looked at again, at the latest. A journal that cannot be written holds a shift up, but not its way back: past
     /// its execution timeout it goes there first and writes later.
-    pub(super) fn wake_at(&self) -> Option<Moment> {
+    ///
+    /// Blue is not let go while the endpoint is frozen, so that the end of the termination wait wakes nobody then.
+    pub(super) fn wake_at(&self, is_frozen: bool) -> Option<Moment> {
+        if is_frozen && matches!(self.engine.state(), State::TerminationWait { .. }) {
+            return Some(self.engine.deadline());
+        }
         let wake =
             self.engine.wake_at().into_iter().chain(self.owed.as_ref().map(|_| Moment::default())).min()?;
         let Some(until) = self.blocked_until else { return Some(wake) };

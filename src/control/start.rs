@@ -183,6 +183,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
         endpoints: BTreeMap::new(),
         config: config.clone(),
         retry_at: None,
+        freezes: BTreeMap::new(),
         held: BTreeMap::new(),
     };
     task.recover(loaded, config)?;

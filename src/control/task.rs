@@ -33,7 +33,7 @@ use crate::{
     provider::News,
     route::EndpointSlot,
     shift::{Effect, Input, Standing},
-    store::{EndpointRecord, FleetRecord, Record, StoreError},
+    store::{EndpointRecord, FleetRecord, Freeze, Record, StoreError},
     time::Moment,
 };
 
@@ -64,6 +64,8 @@ pub(super) struct Task {
     pub(super) config: Config,
     /// When a failed commit is tried again.
     pub(super) retry_at: Option<Moment>,
+    /// Who is frozen: endpoints, or, under `None`, all of them.
+    pub(super) freezes: BTreeMap<Option<EndpointName>, Freeze>,
     /// The last report on each external alarm, for as long as it holds.
     pub(super) held: BTreeMap<String, Held>,
 }
@@ -135,17 +137,16 @@ impl Task {
 
     /// What a running shift's alarms say at this moment.
     pub(super) fn standing(&self, name: &EndpointName) -> Option<Standing> {
-        let run = self.endpoints.get(name)?.run.as_ref()?;
-        match &run.green {
-            Some(green) if green.watched.is_live() => Some(green.watched.judge(None)),
-            Some(green) => Some(
-                green
-                    .watched
-                    .snapped()
-                    .map_or(Standing::InsufficientData, |snap| Standing::Breached(snap.cause)),
-            ),
-            None => Some(Standing::InsufficientData),
-        }
+        let endpoint = self.endpoints.get(name)?;
+        let standing = match &endpoint.run.as_ref()?.green {
+            Some(green) if green.watched.is_live() => green.watched.judge(None),
+            Some(green) => green
+                .watched
+                .snapped()
+                .map_or(Standing::InsufficientData, |snap| Standing::Breached(snap.cause)),
+            None => Standing::InsufficientData,
+        };
+        Some(endpoint.under_frost(standing))
     }
 
     /// What declarations must know of the endpoints.
@@ -164,6 +165,7 @@ impl Task {
             fleets.into_iter().map(|fleet| (fleet.endpoint.clone(), fleet)).collect();
         let mut routes: Vec<Change> = removed.iter().cloned().map(Change::Remove).collect();
         for name in removed {
+            self.freezes.remove(&Some(name.clone()));
             if let Some(endpoint) = self.endpoints.remove(&name) {
                 endpoint.dismantle(&self.links);
             }
@@ -172,6 +174,7 @@ impl Task {
             let made = fleets.remove(&record.declared.name);
             routes.push(Change::Put(Box::new(self.put(record, made).declared())));
         }
+        self.spread_frost();
         self.links.publisher.declare(routes);
     }
 
@@ -262,7 +265,12 @@ impl Task {
 
     async fn time_has_come(&mut self) {
         let now = self.links.timer.now();
-        for name in self.names_where(|run| run.wake_at().is_some_and(|at| at <= now)) {
+        let is_due = |endpoint: &Endpoint| {
+            let run = endpoint.run.as_ref();
+            run.and_then(|run| run.wake_at(endpoint.freeze.is_some())).is_some_and(|at| at <= now)
+        };
+        let due = self.endpoints.iter().filter(|(_, endpoint)| is_due(endpoint));
+        for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
             match run.and_then(|run| run.owed.take()) {
                 Some(Input::GreenReady(_)) => self.green_ready(&name).await,
@@ -391,7 +399,8 @@ impl Task {
     }
 
     fn wake_at(&self) -> Moment {
-        let runs = self.endpoints.values().filter_map(|endpoint| endpoint.run.as_ref()?.wake_at());
+        let wake = |endpoint: &Endpoint| endpoint.run.as_ref()?.wake_at(endpoint.freeze.is_some());
+        let runs = self.endpoints.values().filter_map(wake);
         let never = Moment::from_nanos(u64::MAX);
         runs.chain(self.retry_at).min().unwrap_or(never)
     }

@@ -12,7 +12,7 @@ use crate::{
     name::{EndpointName, ShiftId, Version},
     route::Generation,
     shift::State,
-    store::{Moments, Origin},
+    store::{Freeze, Moments, Origin},
     time::WallTime,
     weight::Share,
 };
@@ -32,6 +32,8 @@ pub struct EndpointView {
     pub share: Share,
     /// The table that serves this.
     pub generation: Generation,
+    /// What keeps its shifts from going on.
+    pub freeze: Option<Freeze>,
     /// The running shift.
     pub running_shift: Option<ShiftId>,
 }
@@ -181,6 +183,8 @@ pub struct ShiftView {
     pub blue_recent: TrafficWindow,
     /// Green's last seconds; zeroes when over.
     pub green_recent: TrafficWindow,
+    /// Who or what keeps it from going on, in a clause.
+    pub held: Option<String>,
     /// What happens next, and when.
     pub next: Next,
     /// Every change of state so far, oldest first.

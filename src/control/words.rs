@@ -91,6 +91,9 @@ pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (
     let why = match (after.cause().filter(|_| goes_back), input) {
         (Some(why), _) => cause_text(why),
         (_, Input::Start) => "accepted: green is provisioned and must become ready".to_owned(),
+        (_, Input::GreenReady(Standing::Held { why })) => {
+            format!("every instance of green is healthy, but {why}")
+        }
         (_, Input::GreenReady(_)) => "every instance of green is healthy".to_owned(),
         (_, Input::BlueReady) => "blue's missing instances are healthy".to_owned(),
         (_, Input::GreenFailed { reason } | Input::BlueFailed { reason }) => reason.clone(),
@@ -100,11 +103,33 @@ pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (
             format!("the process started again after {}", format_duration(rounded(*downtime)))
         }
         (_, Input::Command(command, _)) => command.as_str().to_owned(),
+        (_, Input::Wake(Standing::Held { why })) => format!("{}, but {why}", over(before)),
         (_, Input::Wake(standing)) => after_wake(before, after, standing),
     };
     match by {
         By::Operator(Actor { reason, .. }) if !reason.is_empty() => (actor, format!("{why}: {reason}")),
         By::Operator(_) | By::Itself => (actor, why),
+    }
+}
+
+/// What was over when a shift was not let go on.
+fn over(before: &State) -> String {
+    match before {
+        State::Baking { step, .. } => format!("the bake of step {} is over", step + 1),
+        State::RetiringBatch { .. } => "the drain deadline passed".to_owned(),
+        State::Preparing { .. }
+        | State::Holding { .. }
+        | State::Paused { .. }
+        | State::PreparingBatch { .. }
+        | State::HoldingBatch { .. }
+        | State::TerminationWait { .. }
+        | State::Retiring { .. }
+        | State::RollingBack { .. }
+        | State::ReleasingBatch { .. }
+        | State::Restoring { .. }
+        | State::Promoted
+        | State::RolledBack { .. }
+        | State::RollbackFailed { .. } => "a deadline passed".to_owned(),
     }
 }
 

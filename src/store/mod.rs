@@ -97,6 +97,19 @@ pub struct ShiftRecord {
     pub report: serde_json::Value,
 }
 
+/// Nothing of an endpoint, or of any, goes on until somebody lifts it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Freeze {
+    /// Whose; `None` for all endpoints, those to come among them.
+    pub endpoint: Option<EndpointName>,
+    /// Who asked for it.
+    pub actor: String,
+    /// Why, in their words; may be empty.
+    pub reason: String,
+    /// Since when.
+    pub since: WallTime,
+}
+
 /// When things happened, by the wall clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Moments {
@@ -123,7 +136,7 @@ pub struct Event {
     pub at: WallTime,
     /// What kind: `shift.started`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `instance.started`, `instance.adopted`,
     /// `instance.died`, `instance.moved`, `instance.stopped`, `instance.replaced`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `config.reloaded`, `config.refused`,
-    /// `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
+    /// `endpoint.frozen`, `endpoint.unfrozen`, `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
     pub kind: String,
     /// Whose.
     pub endpoint: Option<EndpointName>,
@@ -163,6 +176,10 @@ pub enum Record {
     Fleet(Box<FleetRecord>),
     /// Nothing of a provisioned fleet is left.
     FleetGone(FleetId),
+    /// An endpoint, or all, are frozen.
+    Freeze(Box<Freeze>),
+    /// A freeze of one endpoint, or the one of all, is lifted.
+    Unfreeze(Option<EndpointName>),
     /// Something happened.
     Event(Event),
 }
@@ -176,6 +193,8 @@ pub struct Loaded {
     pub running: Vec<ShiftRecord>,
     /// All provisioned fleets of which something may exist.
     pub fleets: Vec<FleetRecord>,
+    /// All freezes.
+    pub freezes: Vec<Freeze>,
     /// The newest event, which the next one follows.
     pub head: Head,
 }

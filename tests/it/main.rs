@@ -25,6 +25,7 @@
 mod bench;
 mod crashing;
 mod ending;
+mod freezing;
 mod handing_over;
 mod losing;
 mod protecting;

@@ -3,6 +3,7 @@
 //! - The generations of a process's tables never go back (S8).
 //! - Green's share is never above what the journal says of the shift: what raises it is durable first. It may be below, since the way
 //!   back acts before it writes (S2, S3).
+//! - While everything is frozen green's share does not rise, except to what it was before a restart.
 //! - A share once taken away for good does not come back, neither later nor after a restart.
 //! - A step begins after the whole bake of the one before, unless somebody asked otherwise (S5).
 //! - What is over stays as it is, and the endpoint serves what it says (S4).
@@ -39,6 +40,8 @@ pub(super) struct Laws {
     draining_since: Option<Instant>,
     /// How it ended, and when that was seen.
     over: Option<(State, Instant)>,
+    /// Whether everything is frozen.
+    pub(super) is_frozen: bool,
     /// Whether an operator skipped bakes.
     pub(super) is_skipped: bool,
 }
@@ -71,6 +74,7 @@ impl Laws {
             went_back: false,
             draining_since: None,
             over: None,
+            is_frozen: false,
             is_skipped: false,
         }
     }
@@ -103,6 +107,9 @@ impl Laws {
         law(share <= self.share || !self.went_back, || format!("S3: green has {share} after the way back"))?;
         self.went_back |= state.cause().is_some();
         if share > self.share {
+            law(!self.is_frozen || share <= self.proven, || {
+                format!("S2: green is given {share} while frozen")
+            })?;
             self.check_step(sight.now, plan, share)?;
         }
         self.share = share;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{
     laws::{Laws, Sight},
-    story::{Act, Checks, Disk, Kill, Story},
+    story::{Act, Checks, Disk, Frost, Kill, Story},
 };
 use crate::{
     control::tests::world::{Death, GREEN, Memory, World, config, plan},
@@ -137,6 +137,7 @@ impl Stage {
             Act::Open => self.open().await,
             Act::End => self.close().await,
             Act::Ask(command) => self.ask(command).await,
+            Act::Frost(frost) => self.frost(frost).await,
             Act::Green(checks) => {
                 self.checks = checks;
                 apply(self.checks, self.world());
@@ -229,8 +230,25 @@ impl Stage {
 
     async fn ask(&mut self, command: Command) -> Result<(), String> {
         let asked = self.world().command(&self.id, command).await;
-        if command == Command::Promote && asked.is_ok() {
+        if matches!(command, Command::Promote | Command::SkipBake { .. }) && asked.is_ok() {
             self.laws.is_skipped = true;
+        }
+        self.look().await
+    }
+
+    /// What was given before is seen before the law of the freeze counts.
+    async fn frost(&mut self, frost: Frost) -> Result<(), String> {
+        let handle = &self.world().handle;
+        let done = match frost {
+            Frost::Begin => handle.freeze(None, "ann").await,
+            Frost::End => handle.unfreeze(None, "ann").await,
+        };
+        if done.is_ok() {
+            if frost == Frost::End {
+                self.laws.is_frozen = false;
+            }
+            self.observe()?;
+            self.laws.is_frozen = frost == Frost::Begin;
         }
         self.look().await
     }
@@ -243,6 +261,7 @@ impl Stage {
         journal.tell_time(std::mem::take(&mut self.clock_hours));
         let record = journal.shift(&self.id).unwrap().expect("the shift was written when it began");
         self.laws.begin_life(&record);
+        self.laws.is_frozen = journal.is_frozen();
         self.world = Some(start(journal));
         self.open.clear();
         self.is_stalled = false;
@@ -264,6 +283,9 @@ impl Stage {
         while !self.state().is_terminal() {
             if began.elapsed() > AT_MOST {
                 return Err(format!("S9: the shift is {} and stays so", self.state().as_str()));
+            }
+            if self.laws.is_frozen {
+                self.play(Act::Frost(Frost::End)).await?;
             }
             if matches!(self.state(), State::Paused { .. }) {
                 self.play(Act::Ask(Command::Resume)).await?;

@@ -28,6 +28,8 @@ pub(super) enum Act {
     End,
     /// An operator asks.
     Ask(Command),
+    /// An operator freezes everything, or lifts that.
+    Frost(Frost),
     /// Green's instances fail their checks, or pass them again.
     Green(Checks),
     /// The journal cannot be written, or can again.
@@ -46,6 +48,12 @@ pub(super) enum Act {
 pub(super) enum Checks {
     Pass,
     Fail,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Frost {
+    Begin,
+    End,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,7 +104,10 @@ fn act(random: &mut StdRng) -> Act {
     let millis = [0, 50, 500, 2_000, 6_000, 15_000][random.random_range(0..6)];
     match random.random_range(0..100) {
         0..36 => Act::Pass { millis },
-        36..46 => Act::Silence { millis },
+        36..42 => Act::Silence { millis },
+        42 => Act::Ask(Command::SkipBake { step: random.random_range(0..3) }),
+        43 | 44 => Act::Frost(Frost::Begin),
+        45 => Act::Frost(Frost::End),
         46..56 => Act::Serve { requests: 200, green_failures: 0 },
         56..59 => Act::Serve { requests: 1_000, green_failures: 100 },
         59..61 => Act::Serve { requests: 400, green_failures: random.random_range(1..60) },

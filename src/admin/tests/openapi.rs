@@ -22,7 +22,7 @@ use crate::{
     replay,
     route::Generation,
     shift::{Cause, State},
-    store::{Event, Hash, Moments, Origin},
+    store::{Event, Freeze, Hash, Moments, Origin},
     weight::Share,
 };
 
@@ -160,8 +160,18 @@ fn endpoint() -> wire::Endpoint {
         green: Some(fleet(Side::Green, "v2")),
         share: Share::NONE,
         generation: Generation(3),
+        freeze: Some(freeze()),
         running_shift: Some(ShiftId::parse("chat-7").unwrap()),
     })
+}
+
+fn freeze() -> Freeze {
+    Freeze {
+        endpoint: Some(EndpointName::parse("chat").unwrap()),
+        actor: "team".to_owned(),
+        reason: "incident".to_owned(),
+        since: fixture::NOW,
+    }
 }
 
 fn endpoint_spec() -> EndpointSpec {
@@ -193,6 +203,7 @@ fn shift() -> wire::Shift {
         green_in_flight_at_decision: Some(3),
         fate: Some(Fate { open: 3, finished: 2, rescued: 1, ..Fate::default() }),
         restarts: 1,
+        held: Some("chat is frozen by team".to_owned()),
         green_recent: window(),
         thresholds: vec![fixture::threshold()],
         externals: vec![fixture::polled(), fixture::external()],
@@ -270,6 +281,9 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Detection", &forecast.steps[0].alarms[0]);
     fits_in_full("Finding", &shift.findings[0]);
     fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
+    let freezes = wire::Freezes { freezes: vec![freeze().into()] };
+    fits_in_full("Freeze", &freezes.freezes[0]);
+    fits_in_full("Freezes", &freezes);
     fits_in_full(
         "PromoteBody",
         &wire::PromoteBody {

@@ -124,6 +124,18 @@ Examples:
         after_help = "A report holds for the lease that the plan gives the alarm.\n\nExample:\n  snapback alarm set quality ok --reason \"20 of 20 answers graded well\""
     )]
     Alarm(AlarmArgs),
+    /// Keep shifts from beginning and going on, of one endpoint or of all.
+    #[command(
+        display_order = 6,
+        after_help = "A running shift holds at the end of its bake; alarms, aborts and its execution timeout count as ever.\n\nExamples:\n  snapback freeze chat --reason \"incident 1207\"\n  snapback freeze --reason \"end of the year\""
+    )]
+    Freeze(FreezeArgs),
+    /// Lift a freeze: of one endpoint, or the one of all.
+    #[command(
+        display_order = 6,
+        after_help = "Example:\n  snapback unfreeze chat --reason \"incident closed\""
+    )]
+    Unfreeze(FreezeArgs),
     /// Make the proxy read its configuration file again.
     #[command(
         display_order = 8,
@@ -449,6 +461,20 @@ fn reported_state(text: &str) -> Result<ReportedState, String> {
         .ok_or_else(|| "an alarm is ok, alarm or insufficient_data".to_owned())
 }
 
+/// `freeze` and `unfreeze`
+#[derive(Clone, Debug, clap::Args)]
+pub struct FreezeArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Whose shifts; without a name those of all endpoints.
+    #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
+    pub endpoint: Option<EndpointName>,
+    /// Why; is shown with what is held, and goes into the journal and the events.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub reason: String,
+}
+
 /// `reload`
 #[derive(Clone, Debug, clap::Args)]
 pub struct ReloadArgs {
@@ -474,6 +500,7 @@ impl ClientCommand {
             Self::Recording(args) => args.connection.output,
             Self::Events(args) => args.connection.output,
             Self::Alarm(args) => args.connection.output,
+            Self::Freeze(args) | Self::Unfreeze(args) => args.connection.output,
             Self::Reload(args) => args.connection.output,
             Self::Webhook(args) => args.connection.output,
             Self::Audit(args) => args.connection.output,
@@ -526,6 +553,9 @@ mod tests {
             "snapback recording export chat",
             "snapback events --follow --after 3 --endpoint chat",
             "snapback alarm set quality insufficient_data --reason waiting",
+            "snapback freeze chat --reason incident",
+            "snapback freeze",
+            "snapback unfreeze chat",
             "snapback reload --dry-run --reason moved",
             "snapback webhook list",
             "snapback webhook retry ops --reason mended",

@@ -5,6 +5,7 @@ mod checks;
 mod endpoints;
 mod external;
 mod fates;
+mod frozen;
 mod journal;
 mod looks;
 mod polled;

@@ -19,6 +19,8 @@ fn last_shift(commits: &[Vec<Record>]) -> Option<ShiftRecord> {
         | Record::EndpointDeleted(_)
         | Record::Fleet(_)
         | Record::FleetGone(_)
+        | Record::Freeze(_)
+        | Record::Unfreeze(_)
         | Record::Event(_) => None,
     })
 }

@@ -29,7 +29,7 @@ use crate::{
     provider::Heir,
     route::{EndpointRoute, RouteTable},
     shift::Command,
-    store::{Chain, Event, FleetRecord, Head, Journal, Loaded, Record, ShiftRecord, StoreError},
+    store::{Chain, Event, FleetRecord, Freeze, Head, Journal, Loaded, Record, ShiftRecord, StoreError},
     time::WallTime,
     weight::Share,
 };
@@ -47,6 +47,7 @@ struct Kept {
     shifts: BTreeMap<ShiftId, ShiftRecord>,
     written_at: BTreeMap<ShiftId, Instant>,
     fleets: BTreeMap<FleetId, FleetRecord>,
+    freezes: BTreeMap<Option<EndpointName>, Freeze>,
     events: Vec<Event>,
     commits: Vec<Vec<Record>>,
     failing: bool,
@@ -116,6 +117,10 @@ impl Memory {
         self.state.lock().unwrap().endpoints.get(name).cloned()
     }
 
+    pub(super) fn is_frozen(&self) -> bool {
+        !self.state.lock().unwrap().freezes.is_empty()
+    }
+
     pub(super) fn running(&self) -> Option<ShiftRecord> {
         self.load().unwrap().running.into_iter().next()
     }
@@ -154,6 +159,7 @@ impl Journal for Memory {
             endpoints: state.endpoints.values().cloned().collect(),
             running: running.cloned().collect(),
             fleets: state.fleets.values().cloned().collect(),
+            freezes: state.freezes.values().cloned().collect(),
             head: state.events.last().map(Event::head).unwrap_or_default(),
         })
     }
@@ -174,7 +180,12 @@ impl Journal for Memory {
                 Record::Endpoint(endpoint) => {
                     state.endpoints.insert(endpoint.declared.name.clone(), *endpoint);
                 }
-                Record::EndpointDeleted(name) => drop(state.endpoints.remove(&name)),
+                Record::EndpointDeleted(name) => {
+                    state.endpoints.remove(&name);
+                    state.freezes.remove(&Some(name));
+                }
+                Record::Freeze(freeze) => drop(state.freezes.insert(freeze.endpoint.clone(), *freeze)),
+                Record::Unfreeze(endpoint) => drop(state.freezes.remove(&endpoint)),
                 Record::Shift(shift) => {
                     let table = self.table.lock().unwrap().as_ref().map(|table| table.load_full());
                     let route = table.and_then(|table| table.named(&shift.endpoint).cloned());

@@ -4,6 +4,7 @@
 //! exclusive lock from opening to dropping, so there is one writer and no second process; the price is that other tools can read the
 //! file only while no snapback runs. The lock goes with its process, however that ends.
 
+mod freezes;
 mod outbox;
 mod rows;
 mod schema;
@@ -93,6 +94,7 @@ impl Journal for SqliteJournal {
                 endpoints: rows::endpoints(connection)?,
                 running: rows::running(connection)?,
                 fleets: rows::fleets(connection)?,
+                freezes: freezes::all(connection)?,
                 head: rows::chain(connection)?.head,
             })
         })

@@ -8,6 +8,7 @@ use rusqlite::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
+use super::freezes;
 use crate::{
     config::{EndpointSpec, PlanSpec},
     name::{EndpointName, FleetId, ShiftId},
@@ -47,7 +48,7 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record, kept: Kept) 
         Record::Endpoint(endpoint) => write_endpoint(transaction, endpoint),
         Record::EndpointDeleted(name) => {
             transaction.prepare_cached("DELETE FROM endpoints WHERE name = ?1")?.execute([name.as_str()])?;
-            Ok(())
+            freezes::lift(transaction, Some(name))
         }
         Record::Shift(shift) => write_shift(transaction, shift, kept),
         Record::Fleet(fleet) => write_fleet(transaction, fleet),
@@ -55,6 +56,8 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record, kept: Kept) 
             transaction.prepare_cached("DELETE FROM fleets WHERE id = ?1")?.execute([id.as_str()])?;
             Ok(())
         }
+        Record::Freeze(freeze) => freezes::write(transaction, freeze),
+        Record::Unfreeze(endpoint) => freezes::lift(transaction, endpoint.as_ref()),
         Record::Event(event) => write_event(transaction, event, kept),
     }
 }

@@ -87,6 +87,14 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (webhook, event)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE freezes (
+        endpoint TEXT PRIMARY KEY,
+        actor    TEXT NOT NULL,
+        reason   TEXT NOT NULL,
+        since    INTEGER NOT NULL
+    ) STRICT;
+",
 ];
 
 /// `snap` in ASCII: tells a journal from any other SQLite file before it is touched.

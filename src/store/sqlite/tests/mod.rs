@@ -11,7 +11,7 @@ use crate::{
     fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, Weight},
     name::{FleetId, Version},
     shift::{Back, Bakes, Cause, Pace, PauseReason, Sizes, Snapshot, State},
-    store::{EndpointRecord, FleetRecord, Hash, Moments, Origin},
+    store::{EndpointRecord, FleetRecord, Freeze, Hash, Moments, Origin},
     time::{Moment, WallTime},
     weight::Share,
 };
@@ -242,6 +242,15 @@ fn a_rolling_shift_reads_back_with_the_sizes_that_its_plan_does_not_tell() {
     }
 }
 
+fn freeze(endpoint: Option<&str>) -> Freeze {
+    Freeze {
+        endpoint: endpoint.map(|name| EndpointName::parse(name).unwrap()),
+        actor: "ann".to_owned(),
+        reason: "incident".to_owned(),
+        since: WallTime::from_millis(1_700_000_000_000),
+    }
+}
+
 #[test]
 fn every_record_reads_back_as_it_was_written() {
     let place = Place::new();
@@ -265,6 +274,10 @@ fn every_record_reads_back_as_it_was_written() {
         Record::Fleet(Box::new(made("chat-1"))),
         Record::Fleet(Box::new(made("chat-2"))),
         Record::FleetGone(made("chat-1").id),
+        Record::Freeze(Box::new(freeze(Some("chat")))),
+        Record::Freeze(Box::new(freeze(Some("score")))),
+        Record::Freeze(Box::new(freeze(None))),
+        Record::Unfreeze(Some(EndpointName::parse("score").unwrap())),
         Record::Event(event(1)),
         Record::Event(bare.clone()),
     ];
@@ -281,6 +294,7 @@ fn every_record_reads_back_as_it_was_written() {
     assert_eq!(loaded.endpoints, [endpoint("chat"), api]);
     assert_eq!(loaded.head.id, 2);
     assert_eq!(loaded.fleets, [made("chat-2")]);
+    assert_eq!(loaded.freezes, [freeze(None), freeze(Some("chat"))]);
     assert!(loaded.running.iter().all(|record| !record.snapshot.state.is_terminal()));
     assert_eq!(
         loaded.running.len(),
@@ -442,7 +456,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     place.raw().pragma_update(None, "user_version", 9).unwrap();
     let before = fs::read(place.path()).unwrap();
     let error = place.refusal();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 3, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 4, .. }), "{error}");
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 
