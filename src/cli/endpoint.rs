@@ -9,7 +9,7 @@ use super::{
         Column::{Left, Right},
         Output, Table,
     },
-    view::text::{count, millis, per_second, percent},
+    view::text::{count, first, millis, per_second, percent},
 };
 use crate::admin::wire;
 
@@ -71,6 +71,8 @@ fn list(answer: &wire::Endpoints) -> String {
 
 fn show(endpoint: &wire::Endpoint) -> String {
     let running = endpoint.running_shift.as_deref().unwrap_or("none");
+    let fleets = || std::iter::once(&endpoint.blue).chain(&endpoint.green);
+    let has_tokens = fleets().any(|fleet| fleet.recent.first_token_p50_ms.is_some());
     let mut traffic = Table::new([
         Left("FLEET"),
         Left("VERSION"),
@@ -79,7 +81,7 @@ fn show(endpoint: &wire::Endpoint) -> String {
         Right("ERRORS"),
         Right("P50"),
         Right("P99"),
-        Right("FIRST BYTE"),
+        Right(if has_tokens { "FIRST TOKEN" } else { "FIRST BYTE" }),
         Right("REQUESTS"),
         Right("FAILED"),
     ]);
@@ -97,7 +99,7 @@ fn show(endpoint: &wire::Endpoint) -> String {
             percent(fleet.recent.error_rate),
             millis(fleet.recent.p50_ms),
             millis(fleet.recent.p99_ms),
-            millis(fleet.recent.first_byte_p50_ms),
+            first(&fleet.recent, has_tokens),
             count(fleet.traffic.requests),
             count(fleet.traffic.failed),
         ]);
@@ -125,4 +127,20 @@ fn show(endpoint: &wire::Endpoint) -> String {
 
 fn dash() -> String {
     "-".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::tests::endpoint_now;
+
+    #[test]
+    fn where_tokens_are_streamed_the_first_one_is_shown_with_its_p99() {
+        let mut endpoint = endpoint_now();
+        assert!(show(&endpoint).contains("FIRST BYTE"));
+        let recent = &mut endpoint.blue.recent;
+        (recent.first_token_p50_ms, recent.first_token_p99_ms) = (Some(120.0), Some(1_240.0));
+        let shown = show(&endpoint);
+        assert!(shown.contains("FIRST TOKEN") && shown.contains("120ms/1.24s"), "{shown}");
+    }
 }

@@ -62,7 +62,7 @@ async fn serve(story: Story) -> (SocketAddr, Shared) {
     (address, story)
 }
 
-fn endpoint_now() -> wire::Endpoint {
+pub(super) fn endpoint_now() -> wire::Endpoint {
     let wire::ShiftFleet { traffic, recent } = baking().fleets.blue;
     let instance = |address: &str, health: &str| wire::Instance {
         address: address.into(),
