@@ -44,9 +44,28 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
 /// A shift at `now`. In the answer to a dry run it has no id, since there is no such shift.
 #[expect(clippy::too_many_lines, reason = "one line for each property, all in one place")]
 pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
-    let (explanation, cause) = (explain::explain(&view, now), cause_of(&view));
-    let failure_budget = view.budget().map(self::failure_budget);
-    let instances = view.plan.shift.rolling().map(|rolling| in_service(rolling, &view.state));
+    let told = Told {
+        explanation: explain::explain(&view, now),
+        cause: cause_of(&view),
+        failure_budget: view.budget().map(failure_budget),
+        instances: view.plan.shift.rolling().map(|rolling| in_service(rolling, &view.state)),
+    };
+    filled(view, execution, told)
+}
+
+/// What is said of a shift as a whole.
+struct Told {
+    explanation: String,
+    cause: Option<wire::Cause>,
+    failure_budget: Option<wire::FailureBudget>,
+    instances: Option<wire::InService>,
+}
+
+fn filled(
+    view: ShiftView,
+    execution: Execution,
+    Told { explanation, cause, failure_budget, instances }: Told,
+) -> wire::Shift {
     let ShiftView {
         id,
         endpoint,

@@ -6,6 +6,7 @@
 //! - `rescuing.rs`: a failing green costs no client anything.
 //! - `rolling.rs`: rolling shifts, batch by batch, and back.
 //! - `shifting.rs`: shifts over the admin API, with traffic.
+//! - `judging.rs`: what counts as a failure, what is too little to judge by, and what ends a shift or a step before its time.
 //! - `replaying.rs`: what was recorded says again what the shift said.
 //! - `streaming.rs`: alarms on the tokens of streams.
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
@@ -27,6 +28,7 @@ mod crashing;
 mod ending;
 mod freezing;
 mod handing_over;
+mod judging;
 mod losing;
 mod protecting;
 mod providing;
