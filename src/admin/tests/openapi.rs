@@ -247,6 +247,22 @@ fn what_a_rolling_shift_has_in_service_is_described() {
 }
 
 #[test]
+fn what_operators_hold_and_skip_is_described_property_by_property() {
+    let freezes = wire::Freezes { freezes: vec![freeze().into()] };
+    fits_in_full("Freeze", &freezes.freezes[0]);
+    fits_in_full("Freezes", &freezes);
+    fits_in_full(
+        "PromoteBody",
+        &wire::PromoteBody {
+            reason: "quiet".to_owned(),
+            actor: Some("team".to_owned()),
+            skip: wire::Skip::Bake,
+            step: std::num::NonZeroUsize::new(2),
+        },
+    );
+}
+
+#[test]
 fn every_representation_is_described_property_by_property() {
     let (endpoint, shift) = (endpoint(), shift());
     fits_in_full("Endpoint", &endpoint);
@@ -281,18 +297,6 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Detection", &forecast.steps[0].alarms[0]);
     fits_in_full("Finding", &shift.findings[0]);
     fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
-    let freezes = wire::Freezes { freezes: vec![freeze().into()] };
-    fits_in_full("Freeze", &freezes.freezes[0]);
-    fits_in_full("Freezes", &freezes);
-    fits_in_full(
-        "PromoteBody",
-        &wire::PromoteBody {
-            reason: "quiet".to_owned(),
-            actor: Some("team".to_owned()),
-            skip: wire::Skip::Bake,
-            step: std::num::NonZeroUsize::new(2),
-        },
-    );
     fits_in_full(
         "CommandBody",
         &wire::CommandBody { reason: "slow".to_owned(), actor: Some("team".to_owned()) },
