@@ -3,7 +3,7 @@
 //! It has a thread of its own and reads the journal behind whoever writes it, so a receiver that hangs, or a full disk, delays no decision.
 //! The journal is the queue: what is not delivered when the process ends is delivered by the next one.
 //!
-//! - [`start`] makes the thread; `lanes` decides what is due, `webhook` sends it, `post` is one attempt, `sign` its signature.
+//! - [`start()`] makes the thread; `lanes` decides what is due, `webhook` sends it, `post` is one attempt, `sign` its signature.
 //! - `file` appends to the file and rotates it; `roll` keeps its pages.
 //! - `status` is what is shown of all this.
 
