@@ -145,7 +145,7 @@ open_loop() { # port
 # ---- memory: of the process, without the kernel's
 
 measure_memory() {
-    title="KiB of the process's anonymous memory, each at 2,000 of them, a fresh proxy each time"
+    title="KiB of the process's anonymous memory, at 8,000 idle connections and at 2,000 streams, a fresh proxy each time"
     columns="KiB/connection,KiB/stream"
     local peer
     write_configs
@@ -163,7 +163,8 @@ measure_memory() {
 }
 
 sample_idle() { # peer
-    sample_memory "$1" idle 2000
+    # So many, since an allocator takes its memory in steps of up to 2 MiB.
+    sample_memory "$1" idle 8000
 }
 
 sample_streams() { # peer
@@ -178,7 +179,7 @@ sample_memory() { # peer, arguments of the load but the address
     after=$(memory_of "$(pid_of "$1")")
     end_load
     stop "$(pid_of "$1")"
-    echo $((after - before)) | awk '{ print $1 / 2000 }'
+    echo $((after - before)) "$3" | awk '{ print $1 / $2 }'
 }
 
 memory_of() { # pid

@@ -7,7 +7,7 @@
 #   grpc      CPU time per call: HTTP/2 without TLS on both sides, 600 bytes in, 1 KiB and a trailer out, 16 connections of 4 streams
 #   sse       CPU time per event relayed: 400 token streams of 50 events a second
 #   p99       the p99 that the proxy adds, at 60 % of what the slowest of them can do, in an open loop of 64 connections
-#   memory    KiB of memory per idle client connection, and per open token stream, at 2,000 of them
+#   memory    KiB of memory per idle client connection, at 8,000 of them, and per open token stream, at 2,000
 #   workers   how many times as much two workers can do as one
 #   instructions_http1, instructions_grpc
 #             instructions of user code for each request or call, as callgrind counts them: the same on a busy machine
