@@ -42,7 +42,6 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
 }
 
 /// A shift at `now`. In the answer to a dry run it has no id, since there is no such shift.
-#[expect(clippy::too_many_lines, reason = "one line for each property, all in one place")]
 pub(super) fn shift(view: ShiftView, execution: Execution, now: WallTime) -> wire::Shift {
     let told = Told {
         explanation: explain::explain(&view, now),
@@ -61,6 +60,7 @@ struct Told {
     instances: Option<wire::InService>,
 }
 
+#[expect(clippy::too_many_lines, reason = "one line for each property, all in one place")]
 fn filled(
     view: ShiftView,
     execution: Execution,
