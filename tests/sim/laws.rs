@@ -42,6 +42,8 @@ pub(super) struct Laws {
     over: Option<(State, Instant)>,
     /// Whether everything is frozen.
     pub(super) is_frozen: bool,
+    /// Time that the process cannot know of.
+    pub(super) untold: Duration,
     /// Whether an operator skipped bakes.
     pub(super) is_skipped: bool,
 }
@@ -75,6 +77,7 @@ impl Laws {
             draining_since: None,
             over: None,
             is_frozen: false,
+            untold: Duration::ZERO,
             is_skipped: false,
         }
     }
@@ -112,12 +115,17 @@ impl Laws {
             })?;
             self.check_step(sight.now, plan, share)?;
         }
+        // The way back acts before the journal knows of it.
+        if share == Share::NONE && self.share > Share::NONE {
+            self.draining_since.get_or_insert(sight.now);
+        }
         self.share = share;
         self.check_end(sight)?;
         let (waited, timeout) = (sight.now - self.began, plan.limits().execution_timeout);
-        law(!state.has_way_back() || share == Share::NONE || waited <= timeout + SEEN_WITHIN, || {
-            format!("S10: green has {share} {waited:?} after the start")
-        })
+        law(
+            !state.has_way_back() || share == Share::NONE || waited <= timeout + self.untold + SEEN_WITHIN,
+            || format!("S10: green has {share} {waited:?} after the start"),
+        )
     }
 
     fn check_step(&mut self, now: Instant, plan: &ShiftPlan, share: Share) -> Verdict {

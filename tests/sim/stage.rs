@@ -258,7 +258,12 @@ impl Stage {
         let world = self.world.take().expect("the world is there between acts");
         let journal = world.crash().await;
         journal.revive();
-        journal.tell_time(std::mem::take(&mut self.clock_hours));
+        let hours = std::mem::take(&mut self.clock_hours);
+        // Of the time since the last record only the wall clock tells, and one that went back tells nothing.
+        if hours < 0 {
+            self.laws.untold += journal.written_ago(&self.id);
+        }
+        journal.tell_time(hours);
         let record = journal.shift(&self.id).unwrap().expect("the shift was written when it began");
         self.laws.begin_life(&record);
         self.laws.is_frozen = journal.is_frozen();

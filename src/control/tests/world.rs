@@ -94,6 +94,11 @@ impl Memory {
         (state.death, state.dead) = (None, false);
     }
 
+    /// How long ago a shift was written, by the paused clock.
+    pub(super) fn written_ago(&self, id: &ShiftId) -> Duration {
+        self.state.lock().unwrap().written_at[id].elapsed()
+    }
+
     /// Shifts were written as long ago as the paused clock says, and so many hours more: a process that starts sees it so whose wall
     /// clock has jumped ahead, or back.
     pub(super) fn tell_time(&self, hours: i64) {
