@@ -1,6 +1,9 @@
 //! One dealt request, from its draw to its outcome.
 
+mod again;
 mod judging;
+
+pub(super) use again::Original;
 
 use std::rc::Rc;
 
@@ -76,16 +79,16 @@ pub(super) struct Exchange {
     is_warm_up: bool,
 }
 
-/// What a copy of a request is made of.
-#[derive(Debug)]
-pub(super) struct Original {
+/// What is known of a try when it begins.
+struct Start {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
     side: Side,
     key: Option<u64>,
-    upstream: Rc<Upstream>,
+    role: Role,
+    seat: Option<Seat>,
     request_body: Option<Rc<RequestBody>>,
-    grpc: Option<GrpcCall>,
+    dispatched_at: Moment,
 }
 
 /// Which try of a request this is.
@@ -108,37 +111,27 @@ struct Answered {
 }
 
 impl Exchange {
-    /// Deals a request to a fleet and picks the instance.
-    pub(super) fn begin(
-        worker: &Rc<Worker>,
-        Dealt { view, side, key }: Dealt,
-        request_body: Option<Rc<RequestBody>>,
-    ) -> Self {
+    /// A try of which nothing is known but its start: what it comes to unless it is told otherwise is a client that went away.
+    fn start(start: Start) -> Self {
+        let Start { worker, view, side, key, role, seat, request_body, dispatched_at } = start;
         worker.begin_request();
-        let dispatched_at = clock::now();
-        let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
-        view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
-        let hearing = Hearing::of(view.streams(side).map(|streams| streams.begin(stamp, dispatched_at)));
-        let offer = view.offer(side, key, dispatched_at, &mut *worker.rng());
-        let waits = matches!(offer, Offer::NoRoom);
-        let seat = if let Offer::Seat(seat) = offer { Some(seat) } else { None };
-        let mut exchange = Self {
-            worker: Rc::clone(worker),
+        Self {
+            worker,
             view,
             side,
             key,
-            role: Role::Dealt,
-            stamp,
+            role,
+            stamp: Stamp::default(),
             open: None,
             overdue: Overdue::default(),
             seat,
-            waits,
+            waits: false,
             request_body,
             ask: None,
             dispatched_at,
             answered: None,
             grpc: None,
-            hearing,
+            hearing: Hearing::default(),
             body: None,
             bytes_in: 0,
             bytes_out: 0,
@@ -149,7 +142,27 @@ impl Exchange {
             is_excused: false,
             is_rescued: false,
             is_warm_up: false,
-        };
+        }
+    }
+
+    /// Deals a request to a fleet and picks the instance.
+    pub(super) fn begin(
+        worker: &Rc<Worker>,
+        Dealt { view, side, key }: Dealt,
+        request_body: Option<Rc<RequestBody>>,
+    ) -> Self {
+        let dispatched_at = clock::now();
+        let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
+        view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
+        let hearing = Hearing::of(view.streams(side).map(|streams| streams.begin(stamp, dispatched_at)));
+        let offer = view.offer(side, key, dispatched_at, &mut *worker.rng());
+        let waits = matches!(offer, Offer::NoRoom);
+        let seat = if let Offer::Seat(seat) = offer { Some(seat) } else { None };
+        let role = Role::Dealt;
+        let start =
+            Start { worker: Rc::clone(worker), view, side, key, role, seat, request_body, dispatched_at };
+        let mut exchange = Self::start(start);
+        (exchange.stamp, exchange.hearing, exchange.waits) = (stamp, hearing, waits);
         exchange.begin_warm_up(dispatched_at);
         if !exchange.is_warm_up {
             exchange.open =
@@ -170,50 +183,6 @@ impl Exchange {
     /// The request is a gRPC call.
     pub(super) fn carry(&mut self, call: GrpcCall) {
         self.grpc = Some(call);
-    }
-
-    /// Blue's try of a request that this one, green's, has failed, if an instance can take it and the budget has room. Said in green's
-    /// meters before green's failure is counted there.
-    pub(super) fn rescue(&mut self) -> Option<Self> {
-        let now = clock::now();
-        let offer = self.view.offer(Side::Blue, self.key, now, &mut *self.worker.rng());
-        // A rescue does not wait: what blue has no room for would only push blue's own requests back.
-        let Offer::Seat(seat) = offer else { return None };
-        if !self.view.budget.spend(self.policy().budget, now) {
-            self.note(Rescue::OverBudget);
-            return None;
-        }
-        self.note(Rescue::Tried);
-        self.is_rescued = true;
-        self.worker.begin_request();
-        Some(Self {
-            worker: Rc::clone(&self.worker),
-            view: Rc::clone(&self.view),
-            side: Side::Blue,
-            key: self.key,
-            role: Role::Rescue,
-            stamp: Stamp::default(),
-            open: None,
-            overdue: Overdue::default(),
-            seat: Some(seat),
-            waits: false,
-            request_body: self.request_body.clone(),
-            ask: self.ask.clone(),
-            dispatched_at: now,
-            answered: None,
-            grpc: self.grpc.as_ref().map(GrpcCall::again),
-            hearing: Hearing::default(),
-            body: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            ended_at: None,
-            verdict: Verdict::ClientGone,
-            deaths: self.deaths.elsewhere(),
-            is_blamed: false,
-            is_excused: false,
-            is_rescued: false,
-            is_warm_up: false,
-        })
     }
 
     /// Moves the request to another instance of its fleet, if there is one, the budget has room, and this is its first try. The
@@ -278,19 +247,6 @@ impl Exchange {
     /// What the endpoint says about instances in trouble.
     pub(super) fn protection(&self) -> &Protection {
         &self.view.route.protection
-    }
-
-    /// What it takes to make a copy while the request itself is under way.
-    pub(super) fn original(&self) -> Option<Original> {
-        Some(Original {
-            worker: Rc::clone(&self.worker),
-            view: Rc::clone(&self.view),
-            side: self.side,
-            key: self.key,
-            upstream: Rc::clone(self.upstream()?),
-            request_body: self.request_body.clone(),
-            grpc: self.grpc.as_ref().map(GrpcCall::again),
-        })
     }
 
     /// The copy was answered first: its answer is the request's. An instance that had `failed` before is told so; one that was only slow
@@ -504,54 +460,6 @@ pub(super) enum End {
     WithHead,
     /// Now.
     Now,
-}
-
-impl Original {
-    /// Another try of the request, on another instance of its fleet, if one can take it and the budget has room.
-    pub(super) fn copy(&self) -> Option<Exchange> {
-        let shard = self.view.fleet(self.side).meters.shard(self.worker.number);
-        let seat = self.view.seat_elsewhere(self.side, &self.upstream, &mut *self.worker.rng())?;
-        let now = clock::now();
-        if !self.view.budget.spend(self.view.route.rescue.budget, now) {
-            shard.hedge(Hedge::OverBudget);
-            return None;
-        }
-        shard.hedge(Hedge::Tried);
-        self.worker.begin_request();
-        Some(Exchange {
-            worker: Rc::clone(&self.worker),
-            view: Rc::clone(&self.view),
-            side: self.side,
-            key: self.key,
-            role: Role::Copy,
-            stamp: Stamp::default(),
-            open: None,
-            overdue: Overdue::default(),
-            seat: Some(seat),
-            waits: false,
-            request_body: self.request_body.clone(),
-            ask: None,
-            dispatched_at: now,
-            answered: None,
-            grpc: self.grpc.as_ref().map(GrpcCall::again),
-            hearing: Hearing::default(),
-            body: None,
-            bytes_in: 0,
-            bytes_out: 0,
-            ended_at: None,
-            verdict: Verdict::ClientGone,
-            deaths: Deaths::default(),
-            is_blamed: false,
-            is_excused: false,
-            is_rescued: false,
-            is_warm_up: false,
-        })
-    }
-
-    /// The client's body, if the request has one.
-    pub(super) fn request_body(&self) -> Option<&RequestBody> {
-        self.request_body.as_deref()
-    }
 }
 
 impl Drop for Exchange {

@@ -1,0 +1,100 @@
+//! Second tries that run beside the first or after it: blue's of a request that green failed, and a copy of one whose instance is slow.
+
+use std::rc::Rc;
+
+use super::{Exchange, Role, Start};
+use crate::{
+    clock,
+    fleet::Side,
+    meter::{Hedge, Rescue},
+    proxy::{
+        grpc::GrpcCall, lane::RouteView, pool::Upstream, seat::Offer, upload::RequestBody, worker::Worker,
+    },
+};
+
+/// What a copy of a request is made of.
+#[derive(Debug)]
+pub(in crate::proxy) struct Original {
+    worker: Rc<Worker>,
+    view: Rc<RouteView>,
+    side: Side,
+    key: Option<u64>,
+    upstream: Rc<Upstream>,
+    request_body: Option<Rc<RequestBody>>,
+    grpc: Option<GrpcCall>,
+}
+
+impl Exchange {
+    /// Blue's try of a request that this one, green's, has failed, if an instance can take it and the budget has room. Said in green's
+    /// meters before green's failure is counted there.
+    pub(in crate::proxy) fn rescue(&mut self) -> Option<Self> {
+        let now = clock::now();
+        let offer = self.view.offer(Side::Blue, self.key, now, &mut *self.worker.rng());
+        // A rescue does not wait: what blue has no room for would only push blue's own requests back.
+        let Offer::Seat(seat) = offer else { return None };
+        if !self.view.budget.spend(self.policy().budget, now) {
+            self.note(Rescue::OverBudget);
+            return None;
+        }
+        self.note(Rescue::Tried);
+        self.is_rescued = true;
+        let mut rescue = Self::start(Start {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            side: Side::Blue,
+            key: self.key,
+            role: Role::Rescue,
+            seat: Some(seat),
+            request_body: self.request_body.clone(),
+            dispatched_at: now,
+        });
+        rescue.ask = self.ask.clone();
+        rescue.grpc = self.grpc.as_ref().map(GrpcCall::again);
+        rescue.deaths = self.deaths.elsewhere();
+        Some(rescue)
+    }
+
+    /// What it takes to make a copy while the request itself is under way.
+    pub(in crate::proxy) fn original(&self) -> Option<Original> {
+        Some(Original {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            side: self.side,
+            key: self.key,
+            upstream: Rc::clone(self.upstream()?),
+            request_body: self.request_body.clone(),
+            grpc: self.grpc.as_ref().map(GrpcCall::again),
+        })
+    }
+}
+
+impl Original {
+    /// Another try of the request, on another instance of its fleet, if one can take it and the budget has room.
+    pub(in crate::proxy) fn copy(&self) -> Option<Exchange> {
+        let shard = self.view.fleet(self.side).meters.shard(self.worker.number);
+        let seat = self.view.seat_elsewhere(self.side, &self.upstream, &mut *self.worker.rng())?;
+        let now = clock::now();
+        if !self.view.budget.spend(self.view.route.rescue.budget, now) {
+            shard.hedge(Hedge::OverBudget);
+            return None;
+        }
+        shard.hedge(Hedge::Tried);
+        let mut copy = Exchange::start(Start {
+            worker: Rc::clone(&self.worker),
+            view: Rc::clone(&self.view),
+            side: self.side,
+            key: self.key,
+            role: Role::Copy,
+            seat: Some(seat),
+            request_body: self.request_body.clone(),
+            dispatched_at: now,
+        });
+        copy.grpc = self.grpc.as_ref().map(GrpcCall::again);
+        Some(copy)
+    }
+
+    /// The client's body, if the request has one.
+    pub(in crate::proxy) fn request_body(&self) -> Option<&RequestBody> {
+        self.request_body.as_deref()
+    }
+}
