@@ -358,7 +358,7 @@ impl Task {
     async fn fresh_id(&self, endpoint: &EndpointName) -> Result<ShiftId, StoreError> {
         let now = self.links.timer.wall_of(self.links.timer.now());
         let (journal, endpoint) = (std::sync::Arc::clone(self.ledger.journal()), endpoint.clone());
-        let found = tokio::task::spawn_blocking(move || begin::fresh_id(&*journal, &endpoint, now)).await;
+        let found = super::aside::aside(move || begin::fresh_id(&*journal, &endpoint, now)).await;
         found.unwrap_or_else(|error| Err(super::ledger::thread_failed(&error)))
     }
 

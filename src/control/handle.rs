@@ -368,7 +368,7 @@ impl Handle {
         query: impl FnOnce(&dyn Journal) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let journal = Arc::clone(&self.journal);
-        let read = tokio::task::spawn_blocking(move || query(&*journal)).await;
+        let read = super::aside::aside(move || query(&*journal)).await;
         read.unwrap_or_else(|error| Err(thread_failed(&error)))
     }
 }

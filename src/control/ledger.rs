@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{broadcast, watch};
 
+use super::aside::aside;
 use crate::{
     name::{EndpointName, ShiftId},
     store::{Event, Hash, Head, Journal, Record, StoreError},
@@ -64,7 +65,7 @@ impl Ledger {
     pub(super) async fn commit(&mut self, records: Vec<Record>, drafts: &[Draft]) -> Result<(), StoreError> {
         let (records, events) = self.number(records, drafts);
         let journal = Arc::clone(&self.journal);
-        let written = tokio::task::spawn_blocking(move || journal.commit(&records)).await;
+        let written = aside(move || journal.commit(&records)).await;
         let written = written.unwrap_or_else(|error| Err(thread_failed(&error)));
         self.conclude(written, events)
     }

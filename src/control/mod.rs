@@ -9,6 +9,7 @@
 //! - `poller` asks for the state of polled alarms, one question at a time by `asking`, with a `token` if need be; `answers` says what comes
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
 //! - `keeper` sees to it that a provider makes what is wanted of a fleet; `fleets` takes over what it has made, and changes how much is wanted.
+//! - `aside` does what waits for a disk; `jitter` keeps repeated things out of step.
 //! - `freeze` keeps shifts from going on.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
 //! - `actor` is who asks; `evidence` gives the figures behind an event; `trail` asks the journal whether it is whole.
@@ -17,6 +18,7 @@
 mod actor;
 mod alarm_form;
 mod answers;
+mod aside;
 mod ask;
 mod asking;
 mod begin;
@@ -33,6 +35,7 @@ mod fleets;
 mod freeze;
 mod growth;
 mod handle;
+mod jitter;
 mod keeper;
 mod ledger;
 mod lookup;

@@ -53,7 +53,7 @@ pub(super) async fn lint(
     situation: Situation,
 ) -> Option<Lint> {
     let plan = plan.clone();
-    let looked = tokio::task::spawn_blocking(move || crate::lint::lint(&plan, &situation)).await;
+    let looked = super::aside::aside(move || crate::lint::lint(&plan, &situation)).await;
     looked.map_err(|error| tracing::error!(%endpoint, %error, "a plan could not be looked at")).ok()
 }
 

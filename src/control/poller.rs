@@ -5,11 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use rand::RngExt;
 use tokio::sync::mpsc;
 
 use super::{
     asking::{Inquire, Inquiry},
+    jitter::jittered,
     ledger::Draft,
     run::Aborting,
     task::{Note, Task},
@@ -87,11 +87,6 @@ impl Poller {
 fn pause(poll: &Poll, failed_in_a_row: u32) -> Duration {
     let doublings = failed_in_a_row.saturating_sub(poll.errors.saturating_sub(1)).min(MOST_DOUBLINGS);
     (poll.every * 2_u32.pow(doublings)).min(LONGEST_PAUSE.max(poll.every))
-}
-
-/// A tenth earlier or later, so that the polls of many shifts do not fall into step.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::rng().random_range(0.9..=1.1))
 }
 
 impl Task {

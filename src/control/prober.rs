@@ -1,11 +1,11 @@
 //! Active health checks: one task for each instance, for as long as its fleet is in use.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use rand::RngExt;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
+    jitter::jittered,
     probe::{Check, Target},
     task::Note,
 };
@@ -116,9 +116,4 @@ impl Streak {
 
 fn checks(count: u32) -> String {
     if count == 1 { "1 check".to_owned() } else { format!("{count} checks") }
-}
-
-/// A tenth earlier or later, so that the checks of many instances do not fall into step.
-fn jittered(interval: Duration) -> Duration {
-    interval.mul_f64(rand::rng().random_range(0.9..=1.1))
 }

@@ -1,7 +1,7 @@
 //! Where a story is played: control in a world of its own, and the laws looking on.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     sync::Arc,
@@ -15,7 +15,11 @@ use super::{
     story::{Act, Checks, Disk, Frost, Kill, Story},
 };
 use crate::{
-    control::tests::world::{Death, GREEN, Memory, World, config, plan},
+    clock,
+    control::{
+        aside, jitter,
+        tests::world::{Death, GREEN, Memory, World, clocks, config, plan},
+    },
     fleet::{Instance, Side},
     meter::{FailureKind, Verdict},
     name::{ShiftId, Version},
@@ -37,6 +41,8 @@ const CERTAINLY_BAD: usize = 50;
 /// No shift of these plans lasts longer once nothing happens any more.
 const AT_MOST: Duration = Duration::from_secs(240);
 
+const MILLIS_AN_HOUR: i64 = 3_600_000;
+
 /// What came of a story.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -45,19 +51,21 @@ pub(super) struct Told {
     /// The law that was broken.
     pub(super) broken: Option<String>,
     pub(super) transcript: Vec<String>,
+    /// What was written meanwhile.
+    pub(super) journal: Arc<Memory>,
 }
 
 type Lines = Rc<RefCell<Vec<String>>>;
 
 /// Plays a story to its end.
 pub(super) fn tell(story: &Story) -> Told {
-    let lines = Lines::default();
+    let (lines, journal) = (Lines::default(), Arc::<Memory>::default());
     lines.borrow_mut().push(format!("{}green's checks: {:?}", story.plan, story.checks));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let played = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
-            let mut stage = Stage::begin(story, Rc::clone(&lines)).await?;
+            let mut stage = Stage::begin(story, Rc::clone(&lines), Arc::clone(&journal)).await?;
             for act in &story.acts {
                 stage.play(*act).await?;
             }
@@ -70,7 +78,7 @@ pub(super) fn tell(story: &Story) -> Told {
         Err(broken) => ("broken", Some(broken)),
     };
     lines.borrow_mut().extend(broken.clone());
-    Told { end, broken, transcript: lines.take() }
+    Told { end, broken, transcript: lines.take(), journal }
 }
 
 struct Stage {
@@ -83,7 +91,8 @@ struct Stage {
     open: Vec<(Version, Arc<Instance>)>,
     checks: Checks,
     is_stalled: bool,
-    clock_hours: i64,
+    /// By how many milliseconds the wall clock has jumped.
+    wall_ahead: Rc<Cell<i64>>,
     /// How often the process has started again.
     lives: u32,
 }
@@ -95,8 +104,12 @@ enum Traffic {
 }
 
 impl Stage {
-    async fn begin(story: &Story, lines: Lines) -> Result<Self, String> {
-        let world = start(Arc::default());
+    async fn begin(story: &Story, lines: Lines, journal: Arc<Memory>) -> Result<Self, String> {
+        // Nothing is left that would make no two runs alike: the system's clocks, other threads, chance.
+        let wall_ahead = clocks();
+        aside::simulated::begin();
+        jitter::seed(story.seed);
+        let world = start(journal);
         let steps = plan(&story.plan).shift.steps().len();
         apply(story.checks, &world);
         let id = world.begin(&story.plan).await.id;
@@ -109,7 +122,7 @@ impl Stage {
             open: Vec::new(),
             checks: story.checks,
             is_stalled: false,
-            clock_hours: 0,
+            wall_ahead,
             lives: 0,
         };
         stage.look().await?;
@@ -157,8 +170,8 @@ impl Stage {
             }
             Act::Kill => self.restart().await,
             Act::Clock { hours } => {
-                self.clock_hours += hours;
-                Ok(())
+                self.wall_ahead.set(self.wall_ahead.get() + hours * MILLIS_AN_HOUR);
+                self.look().await
             }
             Act::Stall => {
                 self.is_stalled = true;
@@ -230,7 +243,9 @@ impl Stage {
 
     async fn ask(&mut self, command: Command) -> Result<(), String> {
         let asked = self.world().command(&self.id, command).await;
-        if matches!(command, Command::Promote | Command::SkipBake { .. }) && asked.is_ok() {
+        // Whoever dies of a commit cannot say that it is durable.
+        let may_be_granted = asked.is_ok() || self.world().journal.is_dead();
+        if matches!(command, Command::Promote | Command::SkipBake { .. }) && may_be_granted {
             self.laws.is_skipped = true;
         }
         self.look().await
@@ -258,13 +273,11 @@ impl Stage {
         let world = self.world.take().expect("the world is there between acts");
         let journal = world.crash().await;
         journal.revive();
-        let hours = std::mem::take(&mut self.clock_hours);
-        // Of the time since the last record only the wall clock tells, and one that went back tells nothing.
-        if hours < 0 {
-            self.laws.untold += journal.written_ago(&self.id);
-        }
-        journal.tell_time(hours);
         let record = journal.shift(&self.id).unwrap().expect("the shift was written when it began");
+        // Of the time since the last record only the wall clock tells.
+        let told = clock::wall().as_millis() - record.recorded_at.as_millis();
+        let told = Duration::from_millis(u64::try_from(told).unwrap_or_default());
+        self.laws.untold += journal.written_ago(&self.id).saturating_sub(told);
         self.laws.begin_life(&record);
         self.laws.is_frozen = journal.is_frozen();
         self.world = Some(start(journal));

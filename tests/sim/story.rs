@@ -7,6 +7,8 @@ use crate::shift::Command;
 /// A plan, and what happens to its shift.
 #[derive(Clone, Debug)]
 pub(super) struct Story {
+    /// What the story was made of, and what else is left to chance in it.
+    pub(super) seed: u64,
     pub(super) plan: String,
     /// Whether green's instances pass their checks when the shift begins.
     pub(super) checks: Checks,
@@ -38,7 +40,7 @@ pub(super) enum Act {
     KillAt { commits: u8, when: Kill },
     /// The process is killed between two things that it does.
     Kill,
-    /// The wall clock jumps, as the process sees when it starts again.
+    /// The wall clock jumps, and the process learns of it when it next looks.
     Clock { hours: i64 },
     /// Nobody looks at the alarms any more.
     Stall,
@@ -74,7 +76,7 @@ impl Story {
         let plan = plan(&mut random);
         let length = random.random_range(4..30);
         let checks = if random.random_range(0..8) == 0 { Checks::Fail } else { Checks::Pass };
-        Self { plan, checks, acts: (0..length).map(|_| act(&mut random)).collect() }
+        Self { seed, plan, checks, acts: (0..length).map(|_| act(&mut random)).collect() }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The world around control in tests.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -30,7 +32,7 @@ use crate::{
     route::{EndpointRoute, RouteTable},
     shift::Command,
     store::{Chain, Event, FleetRecord, Freeze, Head, Journal, Loaded, Record, ShiftRecord, StoreError},
-    time::WallTime,
+    time::{Moment, WallTime},
     weight::Share,
 };
 
@@ -99,17 +101,6 @@ impl Memory {
         self.state.lock().unwrap().written_at[id].elapsed()
     }
 
-    /// Shifts were written as long ago as the paused clock says, and so many hours more: a process that starts sees it so whose wall
-    /// clock has jumped ahead, or back.
-    pub(super) fn tell_time(&self, hours: i64) {
-        let mut state = self.state.lock().unwrap();
-        let Kept { shifts, written_at, .. } = &mut *state;
-        for (id, shift) in shifts {
-            let ago = i64::try_from(written_at[id].elapsed().as_millis()).unwrap();
-            shift.recorded_at = WallTime::from_millis(clock::wall().as_millis() - ago - hours * 3_600_000);
-        }
-    }
-
     pub(super) fn commits(&self) -> Vec<Vec<Record>> {
         self.state.lock().unwrap().commits.clone()
     }
@@ -136,23 +127,26 @@ impl Memory {
 }
 
 impl Kept {
-    /// Whether the commit under way becomes durable, and whether the process lives on after it.
-    fn outlives_commit(&mut self) -> bool {
-        let was_dead = self.dead;
-        let is_durable = match &mut self.death {
+    /// Whether the commit under way becomes durable. The process may die of it either way, and nothing is written after that.
+    fn makes_durable(&mut self) -> bool {
+        if self.dead {
+            return false;
+        }
+        match &mut self.death {
             None => true,
-            Some(Death::Before { commits: 0 }) => false,
+            Some(Death::Before { commits: 0 }) => {
+                self.dead = true;
+                false
+            }
             Some(Death::After { commits: 0 }) => {
                 self.dead = true;
-                return !was_dead;
+                true
             }
             Some(Death::Before { commits } | Death::After { commits }) => {
                 *commits -= 1;
                 true
             }
-        };
-        self.dead |= !is_durable;
-        is_durable
+        }
     }
 }
 
@@ -176,8 +170,7 @@ impl Journal for Memory {
         if state.failing {
             return failed("the disk is full");
         }
-        let is_durable = state.outlives_commit();
-        if state.dead && !is_durable {
+        if !state.makes_durable() {
             return failed("the process is gone");
         }
         for record in records {
@@ -307,6 +300,10 @@ pub(super) struct World {
     _watchdog: Aborting,
 }
 
+/// When time begins: at the first second of the year 2030.
+const BEGINNING: WallTime = WallTime::from_millis(1_893_456_000_000);
+const BEGINNING_MOMENT: Moment = Moment::from_nanos(1_000_000_000);
+
 /// The green instances of [`plan`].
 pub(super) const GREEN: [&str; 2] = ["127.0.0.1:9003", "127.0.0.1:9004"];
 
@@ -349,6 +346,19 @@ pub(super) fn chat() -> EndpointName {
 
 pub(super) fn share(text: &str) -> Share {
     Share::parse(text).unwrap()
+}
+
+/// Gives this thread clocks that follow the runtime's paused one. Says by how many milliseconds the wall clock is ahead, to be changed.
+pub(super) fn clocks() -> Rc<Cell<i64>> {
+    let (began, ahead) = (Instant::now(), Rc::new(Cell::new(0)));
+    let jumped = Rc::clone(&ahead);
+    clock::simulated::begin(move || {
+        let passed = began.elapsed();
+        let millis = i64::try_from(passed.as_millis()).expect("a test lasts hours at the most");
+        let wall = WallTime::from_millis(BEGINNING.as_millis() + millis + jumped.get());
+        (BEGINNING_MOMENT.after(passed), wall)
+    });
+    ahead
 }
 
 impl World {
