@@ -332,7 +332,10 @@ fn read_health(table: &Table<'_>) -> HealthSpec {
 fn read_limits(table: &Table<'_>) -> Limits {
     let default = Limits::default();
     let time = |key, default| table.optional(key, positive_duration).unwrap_or(default);
-    let total = table.optional("total_timeout", duration);
+    let open = |key, default| {
+        let given = table.optional(key, duration);
+        given.map_or(default, |span| Some(span).filter(|span| !span.is_zero()))
+    };
     let half_close = table.optional("on_half_close", word(&HALF_CLOSES));
     let head = table.optional("head_limit", size(HEAD_LIMITS.0, HEAD_LIMITS.1));
     let body = table.optional("body_limit", size(1, MAX_BODY));
@@ -341,8 +344,8 @@ fn read_limits(table: &Table<'_>) -> Limits {
         connect_timeout: time("connect_timeout", default.connect_timeout),
         head_timeout: time("head_timeout", default.head_timeout),
         idle_timeout: time("idle_timeout", default.idle_timeout),
-        total_timeout: total
-            .map_or(default.total_timeout, |total| Some(total).filter(|total| !total.is_zero())),
+        total_timeout: open("total_timeout", default.total_timeout),
+        upgrade_lifetime: open("upgrade_lifetime", default.upgrade_lifetime),
         on_half_close: half_close.unwrap_or(default.on_half_close),
         head_limit_bytes: head.and_then(|bytes| usize::try_from(bytes).ok()),
         body_limit_bytes: body.unwrap_or(default.body_limit_bytes),

@@ -61,7 +61,8 @@ shapes! { CONFIG:
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "grpc" "interval" "timeout" "unhealthy_after" "healthy_after"]
     LIMITS "endpoint.limits" [
-        "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "on_half_close" "head_limit" "body_limit" "replay_limit"
+        "connect_timeout" "head_timeout" "idle_timeout" "total_timeout" "upgrade_lifetime" "on_half_close" "head_limit" "body_limit"
+        "replay_limit"
     ]
     ADMISSION "endpoint.admission" ["max_concurrency" "queue" "queue_timeout" "shed_status" "blame"]
     EJECTION "endpoint.ejection" ["after" "statuses" "base_time" "longest_time" "max_share" "fleets"]

@@ -6,7 +6,6 @@
 use std::{
     collections::VecDeque,
     io,
-    rc::Rc,
     task::{Context, Poll},
 };
 
@@ -17,13 +16,13 @@ use http_body::Frame;
 use super::{
     decode::{Malformed, Question, StatusLine},
     http1_call::Http1Call,
-    http2_call::Http2Call,
+    http2_call::{Following, Http2Call},
     multiplex::Seat,
     pool::Lease,
     read_memory::ReadMemory,
     sending::Sending,
-    upgrade::Ask,
-    upload::{RequestBody, UploadError},
+    upgrade::{Ask, Switched},
+    upload::UploadError,
 };
 use crate::time::Moment;
 
@@ -36,14 +35,6 @@ pub(super) struct Call {
     transport: Transport,
     /// Parts of the body that were kept back.
     held: VecDeque<Frame<Bytes>>,
-}
-
-/// A connection on which the instance has switched protocols.
-#[derive(Debug)]
-pub(super) struct Switched {
-    pub(super) lease: Lease,
-    /// What came along with its answer.
-    pub(super) early: Bytes,
 }
 
 #[derive(Debug)]
@@ -76,8 +67,8 @@ impl Call {
     }
 
     /// A call on a shared HTTP/2 connection.
-    pub(super) fn shared(seat: Seat, request: Request<()>, body: Option<Rc<RequestBody>>) -> Self {
-        Self { transport: Transport::Http2(Http2Call::new(seat, request, body)), held: VecDeque::new() }
+    pub(super) fn shared(seat: Seat, request: Request<()>, following: Following) -> Self {
+        Self { transport: Transport::Http2(Http2Call::new(seat, request, following)), held: VecDeque::new() }
     }
 
     /// Whether its connection had served a request before and has brought no byte of a response: the instance may have closed it
@@ -176,12 +167,15 @@ impl Call {
         }
     }
 
-    /// Takes the connection out of HTTP, after a 101, and the request's buffer. `None` of a connection that others share, which never
-    /// leaves HTTP/2.
-    pub(super) fn switch(self) -> Option<(Switched, Vec<u8>)> {
+    /// Takes the connection, or its stream, out of HTTP, after a 101, and the request's buffer where there was one. `None` of a stream that
+    /// was not asked for.
+    pub(super) fn switch(self) -> Option<(Switched, Option<Vec<u8>>)> {
         match self.transport {
-            Transport::Http1(call) => Some(call.switch()),
-            Transport::Http2(_) => None,
+            Transport::Http1(call) => {
+                let (switched, buffer) = call.switch();
+                Some((switched, Some(buffer)))
+            }
+            Transport::Http2(call) => Some((call.switch()?, None)),
         }
     }
 }

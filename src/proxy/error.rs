@@ -82,6 +82,11 @@ pub(super) enum Failure {
     /// A gRPC call was dealt to a fleet that speaks HTTP/1. Nothing was sent upstream.
     #[error("upstream: the fleet speaks HTTP/1, and gRPC needs HTTP/2")]
     NeedsHttp2,
+    /// The client wants a tunnel, and the instance, which speaks HTTP/2, makes none. Nothing of the request was sent upstream.
+    #[error(
+        "upstream: the instance speaks HTTP/2 without extended CONNECT, and the request asks for a tunnel"
+    )]
+    NeedsTunnels,
     /// The instance's host name has no address yet. Nothing was sent upstream.
     #[error("upstream: the instance's host name is not resolved")]
     Unresolved,
@@ -187,6 +192,7 @@ impl Failure {
             },
             Self::NoInstance
             | Self::NeedsHttp2
+            | Self::NeedsTunnels
             | Self::Unresolved
             | Self::ConnectFailed(_)
             | Self::ConnectTimeout
@@ -219,6 +225,7 @@ impl Failure {
             | Self::NoMatch
             | Self::NoInstance
             | Self::NeedsHttp2
+            | Self::NeedsTunnels
             | Self::Unresolved
             | Self::ConnectFailed(_)
             | Self::ConnectTimeout
@@ -254,6 +261,7 @@ impl Failure {
             }
             Self::NoInstance
             | Self::NeedsHttp2
+            | Self::NeedsTunnels
             | Self::Unresolved
             | Self::ConnectFailed(_)
             | Self::ConnectTimeout
@@ -292,7 +300,7 @@ impl Failure {
                 Blame::Nobody => return Verdict::Shed,
                 Blame::Fleet => FailureKind::Overload,
             },
-            Self::NoInstance | Self::NeedsHttp2 => FailureKind::NoInstance,
+            Self::NoInstance | Self::NeedsHttp2 | Self::NeedsTunnels => FailureKind::NoInstance,
             Self::Unresolved | Self::ConnectFailed(_) | Self::ConnectTimeout | Self::Refused(_) => {
                 FailureKind::ConnectFailed
             }

@@ -21,6 +21,7 @@ use super::{
     grpc::{self, GrpcCall},
     headers::{self, Additions, BodyFraming, NewId},
     hedge::Hedge,
+    http2_call::Following,
     http2_head,
     incoming::Incoming,
     lane::Dealt,
@@ -257,17 +258,27 @@ fn begin(caller: &Caller, exchange: &Exchange, way: Way, sent: &mut Sent<'_>) ->
         Way::Alone(lease) => Ok(Call::alone(lease, write(caller, exchange, sent))),
         Way::Shared(seat) => {
             let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
+            let ask = exchange.ask();
+            if ask.is_some() && !seat.makes_tunnels() {
+                return Err(Failure::NeedsTunnels);
+            }
             let request = http2_head::request(
                 &sent.head,
                 http2_head::Additions {
                     downstream: caller.client.downstream(),
                     instance: upstream.instance.address().authority(),
                     scheme: if upstream.has_tls() { Scheme::HTTPS } else { Scheme::HTTP },
+                    upgrade: ask.map(|ask| ask.protocol()),
                     id: &mut sent.id,
                 },
             );
+            let following = match (ask, exchange.request_body()) {
+                (Some(_), _) => Following::Tunnel,
+                (None, Some(body)) => Following::Body(Rc::clone(body)),
+                (None, None) => Following::Nothing,
+            };
             let request = request.ok_or(Failure::BadRequest("Its target cannot be said in HTTP/2."))?;
-            Ok(Call::shared(seat, request, exchange.request_body().cloned()))
+            Ok(Call::shared(seat, request, following))
         }
     }
 }
@@ -388,18 +399,21 @@ fn deliver(
 /// Passes on that the instance has switched protocols. The client's side of the tunnel is free once that was written.
 fn switch(caller: &Caller, ask: &Ask, exchange: Exchange, reached: Reached) -> Response<ResponseBody> {
     let Reached { line: _, mut headers, call } = reached;
-    let Some((instance, buffer)) = call.switch() else {
+    let Some((switched, buffer)) = call.switch() else {
         let failure = Failure::BadResponse("It switches protocols where it cannot.");
         exchange.settle_failed(&failure);
         return answer(caller, &failure);
     };
-    caller.worker().give_buffer(buffer);
-    // A request may have a last moment; a tunnel lasts for as long as something passes.
-    caller.pulse.end_by(None);
+    if let Some(buffer) = buffer {
+        caller.worker().give_buffer(buffer);
+    }
+    // The request's last moment was for its answer; a tunnel has one of its own.
+    let lifetime = exchange.limits().upgrade_lifetime;
+    caller.pulse.end_by(lifetime.map(|lifetime| clock::now().after(lifetime)));
     let mut response = Response::new(ResponseBody::Empty);
     *response.status_mut() = ask.answer(&mut headers);
     *response.headers_mut() = headers;
-    caller.set_tunnel(Tunnel::new(caller, exchange, instance));
+    caller.set_tunnel(Tunnel::new(caller, exchange, switched));
     response
 }
 

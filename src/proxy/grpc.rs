@@ -139,6 +139,7 @@ fn code(failure: &Failure) -> &'static str {
         Failure::LargeHead | Failure::LargeBody => RESOURCE_EXHAUSTED,
         Failure::NoMatch
         | Failure::NeedsHttp2
+        | Failure::NeedsTunnels
         | Failure::Connect
         | Failure::UnknownProtocol
         | Failure::UnknownCoding => UNIMPLEMENTED,

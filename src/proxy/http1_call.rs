@@ -10,11 +10,12 @@ use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 
 use super::{
-    call::{Lost, Switched},
+    call::Lost,
     decode::{self, BodyDecoder, Head, Malformed, Question, StatusLine},
     pool::Lease,
     read_memory::{ReadMemory, join},
     sending::Sending,
+    upgrade::{Instance, Switched},
 };
 use crate::time::Moment;
 
@@ -129,7 +130,7 @@ impl Http1Call {
     /// Takes the connection out of HTTP, after a 101, and the request's buffer.
     pub(super) fn switch(self) -> (Switched, Vec<u8>) {
         let Self { lease, sending, input, .. } = self;
-        (Switched { lease, early: input }, sending.into_buffer())
+        (Switched { instance: Instance::Connection(lease), early: input }, sending.into_buffer())
     }
 
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), Lost> {

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, StatusCode, header::CONTENT_LENGTH, response};
 use http_body::Frame;
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     http2_head,
     multiplex::Seat,
     trailers,
+    upgrade::{Duplex, Instance, Switched},
     upload::{RequestBody, UploadError},
 };
 
@@ -30,7 +31,7 @@ const UNASKED_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Http2Call {
     answer: Answer,
-    sending: Option<Sending>,
+    upward: Upward,
     seat: Seat,
     has_heard: bool,
     interim_left: u32,
@@ -45,6 +46,24 @@ enum Answer {
     Awaited(ResponseFuture),
     Flowing(RecvStream),
     Ended,
+}
+
+/// What is to follow a request's head.
+#[derive(Debug)]
+pub(super) enum Following {
+    Nothing,
+    Body(Rc<RequestBody>),
+    /// What a tunnel brings, once the instance has agreed to one.
+    Tunnel,
+}
+
+/// What follows it.
+#[derive(Debug)]
+enum Upward {
+    Nothing,
+    Body(Sending),
+    /// Kept until the answer tells.
+    Tunnel(SendStream<Bytes>),
 }
 
 /// A request body on its way.
@@ -71,16 +90,25 @@ enum State {
 
 impl Http2Call {
     /// Sends a request's head.
-    pub(super) fn new(seat: Seat, request: Request<()>, body: Option<Rc<RequestBody>>) -> Self {
-        let (answer, sending) = match seat.send(request, body.is_none()) {
+    pub(super) fn new(seat: Seat, request: Request<()>, following: Following) -> Self {
+        let (answer, upward) = match seat.send(request, matches!(following, Following::Nothing)) {
             Ok((response, stream)) => {
-                let sending =
-                    |body| Sending { stream, body, place: 0, frame: Bytes::new(), state: State::Fresh };
-                (Answer::Awaited(response), body.map(sending))
+                let upward = match following {
+                    Following::Nothing => Upward::Nothing,
+                    Following::Body(body) => Upward::Body(Sending {
+                        stream,
+                        body,
+                        place: 0,
+                        frame: Bytes::new(),
+                        state: State::Fresh,
+                    }),
+                    Following::Tunnel => Upward::Tunnel(stream),
+                };
+                (Answer::Awaited(response), upward)
             }
-            Err(error) => (Answer::Unsent(Some(error)), None),
+            Err(error) => (Answer::Unsent(Some(error)), Upward::Nothing),
         };
-        Self { answer, sending, seat, has_heard: false, interim_left: INTERIM_LIMIT, bytes_left: None }
+        Self { answer, upward, seat, has_heard: false, interim_left: INTERIM_LIMIT, bytes_left: None }
     }
 
     /// Whether its connection had served a request before and has brought nothing since this one was sent: the instance may have
@@ -121,9 +149,37 @@ impl Http2Call {
         self.has_heard = true;
         let (mut head, body) = response.into_parts();
         self.bytes_left = http2_head::check_response(&mut head, method).map_err(Lost::Malformed)?;
-        self.answer = if body.is_end_stream() { Answer::Ended } else { Answer::Flowing(body) };
+        let is_tunnel = self.is_tunnel_after(&mut head);
+        self.answer = if body.is_end_stream() && !is_tunnel { Answer::Ended } else { Answer::Flowing(body) };
         *headers = head.headers;
         Poll::Ready(Ok(StatusLine { status: head.status, reason: None }))
+    }
+
+    /// Whether this answer opens the tunnel that was asked for. Then it is said as HTTP/1 says it, so that the rest of the proxy knows one
+    /// way alone: by 101. A tunnel has no length (RFC 9110 section 9.3.6).
+    fn is_tunnel_after(&mut self, head: &mut response::Parts) -> bool {
+        let Upward::Tunnel(stream) = &mut self.upward else { return false };
+        if head.status.is_success() {
+            head.status = StatusCode::SWITCHING_PROTOCOLS;
+            head.headers.remove(CONTENT_LENGTH);
+            return true;
+        }
+        // Nothing follows. An instance that has reset the stream knows already.
+        let _ended = stream.send_data(Bytes::new(), true).is_ok();
+        self.upward = Upward::Nothing;
+        false
+    }
+
+    /// The stream as a tunnel, if it has become one.
+    pub(super) fn switch(self) -> Option<Switched> {
+        match (self.upward, self.answer) {
+            (Upward::Tunnel(sending), Answer::Flowing(receiving)) => {
+                let stream = Duplex::new(sending, receiving);
+                let instance = Instance::Stream { stream, _seat: self.seat };
+                Some(Switched { instance, early: Bytes::new() })
+            }
+            (Upward::Nothing | Upward::Body(_) | Upward::Tunnel(_), _) => None,
+        }
     }
 
     /// The next part of the response's body, or its trailers; the request goes on being sent meanwhile.
@@ -181,9 +237,9 @@ impl Http2Call {
     }
 
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), Lost> {
-        match &mut self.sending {
-            Some(sending) => sending.send(context).map_err(Lost::Request),
-            None => Ok(()),
+        match &mut self.upward {
+            Upward::Body(sending) => sending.send(context).map_err(Lost::Request),
+            Upward::Nothing | Upward::Tunnel(_) => Ok(()),
         }
     }
 

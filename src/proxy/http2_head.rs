@@ -1,9 +1,10 @@
 //! Heads over HTTP/2 to an instance: the request's, with what passes on and what the proxy adds, and the response's, checked.
 
 use bytes::Bytes;
+use h2::ext::Protocol;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode, Uri,
-    header::{CONNECTION, CONTENT_LENGTH, HOST, TE},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, TE},
     request, response,
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -22,13 +23,15 @@ pub(super) struct Additions<'a, 'b> {
     pub(super) instance: &'a str,
     /// Of the connection to the instance.
     pub(super) scheme: Scheme,
+    /// The protocol that the client wants to switch to.
+    pub(super) upgrade: Option<&'a str>,
     pub(super) id: &'a mut NewId<'b>,
 }
 
 /// A request's head as the instance gets it, leaving out what does not pass. The client's stays as it is, for a second try. `None` if its
 /// target cannot be written so, which the gate lets no target be.
 pub(super) fn request(head: &request::Parts, additions: Additions<'_, '_>) -> Option<Request<()>> {
-    let Additions { downstream, instance, scheme, id } = additions;
+    let Additions { downstream, instance, scheme, upgrade, id } = additions;
     let mut connection = ConnectionLine::default();
     for line in head.headers.get_all(CONNECTION) {
         connection.add(line.as_bytes());
@@ -46,6 +49,8 @@ pub(super) fn request(head: &request::Parts, additions: Additions<'_, '_>) -> Op
             }
             Kind::RequestId => has_id = true,
             Kind::Other if connection.names(name) => continue,
+            // HTTP/2 has no use for it (RFC 8441 section 5).
+            Kind::Other if upgrade.is_some() && name == SEC_WEBSOCKET_KEY => continue,
             Kind::Length | Kind::Trailer | Kind::Other => {}
         }
         passed.append(name.clone(), value.clone());
@@ -61,6 +66,10 @@ pub(super) fn request(head: &request::Parts, additions: Additions<'_, '_>) -> Op
     *request.method_mut() = head.method.clone();
     *request.uri_mut() = target(head, scheme, instance)?;
     *request.headers_mut() = passed;
+    if let Some(protocol) = upgrade {
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from(protocol));
+    }
     Some(request)
 }
 

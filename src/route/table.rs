@@ -119,6 +119,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// From the request's head to the response's last byte; `None` for as long as it flows.
     pub total_timeout: Option<Duration>,
+    /// From the moment that an instance has switched protocols to the tunnel's end; `None` for as long as it is used.
+    pub upgrade_lifetime: Option<Duration>,
     /// The largest request head; larger ones get 431. `None` where the data port's own bound is enough.
     pub head_limit_bytes: Option<usize>,
     /// What becomes of a request whose client closes its sending side.
@@ -237,13 +239,15 @@ impl EndpointRoute {
 }
 
 impl Default for Limits {
-    /// Inference is slow to answer and large in both directions: a non-streaming answer may take minutes.
+    /// Inference is slow to answer and large in both directions: a non-streaming answer may take minutes. A tunnel that lives longer than a
+    /// day is kept open by pings alone: model servers end their realtime sessions within an hour or so.
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(1),
             head_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(60),
             total_timeout: None,
+            upgrade_lifetime: Some(Duration::from_secs(24 * 60 * 60)),
             head_limit_bytes: None,
             on_half_close: HalfClose::Cancel,
             body_limit_bytes: 1 << 30,

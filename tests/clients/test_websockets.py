@@ -1,7 +1,8 @@
-"""A WebSocket client and server with the proxy in between, in clear and over TLS."""
+"""A WebSocket client and server with the proxy in between, in clear, over TLS, and to an instance that speaks HTTP/2."""
 
 import ast
 import asyncio
+import contextlib
 import signal
 import ssl
 
@@ -21,11 +22,12 @@ def sockets():
         yield server
 
 
-@pytest.fixture(scope="module", params=["ws", "wss"])
+@pytest.fixture(scope="module", params=["ws", "wss", "ws to h2c"])
 def proxy(request, sockets, tmp_path_factory):
     """A proxy, its URL for WebSockets and what a client needs to trust it."""
-    folder, trust, data = tmp_path_factory.mktemp(request.param), None, {}
-    if request.param == "wss":
+    scheme = request.param.split()[0]
+    folder, trust, data = tmp_path_factory.mktemp(scheme), None, {}
+    if scheme == "wss":
         authority = trustme.CA()
         certificate = authority.issue_cert("127.0.0.1")
         certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
@@ -34,9 +36,14 @@ def proxy(request, sockets, tmp_path_factory):
         authority.configure_trust(trust)
         data["tls"] = {"certificates": [{"cert": str(folder / "cert.pem"), "key": str(folder / "key.pem")}]}
     blue = {"version": "v1", "instances": [sockets.address]}
-    closed = {"name": "closed", "match": {"path_prefix": "/closed"}, "blue": blue, "upgrades": []}
-    with Snapback(folder, [{"name": "chat", "blue": blue}, closed], **data) as proxy:
-        proxy.socket_url, proxy.trust = f"{request.param}://{proxy.address}/v1/stream", trust
+    with contextlib.ExitStack() as running:
+        if request.param == "ws to h2c":
+            # Another proxy is an instance that knows extended CONNECT.
+            inner = running.enter_context(Snapback(tmp_path_factory.mktemp("inner"), [{"name": "inner", "blue": blue}]))
+            blue = {"version": "v1", "instances": [inner.address], "protocol": "h2c"}
+        closed = {"name": "closed", "match": {"path_prefix": "/closed"}, "blue": blue, "upgrades": []}
+        proxy = running.enter_context(Snapback(folder, [{"name": "chat", "blue": blue}, closed], **data))
+        proxy.socket_url, proxy.trust = f"{scheme}://{proxy.address}/v1/stream", trust
         yield proxy
 
 

@@ -520,6 +520,7 @@ body_limit = "0B"
 replay_limit = "2GiB"
 head_limit = "512B"
 total_timeout = "soon"
+upgrade_lifetime = "1 day"
 on_half_close = "wait"
 idle_timeout = false
 "#;
@@ -538,8 +539,9 @@ idle_timeout = false
             "c.toml:15: endpoint[0].limits.replay_limit: must be from 0B to 1GiB, not 2GiB",
             "c.toml:16: endpoint[0].limits.head_limit: must be from 1KiB to 1MiB, not 512B",
             r#"c.toml:17: endpoint[0].limits.total_timeout: "soon" is not a duration: write a whole number and a unit, such as "250ms", "30s", "2m", "1h30m""#,
-            r#"c.toml:18: endpoint[0].limits.on_half_close: expected one of "cancel", "serve", not "wait""#,
-            r#"c.toml:19: endpoint[0].limits.idle_timeout: expected a duration such as "30s", not false"#,
+            r#"c.toml:18: endpoint[0].limits.upgrade_lifetime: "1 day" is not a duration: write a whole number and a unit, such as "250ms", "30s", "2m", "1h30m""#,
+            r#"c.toml:19: endpoint[0].limits.on_half_close: expected one of "cancel", "serve", not "wait""#,
+            r#"c.toml:20: endpoint[0].limits.idle_timeout: expected a duration such as "30s", not false"#,
         ]
     );
 }

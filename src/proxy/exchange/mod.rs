@@ -30,7 +30,7 @@ use crate::{
     meter::{
         FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict, WarmUp,
     },
-    route::{BodyScanner, Protection, RescuePolicy},
+    route::{BodyScanner, Limits, Protection, RescuePolicy},
     time::Moment,
 };
 
@@ -266,6 +266,11 @@ impl Exchange {
     /// Whether its answer, as far as it has come, blames the fleet.
     pub(super) fn has_failed(&self) -> bool {
         matches!(self.verdict, Verdict::Failure(_))
+    }
+
+    /// The endpoint's bounds.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.view.route.limits
     }
 
     /// What the endpoint says about second tries.

@@ -6,14 +6,13 @@
 //!
 //! `connection` accepts streams and ends the connection, `turn` writes what they have to say, and `life` asks a silent client whether it is
 //! still there. Each stream has a task (`stream`) and is a caller of its own: a request with its body (`body`), then a response (`reply`), or a
-//! tunnel (`duplex`).
+//! tunnel (`upgrade`).
 //!
 //! A head that is larger than the limit never gets here: the h2 crate answers it with a bare 431 and resets the stream, without a word to
 //! whoever uses it, so such heads are counted as rejected in HTTP/1 alone.
 
 mod body;
 mod connection;
-mod duplex;
 mod life;
 mod reply;
 mod stream;
@@ -21,4 +20,3 @@ mod turn;
 
 pub(super) use body::Body;
 pub(super) use connection::serve;
-use duplex::Duplex;

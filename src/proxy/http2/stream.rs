@@ -15,8 +15,10 @@ use http::{
 };
 use http_body::Body as _;
 
-use super::{Body, Duplex, reply::Reply};
-use crate::proxy::{body::ResponseBody, caller::Caller, client::Client, forward, incoming::Incoming};
+use super::{Body, reply::Reply};
+use crate::proxy::{
+    body::ResponseBody, caller::Caller, client::Client, forward, incoming::Incoming, upgrade::Duplex,
+};
 
 /// Has a stream's request answered, in a task on the worker's own thread.
 pub(super) fn begin(client: &Rc<Client>, request: Request<RecvStream>, respond: SendResponse<Bytes>) {

@@ -187,6 +187,11 @@ impl Seat {
         sent
     }
 
+    /// Whether the instance makes tunnels of streams: whether its settings allow extended CONNECT (RFC 8441 section 3).
+    pub(in crate::proxy) fn makes_tunnels(&self) -> bool {
+        self.connection.requests.is_extended_connect_protocol_enabled()
+    }
+
     /// Whether the connection has served a request before.
     pub(in crate::proxy) fn is_reused(&self) -> bool {
         self.is_reused

@@ -55,6 +55,7 @@ mod storm;
 mod streams;
 mod trailers;
 mod tunnels2;
+mod tunnels_upstream2;
 mod upgrades;
 mod upstream2;
 mod warming;

@@ -50,7 +50,8 @@ fn echo(stream: &mut TcpStream) {
     }
 }
 
-async fn ask(
+/// Asks for a tunnel.
+pub(super) async fn ask(
     sender: &mut SendRequest<Bytes>,
     protocol: &'static str,
 ) -> (Response<RecvStream>, SendStream<Bytes>) {
@@ -65,7 +66,7 @@ async fn ask(
     (response.await.unwrap(), stream)
 }
 
-async fn say(stream: &mut SendStream<Bytes>, text: &[u8]) {
+pub(super) async fn say(stream: &mut SendStream<Bytes>, text: &[u8]) {
     let mut rest = Bytes::copy_from_slice(text);
     while !rest.is_empty() {
         stream.reserve_capacity(rest.len());
@@ -79,7 +80,7 @@ async fn meanwhile(rig: Rig, wait: impl FnOnce(&Rig) + Send + 'static) {
     tokio::task::spawn_blocking(move || wait(&rig)).await.unwrap();
 }
 
-async fn hear(body: &mut RecvStream, length: usize) -> Vec<u8> {
+pub(super) async fn hear(body: &mut RecvStream, length: usize) -> Vec<u8> {
     let mut heard = Vec::new();
     while heard.len() < length {
         let bytes = body.data().await.unwrap().unwrap();

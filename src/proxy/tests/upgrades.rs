@@ -17,7 +17,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(150);
 
 /// The handshake of RFC 6455 section 1.3.
-const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nhost: test\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
+pub(super) const HANDSHAKE: &str = "GET /chat HTTP/1.1\r\nhost: test\r\nUpgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Protocol: tokens\r\n\r\n";
 const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
@@ -332,6 +332,23 @@ fn a_tunnel_in_which_nothing_moves_is_closed_and_only_an_instance_that_never_spo
     assert!(client.is_closed());
     let reading = rig.blue_when(|reading| reading.settled() == 2);
     assert_eq!(reading.failures[FailureKind::IdleTimeout.index()], 1);
+}
+
+#[test]
+fn a_tunnel_in_which_bytes_pass_ends_with_its_lifetime_and_blames_nobody() {
+    let origin = switching(echo);
+    let mut setup = Setup::new(&[origin.address]);
+    setup.limits.upgrade_lifetime = Some(SHORT);
+    let rig = setup.start();
+    let mut client = switched(&rig);
+    client.send("hi").expect("hi");
+    let mut heard = [0; 2];
+    while client.stream.write_all(b"hi").is_ok() && client.stream.read_exact(&mut heard).is_ok() {
+        assert_eq!(&heard, b"hi");
+    }
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!((reading.client_gone, reading.failed()), (1, 0));
+    eventually(|| (rig.workers[0].upgraded.get() == 0).then_some(()));
 }
 
 #[test]

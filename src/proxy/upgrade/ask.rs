@@ -107,13 +107,18 @@ impl Ask {
         }
     }
 
-    /// Makes the headers of the instance's 101 what the client is told, with this status.
+    /// Makes the headers of the instance's 101, or of what stands for it in HTTP/2, what the client is told, with this status.
     pub(in crate::proxy) fn answer(&self, headers: &mut HeaderMap) -> StatusCode {
         match &self.way {
             Way::Upgrade => {
                 headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
                 let protocol = HeaderValue::from_str(&self.protocol).expect("a token is a header's value");
                 headers.insert(UPGRADE, protocol);
+                // An instance of HTTP/1 has proven it; to one of HTTP/2 its settings and this answer are what the proof is here.
+                if let Some(accept) = &self.accept {
+                    let proof = HeaderValue::from_bytes(accept).expect("base64 is a header's value");
+                    headers.insert(SEC_WEBSOCKET_ACCEPT, proof);
+                }
                 StatusCode::SWITCHING_PROTOCOLS
             }
             Way::Connect => {

@@ -11,14 +11,16 @@ use bytes::Bytes;
 
 use super::{
     end::End,
+    instance::Switched,
     pipe::{Broken, Pipe},
 };
 use crate::proxy::{
-    call::{Lost, Switched},
+    call::Lost,
     caller::Caller,
     client::Order,
     error::Failure,
     exchange::{self, Exchange},
+    pulse::Late,
     worker::Worker,
 };
 
@@ -26,7 +28,7 @@ use crate::proxy::{
 #[derive(Debug)]
 pub(in crate::proxy) struct Tunnel {
     exchange: Exchange,
-    instance: Switched,
+    switched: Switched,
     open: Open,
 }
 
@@ -60,22 +62,24 @@ enum Ending {
     ClientGone,
     /// Nothing passed for as long as the endpoint waits.
     Idle,
+    /// It has lasted for as long as the endpoint lets one last.
+    Aged,
     /// The worker's drain timeout is over.
     Cut,
 }
 
 impl Tunnel {
-    pub(in crate::proxy) fn new(caller: &Caller, mut exchange: Exchange, instance: Switched) -> Self {
+    pub(in crate::proxy) fn new(caller: &Caller, mut exchange: Exchange, switched: Switched) -> Self {
         exchange.switch();
-        Self { exchange, instance, open: Open::new(caller.worker()) }
+        Self { exchange, switched, open: Open::new(caller.worker()) }
     }
 
     /// Passes bytes on until the end. `client` is the client's side, and `early` what was read of it already. That is dropped before its end
     /// where the instance breaks the connection.
     pub(in crate::proxy) async fn relay(self, caller: &Caller, client: impl End, early: Bytes) {
-        let Self { mut exchange, instance: Switched { mut lease, early: answered }, open: _open } = self;
+        let Self { mut exchange, switched: Switched { mut instance, early: answered }, open: _open } = self;
         let mut sides = Sides { client, up: Pipe::new(early), down: Pipe::new(answered) };
-        let ending = poll_fn(|context| sides.poll(context, caller, lease.stream())).await;
+        let ending = poll_fn(|context| sides.poll(context, caller, &mut instance)).await;
         tracing::debug!(?ending, "an upgraded connection ended");
         exchange.tunnelled(sides.up.bytes(), sides.down.bytes());
         match ending {
@@ -86,7 +90,7 @@ impl Tunnel {
             Ending::Silent => exchange.settle_failed(&truncated(io::ErrorKind::UnexpectedEof.into())),
             Ending::Reset(error) => exchange.settle_failed(&truncated(error)),
             // Neither of the two sides is to blame.
-            Ending::ClientGone | Ending::Idle | Ending::Cut => drop(exchange),
+            Ending::ClientGone | Ending::Idle | Ending::Aged | Ending::Cut => drop(exchange),
         }
     }
 }
@@ -127,8 +131,11 @@ impl<C: End> Sides<C> {
             Poll::Ready(Err(Broken::Sink)) if has_up_ended => Poll::Ready(Ending::InOrder),
             Poll::Ready(Err(Broken::Sink)) => Poll::Ready(Ending::ClientGone),
             Poll::Ready(Ok(())) if going_up.is_ready() => Poll::Ready(Ending::InOrder),
-            Poll::Ready(Ok(())) | Poll::Pending if pulse.is_late() => Poll::Ready(Ending::Idle),
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) | Poll::Pending => match pulse.late() {
+                None => Poll::Pending,
+                Some(Late::Overdue) => Poll::Ready(Ending::Aged),
+                Some(Late::Silent | Late::Expired | Late::Slow) => Poll::Ready(Ending::Idle),
+            },
         }
     }
 }

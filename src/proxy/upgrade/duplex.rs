@@ -1,4 +1,4 @@
-//! A stream that has become a tunnel: bytes both ways, as on a connection.
+//! A stream of HTTP/2 that has become a tunnel: bytes both ways, as on a connection. It carries a client's side, or an instance's.
 
 use std::{
     io,
@@ -8,7 +8,8 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 
-use crate::proxy::{read_memory::ReadMemory, upgrade::End};
+use super::End;
+use crate::proxy::read_memory::ReadMemory;
 
 /// Both directions of a stream. Dropped before it has ended its own, it resets the stream (RFC 8441 section 5).
 #[derive(Debug)]
