@@ -10,8 +10,8 @@ use snapback::{
     },
     fleet::Side,
     meter::{
-        Bell, FleetMeters, Outcome, Overdue, Part, Reading, Record, Recorder, Recording, Timing, Verdict,
-        WatchPoint,
+        Bell, FleetMeters, Outcome, Overdue, Part, Reading, Record, Recorder, Recording, Run, Timing,
+        Verdict, WatchPoint,
     },
     name::Version,
     time::Moment,
@@ -183,7 +183,7 @@ impl Shift {
 }
 
 fn sight<'a>(green: &'a Reading, blue: &'a Reading, tails: &'a Tails, watch: &WatchPoint) -> Sight<'a> {
-    Sight { green, blue, tails, stamp: watch.stamp() }
+    Sight { green, blue, tails, stamp: watch.stamp(), run: Run::default() }
 }
 
 fn settle(meters: &FleetMeters, watch: &WatchPoint) {

@@ -22,15 +22,16 @@ use super::{
     AlarmEvidence, AlarmPlan, AlarmState, Dealing, Edges, Guard, GuardBound, Rule, Safety, Slow, Standing,
     Tails, Verdicts,
     contest::{Done, RegressionAlarm},
-    guard::{GuardTest, Tally, least_failures},
+    guard::{GuardTest, Tally},
+    outage::{Reserve, least_requests},
     purse::Purse,
     ramp::Ramp,
     recent::Recent,
 };
 use crate::{
     meter::{
-        CohortReading, HistogramSnapshot, MAX_BOUNDS, MAX_TOKEN_BOUNDS, Reading, Stamp, Timing, TokenBound,
-        WHOLE_STREAM,
+        CohortReading, HistogramSnapshot, MAX_BOUNDS, MAX_TOKEN_BOUNDS, Reading, Run, Stamp, Timing,
+        TokenBound, WHOLE_STREAM,
     },
     weight::Share,
 };
@@ -80,6 +81,8 @@ pub struct Sight<'a> {
     pub tails: &'a Tails,
     /// The watch point's stamp.
     pub stamp: Stamp,
+    /// The longest run of failures in the order of dealing, where [`AlarmBook::looks_for_runs`]; else nothing.
+    pub run: Run,
 }
 
 /// One guard at work.
@@ -89,6 +92,7 @@ struct GuardAlarm {
     counted: Counted,
     burst: f64,
     test: GuardTest,
+    reserve: Option<Reserve>,
     threshold: f64,
     /// Sums of the tallies over the shift.
     total: Tally,
@@ -187,6 +191,18 @@ impl AlarmBook {
         bounds
     }
 
+    /// Whether the data plane is to keep the order in which green's requests are dealt.
+    pub fn needs_order(plan: &AlarmPlan, dealing: Dealing) -> bool {
+        let has_reserve =
+            |guard: &Guard| Reserve::of(guard, dealing.burst(guard.burst), plan.threshold(0)).is_some();
+        plan.guards.iter().any(has_reserve)
+    }
+
+    /// Whether the next look wants the longest run of failures: something failed since the last one.
+    pub fn looks_for_runs(&self, green: &Reading) -> bool {
+        green.failed() > self.last.failed() && self.guards.iter().any(|alarm| alarm.reserve.is_some())
+    }
+
     /// A bake begins in which green has this share. Call before its first request is dealt; the next look begins a new bet.
     pub fn begin_step(&mut self, share: Share) {
         self.purse.begin_step();
@@ -194,8 +210,7 @@ impl AlarmBook {
         self.step_begun = true;
         let stake = self.purse.first_part();
         for alarm in &mut self.guards {
-            alarm.judged = 0;
-            alarm.needed = least_failures(alarm.guard.bound.permitted(), alarm.burst, alarm.threshold, stake);
+            alarm.begin_step(stake);
         }
         for alarm in &mut self.regressions {
             alarm.begin_step(share.as_fraction(), stake);
@@ -233,7 +248,7 @@ impl AlarmBook {
 
     /// Looks at the meters. Readings only ever grow; a counter that shrank counts as no progress, and from there on.
     pub fn look(&mut self, sight: Sight<'_>) -> Verdicts {
-        let Sight { green, blue, tails: _, stamp: current } = sight;
+        let Sight { green, blue, tails: _, stamp: current, run } = sight;
         self.compare(sight);
         if let Some(ramp) = &mut self.ramp {
             ramp.look([green, blue], &bad(&self.regressions));
@@ -242,6 +257,7 @@ impl AlarmBook {
         self.last.clone_from(green);
         self.purse.dealt(progress.current.dealt + progress.previous.dealt);
         for alarm in &mut self.guards {
+            alarm.look_for_outage(green.dealt, run);
             alarm.take_in(&progress, self.purse.cash());
         }
         if self.breach.is_none() {
@@ -284,7 +300,7 @@ impl AlarmBook {
         if self.regressions.is_empty() {
             return;
         }
-        let Sight { green, blue, tails, stamp: _ } = sight;
+        let Sight { green, blue, tails, stamp: _, run: _ } = sight;
         let (of_green, of_blue) = (Done::between(&self.last, green), Done::between(&self.last_blue, blue));
         self.last_blue.clone_from(blue);
         let is_due = self.regressions_purse.is_due() && !(of_green.is_nothing() && of_blue.is_nothing());
@@ -370,12 +386,28 @@ impl GuardAlarm {
             counted,
             burst,
             test: GuardTest::new(guard.bound.permitted(), burst),
+            reserve: Reserve::of(guard, burst, threshold),
             threshold,
             total: Tally::default(),
             recent: Recent::default(),
             judged: 0,
             needed: u64::MAX,
             raised: None,
+        }
+    }
+
+    /// A step begins in which this much money goes in first.
+    fn begin_step(&mut self, stake: f64) {
+        self.judged = 0;
+        self.needed = least_requests(&self.guard, self.burst, (self.threshold, self.reserve.as_ref()), stake);
+    }
+
+    /// Requests dealt so far, and the longest run of failures among the last of them.
+    fn look_for_outage(&mut self, dealt: u64, run: Run) {
+        if let Some(reserve) = &mut self.reserve
+            && self.raised.is_none()
+        {
+            reserve.take_in(dealt, run);
         }
     }
 
@@ -390,9 +422,22 @@ impl GuardAlarm {
         self.total = self.total.plus(both);
         self.recent.observe(self.test.increments(), both);
         self.test.observe(current, previous);
-        if self.test.reaches(self.threshold, cash) {
+        if self.is_reached(cash) {
             self.raised = Some(AlarmEvidence { state: AlarmState::Alarm, missing: 0, ..self.evidence(cash) });
         }
+    }
+
+    /// ln of the wealth of all bets.
+    fn ln_e(&self, cash: f64) -> f64 {
+        let others = self.test.ln_e(cash);
+        self.reserve.as_ref().map_or(others, |reserve| reserve.with(others))
+    }
+
+    fn is_reached(&self, cash: f64) -> bool {
+        self.reserve.as_ref().map_or_else(
+            || self.test.reaches(self.threshold, cash),
+            |reserve| reserve.is_won() || self.test.reaches(reserve.threshold_of_others(), cash),
+        )
     }
 
     fn state(&self) -> AlarmState {
@@ -421,7 +466,7 @@ impl GuardAlarm {
                 failures: self.total.failures.round() as u64,
                 recent_requests: recent.requests as u64,
                 recent_failures: recent.failures.round() as u64,
-                ln_e: self.test.ln_e(cash),
+                ln_e: self.ln_e(cash),
                 threshold: self.threshold,
                 missing: self.needed.saturating_sub(self.judged),
             }

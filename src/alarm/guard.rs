@@ -19,6 +19,8 @@
 //! late failure must not pay a bet that was placed after its request was dealt, so the newest bets are kept apart from the older ones
 //! ([`super::AlarmBook`] tells requests apart by stamp).
 //!
+//! A guard on the error rate keeps a part of its money for runs of failures (`outage`); this test is then one of two whose average counts.
+//!
 //! **Cold start**: none; the first failure counts. **Units**: natural logarithms throughout; a batch can add or take 70,000 nats, which no
 //! plain number could hold. **Misses**: rates less than a quarter above p0 in odds are found slowly; failures that come in bursts look
 //! like the rate that they are at that time, unless a burst factor says how many belong together. Fractional failures are allowed (a weighted geometric mean is at most the arithmetic one).

@@ -1,7 +1,7 @@
 //! Alarms: rules over live traffic, judged by tests that stay valid however often they are looked at.
 //!
-//! Pure: readings of the meters go in, standings and evidence come out. `guard` holds the test of a bound on green, `share` the test of
-//! green against blue, `latency` that of its latency; all keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns
+//! Pure: readings of the meters go in, standings and evidence come out. `guard` holds the test of a bound on green, `outage` the part of its
+//! money that waits for a sudden end, `share` the test of green against blue, `latency` that of its latency; all keep their wealth in `cells`, and `purse` says when their money goes in. `book` turns
 //! the meters' counters into what they are fed with, by a `contest` for each regression. `safe` tests the opposite, that green is within its
 //! bounds, for a `ramp` whose steps may end early, `detect` forecasts what a step can find, and `outlook` what a plan's numbers do to a healthy green. `threshold` judges periods as
 //! CloudWatch does, by one `statistic` each; `external` holds what others report, and `poll` what they are asked. `recent` finds, for people, what tipped an alarm.
@@ -14,6 +14,7 @@ mod evidence;
 mod external;
 mod guard;
 mod latency;
+mod outage;
 mod outlook;
 mod plan;
 mod poll;

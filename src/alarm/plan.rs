@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{AlarmState, Dealing, External, Purse, RampRule, Threshold, Tolerance, guard};
+use super::{
+    AlarmState, Dealing, External, Purse, RampRule, Threshold, Tolerance,
+    outage::{Reserve, least_requests},
+};
 use crate::meter::{Timing, TokenBound, WarmUp};
 
 /// The alarms of a shift.
@@ -179,13 +182,22 @@ impl AlarmPlan {
         (alarms.max(1) as f64 / self.false_alarm).ln() + f64::from(life) * std::f64::consts::LN_2
     }
 
+    /// The evidence at which a guard's bets on its rate raise it by themselves: a part of its money waits for a sudden end.
+    pub fn threshold_of_rate(&self, guard: &Guard, dealing: Dealing) -> f64 {
+        let threshold = self.threshold(0);
+        let reserve = Reserve::of(guard, dealing.burst(guard.burst), threshold);
+        reserve.map_or(threshold, |reserve| reserve.threshold_of_others())
+    }
+
     /// The least number of requests of one step that raise this guard's alarm if all of them fail, in a plan with this many bakes.
     /// A step that sees fewer can find nothing. `u64::MAX` when no number does.
     pub fn least_requests(&self, guard: &Guard, bakes: usize, dealing: Dealing) -> u64 {
         let mut purse = Purse::new(bakes);
         purse.begin_step();
         let burst = dealing.burst(guard.burst);
-        guard::least_failures(guard.bound.permitted(), burst, self.threshold(0), purse.first_part())
+        let threshold = self.threshold(0);
+        let reserve = Reserve::of(guard, burst, threshold);
+        least_requests(guard, burst, (threshold, reserve.as_ref()), purse.first_part())
     }
 }
 

@@ -108,17 +108,18 @@ impl Watched {
         } = parts;
         let (blue_now, now) = (blue.meters.read(), timer.now());
         let trial = Trial::new(alarms, bakes, life, dealing, &blue_now, now).with_spent(spent);
+        let watch = WatchPoint::new(&AlarmBook::bounds(alarms), bell)
+            .with_token_bounds(&AlarmBook::token_bounds(alarms))
+            .warming(alarms.warm_up);
+        let needs_order = AlarmBook::needs_order(alarms, dealing);
+        let watch = if needs_order { watch.in_order(green.meters.workers()) } else { watch };
         let bench = Bench { trial, standing: Standing::InsufficientData };
         Self {
             endpoint,
             shift,
             green,
             blue,
-            watch: Arc::new(
-                WatchPoint::new(&AlarmBook::bounds(alarms), bell)
-                    .with_token_bounds(&AlarmBook::token_bounds(alarms))
-                    .warming(alarms.warm_up),
-            ),
+            watch: Arc::new(watch),
             publisher,
             timer,
             bench: Mutex::new(bench),

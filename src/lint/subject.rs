@@ -91,7 +91,7 @@ pub(super) fn subjects(plan: &AlarmPlan, situation: &Situation) -> Vec<Subject> 
             kind,
             burst: situation.dealing.burst(*burst),
             states_burst: burst.is_some(),
-            threshold,
+            threshold: plan.threshold_of_rate(guard, situation.dealing),
         }
     };
     let regression = |regression: &Regression| {

@@ -96,9 +96,9 @@ fn assert_close(found: f64, expected: f64, digit: f64) {
 
 #[test]
 fn what_a_bake_finds_is_the_tables() {
-    for (below, row) in [
+    for (quantile, row) in [
         (
-            "1%",
+            "p99",
             [
                 ("4800ms", 20.7, 0.1),
                 ("20s", 8.3, 0.1),
@@ -108,7 +108,7 @@ fn what_a_bake_finds_is_the_tables() {
             ],
         ),
         (
-            "5%",
+            "p95",
             [
                 ("4800ms", 35.1, 0.1),
                 ("20s", 17.0, 0.1),
@@ -119,13 +119,16 @@ fn what_a_bake_finds_is_the_tables() {
         ),
     ] {
         for (bake, percent, digit) in row {
-            let lint = lint(&at_once(bake, guard(below)), &traffic(0, 0));
+            let slow = json!({"guard": [{"metric": "latency", "quantile": quantile, "below": "250ms"}]});
+            let lint = lint(&at_once(bake, slow), &traffic(0, 0));
             assert_close(100.0 * rate(&lint, 0, 0), percent, digit);
         }
     }
-    // A quantile is a rate: p99 below a bound is the guard of 1 %.
-    let slow = json!({"guard": [{"metric": "latency", "quantile": "p99", "below": "250ms"}]});
-    assert_close(100.0 * rate(&lint(&at_once("20s", slow), &traffic(0, 0)), 0, 0), 8.3, 0.1);
+    // A guard on errors keeps a twentieth of its money for a sudden end, which may cost it a failure more.
+    for (below, percent) in [("1%", 8.3), ("5%", 17.0)] {
+        let found = 100.0 * rate(&lint(&at_once("20s", guard(below)), &traffic(0, 0)), 0, 0);
+        assert!((percent - 0.2..=1.05 * percent).contains(&found), "{found} is not {percent}");
+    }
 }
 
 #[test]

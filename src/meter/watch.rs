@@ -1,4 +1,5 @@
-//! What a running shift tells the data plane: which bet a request belongs to, and which latency bounds to count against.
+//! What a running shift tells the data plane: which bet a request belongs to, which latency bounds to count against, and whether to keep the
+//! order of dealing.
 
 use std::{
     sync::{
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Bell, MAX_TOKEN_BOUNDS, Outcome, TokenBound, Verdict};
+use super::{Bell, DealingOrder, MAX_TOKEN_BOUNDS, Outcome, TokenBound, Verdict};
 use crate::time::Moment;
 
 /// How many latency bounds a shift's alarms may have between them.
@@ -35,6 +36,7 @@ pub struct WatchPoint {
     bounds_nanos: Vec<u64>,
     warm_up: Option<WarmUp>,
     token_bounds: Vec<TokenBound>,
+    order: Option<DealingOrder>,
     /// Whether it was this shift that rang since it was looked at.
     has_rung: AtomicBool,
     bell: Arc<Bell>,
@@ -49,6 +51,7 @@ impl WatchPoint {
             bounds_nanos: bounds.iter().take(MAX_BOUNDS).map(nanos).collect(),
             warm_up: None,
             token_bounds: Vec::new(),
+            order: None,
             has_rung: AtomicBool::new(false),
             bell,
         }
@@ -67,6 +70,16 @@ impl WatchPoint {
     /// The same for a shift that also has these bounds on tokens; at most [`MAX_TOKEN_BOUNDS`] are kept.
     pub fn with_token_bounds(self, bounds: &[TokenBound]) -> Self {
         Self { token_bounds: bounds.iter().take(MAX_TOKEN_BOUNDS).copied().collect(), ..self }
+    }
+
+    /// The same for a shift that looks for runs of failures, on so many workers.
+    pub fn in_order(self, workers: usize) -> Self {
+        Self { order: Some(DealingOrder::new(workers)), ..self }
+    }
+
+    /// The order in which green's requests are dealt, where the shift asks for it.
+    pub fn order(&self) -> Option<&DealingOrder> {
+        self.order.as_ref()
     }
 
     /// The stamp for a request dealt now.

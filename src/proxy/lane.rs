@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     fleet::{Instance, Side},
-    meter::WarmUp,
+    meter::{DealingOrder, WarmUp},
     route::{Deck, EndpointRoute, FleetRoute, RouteTable},
     time::Moment,
     tls::Keychain,
@@ -127,6 +127,14 @@ impl RouteView {
     pub(super) fn open_requests(&self, side: Side) -> Option<&Rc<OpenRequests>> {
         match side {
             Side::Green => self.open_requests.as_ref(),
+            Side::Blue => None,
+        }
+    }
+
+    /// The order in which a side's requests are dealt: green's, where the shift looks for runs of failures.
+    pub(super) fn dealing_order(&self, side: Side) -> Option<&DealingOrder> {
+        match side {
+            Side::Green => self.route.watch.as_ref()?.order(),
             Side::Blue => None,
         }
     }

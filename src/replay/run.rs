@@ -21,7 +21,7 @@ use crate::{
     alarm::{AlarmBook, AlarmPlan},
     config::PlanSpec,
     fleet::Side,
-    meter::{Bell, FleetMeters, Outcome, Overdue, Reading, Rescue, Stamp, WarmUp, WatchPoint},
+    meter::{Bell, FleetMeters, Outcome, Overdue, Reading, Rescue, Stamp, Verdict, WarmUp, WatchPoint},
     route::Split,
     shift::{Command, Effect, Input, PauseReason, Shift, Standing, State},
     time::{Moment, format_duration},
@@ -85,6 +85,7 @@ struct Pending<'s> {
 #[derive(Clone, Copy, Default)]
 struct Course {
     stamp: Stamp,
+    dealt_at: Moment,
     overdue: Overdue,
     is_warm_up: bool,
 }
@@ -128,6 +129,8 @@ impl<'s> Run<'s> {
         let watch = WatchPoint::new(&AlarmBook::bounds(&plan.alarms), Arc::new(Bell::new()));
         let watch =
             watch.warming(plan.alarms.warm_up).with_token_bounds(&AlarmBook::token_bounds(&plan.alarms));
+        let needs_order = AlarmBook::needs_order(&plan.alarms, stage.dealing());
+        let watch = if needs_order { watch.in_order(1) } else { watch };
         let mut pending = BinaryHeap::new();
         for (number, entry) in (0..).zip(stage.history()) {
             let record = &entry.record;
@@ -255,7 +258,10 @@ impl<'s> Run<'s> {
         if is_warm_up {
             meters.shard(0).warm_up();
         }
-        let mut course = Course { stamp, overdue: Overdue::default(), is_warm_up };
+        if let (Side::Green, Some(order)) = (side, self.watch.order()) {
+            order.dealt(0, self.now);
+        }
+        let mut course = Course { stamp, dealt_at: self.now, overdue: Overdue::default(), is_warm_up };
         let number = self.dealt;
         self.dealt += 1;
         for (bound, nanos) in bounds.iter().enumerate() {
@@ -315,6 +321,9 @@ impl<'s> Run<'s> {
                 if entry.record.rescue == Some(Rescue::Tried) && self.stage.source() != Source::Split {
                     self.green.shard(0).rescue(Rescue::Tried);
                 }
+                if let (Verdict::Failure(_), Some(order)) = (outcome.verdict, self.watch.order()) {
+                    order.failed(0, course.dealt_at);
+                }
                 self.green.shard(0).settled(course.stamp, Some(&self.watch), &outcome);
                 self.watch.is_against(&outcome)
             }
@@ -331,7 +340,7 @@ impl<'s> Run<'s> {
             Side::Blue => (&self.blue, None),
             Side::Green => (&self.green, Some(&self.watch)),
         };
-        let Course { stamp, overdue: _, is_warm_up } = course;
+        let Course { stamp, dealt_at: _, overdue: _, is_warm_up } = course;
         Streamed { record: &entry.record, shard: meters.shard(0), stamp, watch, is_warm_up }
     }
 
@@ -510,7 +519,7 @@ fn told(reading: &Reading) -> u64 {
 
 /// The outcome that the meters counted.
 fn outcome(entry: &Entry, course: Course) -> Outcome {
-    let Course { stamp: _, overdue, is_warm_up } = course;
+    let Course { stamp: _, dealt_at: _, overdue, is_warm_up } = course;
     let record = &entry.record;
     Outcome {
         verdict: record.verdict,

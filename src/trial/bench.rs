@@ -8,7 +8,7 @@ use crate::{
         self, AlarmBook, AlarmEvidence, AlarmPlan, AlarmState, Dealing, ExternalBook, ExternalEvidence,
         LEAST_ANSWERS, Safety, Sight, ThresholdBook, ThresholdEvidence, Totals,
     },
-    meter::{FleetMeters, Reading, Timing, TokenBound, WatchPoint},
+    meter::{DealingOrder, FleetMeters, Reading, Run, Timing, TokenBound, WatchPoint},
     shift::{Cause, Standing},
     time::Moment,
     weight::Share,
@@ -148,7 +148,9 @@ impl Trial {
             }
         }
         let tails = self.book.edges().read(meters.green, meters.blue);
-        self.book.look(Sight { green, blue: &blue, tails: &tails, stamp: watch.stamp() })
+        let order = watch.order().filter(|_| self.book.looks_for_runs(green));
+        let run = order.map_or_else(Run::default, DealingOrder::longest_run);
+        self.book.look(Sight { green, blue: &blue, tails: &tails, stamp: watch.stamp(), run })
     }
 
     /// The histograms are read only where a period is over.

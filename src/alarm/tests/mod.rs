@@ -1,8 +1,9 @@
 //! Tests of the alarms: `vectors` fixes the numbers of guards, `properties` what holds for all of them, `share` and `latency` both for regressions,
-//! `simulation` and `rivalry` the promises over many shifts, `book` the way from the meters to the verdict.
+//! `simulation`, `outages` and `rivalry` the promises over many shifts, `book` the way from the meters to the verdict.
 
 mod book;
 mod latency;
+mod outages;
 mod properties;
 mod ramp;
 mod rivalry;
@@ -26,8 +27,12 @@ struct Trial {
 
 impl Trial {
     fn new(permitted: f64, steps: usize) -> Self {
+        Self::of(permitted, 1.0, steps)
+    }
+
+    fn of(permitted: f64, burst: f64, steps: usize) -> Self {
         let mut trial = Self {
-            test: GuardTest::new(permitted, 1.0),
+            test: GuardTest::new(permitted, burst),
             purse: Purse::new(steps),
             step_begun: false,
             since_bet: 0,

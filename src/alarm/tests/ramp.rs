@@ -6,7 +6,9 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::super::*;
 use crate::{
-    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Reading, Stamp, Timing, Verdict, WatchPoint},
+    meter::{
+        Bell, FailureKind, FleetMeters, Outcome, Overdue, Reading, Run, Stamp, Timing, Verdict, WatchPoint,
+    },
     time::Moment,
     weight::Share,
 };
@@ -75,7 +77,13 @@ impl Rig {
         }
         let tails = self.book.edges().read(&self.green, &self.blue);
         let green = self.green.read();
-        let sight = Sight { green: &green, blue: &blue, tails: &tails, stamp: self.watch.stamp() };
+        let sight = Sight {
+            green: &green,
+            blue: &blue,
+            tails: &tails,
+            stamp: self.watch.stamp(),
+            run: Run::default(),
+        };
         if self.book.look(sight).new_bet {
             self.watch.advance();
         }
@@ -228,7 +236,7 @@ fn where_clients_are_dealt_nothing_is_called_safe() {
     let mut book = AlarmBook::new(&plan, 2, 0, Dealing::Sticky, &Reading::default());
     book.begin_step(Share::parse("10%").unwrap());
     let (green, blue, tails) = (Reading::default(), Reading::default(), Tails::default());
-    book.look(Sight { green: &green, blue: &blue, tails: &tails, stamp: Stamp(1) });
+    book.look(Sight { green: &green, blue: &blue, tails: &tails, stamp: Stamp(1), run: Run::default() });
     assert_eq!(book.safety(), None);
 }
 

@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::super::*;
 use crate::{
-    meter::{Bell, FleetMeters, Reading, Stamp, TokenBound, WHOLE_STREAM, WatchPoint},
+    meter::{Bell, FleetMeters, Reading, Run, Stamp, TokenBound, WHOLE_STREAM, WatchPoint},
     time::Moment,
     weight::Share,
 };
@@ -43,6 +43,7 @@ impl Rig {
             blue: &Reading::default(),
             tails: &Tails::default(),
             stamp: self.watch.stamp(),
+            run: Run::default(),
         });
         if verdicts.new_bet {
             self.watch.advance();

@@ -154,6 +154,9 @@ impl Exchange {
         let dispatched_at = clock::now();
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
         view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
+        if let Some(order) = view.dealing_order(side) {
+            order.dealt(worker.number, dispatched_at);
+        }
         let hearing = Hearing::of(view.streams(side).map(|streams| streams.begin(stamp, dispatched_at)));
         let offer = view.offer(side, key, dispatched_at, &mut *worker.rng());
         let waits = matches!(offer, Offer::NoRoom);
@@ -490,6 +493,10 @@ impl Drop for Exchange {
         let outcome = self.outcome(ended_at, overdue);
         let watch = self.view.route.watch.as_deref();
         if self.role != Role::Rescue {
+            if let (Verdict::Failure(_), Some(order)) = (outcome.verdict, self.view.dealing_order(self.side))
+            {
+                order.failed(self.worker.number, self.dispatched_at);
+            }
             self.shard().settled(self.stamp, watch, &outcome);
             self.record(&outcome, self.is_rescued.then_some(Rescue::Tried));
         } else if let Verdict::Failure(_) = outcome.verdict {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::kit::{MessageReader, Origin, Rig, Setup, eventually};
 use crate::{
     alarm::{AlarmBook, AlarmPlan, AlarmState, Dealing, Guard, GuardBound, Sight, Standing, Tails},
-    meter::{CohortReading, Reading, Stamp, WHOLE_STREAM},
+    meter::{CohortReading, Reading, Run, Stamp, WHOLE_STREAM},
     route::{Generation, RouteTable},
     weight::Share,
 };
@@ -51,7 +51,10 @@ fn a_green_that_accepts_and_never_answers_raises_its_latency_alarm() {
     book.begin_step(Share::ALL);
     let (blue, tails) = (Reading::default(), Tails::default());
     let first = rig.green();
-    if book.look(Sight { green: &first, blue: &blue, tails: &tails, stamp: rig.stamp() }).new_bet {
+    if book
+        .look(Sight { green: &first, blue: &blue, tails: &tails, stamp: rig.stamp(), run: Run::default() })
+        .new_bet
+    {
         rig.route.watch.as_ref().unwrap().advance();
     }
     let _clients: Vec<_> = (0..4)
@@ -64,8 +67,9 @@ fn a_green_that_accepts_and_never_answers_raises_its_latency_alarm() {
     rig.cohort_when(|cohort| cohort.exceeded[0] == 4);
     let reading = rig.green();
     assert_eq!((reading.dealt, reading.settled()), (4, 0), "no response ever came");
-    let Standing::Breached(evidence) =
-        book.look(Sight { green: &reading, blue: &blue, tails: &tails, stamp: rig.stamp() }).standing
+    let Standing::Breached(evidence) = book
+        .look(Sight { green: &reading, blue: &blue, tails: &tails, stamp: rig.stamp(), run: Run::default() })
+        .standing
     else {
         panic!("not raised: {:?}", book.evidence());
     };
@@ -117,7 +121,10 @@ fn a_green_that_hangs_before_its_first_token_raises_its_guard_without_one_comple
     book.begin_step(Share::ALL);
     let (blue, tails) = (Reading::default(), Tails::default());
     let first = rig.green();
-    if book.look(Sight { green: &first, blue: &blue, tails: &tails, stamp: rig.stamp() }).new_bet {
+    if book
+        .look(Sight { green: &first, blue: &blue, tails: &tails, stamp: rig.stamp(), run: Run::default() })
+        .new_bet
+    {
         rig.route.watch.as_ref().unwrap().advance();
     }
     let _clients: Vec<_> = [ASKS_NOT, ASKS, ASKS, ASKS_NOT, ASKS, ASKS]
@@ -133,7 +140,8 @@ fn a_green_that_hangs_before_its_first_token_raises_its_guard_without_one_comple
     assert_eq!((cohort.tokens[0].long, cohort.tokens[0].excused), (4 * WHOLE_STREAM, 0));
     let reading = rig.green();
     assert_eq!((reading.dealt, reading.settled()), (6, 0), "no response ever came");
-    let sight = Sight { green: &reading, blue: &blue, tails: &tails, stamp: rig.stamp() };
+    let sight =
+        Sight { green: &reading, blue: &blue, tails: &tails, stamp: rig.stamp(), run: Run::default() };
     let Standing::Breached(evidence) = book.look(sight).standing else {
         panic!("not raised: {:?}", book.evidence());
     };
