@@ -86,9 +86,19 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
             ]
         }
     };
-    let said: Vec<String> =
-        sentences.into_iter().chain([held(view)]).filter(|sentence| !sentence.is_empty()).collect();
+    let said: Vec<String> = [undo(view)]
+        .into_iter()
+        .chain(sentences)
+        .chain([held(view)])
+        .filter(|sentence| !sentence.is_empty())
+        .collect();
     said.join(" ")
+}
+
+/// Which shift is taken back; nothing where none is.
+fn undo(view: &ShiftView) -> String {
+    let undone = view.lineage.undoes.as_ref();
+    undone.map(|undone| format!("The undo of {undone}.")).unwrap_or_default()
 }
 
 /// What a restart did to a running shift; nothing without one.

@@ -39,6 +39,7 @@ mod shifts;
 mod standing;
 mod state;
 mod trail;
+mod undo;
 mod webhooks;
 pub mod wire;
 mod words;

@@ -253,6 +253,9 @@ fn control_row(error: &ControlError) -> Row {
         ControlError::NotScalable { .. } => {
             row(StatusCode::CONFLICT, "urn:snapback:not-scalable", "Not the proxy's to scale")
         }
+        ControlError::NothingToUndo { .. } => {
+            row(StatusCode::CONFLICT, "urn:snapback:nothing-to-undo", "Nothing to undo")
+        }
         ControlError::Frozen { .. } => row(StatusCode::CONFLICT, "urn:snapback:frozen", "Frozen"),
         ControlError::Refused(_) => row(StatusCode::CONFLICT, "urn:snapback:refused", "Refused"),
         ControlError::Problems(_) => INVALID_DOCUMENT,

@@ -15,6 +15,7 @@ pub use super::{
     played::{Aa, Behaviour, PlayedRecording, Replay, ReplayAlarm, ReplayEnd, ReplayStep, Replayed, Stretch},
     scale::ScaleBody,
     trail::{Audit, DeadLetter, EventsFile, Pending, Retry, Verification, Webhook, Webhooks},
+    undo::UndoBody,
 };
 
 /// `GET /v1/endpoints`
@@ -176,6 +177,9 @@ pub struct Shift {
     pub blue_version: String,
     /// The version coming in.
     pub green_version: String,
+    /// The shift whose promotion it takes back; null where it is no undo.
+    #[serde(default)]
+    pub undoes: Option<String>,
     /// The plan, in the shape of `POST`.
     pub plan: serde_json::Value,
     /// The plan's compiled steps.

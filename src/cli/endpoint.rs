@@ -1,4 +1,4 @@
-//! `snapback endpoint list|show|scale`.
+//! `snapback endpoint list|show|scale|undo`.
 
 use super::{
     CliError,
@@ -9,6 +9,7 @@ use super::{
         Column::{Left, Right},
         Output, Table,
     },
+    plan_file, report,
     view::text::{count, first, millis, per_second, percent},
 };
 use crate::admin::wire;
@@ -24,10 +25,18 @@ pub(super) async fn endpoint(args: EndpointArgs, output: &mut Output) -> Result<
             let body = body.expect("a number is JSON");
             client.post(&format!("/v1/endpoints/{name}/scale"), Some(body)).await?
         }
+        EndpointCommand::Undo { name, plan, dry_run, reason } => {
+            let plan = plan.as_deref().map(plan_file::read_part).transpose()?;
+            let body = wire::UndoBody { reason: reason.clone(), actor: None, plan };
+            let body = serde_json::to_value(body).expect("texts and JSON are JSON");
+            let query = if *dry_run { "?dry_run=true" } else { "" };
+            client.post(&format!("/v1/endpoints/{name}/undo{query}"), Some(body)).await?
+        }
     };
     output.answer(&answer, || match args.command {
         EndpointCommand::List => Ok(list(&answer.read()?)),
         EndpointCommand::Show { .. } | EndpointCommand::Scale { .. } => Ok(show(&answer.read()?)),
+        EndpointCommand::Undo { .. } => Ok(report::started(&answer.read()?)),
     })
 }
 

@@ -6,27 +6,42 @@ use std::{
 };
 
 use super::CliError;
-use crate::config::{PlanSpec, Problems};
+use crate::config::{PlanSpec, Problems, toml_to_json};
 
 /// A plan is a page of text; what is longer is another file.
 const LIMIT_BYTES: u64 = 1 << 20;
 
 /// Reads and checks a plan; `-` is standard input.
 pub(super) fn read(path: &Path) -> Result<PlanSpec, CliError> {
-    let failed = |source| CliError::File { path: path.to_owned(), source };
+    let text = text_of(path)?;
+    if is_json(path) {
+        return PlanSpec::from_json(&json(path, &text)?)
+            .map_err(|problems| Problems { source: path.display().to_string(), ..problems }.into());
+    }
+    Ok(PlanSpec::from_toml(&text, &path.display().to_string())?)
+}
+
+/// Reads a plan that is not whole, and so is checked where it is made whole; `-` is standard input.
+pub(super) fn read_part(path: &Path) -> Result<serde_json::Value, CliError> {
+    let text = text_of(path)?;
+    if is_json(path) { json(path, &text) } else { Ok(toml_to_json(&text, &path.display().to_string())?) }
+}
+
+fn text_of(path: &Path) -> Result<String, CliError> {
     let text = if path == Path::new("-") {
         bounded(io::stdin().lock())
     } else {
         std::fs::File::open(path).and_then(bounded)
     };
-    let text = text.map_err(failed)?;
-    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
-        let document =
-            serde_json::from_str(&text).map_err(|source| CliError::Json { path: path.to_owned(), source })?;
-        return PlanSpec::from_json(&document)
-            .map_err(|problems| Problems { source: path.display().to_string(), ..problems }.into());
-    }
-    Ok(PlanSpec::from_toml(&text, &path.display().to_string())?)
+    text.map_err(|source| CliError::File { path: path.to_owned(), source })
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+}
+
+fn json(path: &Path, text: &str) -> Result<serde_json::Value, CliError> {
+    serde_json::from_str(text).map_err(|source| CliError::Json { path: path.to_owned(), source })
 }
 
 fn bounded(reader: impl io::Read) -> io::Result<String> {

@@ -89,6 +89,9 @@ fn heading(shift: &wire::Shift, now: WallTime) -> String {
         ("shift", format!("{}, started by {}", shift.id.as_deref().unwrap_or("-"), shift.actor)),
         ("endpoint", format!("{}, {}", shift.endpoint, view::standing(shift))),
     ];
+    if let Some(undone) = &shift.undoes {
+        lines.push(("undoes", undone.clone()));
+    }
     let place = view::place(shift);
     if !place.is_empty() {
         lines.push(("place", place));

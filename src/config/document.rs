@@ -79,6 +79,21 @@ impl Node {
         };
         Self { value, line: None }
     }
+
+    /// The same tree as JSON. What JSON cannot say, an infinite number, reads as null there; a date is its text.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Integer(number) => i64::try_from(*number).map_or(serde_json::Value::Null, Into::into),
+            Value::Float(number) => (*number).into(),
+            Value::Text(text) | Value::Date(text) => text.as_str().into(),
+            Value::List(items) => items.iter().map(Self::to_json).collect(),
+            Value::Table(entries) => {
+                entries.iter().map(|entry| (entry.name.clone(), entry.node.to_json())).collect()
+            }
+        }
+    }
 }
 
 impl Value {
@@ -222,6 +237,7 @@ mod tests {
         }
         let toml = Node::from_toml("a = [0x10, 1.5, true]\nb = { c = \"x\" }", "f").unwrap();
         let json = Node::from_json(&serde_json::json!({ "a": [16, 1.5, true], "b": { "c": "x" } }));
+        assert_eq!(Node::from_json(&toml.to_json()), json);
         assert_eq!(without_lines(toml), json);
     }
 }

@@ -280,6 +280,16 @@ pub fn parse(text: &str, source: &str) -> Result<Config, Problems> {
     report.conclude(source, config)
 }
 
+/// A TOML document as JSON, unchecked, for whoever checks it later.
+pub fn toml_to_json(text: &str, source: &str) -> Result<serde_json::Value, Problems> {
+    Ok(Node::from_toml(text, source)?.to_json())
+}
+
+/// A fleet as JSON, in the shape of a plan's `green`.
+pub fn fleet_to_json(spec: &FleetSpec) -> serde_json::Value {
+    render::fleet(spec)
+}
+
 /// A fleet's provider as JSON; [`provider_from_json`] reads it back to an equal value.
 pub fn provider_to_json(spec: &ProviderSpec) -> serde_json::Value {
     provider::render(spec)

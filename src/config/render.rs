@@ -108,7 +108,7 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
     Value::Object(document)
 }
 
-fn fleet(spec: &FleetSpec) -> Value {
+pub(super) fn fleet(spec: &FleetSpec) -> Value {
     let FleetSpec { version, instances, provider, protocol, tls } = spec;
     let mut document = Map::new();
     document.insert("version".to_owned(), version.as_str().into());

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use tokio::sync::oneshot;
 
 use super::{
-    Actor, ControlError, EndpointView, Execution, Report, ShiftCommand, ShiftView, begin,
+    Actor, ControlError, EndpointView, Execution, Lineage, Report, ShiftCommand, ShiftView, begin,
     declare::{self, Changes, Known, KnownEndpoints, Occasion},
     endpoint::Endpoint,
     freeze::Frost,
@@ -81,11 +81,14 @@ pub(super) enum Ask {
         names: Vec<String>,
         reply: Reply<Before>,
     },
+    /// What is known of an endpoint.
+    Record {
+        endpoint: EndpointName,
+        reply: Reply<Box<EndpointRecord>>,
+    },
     Start {
         endpoint: EndpointName,
-        plan: Box<PlanSpec>,
-        actor: Actor,
-        findings: Vec<Finding>,
+        order: Box<Order>,
         execution: Execution,
         reply: Reply<ShiftView>,
     },
@@ -127,10 +130,12 @@ pub(super) enum Ask {
 }
 
 /// A shift to be started.
-struct Started {
-    plan: PlanSpec,
-    actor: Actor,
-    findings: Vec<Finding>,
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) plan: PlanSpec,
+    pub(super) actor: Actor,
+    pub(super) findings: Vec<Finding>,
+    pub(super) lineage: Lineage,
 }
 
 impl Task {
@@ -164,9 +169,11 @@ impl Task {
                 let found = self.endpoint(&endpoint);
                 respond(reply, found.map(|endpoint| (endpoint.recorder.clone(), endpoint.dealing())));
             }
-            Ask::Start { endpoint, plan, actor, findings, execution, reply } => {
-                let started = Started { plan: *plan, actor, findings };
-                respond(reply, self.start_shift(&endpoint, started, execution).await);
+            Ask::Record { endpoint, reply } => {
+                respond(reply, self.endpoint(&endpoint).map(|endpoint| Box::new(endpoint.record.clone())));
+            }
+            Ask::Start { endpoint, order, execution, reply } => {
+                respond(reply, self.start_shift(&endpoint, *order, execution).await);
             }
             Ask::Command { id, command, execution, reply } => {
                 respond(reply, self.command_shift(&id, command, execution).await);
@@ -246,10 +253,10 @@ impl Task {
     async fn start_shift(
         &mut self,
         name: &EndpointName,
-        started: Started,
+        order: Order,
         execution: Execution,
     ) -> Result<ShiftView, ControlError> {
-        let Started { plan, actor, findings } = started;
+        let Order { plan, actor, findings, lineage } = order;
         let endpoint = self.endpoint(name)?;
         begin::check(endpoint, &plan)?;
         let plan = begin::sized(endpoint, plan)?;
@@ -258,7 +265,7 @@ impl Task {
             Execution::Real => self.fresh_id(name).await?,
         };
         let run = begin::run(self.endpoint(name)?, &self.links, id.clone(), plan, &actor.name);
-        let run = Run { findings, ..run };
+        let run = Run { findings, lineage, ..run };
         if execution == Execution::Dry {
             return Ok(self.endpoint(name)?.view_of_run(&run, &run.engine, &self.links));
         }

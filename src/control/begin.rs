@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 use super::{
-    ControlError,
+    ControlError, Lineage,
     endpoint::{Endpoint, Links},
     run::{Earlier, Rollback, Run},
 };
@@ -92,6 +92,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         engine: Shift::new(plan.shift.clone(), now),
         plan,
         findings: Vec::new(),
+        lineage: Lineage::default(),
         green: None,
         ordered: Count::All,
         awaited_blue: Vec::new(),

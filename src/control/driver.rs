@@ -313,6 +313,7 @@ impl Run {
             drafts.push(draft("shift.command", &format!("{}{why}", command.as_str())));
         }
         if matches!(input, Input::Start) {
+            let cause = self.lineage.told(&cause);
             let mut started = draft("shift.started", &cause);
             started.after = Some(after.as_str().to_owned());
             drafts.push(started);

@@ -5,11 +5,13 @@ use std::{num::NonZeroU32, sync::Arc};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::{
-    Actor, EndpointView, Report, ShiftView,
-    ask::{Ask, Reply},
+    Actor, EndpointView, Lineage, Report, ShiftView,
+    ask::{Ask, Order, Reply},
     asking::Inquire,
     ledger::thread_failed,
-    outlook, raised,
+    outlook,
+    probe::Check,
+    raised,
     report::recorded_view,
 };
 use crate::{
@@ -42,6 +44,7 @@ pub struct Handle {
     pub(super) ready: watch::Receiver<Result<(), String>>,
     pub(super) keychain: Arc<Keychain>,
     pub(super) inquirer: Arc<dyn Inquire>,
+    pub(super) check: Arc<dyn Check>,
 }
 
 /// A command to a shift, with who and why.
@@ -102,6 +105,14 @@ pub enum ControlError {
         endpoint: EndpointName,
         /// The version in service.
         version: Version,
+    },
+    /// There is no version before, or it cannot be had any more.
+    #[error("cannot undo {endpoint}: {why}")]
+    NothingToUndo {
+        /// Whose.
+        endpoint: EndpointName,
+        /// Why not, and what would be right.
+        why: String,
     },
     /// Nothing begins while the endpoint is frozen.
     #[error("cannot start a shift: {why}")]
@@ -194,12 +205,24 @@ impl Handle {
         actor: impl Into<Actor>,
         execution: Execution,
     ) -> Result<ShiftView, ControlError> {
+        self.begin_shift(endpoint, plan, actor.into(), execution, Lineage::default()).await
+    }
+
+    pub(super) async fn begin_shift(
+        &self,
+        endpoint: &EndpointName,
+        plan: PlanSpec,
+        actor: Actor,
+        execution: Execution,
+        lineage: Lineage,
+    ) -> Result<ShiftView, ControlError> {
         let lint = self.lint(endpoint, &plan, None).await?;
         if execution == Execution::Real {
             let findings = lint.as_ref().map(|lint| lint.findings.as_slice()).unwrap_or_default();
             raised::refuse_raised(endpoint, findings)?;
         }
-        self.begin(endpoint, plan, actor.into(), execution, lint).await
+        let order = Order { plan, actor, findings: Vec::new(), lineage };
+        self.begin(endpoint, order, execution, lint).await
     }
 
     /// Checks a shift as a dry run of its start does, at a rate of requests a second that somebody states, or else at that of the last
@@ -212,7 +235,8 @@ impl Handle {
         rate: Option<f64>,
     ) -> Result<ShiftView, ControlError> {
         let lint = self.lint(endpoint, &plan, rate).await?;
-        self.begin(endpoint, plan, actor.into(), Execution::Dry, lint).await
+        let order = Order { plan, actor: actor.into(), findings: Vec::new(), lineage: Lineage::default() };
+        self.begin(endpoint, order, Execution::Dry, lint).await
     }
 
     async fn lint(
@@ -234,15 +258,14 @@ impl Handle {
     async fn begin(
         &self,
         endpoint: &EndpointName,
-        plan: PlanSpec,
-        actor: Actor,
+        order: Order,
         execution: Execution,
         lint: Option<Lint>,
     ) -> Result<ShiftView, ControlError> {
         let (forecast, findings) = lint.map(|lint| (lint.forecast, lint.findings)).unzip();
-        let (endpoint, plan) = (endpoint.clone(), Box::new(plan));
-        let findings = findings.unwrap_or_default();
-        let view = self.ask(|reply| Ask::Start { endpoint, plan, actor, findings, execution, reply }).await?;
+        let order = Box::new(Order { findings: findings.unwrap_or_default(), ..order });
+        let endpoint = endpoint.clone();
+        let view = self.ask(|reply| Ask::Start { endpoint, order, execution, reply }).await?;
         Ok(match execution {
             Execution::Real => view,
             Execution::Dry => ShiftView { forecast, ..view },

@@ -108,7 +108,8 @@ impl Task {
         };
         let mut run = begin::run(endpoint, &self.links, id.clone(), record.plan.clone(), &record.actor);
         run.engine = Shift::restore(record.plan.shift.clone(), &record.snapshot, now);
-        let Resumed { earlier, rollback, transitions, findings, lasting } = Report::read(&record).resumed();
+        let Resumed { earlier, rollback, transitions, findings, lineage, lasting } =
+            Report::read(&record).resumed();
         let ShiftRecord { blue, blue_fleet, started_at, moments, .. } = record;
         if endpoint.record.serving != blue {
             // Green had been adopted. What blue had in flight ended with the process that served it.
@@ -125,6 +126,7 @@ impl Task {
             rollback,
             transitions,
             findings,
+            lineage,
             lasting: lasting.into_iter().filter(|report| run.plan.alarms.is_told(&report.name)).collect(),
             ..run
         });

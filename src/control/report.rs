@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AlarmView, EndpointView, Next, ShiftView, Traffic, TrafficWindow, Transition,
+    AlarmView, EndpointView, Lineage, Next, ShiftView, Traffic, TrafficWindow, Transition,
     alarm_form::AlarmForm,
     endpoint::{Endpoint, Links},
     external_form::{ExternalForm, Lasting},
     fate::{Fate, FateForm, Tally},
+    lineage::LineageForm,
     outlook::FindingForm,
     run::{Earlier, Rollback, Run},
     thresholds::ThresholdForm,
@@ -67,6 +68,7 @@ impl Endpoint {
             actor: run.actor.clone(),
             blue_version: run.blue_spec.version.clone(),
             plan: run.plan.clone(),
+            lineage: run.lineage.clone(),
             state: engine.state().clone(),
             step: engine.snapshot(now).step,
             share: run.share_of(engine),
@@ -188,6 +190,7 @@ pub(super) struct Report {
     green: TrafficForm,
     transitions: Vec<TransitionForm>,
     findings: Vec<FindingForm>,
+    lineage: LineageForm,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -225,6 +228,7 @@ pub(super) struct Resumed {
     pub(super) rollback: Rollback,
     pub(super) transitions: Vec<Transition>,
     pub(super) findings: Vec<Finding>,
+    pub(super) lineage: Lineage,
     /// Reports on external alarms.
     pub(super) lasting: Vec<Lasting>,
 }
@@ -246,6 +250,7 @@ impl Report {
             green: TrafficForm::of(&view.green),
             transitions: view.transitions.iter().map(TransitionForm::of).collect(),
             findings: view.findings.iter().map(FindingForm::of).collect(),
+            lineage: LineageForm::of(&view.lineage),
         }
     }
 
@@ -278,8 +283,9 @@ impl Report {
         };
         let transitions = self.transitions.into_iter().map(TransitionForm::transition).collect();
         let findings = self.findings.into_iter().map(FindingForm::finding).collect();
+        let lineage = self.lineage.lineage();
         let lasting = self.externals.iter().filter_map(ExternalForm::lasting).collect();
-        Resumed { earlier, rollback, transitions, findings, lasting }
+        Resumed { earlier, rollback, transitions, findings, lineage, lasting }
     }
 }
 
@@ -304,6 +310,7 @@ pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
         endpoint,
         actor,
         blue_version: blue.version,
+        lineage: report.lineage.lineage(),
         step: snapshot.step,
         share: Share::from_basis_points(report.share_basis_points).unwrap_or_default(),
         share_got: report.share_got,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 
 use super::{
-    Actor, Traffic, Transition,
+    Actor, Lineage, Traffic, Transition,
     endpoint::LiveFleet,
     external_form::Lasting,
     fate::{Fate, Tally},
@@ -49,6 +49,7 @@ pub(super) struct Run {
     pub(super) engine: Shift,
     /// What was to be known of the plan when it was started.
     pub(super) findings: Vec<Finding>,
+    pub(super) lineage: Lineage,
     /// Green as a provider is to make it, until that is begun.
     pub(super) made: Option<FleetRecord>,
     /// Green while a provider makes its first instances.

@@ -149,6 +149,7 @@ pub(super) struct Senses {
 /// Recovers, and publishes the first table.
 pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, StartError> {
     let Senses { check, inquirer } = senses;
+    let once = Arc::clone(&check);
     let Parts { config, journal, table, bell, workers, keychain, heir: _ } = parts;
     let timer = Timer::new();
     let (ask_sender, asks) = mpsc::channel(WAITING);
@@ -188,7 +189,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
     };
     task.recover(loaded, config)?;
     Ok(Pieces {
-        handle: Handle { asks: ask_sender, journal, events, ready, keychain, inquirer },
+        handle: Handle { asks: ask_sender, journal, events, ready, keychain, inquirer, check: once },
         task,
         inbox: Inbox { asks, notes, news, notice: Arc::clone(&notice), stop: stopped },
         evaluator: Evaluator {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Fate;
+use super::{Fate, Lineage};
 use crate::{
     alarm::{AlarmEvidence, Budget, ExternalEvidence, Safety, ThresholdEvidence},
     config::{EndpointSpec, PlanSpec},
@@ -143,6 +143,8 @@ pub struct ShiftView {
     pub blue_version: Version,
     /// Its plan.
     pub plan: PlanSpec,
+    /// What it has to do with the shifts before it.
+    pub lineage: Lineage,
     /// Where it is.
     pub state: State,
     /// The step it is in or reached, from 0; `None` before the first.

@@ -15,6 +15,7 @@
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
 //! - `providing.rs`: fleets of processes that the proxy starts itself.
 //! - `telling.rs`: webhooks, the file of events, the trail of who did what, backups.
+//! - `undoing.rs`: the version before comes back.
 //! - `securing.rs`: TLS at every port and to instances, certificates that change.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper cannot do fails the test")]
@@ -40,3 +41,4 @@ mod shifting;
 mod starting;
 mod streaming;
 mod telling;
+mod undoing;

@@ -298,6 +298,14 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Finding", &shift.findings[0]);
     fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
     fits_in_full(
+        "UndoBody",
+        &wire::UndoBody {
+            reason: "slow".to_owned(),
+            actor: Some("team".to_owned()),
+            plan: Some(json!({"execution_timeout": "1h"})),
+        },
+    );
+    fits_in_full(
         "CommandBody",
         &wire::CommandBody { reason: "slow".to_owned(), actor: Some("team".to_owned()) },
     );

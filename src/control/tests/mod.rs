@@ -15,4 +15,5 @@ mod shifts;
 #[path = "../../../tests/sim/mod.rs"]
 mod sim;
 mod sticky;
+mod undone;
 mod world;
