@@ -11,6 +11,7 @@ use super::{
     freeze::Frost,
     ledger::Draft,
     raised::Before,
+    resources::ResourceChange,
     run::{By, Run},
     task::Task,
 };
@@ -120,6 +121,12 @@ pub(super) enum Ask {
         execution: Execution,
         reply: Reply<Vec<ShiftId>>,
     },
+    /// Keeps documents of another face.
+    Keep {
+        change: ResourceChange,
+        actor: Actor,
+        reply: Reply<()>,
+    },
     /// Remembers something that changed nothing here.
     Note {
         kind: &'static str,
@@ -190,6 +197,7 @@ impl Task {
                 respond(reply, self.apply(&config, &actor, execution).await);
             }
             Ask::Report { report, execution, reply } => self.answer_report(report, execution, reply).await,
+            Ask::Keep { change, actor, reply } => respond(reply, self.keep(change, &actor).await),
             Ask::Note { kind, cause, actor, reply } => {
                 let draft = self.draft(kind, None, &actor, cause);
                 respond(reply, self.commit(Vec::new(), &[draft]).await.map_err(ControlError::from));

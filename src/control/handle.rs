@@ -321,6 +321,17 @@ impl Handle {
         Ok(views.collect())
     }
 
+    /// An endpoint's newest shift, running or over.
+    pub async fn newest_shift(&self, endpoint: &EndpointName) -> Result<Option<ShiftView>, ControlError> {
+        let running = self.ask(|reply| Ask::RunningShift { endpoint: endpoint.clone(), reply }).await?;
+        if running.is_some() {
+            return Ok(running);
+        }
+        let name = endpoint.clone();
+        let records = self.read(move |journal| journal.shifts_of(&name, 1)).await?;
+        Ok(records.into_iter().next().map(recorded_view))
+    }
+
     /// Applies a checked configuration file: its endpoints, as far as no running shift stands against it. Other sections cannot change while
     /// the process runs. Certificates are read again in any case. Says in a line each what changed, what was left as it is and why, and which other keys differ.
     pub async fn apply(

@@ -97,6 +97,17 @@ pub struct ShiftRecord {
     pub report: serde_json::Value,
 }
 
+/// A document that another face of the proxy keeps: named within its kind, and read by nobody but that face.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Resource {
+    /// What it is, such as `model`: one word of lower-case letters and dashes.
+    pub kind: &'static str,
+    /// Its name among its kind.
+    pub name: String,
+    /// The face's own form of it.
+    pub document: serde_json::Value,
+}
+
 /// Nothing of an endpoint, or of any, goes on until somebody lifts it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Freeze {
@@ -136,7 +147,7 @@ pub struct Event {
     pub at: WallTime,
     /// What kind: `shift.started`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `instance.health`, `instance.started`, `instance.adopted`,
     /// `instance.died`, `instance.moved`, `instance.stopped`, `instance.replaced`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `config.reloaded`, `config.refused`,
-    /// `endpoint.frozen`, `endpoint.unfrozen`, `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
+    /// `endpoint.frozen`, `endpoint.unfrozen`, `resource.put`, `resource.deleted`, `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
     pub kind: String,
     /// Whose.
     pub endpoint: Option<EndpointName>,
@@ -180,6 +191,10 @@ pub enum Record {
     Freeze(Box<Freeze>),
     /// A freeze of one endpoint, or the one of all, is lifted.
     Unfreeze(Option<EndpointName>),
+    /// A document of another face is new or changed.
+    Resource(Box<Resource>),
+    /// The document of this kind and name is gone.
+    ResourceGone(&'static str, String),
     /// Something happened.
     Event(Event),
 }
@@ -270,6 +285,12 @@ pub trait Journal: Send + Sync + std::fmt::Debug {
 
     /// One shift.
     fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError>;
+
+    /// All documents of a kind, by name.
+    fn resources(&self, kind: &'static str) -> Result<Vec<Resource>, StoreError>;
+
+    /// One document.
+    fn resource(&self, kind: &'static str, name: &str) -> Result<Option<Resource>, StoreError>;
 
     /// Between which events the chain runs.
     fn chain(&self) -> Result<Chain, StoreError>;

@@ -21,6 +21,8 @@ fn last_shift(commits: &[Vec<Record>]) -> Option<ShiftRecord> {
         | Record::FleetGone(_)
         | Record::Freeze(_)
         | Record::Unfreeze(_)
+        | Record::Resource(_)
+        | Record::ResourceGone(..)
         | Record::Event(_) => None,
     })
 }

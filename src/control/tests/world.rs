@@ -31,7 +31,9 @@ use crate::{
     provider::Heir,
     route::{EndpointRoute, RouteTable},
     shift::Command,
-    store::{Chain, Event, FleetRecord, Freeze, Head, Journal, Loaded, Record, ShiftRecord, StoreError},
+    store::{
+        Chain, Event, FleetRecord, Freeze, Head, Journal, Loaded, Record, Resource, ShiftRecord, StoreError,
+    },
     time::{Moment, WallTime},
     weight::Share,
 };
@@ -50,6 +52,7 @@ struct Kept {
     written_at: BTreeMap<ShiftId, Instant>,
     fleets: BTreeMap<FleetId, FleetRecord>,
     freezes: BTreeMap<Option<EndpointName>, Freeze>,
+    resources: BTreeMap<(&'static str, String), Resource>,
     events: Vec<Event>,
     commits: Vec<Vec<Record>>,
     failing: bool,
@@ -194,6 +197,10 @@ impl Journal for Memory {
                 }
                 Record::Fleet(fleet) => drop(state.fleets.insert(fleet.id.clone(), *fleet)),
                 Record::FleetGone(id) => drop(state.fleets.remove(&id)),
+                Record::Resource(resource) => {
+                    drop(state.resources.insert((resource.kind, resource.name.clone()), *resource));
+                }
+                Record::ResourceGone(kind, name) => drop(state.resources.remove(&(kind, name))),
                 Record::Event(event) => {
                     let last = state.events.last().map_or(0, |event| event.id);
                     assert_eq!(event.id, last + 1, "event ids have no gaps");
@@ -218,6 +225,15 @@ impl Journal for Memory {
 
     fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError> {
         Ok(self.state.lock().unwrap().shifts.get(id).cloned())
+    }
+
+    fn resources(&self, kind: &'static str) -> Result<Vec<Resource>, StoreError> {
+        let state = self.state.lock().unwrap();
+        Ok(state.resources.values().filter(|resource| resource.kind == kind).cloned().collect())
+    }
+
+    fn resource(&self, kind: &'static str, name: &str) -> Result<Option<Resource>, StoreError> {
+        Ok(self.state.lock().unwrap().resources.get(&(kind, name.to_owned())).cloned())
     }
 
     fn backup(&self) -> Result<Vec<u8>, StoreError> {

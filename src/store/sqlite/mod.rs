@@ -6,6 +6,7 @@
 
 mod freezes;
 mod outbox;
+mod resources;
 mod rows;
 mod schema;
 
@@ -19,7 +20,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Transaction, TransactionBehavior};
 
 use self::{rows::ReadError, schema::SchemaError};
-use super::{Chain, Event, Journal, Loaded, Record, ShiftRecord, StoreError};
+use super::{Chain, Event, Journal, Loaded, Record, Resource, ShiftRecord, StoreError};
 use crate::name::{EndpointName, ShiftId};
 
 /// How long opening waits for another process's lock: long enough for one that is just ending, short enough for an operator who has
@@ -114,6 +115,14 @@ impl Journal for SqliteJournal {
 
     fn shift(&self, id: &ShiftId) -> Result<Option<ShiftRecord>, StoreError> {
         self.read(|connection| rows::shift(connection, id))
+    }
+
+    fn resources(&self, kind: &'static str) -> Result<Vec<Resource>, StoreError> {
+        self.read(|connection| resources::all(connection, kind))
+    }
+
+    fn resource(&self, kind: &'static str, name: &str) -> Result<Option<Resource>, StoreError> {
+        self.read(|connection| resources::one(connection, kind, name))
     }
 
     fn chain(&self) -> Result<Chain, StoreError> {

@@ -8,7 +8,7 @@ use rusqlite::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::freezes;
+use super::{freezes, resources};
 use crate::{
     config::{EndpointSpec, PlanSpec},
     name::{EndpointName, FleetId, ShiftId},
@@ -58,6 +58,8 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record, kept: Kept) 
         }
         Record::Freeze(freeze) => freezes::write(transaction, freeze),
         Record::Unfreeze(endpoint) => freezes::lift(transaction, endpoint.as_ref()),
+        Record::Resource(resource) => resources::write(transaction, resource),
+        Record::ResourceGone(kind, name) => resources::remove(transaction, kind, name),
         Record::Event(event) => write_event(transaction, event, kept),
     }
 }
@@ -414,7 +416,7 @@ fn to_json(form: &impl Serialize) -> String {
     serde_json::to_string(form).expect("a form has text keys and serializes without fail")
 }
 
-fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 

@@ -95,6 +95,14 @@ const MIGRATIONS: &[&str] = &[
         since    INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE resources (
+        kind     TEXT NOT NULL,
+        name     TEXT NOT NULL,
+        document TEXT NOT NULL,
+        PRIMARY KEY (kind, name)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// `snap` in ASCII: tells a journal from any other SQLite file before it is touched.

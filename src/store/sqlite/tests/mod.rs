@@ -18,6 +18,7 @@ use crate::{
 
 mod chain;
 mod outbox;
+mod resources;
 
 const EVENT_COUNT_LIMIT: usize = 1_000;
 
@@ -456,7 +457,7 @@ fn a_newer_format_is_refused_and_left_alone() {
     place.raw().pragma_update(None, "user_version", 9).unwrap();
     let before = fs::read(place.path()).unwrap();
     let error = place.refusal();
-    assert!(matches!(error, StoreError::Newer { found: 9, known: 4, .. }), "{error}");
+    assert!(matches!(error, StoreError::Newer { found: 9, known: 5, .. }), "{error}");
     assert_eq!(fs::read(place.path()).unwrap(), before);
 }
 
