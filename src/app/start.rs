@@ -335,6 +335,7 @@ fn control_thread(
             telemetry,
             source,
             allow_remote: config.admin.allow_remote,
+            aws: config.aws.clone(),
             draining,
             tls: admin_tls,
         };

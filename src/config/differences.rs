@@ -1,7 +1,7 @@
 //! What a changed file would need a restart for.
 
 use super::{
-    AdminConfig, ClientAuth, Config, DataConfig, DataTls, LogConfig, LogFormat, ServerTls, StateConfig,
+    AdminConfig, ClientAuth, Config, DataConfig, DataTls, LogConfig, LogFormat, ServerTls, StateConfig, aws,
     units::format_size, webhooks,
 };
 use crate::time::format_duration;
@@ -21,7 +21,7 @@ impl Config {
 
     /// Every key outside `[[endpoint]]` with its value as a file would have it.
     fn settings(&self) -> Vec<(&'static str, String)> {
-        let Self { data, admin, state, log, events_file, webhooks: receivers, endpoints: _ } = self;
+        let Self { data, admin, state, log, events_file, webhooks: receivers, aws, endpoints: _ } = self;
         let DataConfig {
             listen,
             workers,
@@ -52,7 +52,7 @@ impl Config {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
         };
-        vec![
+        let mut settings = vec![
             ("data.listen", format!("{listen:?}")),
             ("data.workers", workers.to_string()),
             ("data.expose_fleet", expose_fleet.to_string()),
@@ -80,7 +80,9 @@ impl Config {
             ("webhook", webhooks::describe(receivers)),
             ("log.level", format!("{level:?}")),
             ("log.format", format!("{format:?}")),
-        ]
+        ];
+        settings.extend(aws::describe(aws));
+        settings
     }
 }
 

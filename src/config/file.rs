@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use super::{
-    AdminConfig, Config, DataConfig, DataTls, EndpointSpec, LogConfig, LogFormat, StateConfig,
+    AdminConfig, Config, DataConfig, DataTls, EndpointSpec, LogConfig, LogFormat, StateConfig, aws,
     document::{Value, quoted},
     endpoint,
     reader::{Placed, Table, boolean, parsed, text, whole, word},
@@ -58,8 +58,18 @@ pub(super) fn read(root: &Table<'_>) -> Option<Config> {
     let state = read_state(&root.section("state", &shape::STATE));
     let log = read_log(&root.section("log", &shape::LOG));
     let events_file = webhooks::read_file(&root.section("events", &shape::EVENTS));
+    let aws = aws::read(&root.section("aws", &shape::AWS), &admin);
     let (webhooks, endpoints) = (webhooks::read(root), read_endpoints(root));
-    Some(Config { data, admin, state, log, events_file, webhooks: webhooks?, endpoints: endpoints? })
+    Some(Config {
+        data,
+        admin,
+        state,
+        log,
+        events_file,
+        webhooks: webhooks?,
+        aws: aws?,
+        endpoints: endpoints?,
+    })
 }
 
 /// The addresses of `data.listen`; an empty list is for a proxy that speaks TLS alone.

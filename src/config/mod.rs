@@ -5,6 +5,7 @@
 //! problem. Values carry their units (`units`). `render` writes JSON that reads back to an equal value.
 
 mod alarms;
+mod aws;
 mod balance;
 mod differences;
 mod document;
@@ -38,14 +39,14 @@ pub use thresholds::{format_bound, format_measure};
 pub use units::{format_fraction, format_quantile, format_size, format_tolerance};
 pub use webhooks::{EventsFile, WebhookSpec};
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use document::Node;
 use problems::Report;
 use reader::Table;
 
 use crate::{
-    alarm::AlarmPlan,
+    alarm::{AlarmPlan, Token},
     fleet::{CertificateFiles, FleetSpec, ProviderSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
@@ -74,6 +75,8 @@ pub struct Config {
     pub events_file: Option<EventsFile>,
     /// `[[webhook]]`
     pub webhooks: Vec<WebhookSpec>,
+    /// `[aws]`
+    pub aws: AwsConfig,
     /// `[[endpoint]]`
     pub endpoints: Vec<EndpointSpec>,
 }
@@ -172,6 +175,39 @@ pub struct StateConfig {
     pub keep_events: u64,
     /// So many of each endpoint's newest shifts that are over stay in it.
     pub keep_shifts: u32,
+}
+
+/// `[aws]`: Amazon's APIs on the admin port.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AwsConfig {
+    /// Whether it speaks SageMaker's.
+    pub sagemaker: bool,
+    /// The region that stands in the names of resources.
+    pub region: String,
+    /// The account that stands there, twelve digits.
+    pub account: String,
+    /// Who may call; where there is any, every request must be signed.
+    pub keys: Vec<AwsKey>,
+    /// What models may name as the maker of their instances.
+    pub fleets: Vec<AwsFleet>,
+}
+
+/// `[[aws.keys]]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AwsKey {
+    /// The access key's id.
+    pub id: String,
+    /// Where its secret is.
+    pub secret: Token,
+}
+
+/// `[[aws.fleets]]`
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AwsFleet {
+    /// What a model calls it.
+    pub name: String,
+    /// Who makes the instances; how many, and of which model, is added.
+    pub provider: Arc<ProviderSpec>,
 }
 
 /// `[log]`

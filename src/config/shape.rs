@@ -31,7 +31,7 @@ const RAMP_NEEDS_STEPS: &str = "has no step to end early: with all_at_once green
 const RAMP_WAITS: &str = "is not for a rolling shift: a batch of blue that has gone takes its time to come back, so every step bakes in full";
 
 shapes! { CONFIG:
-    ROOT "" ["data" "admin" "state" "log" "events" "webhook" "endpoint"]
+    ROOT "" ["data" "admin" "state" "log" "events" "webhook" "aws" "endpoint"]
     DATA "data" [
         "listen" "workers" "expose_fleet" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
         "connections_per_worker" "requests_per_worker" "replay_memory" "model_window" "least_rate" "drain_timeout" "tls" "proxy_protocol"
@@ -46,6 +46,14 @@ shapes! { CONFIG:
     LOG "log" ["level" "format"]
     EVENTS "events" ["file" "page" "pages"]
     WEBHOOK "webhook" ["name" "url" "secret_file" "secret_env" "events" "endpoints" "timeout" "attempts" "give_up" "ca"]
+    AWS "aws" ["sagemaker" "region" "account" "keys" "fleets"]
+    AWS_KEYS "aws.keys" ["id" "secret_file" "secret_env"]
+    AWS_FLEETS "aws.fleets" ["name" "provider"]
+    AWS_PROVIDER "aws.fleets.provider" [
+        "type" "command" "provision" "list" "retire" "env" "count" "timeout" "refresh" "stop_grace" "log_limit" "on_exit" "replace_after"
+    ]
+    AWS_PROCESS "aws.fleets.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
+    AWS_COMMAND "aws.fleets.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
     ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
@@ -140,6 +148,8 @@ pub(super) static BLUE_PARTS: FleetParts = FleetParts {
     provider: ProviderShapes { any: &BLUE_PROVIDER, process: &BLUE_PROCESS, command: &BLUE_COMMAND },
     tls: &BLUE_TLS,
 };
+pub(super) static AWS_PARTS: ProviderShapes =
+    ProviderShapes { any: &AWS_PROVIDER, process: &AWS_PROCESS, command: &AWS_COMMAND };
 pub(super) static GREEN_PARTS: FleetParts = FleetParts {
     instances: &GREEN_INSTANCES,
     provider: ProviderShapes { any: &GREEN_PROVIDER, process: &GREEN_PROCESS, command: &GREEN_COMMAND },

@@ -129,7 +129,7 @@ pub(super) fn describe_file(file: Option<&EventsFile>) -> String {
 fn read_one(table: &Table<'_>) -> Option<WebhookSpec> {
     let name = table.required("name", "\"ops\"", parsed(name));
     let url = table.required("url", "\"https://hooks.internal/snapback\"", parsed(PollUrl::parse));
-    let secret = read_secret(table);
+    let secret = read_secret(table, "deliveries are signed");
     let kinds = table.list("events", "[\"shift.*\"]", kind);
     let endpoints = table.list("endpoints", "[\"chat\"]", parsed(EndpointName::parse));
     let timeout = table.optional("timeout", positive_duration).unwrap_or(DEFAULT_TIMEOUT);
@@ -154,13 +154,15 @@ fn read_one(table: &Table<'_>) -> Option<WebhookSpec> {
 }
 
 /// The secret itself is in no file that is shown, copied and checked in.
-fn read_secret(table: &Table<'_>) -> Option<Token> {
+pub(super) fn read_secret(table: &Table<'_>, what_for: &str) -> Option<Token> {
     let file = table.optional("secret_file", path).map(Token::File);
     let variable = table.optional("secret_env", variable).map(Token::Environment);
     match (table.has("secret_file"), table.has("secret_env")) {
         (false, false) => table.problem(
             "secret_file",
-            "is missing: deliveries are signed; write secret_file = \"/etc/snapback/hook.secret\", or secret_env with a variable's name",
+            format!(
+                "is missing: {what_for}; write secret_file = \"/etc/snapback/hook.secret\", or secret_env with a variable's name"
+            ),
         ),
         (true, true) => {
             table.problem("secret_env", "there is one place for secrets: keep either secret_file or secret_env");

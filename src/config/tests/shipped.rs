@@ -116,7 +116,9 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
     let provided = without(&of_processes(&shown), "[[endpoint.blue.instances]]");
     let provided = parse(&provided, "snapback.toml").unwrap();
     assert!(provided.endpoints[0].blue.provider.is_some());
-    let config = parse(&without(&shown, "[endpoint.blue.provider]"), "snapback.toml").unwrap();
+    let named = of_processes(&without(&shown, "[endpoint.blue.provider]"));
+    let config = parse(&named, "snapback.toml").unwrap();
+    assert_eq!((config.aws.keys.len(), config.aws.fleets.len()), (1, 1));
     assert!(config.endpoints[0].sticky.is_some() && config.endpoints[0].balance != Balance::default());
     assert!(config.endpoints[0].rule.header.is_some() && config.endpoints[0].health != HealthSpec::default());
     let steps = uncommented(&text("plan.toml"))
