@@ -49,7 +49,7 @@
 //! - [`app`] is the one place that builds and wires everything; [`demo`] tells a story on top of it.
 //! - Edges: [`proxy`] the data plane; [`control`] decides, watches, remembers and recovers; [`admin`] the admin port; [`cli`] the commands;
 //!   [`provider`] makes fleets; [`store`] the journal; [`delivery`] carries its events out; [`telemetry`] metrics and logs; [`tls`]
-//!   certificates and handshakes; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
+//!   certificates and handshakes; [`aws`] signatures of Amazon's clients; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
 //!   [`replay`] plays a plan over recorded outcomes; [`config`] files; [`net`] sockets; [`clock`] the clocks.
 //! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`].
 //! - Leaves: [`name`], [`time`], [`weight`].
@@ -68,6 +68,7 @@
 pub mod admin;
 pub mod alarm;
 pub mod app;
+pub mod aws;
 pub mod cli;
 pub mod clock;
 pub mod config;

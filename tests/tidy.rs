@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("app", "admin control proxy delivery store provider telemetry tls config net clock pure leaves"),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
     ("cli", "admin::wire lint replay tls config net clock fleet leaves"),
-    ("admin", "control delivery store telemetry lint replay trial tls config net clock pure leaves"),
+    ("admin", "control delivery store telemetry lint replay trial tls aws config net clock pure leaves"),
     // Control and the proxy share what `app` gives to both, and never import each other.
     ("control", "store provider telemetry lint replay trial tls config net clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
@@ -39,6 +39,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("trial", "config pure leaves"),
     ("config", "net pure leaves"),
     ("net", "fleet leaves"),
+    // Checks signatures on whichever port they come to.
+    ("aws", "leaves"),
     ("clock", "time"),
     // The engine is told what the alarms say in its own words, so that it can be tested without a statistic.
     ("shift", "fleet leaves"),
