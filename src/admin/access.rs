@@ -11,6 +11,9 @@ use http::{HeaderMap, Method, Request, header};
 
 use super::problem::Fault;
 
+/// What a page can declare a body to be only after asking first. The second is that of Amazon's protocols.
+const JSON_TYPES: [&str; 2] = ["application/json", "application/x-amz-json-1.1"];
+
 /// The rule by which callers are let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Access {
@@ -85,7 +88,8 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
     }
     let given = text(headers, &header::CONTENT_TYPE);
     let essence = given.map(|given| given.split(';').next().unwrap_or_default().trim());
-    if essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
+    let is_json = |essence: &str| JSON_TYPES.iter().any(|known| essence.eq_ignore_ascii_case(known));
+    if essence.is_some_and(is_json) {
         Ok(())
     } else {
         Err(Fault::MediaType { given: given.map(str::to_owned) })

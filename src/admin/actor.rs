@@ -67,6 +67,12 @@ impl HeaderActor {
         Ok(Actor { name, peer: self.peer, reason })
     }
 
+    /// Whoever has this key, whatever the header says.
+    pub(super) fn signed_by(self, key: String) -> Actor {
+        let reason = self.reason.unwrap_or_default().chars().take(REASON_LIMIT).collect();
+        Actor { name: key, peer: self.peer, reason }
+    }
+
     /// The same of a request that is not served, whatever it says: for the record of its refusal.
     pub(super) fn of_refused(headers: &HeaderMap, peer: Option<&Peer>) -> Actor {
         let said = |name| text_in(headers, name).ok().flatten();

@@ -9,7 +9,7 @@ use axum::{
 use http::{Method, Uri};
 
 use super::{
-    alarms, audit, endpoints, events, freeze, health, layers, operate, page, problem::Fault, recording,
+    alarms, audit, aws, endpoints, events, freeze, health, layers, operate, page, problem::Fault, recording,
     scale, shifts, state::Port, undo, webhooks,
 };
 use crate::shift::Command;
@@ -17,7 +17,7 @@ use crate::shift::Command;
 /// The whole port.
 pub(super) fn router(port: Arc<Port>) -> Router {
     let api = Router::new()
-        .route("/", get(page::index))
+        .route("/", get(page::index).post(aws::front::serve))
         .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/endpoints/{name}", get(endpoints::show).put(endpoints::put).delete(endpoints::delete))
         .route("/v1/endpoints/{name}/freeze", freeze::of_one(freeze::Frost::Begin))

@@ -4,8 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::sync::{Semaphore, watch};
 
-use super::{access::Access, refusals::Refusals};
-use crate::{control::Handle, delivery::Webhooks, telemetry::Telemetry, tls};
+use super::{access::Access, refusals::Refusals, sagemaker};
+use crate::{config::AwsConfig, control::Handle, delivery::Webhooks, telemetry::Telemetry, tls};
 
 /// How many event streams are open at a time. Each costs a connection and a place in control's channel; dashboards and terminals
 /// on one proxy are a few.
@@ -33,6 +33,8 @@ pub struct Admin {
     pub webhooks: Webhooks,
     /// The file of events, against which the journal's end is checked.
     pub events_file: Option<PathBuf>,
+    /// What it speaks of Amazon's APIs.
+    pub aws: AwsConfig,
 }
 
 /// The same, once the port is bound.
@@ -50,14 +52,18 @@ pub(super) struct Port {
     pub(super) tls: Option<Arc<tls::Server>>,
     pub(super) webhooks: Webhooks,
     pub(super) events_file: Option<PathBuf>,
+    /// SageMaker's API, where it is spoken.
+    pub(super) sagemaker: Option<Arc<sagemaker::Api>>,
 }
 
 impl Port {
     /// For a port bound to this address, which ends when `shutdown` turns true.
     pub(super) fn new(admin: Admin, bound: SocketAddr, shutdown: watch::Receiver<bool>) -> Self {
-        let Admin { handle, telemetry, source, allow_remote, draining, tls, webhooks, events_file } = admin;
+        let Admin { handle, telemetry, source, allow_remote, draining, tls, webhooks, events_file, aws } =
+            admin;
         Self {
             refusals: Refusals::new(handle.clone()),
+            sagemaker: aws.sagemaker.then(|| Arc::new(sagemaker::Api::new(handle.clone(), aws))),
             handle,
             telemetry,
             source,

@@ -10,7 +10,8 @@
 //!   back means. `raised` looks at alarms before a shift. `lookup` resolves names for checks and questions.
 //! - `keeper` sees to it that a provider makes what is wanted of a fleet; `fleets` takes over what it has made, and changes how much is wanted.
 //! - `aside` does what waits for a disk; `jitter` keeps repeated things out of step.
-//! - `freeze` keeps shifts from going on. `resources` keeps the documents of other faces, which control does not read. `undo` goes back to the version before; `lineage` is what one shift has to do with others.
+//! - `freeze` keeps shifts from going on. `undo` goes back to the version before; `lineage` is what one shift has to do with others.
+//! - `resources` keeps the documents of other faces, which control does not read.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
 //! - `actor` is who asks; `evidence` gives the figures behind an event; `trail` asks the journal whether it is whole.
 //! - `view`, `report`, `alarm_form`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.

@@ -166,15 +166,16 @@ class Triton(Process):
 
 
 class Snapback(Process):
-    """`snapback serve` with a configuration of its own; `under` is a command that runs the one behind it."""
+    """`snapback serve` with a configuration of its own; `under` is a command that runs the one behind it, `sections`
+    are further tables of the configuration."""
 
-    def __init__(self, folder, endpoints, under=(), **data):
+    def __init__(self, folder, endpoints, under=(), sections=None, **data):
         config = {
             "data": {"listen": ["127.0.0.1:0"], "workers": 2, "expose_fleet": True} | data,
             "admin": {"listen": "127.0.0.1:0"},
             "state": {"path": str(folder / "snapback.db")},
             "endpoint": endpoints,
-        }
+        } | (sections or {})
         self.config = folder / "snapback.toml"
         self.config.write_text("".join(f"{key} = {toml(value)}\n" for key, value in config.items()))
         super().__init__(*under, BIN, "serve", "-c", self.config)

@@ -93,6 +93,7 @@ impl World {
             tls: None,
             webhooks: Webhooks::default(),
             events_file: None,
+            aws: config.aws.clone(),
         };
         let rest = Self {
             router: Router::new(),

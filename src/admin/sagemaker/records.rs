@@ -1,0 +1,98 @@
+//! What is kept of models and configurations: the request that made each, word for word, and when.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+use super::Api;
+use crate::{
+    admin::aws::fault::{Fault, Kind},
+    control::{Actor, ResourceChange},
+    store::Resource,
+};
+
+/// The kinds of resources in the journal.
+pub(super) const MODEL: &str = "sagemaker-model";
+pub(super) const CONFIG: &str = "sagemaker-endpoint-config";
+
+/// How many of a kind there may be. AWS's own quotas are of this size, and each is read when a list is asked for.
+const MOST: usize = 5_000;
+
+/// A resource that stays as it was made.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Made {
+    /// The members of the request, tags left out.
+    pub(super) request: Map<String, Value>,
+    /// When, in milliseconds since 1970.
+    pub(super) created: i64,
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+impl Api {
+    /// One record of a kind.
+    pub(super) async fn find<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<Option<T>, Fault> {
+        let found = self.handle.resource(kind, name).await?;
+        found.map(read).transpose().map(|found| found.map(|(_, record)| record))
+    }
+
+    /// All records of a kind, by name.
+    pub(super) async fn all<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+    ) -> Result<Vec<(String, T)>, Fault> {
+        self.handle.resources(kind).await?.into_iter().map(read).collect()
+    }
+
+    /// Refuses one more than there may be.
+    pub(super) async fn make_room(&self, kind: &'static str, what: &str) -> Result<(), Fault> {
+        let count = self.handle.resources(kind).await?.len();
+        if count < MOST {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Kind::ResourceLimit,
+            format!(
+                "The account-level service limit '{what}' is {MOST}, with current utilization of {count} and a request delta of 1."
+            ),
+        ))
+    }
+
+    /// Makes a new or changed record durable.
+    pub(super) async fn keep<T: Serialize>(
+        &self,
+        (kind, name): (&'static str, &str),
+        record: &T,
+        (actor, cause): (&Actor, String),
+    ) -> Result<(), Fault> {
+        let document = serde_json::to_value(record)
+            .map_err(|error| Fault::new(Kind::Internal, format!("a record cannot be written: {error}")))?;
+        let put = vec![Resource { kind, name: name.to_owned(), document }];
+        Ok(self.handle.keep(ResourceChange { put, cause, ..ResourceChange::default() }, actor).await?)
+    }
+
+    /// Lets a record go.
+    pub(super) async fn forget(
+        &self,
+        (kind, name): (&'static str, &str),
+        (actor, cause): (&Actor, String),
+    ) -> Result<(), Fault> {
+        let gone = vec![(kind, name.to_owned())];
+        Ok(self.handle.keep(ResourceChange { gone, cause, ..ResourceChange::default() }, actor).await?)
+    }
+}
+
+fn read<T: DeserializeOwned>(resource: Resource) -> Result<(String, T), Fault> {
+    let Resource { kind, name, document } = resource;
+    match serde_json::from_value(document) {
+        Ok(record) => Ok((name, record)),
+        Err(error) => {
+            tracing::error!(kind, name, %error, "a record in the journal cannot be read");
+            Err(Fault::new(Kind::Internal, format!("the record of {name} cannot be read")))
+        }
+    }
+}
