@@ -46,8 +46,5 @@ fn fleet(instances: usize) -> Fleet {
         (0..place).for_each(|request| instance.begin(request % WORKERS));
         Arc::new(instance)
     };
-    Fleet {
-        version: Version::parse("v1").expect("a version"),
-        instances: (0..instances).map(instance).collect(),
-    }
+    Fleet::of(Version::parse("v1").expect("a version"), (0..instances).map(instance).collect())
 }

@@ -123,7 +123,7 @@ impl Swapper {
         let mut route = table.load().endpoints()[0].as_ref().clone();
         let instance = Instance::new(Address::parse(&green.to_string())?, 1);
         route.green = Some(FleetRoute {
-            fleet: Arc::new(Fleet { version: Version::parse("v2")?, instances: vec![Arc::new(instance)] }),
+            fleet: Arc::new(Fleet::of(Version::parse("v2")?, vec![Arc::new(instance)])),
             meters: Arc::new(FleetMeters::new(1)),
         });
         Ok(Self { table: Arc::clone(table), route })

@@ -55,6 +55,7 @@ fn table(endpoints: u32) -> RouteTable {
             failures: FailureClasses::default(),
             rescue: RescuePolicy::default(),
             sticky: None,
+            variant_header: None,
             balance: Balance::default(),
             protection: Protection::default(),
             rewrite: None,
@@ -62,10 +63,7 @@ fn table(endpoints: u32) -> RouteTable {
             signals: Signals::Auto,
             split: Split::default(),
             blue: FleetRoute {
-                fleet: Arc::new(Fleet {
-                    version: Version::parse("v1").expect("a version"),
-                    instances: Vec::new(),
-                }),
+                fleet: Arc::new(Fleet::of(Version::parse("v1").expect("a version"), Vec::new())),
                 meters: Arc::new(FleetMeters::new(1)),
             },
             green: None,

@@ -13,6 +13,10 @@ pub struct EndpointName(Arc<str>);
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Version(Arc<str>);
 
+/// The name of a variant of an endpoint: 1 to 63 characters of the endpoint-name alphabet (the pattern of SageMaker's variant names).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct VariantName(Arc<str>);
+
 /// A shift's identity: 1 to 63 characters of the endpoint-name alphabet, unique in a journal.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShiftId(Arc<str>);
@@ -63,6 +67,22 @@ impl Version {
     }
 
     /// The version as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl VariantName {
+    /// Checks a text.
+    pub fn parse(text: &str) -> Result<Self, NameError> {
+        if is_dashed_name(text) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError { given: shorten(text), what: "a variant's name", rule: ENDPOINT_RULE })
+        }
+    }
+
+    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -131,7 +151,7 @@ macro_rules! text_traits {
         }
     )*};
 }
-text_traits!(EndpointName, Version, ShiftId, FleetId);
+text_traits!(EndpointName, Version, VariantName, ShiftId, FleetId);
 
 #[cfg(test)]
 mod tests {

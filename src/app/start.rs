@@ -356,6 +356,7 @@ fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
         listen: _,
         workers: _,
         expose_fleet,
+        expose_variant,
         head_timeout,
         keep_alive_timeout,
         upstream_idle_timeout,
@@ -372,6 +373,7 @@ fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
     } = *data;
     Settings {
         expose_fleet,
+        expose_variant,
         head_timeout,
         keep_alive_timeout,
         upstream_idle_timeout,

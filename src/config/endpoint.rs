@@ -11,6 +11,7 @@ use super::{
     reader::{Table, parsed, whole, word},
     rescue, shape, tls,
     units::{duration, positive_duration, size},
+    variant,
 };
 use crate::{
     fleet::{FleetSpec, Protocol},
@@ -89,6 +90,13 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let rewrite = table.table("rewrite", &shape::REWRITE).and_then(|rewrite| read_rewrite(&rewrite, &rule));
     let upgrades = read_upgrades(table);
     let signals = table.optional("signals", word(&SIGNALS)).unwrap_or_default();
+    let variant_header = table.optional("variant_header", parsed(header_name));
+    if table.has("variant_header") && blue.as_ref().is_some_and(|blue| blue.variants.is_empty()) {
+        table.problem(
+            "variant_header",
+            "lets requests name a variant, and blue has none: give it variants, or leave this out",
+        );
+    }
     let recording = table.optional("recording", whole(0..=MAX_RECORDING)).unwrap_or(RECORDING);
     Some(EndpointSpec {
         name: name?,
@@ -105,6 +113,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
         upgrades,
         signals,
         recording,
+        variant_header,
     })
 }
 
@@ -121,17 +130,20 @@ fn read_upgrades(table: &Table<'_>) -> Upgrades {
 /// Blue's or green's fleet.
 pub(super) fn read_fleet(table: &Table<'_>, parts: &'static shape::FleetParts) -> Option<FleetSpec> {
     let version = table.required("version", "\"v1\"", parsed(Version::parse));
-    let (instances, provider) = if table.has("provider") {
+    let (variants, instances, provider) = if table.has("variants") {
+        let (variants, instances) = variant::read(table, parts)?;
+        (variants, instances, None)
+    } else if table.has("provider") {
         if table.has("instances") {
             table.problem("instances", "a provider makes the instances: leave out either of the two");
         }
-        (Vec::new(), Some(Arc::new(provider::read(table, &parts.provider)?)))
+        (Vec::new(), Vec::new(), Some(Arc::new(provider::read(table, &parts.provider)?)))
     } else {
-        (instance::read(table, parts.instances)?, None)
+        (Vec::new(), instance::read(table, parts.instances)?, None)
     };
     let tls = table.table("tls", parts.tls).map(|tls| Arc::new(tls::read_upstream(&tls, &instances)));
     let protocol = read_protocol(table, tls.is_some());
-    Some(FleetSpec { version: version?, instances, provider, protocol, tls })
+    Some(FleetSpec { version: version?, instances, variants, provider, protocol, tls })
 }
 
 /// Whether HTTP/2 comes with TLS is said twice, so that neither a forgotten nor a needless `tls` goes unnoticed.

@@ -102,6 +102,7 @@ fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
         trusted_proxies: read_trusted(table),
         workers: workers.unwrap_or_else(cores),
         expose_fleet: table.optional("expose_fleet", boolean).unwrap_or(false),
+        expose_variant: table.optional("expose_variant", boolean).unwrap_or(false),
         head_timeout: seconds("head_timeout", 10),
         keep_alive_timeout: seconds("keep_alive_timeout", 75),
         upstream_idle_timeout: seconds("upstream_idle_timeout", 4),

@@ -24,13 +24,7 @@ pub(super) fn read(fleet: &Table<'_>, shape: &'static Shape) -> Option<Vec<Insta
         fleet
             .problem("instances", format!("a fleet has at least one instance; write for instance {example}"));
     }
-    if instances.len() > MAX_INSTANCES {
-        let count = instances.len();
-        fleet.problem(
-            "instances",
-            format!("{count} instances are more than the {MAX_INSTANCES} a fleet can have"),
-        );
-    }
+    check_count(fleet, "instances", instances.len());
     let mut first_places = BTreeMap::new();
     for instance in &instances {
         let address = &instance.value.address;
@@ -41,6 +35,13 @@ pub(super) fn read(fleet: &Table<'_>, shape: &'static Shape) -> Option<Vec<Insta
         }
     }
     Some(instances.into_iter().map(|instance| instance.value).collect())
+}
+
+/// Whether a fleet can have so many.
+pub(super) fn check_count(fleet: &Table<'_>, key: &'static str, count: usize) {
+    if count > MAX_INSTANCES {
+        fleet.problem(key, format!("{count} instances are more than the {MAX_INSTANCES} a fleet can have"));
+    }
 }
 
 fn read_table(table: &Table<'_>) -> Option<InstanceSpec> {

@@ -27,6 +27,7 @@ mod shape;
 mod thresholds;
 mod tls;
 mod units;
+mod variant;
 mod webhooks;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub use webhooks::{EventsFile, WebhookSpec};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use document::Node;
+use http::HeaderName;
 use problems::Report;
 use reader::Table;
 
@@ -96,6 +98,8 @@ pub struct DataConfig {
     pub workers: usize,
     /// Whether responses carry `x-snapback-fleet`.
     pub expose_fleet: bool,
+    /// Whether responses of endpoints with variants carry `x-snapback-variant`.
+    pub expose_variant: bool,
     /// For a client to send a request's head, once its first byte came.
     pub head_timeout: Duration,
     /// How long an idle client connection is kept.
@@ -259,6 +263,8 @@ pub struct EndpointSpec {
     pub signals: Signals,
     /// How many of its last outcomes are kept for replays; 0 for none.
     pub recording: usize,
+    /// The header by which requests name their variant.
+    pub variant_header: Option<HeaderName>,
 }
 
 /// What an instance is asked.

@@ -33,6 +33,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         upgrades,
         signals,
         recording,
+        variant_header,
     } = spec;
     let mut document = json!({
         "name": name.as_str(),
@@ -53,6 +54,9 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
     }
     if let Some(hedge) = &rescue.hedge {
         document["hedge"] = rescue::render_hedge(hedge);
+    }
+    if let Some(header) = variant_header {
+        document["variant_header"] = header.as_str().into();
     }
     if let Some(rewrite) = rewrite {
         document["rewrite"] =
@@ -109,11 +113,12 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
 }
 
 pub(super) fn fleet(spec: &FleetSpec) -> Value {
-    let FleetSpec { version, instances, provider, protocol, tls } = spec;
+    let FleetSpec { version, instances, variants, provider, protocol, tls } = spec;
     let mut document = Map::new();
     document.insert("version".to_owned(), version.as_str().into());
     match provider {
         Some(provider) => document.insert("provider".to_owned(), super::provider::render(provider)),
+        None if !variants.is_empty() => document.insert("variants".to_owned(), super::variant::render(spec)),
         None => document.insert("instances".to_owned(), super::instance::render(instances)),
     };
     document.insert("protocol".to_owned(), protocol.as_str().into());

@@ -33,7 +33,7 @@ const RAMP_WAITS: &str = "is not for a rolling shift: a batch of blue that has g
 shapes! { CONFIG:
     ROOT "" ["data" "admin" "state" "log" "events" "webhook" "aws" "endpoint"]
     DATA "data" [
-        "listen" "workers" "expose_fleet" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
+        "listen" "workers" "expose_fleet" "expose_variant" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
         "connections_per_worker" "requests_per_worker" "replay_memory" "model_window" "least_rate" "drain_timeout" "tls" "proxy_protocol"
         "trusted_proxies"
     ]
@@ -54,18 +54,20 @@ shapes! { CONFIG:
     ]
     AWS_PROCESS "aws.fleets.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
     AWS_COMMAND "aws.fleets.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
-    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording"]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
     REWRITE "endpoint.rewrite" ["strip_prefix" "prefix"]
-    BLUE "endpoint.blue" ["version" "instances" "provider" "protocol" "tls"]
+    BLUE "endpoint.blue" ["version" "instances" "variants" "provider" "protocol" "tls"]
     BLUE_PROVIDER "endpoint.blue.provider" [
         "type" "command" "provision" "list" "retire" "env" "count" "timeout" "refresh" "stop_grace" "log_limit" "on_exit" "replace_after"
     ]
     BLUE_PROCESS "endpoint.blue.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
     BLUE_COMMAND "endpoint.blue.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
     BLUE_INSTANCES "endpoint.blue.instances" ["address" "weight" "max_concurrency"]
+    BLUE_VARIANTS "endpoint.blue.variants" ["name" "weight" "instances"]
+    BLUE_VARIANT_INSTANCES "endpoint.blue.variants.instances" ["address" "weight" "max_concurrency"]
     BLUE_TLS "endpoint.blue.tls" ["ca" "server_name" "cert" "key"]
     HEALTH "endpoint.health" ["path" "grpc" "interval" "timeout" "unhealthy_after" "healthy_after"]
     LIMITS "endpoint.limits" [
@@ -82,7 +84,7 @@ shapes! { CONFIG:
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header"]
 }
 
 shapes! { PLAN:
@@ -90,13 +92,15 @@ shapes! { PLAN:
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
         "false_alarm" "max_failures" "warm_up" "guard" "regression" "threshold" "external"
     ]
-    GREEN "green" ["version" "instances" "provider" "protocol" "tls"]
+    GREEN "green" ["version" "instances" "variants" "provider" "protocol" "tls"]
     GREEN_PROVIDER "green.provider" [
         "type" "command" "provision" "list" "retire" "env" "count" "timeout" "refresh" "stop_grace" "log_limit" "on_exit" "replace_after"
     ]
     GREEN_PROCESS "green.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
     GREEN_COMMAND "green.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
+    GREEN_VARIANTS "green.variants" ["name" "weight" "instances"]
+    GREEN_VARIANT_INSTANCES "green.variants.instances" ["address" "weight" "max_concurrency"]
     GREEN_TLS "green.tls" ["ca" "server_name" "cert" "key"]
     ANY_STRATEGY "strategy" [
         "type" "share" "step" "steps" "batch" "bake" "final_bake" "rollback_batch" "ramp_when_safe"
@@ -139,12 +143,16 @@ pub(super) struct ProviderShapes {
 #[derive(Debug)]
 pub(super) struct FleetParts {
     pub(super) instances: &'static Shape,
+    pub(super) variants: &'static Shape,
+    pub(super) variant_instances: &'static Shape,
     pub(super) provider: ProviderShapes,
     pub(super) tls: &'static Shape,
 }
 
 pub(super) static BLUE_PARTS: FleetParts = FleetParts {
     instances: &BLUE_INSTANCES,
+    variants: &BLUE_VARIANTS,
+    variant_instances: &BLUE_VARIANT_INSTANCES,
     provider: ProviderShapes { any: &BLUE_PROVIDER, process: &BLUE_PROCESS, command: &BLUE_COMMAND },
     tls: &BLUE_TLS,
 };
@@ -152,6 +160,8 @@ pub(super) static AWS_PARTS: ProviderShapes =
     ProviderShapes { any: &AWS_PROVIDER, process: &AWS_PROCESS, command: &AWS_COMMAND };
 pub(super) static GREEN_PARTS: FleetParts = FleetParts {
     instances: &GREEN_INSTANCES,
+    variants: &GREEN_VARIANTS,
+    variant_instances: &GREEN_VARIANT_INSTANCES,
     provider: ProviderShapes { any: &GREEN_PROVIDER, process: &GREEN_PROCESS, command: &GREEN_COMMAND },
     tls: &GREEN_TLS,
 };

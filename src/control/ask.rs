@@ -267,7 +267,7 @@ impl Task {
         let Order { plan, actor, findings, lineage } = order;
         let endpoint = self.endpoint(name)?;
         begin::check(endpoint, &plan)?;
-        let plan = begin::sized(endpoint, plan)?;
+        let plan = begin::fitted(endpoint, plan)?;
         let id = match execution {
             Execution::Dry => begin::dry_run_id(),
             Execution::Real => self.fresh_id(name).await?,

@@ -6,6 +6,7 @@ use super::{
     ControlError, Lineage,
     endpoint::{Endpoint, Links},
     run::{Earlier, Rollback, Run},
+    variants,
 };
 use crate::{
     config::{PlanSpec, Problem, Problems},
@@ -45,14 +46,22 @@ pub(super) fn check(endpoint: &Endpoint, plan: &PlanSpec) -> Result<(), ControlE
     }
 }
 
-/// The plan for the fleets as they are, which makes a difference to a rolling one alone.
-pub(super) fn sized(endpoint: &Endpoint, plan: PlanSpec) -> Result<PlanSpec, ControlError> {
-    let Some(rolling) = plan.shift.rolling() else { return Ok(plan) };
+/// The plan for the fleets as they are: green's variants stand in the order of blue's, and a rolling one knows how large both are.
+pub(super) fn fitted(endpoint: &Endpoint, plan: PlanSpec) -> Result<PlanSpec, ControlError> {
     let serving = &endpoint.record.serving;
     let problem = |key: &str, message: String| {
         let problem = Problem { key: key.to_owned(), line: None, message };
         ControlError::from(Problems { source: "plan".to_owned(), problems: vec![problem] })
     };
+    let green =
+        variants::fitted(serving, plan.green).map_err(|message| problem("green.variants", message))?;
+    let plan = PlanSpec { green, ..plan };
+    let Some(rolling) = plan.shift.rolling() else { return Ok(plan) };
+    if !plan.green.variants.is_empty() {
+        let message = "\"rolling\" brings green in batches of one list of instances, and these are in variants, of which a batch may hold \
+                       a part of one and none of another: use \"linear\" or \"canary\", which move all variants by the same share";
+        return Err(problem("strategy.type", message.to_owned()));
+    }
     let is_made = serving.provider.is_some() || plan.green.provider.is_some();
     let (Some(blue), Some(green), false) = (size(serving), size(&plan.green), is_made) else {
         let message = "\"rolling\" replaces instances that are named, and a provider makes those of blue or of green: use \"linear\" or \

@@ -106,10 +106,12 @@ impl Endpoint {
         } else if before.serving != self.record.serving {
             self.forget_incoming();
             let (fleet, gone) = remade(&self.blue.route.fleet, &self.record.serving, links);
-            let meters = if before.serving.version == self.record.serving.version {
+            let names = |spec: &FleetSpec| spec.variant_names().cloned().collect::<Vec<_>>();
+            let (was, is) = (&before.serving, &self.record.serving);
+            let meters = if was.version == is.version && names(was) == names(is) {
                 Arc::clone(&self.blue.route.meters)
             } else {
-                Arc::new(FleetMeters::new(links.provider.workers))
+                links.meters(&fleet)
             };
             let mut old = std::mem::replace(
                 &mut self.blue,
@@ -142,6 +144,7 @@ impl Endpoint {
             rewrite: self.record.declared.rewrite.clone(),
             upgrades: self.record.declared.upgrades.clone(),
             signals: self.record.declared.signals,
+            variant_header: self.record.declared.variant_header.clone(),
             recorder: self.recorder.clone(),
             blue: self.blue.served(),
         }
@@ -201,7 +204,7 @@ impl LiveFleet {
             Some(made) => fixed.fleet_of_members(&made.spec, &made.members),
             None => fixed.fleet(spec),
         };
-        let meters = Arc::new(FleetMeters::new(links.provider.workers));
+        let meters = links.meters(&fleet);
         let live = Self::new(record, FleetRoute { fleet, meters }, links);
         Self { made: made.and_then(|made| Made::wanted(made, links)), ..live }
     }
@@ -262,6 +265,12 @@ impl LiveFleet {
 }
 
 impl Links {
+    /// Fresh meters for a fleet.
+    pub(super) fn meters(&self, fleet: &Fleet) -> Arc<FleetMeters> {
+        let names = fleet.variants.iter().map(|variant| &variant.name);
+        Arc::new(FleetMeters::with_variants(self.provider.workers, names))
+    }
+
     /// Lets instances go that the endpoint's new declaration does not name, once their requests have finished (S7), and with them the
     /// fleet that a provider made, if they were one.
     pub(super) fn retire_when_drained(&self, gone: Fleet, made: Option<Made>) {
@@ -316,6 +325,7 @@ pub(super) fn kept(old: &Fleet, fresh: Arc<Fleet>) -> (Arc<Fleet>, Fleet) {
     };
     let instances: Vec<_> = fresh.instances.iter().map(keep).collect();
     let gone = old.instances.iter().filter(|old| !instances.iter().any(|new| Arc::ptr_eq(new, old)));
-    let gone = Fleet { version: old.version.clone(), instances: gone.cloned().collect() };
-    (Arc::new(Fleet { version: fresh.version.clone(), instances }), gone)
+    let gone = Fleet::of(old.version.clone(), gone.cloned().collect());
+    let (version, variants) = (fresh.version.clone(), fresh.variants.clone());
+    (Arc::new(Fleet { version, instances, variants }), gone)
 }

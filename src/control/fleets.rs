@@ -15,7 +15,6 @@ use super::{
 use crate::{
     config::Problem,
     fleet::{Address, Fleet, FleetSpec, Health, Instance, Member, Side},
-    meter::FleetMeters,
     name::{EndpointName, FleetId, ShiftId},
     provider::News,
     route::FleetRoute,
@@ -118,7 +117,7 @@ impl Task {
         let mut old = std::mem::replace(&mut endpoint.blue, fleet);
         self.links.publisher.declare([Change::Put(Box::new(endpoint.declared()))]);
         let gone = old.route.fleet;
-        let gone = Fleet { version: gone.version.clone(), instances: gone.instances.clone() };
+        let gone = Fleet::of(gone.version.clone(), gone.instances.clone());
         self.links.retire_when_drained(gone, old.made.take());
     }
 
@@ -278,7 +277,7 @@ impl Endpoint {
         let is_leaving =
             |instance: &Arc<Instance>| leaving.iter().any(|member| member.address == *instance.address());
         let instances = instances.filter(is_leaving).collect();
-        let gone = Fleet { version: after.spec.version.clone(), instances };
+        let gone = Fleet::of(after.spec.version.clone(), instances);
         let fresh = links.provider.fixed().fleet_of_members(&after.spec, &after.members);
         self.take_members(role, fresh, links);
         if let Some(made) = self.made_mut(role) {
@@ -298,7 +297,7 @@ impl Endpoint {
     pub(super) fn dismantle(mut self, links: &Links) {
         self.forget_incoming();
         let fleet = &self.blue.route.fleet;
-        let gone = Fleet { version: fleet.version.clone(), instances: fleet.instances.clone() };
+        let gone = Fleet::of(fleet.version.clone(), fleet.instances.clone());
         links.retire_when_drained(gone, self.blue.made);
     }
 
@@ -359,8 +358,7 @@ impl Endpoint {
             Role::Making => {
                 let Some(run) = &mut self.run else { return };
                 let (id, made) = (run.id.clone(), run.making.take());
-                let meters = Arc::new(FleetMeters::new(links.provider.workers));
-                let route = FleetRoute { fleet: fresh, meters };
+                let route = FleetRoute { meters: links.meters(&fresh), fleet: fresh };
                 let live = LiveFleet { made, ..LiveFleet::new(&self.record, route, links) };
                 self.provisioned(links, &id, live);
             }

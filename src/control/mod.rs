@@ -63,6 +63,7 @@ mod token;
 mod traffic;
 mod trail;
 mod undo;
+mod variants;
 mod view;
 mod watchdog;
 mod watched;

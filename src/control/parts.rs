@@ -58,7 +58,7 @@ impl Endpoint {
         let Some(live) = self.part_mut(side) else { return };
         let whole = &live.route.fleet;
         let instances = whole.instances.iter().skip(size(keep)).cloned().collect();
-        let rest = Fleet { version: whole.version.clone(), instances };
+        let rest = Fleet::of(whole.version.clone(), instances);
         let Some(run) = &mut self.run else { return };
         if let (Side::Green, Some(green)) = (side, &run.green) {
             green.watched.set_live(Live::No);
@@ -79,7 +79,7 @@ impl Endpoint {
         let green = green.filter(|_| run.engine.in_service().is_some_and(|serving| serving.green > 0));
         let mut instances = self.blue.served().fleet.instances.clone();
         instances.extend(green.into_iter().flat_map(|green| green.served().fleet.instances.clone()));
-        let fleet = Arc::new(Fleet { version: self.record.serving.version.clone(), instances });
+        let fleet = Arc::new(Fleet::of(self.record.serving.version.clone(), instances));
         self.blue.serves = Count::All;
         self.blue.refleet(&self.record, fleet, links);
         links.publisher.adopt(&self.record.declared.name, &self.blue.route);
@@ -98,10 +98,9 @@ impl LiveFleet {
     pub(super) fn served(&self) -> FleetRoute {
         let whole = &self.route.fleet;
         let fleet = match self.serves {
-            Count::First(count) if size(count) < whole.instances.len() => Arc::new(Fleet {
-                version: whole.version.clone(),
-                instances: first(whole, self.serves).to_vec(),
-            }),
+            Count::First(count) if size(count) < whole.instances.len() => {
+                Arc::new(Fleet::of(whole.version.clone(), first(whole, self.serves).to_vec()))
+            }
             Count::First(_) | Count::All => Arc::clone(whole),
         };
         FleetRoute { fleet, meters: Arc::clone(&self.route.meters) }

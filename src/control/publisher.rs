@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 
 use super::timer::Timer;
 use crate::{
@@ -81,6 +82,7 @@ pub(super) struct Declared {
     pub(super) rewrite: Option<Rewrite>,
     pub(super) upgrades: Upgrades,
     pub(super) signals: Signals,
+    pub(super) variant_header: Option<HeaderName>,
     pub(super) recorder: Option<Arc<Recorder>>,
     pub(super) blue: FleetRoute,
 }
@@ -278,6 +280,7 @@ impl Routes {
             rewrite,
             upgrades,
             signals,
+            variant_header,
             recorder,
             blue,
         } = declared;
@@ -297,6 +300,7 @@ impl Routes {
                 rewrite: rewrite.clone(),
                 upgrades: upgrades.clone(),
                 signals,
+                variant_header: variant_header.clone(),
                 split: fresh,
                 blue: blue.clone(),
                 green: None,
@@ -315,6 +319,7 @@ impl Routes {
         route.rewrite = rewrite;
         route.upgrades = upgrades;
         route.signals = signals;
+        route.variant_header = variant_header;
         route.blue = blue;
         route.record_to(recorder, shift.as_ref());
     }
@@ -360,7 +365,7 @@ mod tests {
 
     fn fleet(version: &str) -> FleetRoute {
         let version = Version::parse(version).unwrap();
-        let fleet = Arc::new(Fleet { version, instances: Vec::new() });
+        let fleet = Arc::new(Fleet::of(version, Vec::new()));
         FleetRoute { fleet, meters: Arc::new(FleetMeters::new(1)) }
     }
 
@@ -407,6 +412,7 @@ mod tests {
                 rewrite: None,
                 upgrades: Upgrades::default(),
                 signals: Signals::Auto,
+                variant_header: None,
                 recorder,
                 blue: fleet(version),
             }))]);

@@ -4,7 +4,7 @@
 //! read but not written keeps nobody from being served: the endpoints serve what the journal says, shifts stand still with all
 //! traffic on blue, and control is not ready until it can write.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     ask::change_records,
@@ -20,7 +20,6 @@ use super::{
 use crate::{
     config::Config,
     fleet::FleetSpec,
-    meter::FleetMeters,
     name::{EndpointName, FleetId},
     route::FleetRoute,
     shift::{Input, Shift},
@@ -113,8 +112,8 @@ impl Task {
         let ShiftRecord { blue, blue_fleet, started_at, moments, .. } = record;
         if endpoint.record.serving != blue {
             // Green had been adopted. What blue had in flight ended with the process that served it.
-            let meters = Arc::new(FleetMeters::new(self.links.provider.workers));
-            run.blue = FleetRoute { fleet: self.links.provider.fixed().fleet(&blue), meters };
+            let fleet = self.links.provider.fixed().fleet(&blue);
+            run.blue = FleetRoute { meters: self.links.meters(&fleet), fleet };
         }
         endpoint.run = Some(Run {
             blue_spec: blue,

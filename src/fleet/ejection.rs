@@ -146,7 +146,7 @@ mod tests {
     fn fleet(size: usize) -> Fleet {
         let instance =
             |place| Arc::new(Instance::new(Address::parse(&format!("a:{}", place + 1)).unwrap(), 1));
-        Fleet { version: Version::parse("v1").unwrap(), instances: (0..size).map(instance).collect() }
+        Fleet::of(Version::parse("v1").unwrap(), (0..size).map(instance).collect())
     }
 
     fn at(seconds: u64) -> Moment {

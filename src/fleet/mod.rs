@@ -9,6 +9,7 @@ mod provider;
 mod spec;
 mod standing;
 mod tls;
+mod variant;
 mod warmth;
 
 pub use ejection::EjectionRule;
@@ -17,6 +18,7 @@ pub use protocol::Protocol;
 pub use provider::{CommandSpec, Member, OnExit, ProcessSpec, ProviderSpec};
 pub use spec::{FleetSpec, InstanceSpec, Weight};
 pub use tls::{CertificateFiles, UpstreamTls};
+pub use variant::{MAX_VARIANTS, Variant, VariantSpec, VariantWeight, in_words};
 pub use warmth::Warmth;
 
 use std::{fmt, sync::Arc};
@@ -56,9 +58,16 @@ pub struct Fleet {
     /// The instances. A different set of instances is a different `Fleet` value in a new route table; an instance kept
     /// from one to the next is the same `Arc`, so its in-flight count goes on.
     pub instances: Vec<Arc<Instance>>,
+    /// The parts that its instances are in, in their order; none where it has one, without a name.
+    pub variants: Vec<Variant>,
 }
 
 impl Fleet {
+    /// A fleet that is one variant without a name.
+    pub fn of(version: Version, instances: Vec<Arc<Instance>>) -> Self {
+        Self { version, instances, variants: Vec::new() }
+    }
+
     /// Requests in flight on all instances, over all workers.
     pub fn in_flight(&self) -> u64 {
         self.instances.iter().map(|instance| instance.in_flight()).sum()

@@ -2,8 +2,8 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use super::{Address, Protocol, ProviderSpec, UpstreamTls};
-use crate::name::Version;
+use super::{Address, Protocol, ProviderSpec, UpstreamTls, VariantSpec};
+use crate::name::{VariantName, Version};
 
 /// What a fleet is made from: a version, and its instances or who makes them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -12,6 +12,8 @@ pub struct FleetSpec {
     pub version: Version,
     /// Its instances, at least one, none twice; none at all where a provider makes them (checked by `config`).
     pub instances: Vec<InstanceSpec>,
+    /// Its parts, whose instances follow each other and are all of them; none where it has one, without a name (checked by `config`).
+    pub variants: Vec<VariantSpec>,
     /// Who makes its instances; `None` for the static provider, which takes those that are named here.
     pub provider: Option<Arc<ProviderSpec>>,
     /// What the instances speak; [`Protocol::H2`] has `tls`, [`Protocol::H2c`] has none (checked by `config`).
@@ -36,6 +38,21 @@ pub struct InstanceSpec {
 pub struct Weight(u16);
 
 impl FleetSpec {
+    /// The names of its variants, in their order.
+    pub fn variant_names(&self) -> impl Iterator<Item = &VariantName> {
+        self.variants.iter().map(|variant| &variant.name)
+    }
+
+    /// Its variants, each with its instances.
+    pub fn parts(&self) -> impl Iterator<Item = (&VariantSpec, &[InstanceSpec])> {
+        let mut rest = self.instances.as_slice();
+        self.variants.iter().map(move |variant| {
+            let (own, others) = rest.split_at_checked(variant.instances).unwrap_or((rest, &[]));
+            rest = others;
+            (variant, own)
+        })
+    }
+
     /// Whether two specifications make the same instances, however many.
     pub fn is_same_but_for_count(&self, other: &Self) -> bool {
         let uncounted = |spec: &Self| spec.provider.as_ref().map(|provider| provider.counting(None));

@@ -1,6 +1,6 @@
 //! Meters: the counters that the data plane bumps and everything else reads.
 //!
-//! A meter belongs to (worker, fleet). Its worker is the only writer, so every bump is a plain relaxed load and store,
+//! A meter belongs to (worker, variant, fleet). Its worker is the only writer, so every bump is a plain relaxed load and store,
 //! with no read-modify-write instruction and no shared cache line. Readers add the shards up; what they see may be a few
 //! nanoseconds old, and two counters of one shard may be one request apart. The tests that read them are made for that
 //! (shared state has one writer; see `alarm`).
@@ -39,18 +39,42 @@ pub use tokens::{JUDGED_GAPS, MAX_TOKEN_BOUNDS, Timing, TokenBound, TokenReading
 pub use watch::{MAX_BOUNDS, Stamp, WarmUp, WatchPoint};
 pub use worker::{Gauge, WorkerMeters};
 
-use crate::time::Moment;
+use std::sync::Arc;
 
-/// All workers' meters of one fleet.
+use crate::{name::VariantName, time::Moment};
+
+/// All workers' meters of one fleet, or of one of its variants. What is read of a fleet's is the sum over its variants.
 #[derive(Debug)]
 pub struct FleetMeters {
     shards: Box<[Shard]>,
+    /// What a fleet with variants counts is counted here, and nothing in shards of its own.
+    variants: Box<[(VariantName, Arc<FleetMeters>)]>,
 }
 
 impl FleetMeters {
     /// Zeroed meters for this many workers.
     pub fn new(workers: usize) -> Self {
-        Self { shards: (0..workers.max(1)).map(|_| Shard::default()).collect() }
+        Self { shards: (0..workers.max(1)).map(|_| Shard::default()).collect(), variants: Box::default() }
+    }
+
+    /// The same with meters of its own for each variant of these names, in this order.
+    pub fn with_variants<'a>(workers: usize, names: impl Iterator<Item = &'a VariantName>) -> Self {
+        let variant = |name: &VariantName| (name.clone(), Arc::new(Self::new(workers)));
+        Self { variants: names.map(variant).collect(), ..Self::new(workers) }
+    }
+
+    /// The meters of its variants, in their order; none where it has one, without a name.
+    pub fn variants(&self) -> &[(VariantName, Arc<Self>)] {
+        &self.variants
+    }
+
+    /// The meters of one of its variants.
+    pub fn variant(&self, name: &VariantName) -> Option<&Arc<Self>> {
+        self.variants.iter().find(|(other, _)| other == name).map(|(_, meters)| meters)
+    }
+
+    fn all_shards(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().chain(self.variants.iter().flat_map(|(_, meters)| &meters.shards))
     }
 
     /// How many workers there are.
@@ -68,13 +92,14 @@ impl FleetMeters {
 
     /// The sums over all workers now.
     pub fn read(&self) -> Reading {
-        self.shards.iter().fold(Reading::default(), |mut sum, shard| {
+        self.all_shards().fold(Reading::default(), |mut sum, shard| {
             shard.add_to(&mut sum);
             sum
         })
     }
 
-    /// The worker whose first waiting request has waited longest, and since when; `None` when nobody waits.
+    /// The worker whose first waiting request has waited longest, and since when; `None` when nobody waits. Requests wait for one variant,
+    /// whose meters are asked for this.
     pub fn longest_waiting(&self) -> Option<(usize, Moment)> {
         let waiting = self.shards.iter().enumerate();
         waiting
@@ -95,7 +120,7 @@ impl FleetMeters {
     /// How many of these values are at least as long as each of these times, which rise strictly.
     pub fn tails(&self, timing: Timing, edges: &[Edge]) -> Vec<u64> {
         let mut tails = vec![0; edges.len()];
-        for histogram in self.shards.iter().filter_map(|shard| shard.times(timing)) {
+        for histogram in self.all_shards().filter_map(|shard| shard.times(timing)) {
             histogram.add_tails(edges, &mut tails);
         }
         tails
@@ -118,7 +143,7 @@ impl FleetMeters {
 
     fn merged(&self, which: impl Fn(&Shard) -> Option<&Histogram>) -> HistogramSnapshot {
         let mut sum = HistogramSnapshot::default();
-        for histogram in self.shards.iter().filter_map(which) {
+        for histogram in self.all_shards().filter_map(which) {
             histogram.add_to(&mut sum);
         }
         sum

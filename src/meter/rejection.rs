@@ -17,6 +17,8 @@ pub enum Rejection {
     LargeBody,
     /// Its client was late with the part of its body that tells where it belongs, or its own deadline had passed.
     Late,
+    /// It names a variant that its endpoint does not have.
+    UnknownVariant,
 }
 
 /// One worker's counters by reason.
@@ -25,8 +27,15 @@ pub struct Rejections([Gauge; Rejection::ALL.len()]);
 
 impl Rejection {
     /// Every reason, in the order of [`Rejection::index`].
-    pub const ALL: [Self; 6] =
-        [Self::Malformed, Self::Unsupported, Self::LargeHead, Self::LongTarget, Self::LargeBody, Self::Late];
+    pub const ALL: [Self; 7] = [
+        Self::Malformed,
+        Self::Unsupported,
+        Self::LargeHead,
+        Self::LongTarget,
+        Self::LargeBody,
+        Self::Late,
+        Self::UnknownVariant,
+    ];
 
     /// The place in [`Rejection::ALL`].
     pub const fn index(self) -> usize {
@@ -42,6 +51,7 @@ impl Rejection {
             Self::LongTarget => "long_target",
             Self::LargeBody => "large_body",
             Self::Late => "late",
+            Self::UnknownVariant => "unknown_variant",
         }
     }
 }

@@ -14,12 +14,12 @@ use super::{
 use crate::route::ShedStatus;
 
 /// One row of the table.
-struct Row {
+struct Row<'f> {
     status: StatusCode,
     /// The end of the problem's `type`, which programs can match on.
     name: &'static str,
     title: &'static str,
-    detail: &'static str,
+    detail: &'f str,
 }
 
 /// What all of them are (RFC 9457 section 3).
@@ -53,7 +53,7 @@ pub(super) fn document(failure: &Failure) -> String {
         FailureSide::Upstream => "upstream",
         FailureSide::Internal => "internal",
     };
-    // The table's texts hold nothing that JSON escapes; a client's text never comes here.
+    // The table's texts hold nothing that JSON escapes, nor do variants' names; a client's text never comes here.
     format!(
         "{{\"type\":\"urn:snapback:{name}\",\"title\":\"{title}\",\"status\":{},\"detail\":\"{detail}\",\"side\":\"{side}\"}}\n",
         status.as_u16()
@@ -66,7 +66,7 @@ pub(super) fn title(failure: &Failure) -> &'static str {
 }
 
 #[rustfmt::skip]
-fn row(failure: &Failure) -> Row {
+fn row(failure: &Failure) -> Row<'_> {
     let row = |status, name, title, detail| Row { status, name, title, detail };
     match failure {
         Failure::BadRequest(defect) => row(StatusCode::BAD_REQUEST, "bad-request",
@@ -105,6 +105,8 @@ fn row(failure: &Failure) -> Row {
             "The proxy has no room for another connection", "Nothing was sent to a model server. The request may be sent again."),
         Failure::NoMatch => row(StatusCode::NOT_FOUND, "no-match",
             "No endpoint takes this request", "No endpoint's match fits the request's host, path, headers and model."),
+        Failure::UnknownVariant(detail) => row(StatusCode::BAD_REQUEST, "unknown-variant",
+            "The endpoint has no such variant", detail),
         Failure::NoInstance => row(StatusCode::SERVICE_UNAVAILABLE, "no-instance",
             "No model server can take this request", "Every instance of the fleet fails its health checks."),
         Failure::NeedsHttp2 => row(StatusCode::BAD_GATEWAY, "needs-http2",
@@ -161,6 +163,7 @@ mod tests {
             Failure::Deadline,
             Failure::Busy,
             Failure::NoMatch,
+            Failure::UnknownVariant("The variants are a and b.".into()),
             Failure::Exhausted(std::io::Error::other("secret")),
             Failure::NoInstance,
             Failure::QueueFull(Shed::new(&crate::route::Admission::default())),

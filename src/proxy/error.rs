@@ -2,12 +2,13 @@
 
 use std::io;
 
+use http::HeaderName;
 use rustix::io::Errno;
 
 use super::{call::Lost, decode::Malformed, pulse::Late, upload::UploadError};
 use crate::{
     meter::{FailureKind, Rejection, Verdict},
-    route::{Admission, Blame, PathError, ShedStatus},
+    route::{Admission, Blame, EndpointRoute, PathError, ShedStatus},
 };
 
 /// Where a failure arose.
@@ -76,6 +77,9 @@ pub(super) enum Failure {
     /// No endpoint's rule fits. Nothing was sent upstream.
     #[error("downstream: no endpoint takes the request")]
     NoMatch,
+    /// The request names a variant that its endpoint does not have; holds what the client is told. Nothing was sent upstream.
+    #[error("downstream: the request names a variant that its endpoint does not have")]
+    UnknownVariant(Box<str>),
     /// No instance of the fleet can serve. Nothing was sent upstream.
     #[error("upstream: no instance of the fleet can take the request")]
     NoInstance,
@@ -157,6 +161,13 @@ impl Failure {
         if EXHAUSTION.iter().any(is_exhaustion) { Self::Exhausted(error) } else { Self::ConnectFailed(error) }
     }
 
+    /// Of a request that names a variant which this endpoint does not have.
+    pub(super) fn unknown_variant(route: &EndpointRoute) -> Self {
+        let header = route.variant_header.as_ref().map_or("", HeaderName::as_str);
+        let names = route.blue.fleet.variant_names();
+        Self::UnknownVariant(format!("{header} names none of this endpoint's variants: {names}.").into())
+    }
+
     /// Of a wait that has limits of its own, and so can only run into those of the whole request.
     pub(super) fn overdue(late: Late) -> Self {
         match late {
@@ -185,7 +196,8 @@ impl Failure {
             | Self::BadTimeout
             | Self::Deadline
             | Self::Exhausted(_)
-            | Self::NoMatch => None,
+            | Self::NoMatch
+            | Self::UnknownVariant(_) => None,
             Self::QueueFull(shed) | Self::QueueTimeout(shed) => match shed.blame {
                 Blame::Nobody => None,
                 Blame::Fleet => Some(Sent::Nothing),
@@ -214,6 +226,7 @@ impl Failure {
                 Some(Rejection::Malformed)
             }
             Self::Connect | Self::UnknownProtocol | Self::UnknownCoding => Some(Rejection::Unsupported),
+            Self::UnknownVariant(_) => Some(Rejection::UnknownVariant),
             Self::LongTarget => Some(Rejection::LongTarget),
             Self::LargeHead => Some(Rejection::LargeHead),
             Self::LargeBody => Some(Rejection::LargeBody),
@@ -255,7 +268,8 @@ impl Failure {
             | Self::StalledBody
             | Self::SlowBody
             | Self::BadTimeout
-            | Self::NoMatch => FailureSide::Downstream,
+            | Self::NoMatch
+            | Self::UnknownVariant(_) => FailureSide::Downstream,
             Self::Busy | Self::Exhausted(_) | Self::QueueFull(_) | Self::QueueTimeout(_) => {
                 FailureSide::Internal
             }
@@ -294,7 +308,8 @@ impl Failure {
             | Self::Busy
             | Self::BadTimeout
             | Self::Deadline
-            | Self::NoMatch => return Verdict::ClientGone,
+            | Self::NoMatch
+            | Self::UnknownVariant(_) => return Verdict::ClientGone,
             Self::Exhausted(_) => return Verdict::Shed,
             Self::QueueFull(shed) | Self::QueueTimeout(shed) => match shed.blame {
                 Blame::Nobody => return Verdict::Shed,

@@ -111,6 +111,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         (exchange, reached) = Box::pin(replay.finish(caller, exchange, reached, &limits)).await;
     }
     let fleet = exchange.fleet_label();
+    let variant = exchange.variant().filter(|_| caller.worker().settings.expose_variant).cloned();
     let mut response = match reached {
         Ok(reached) => {
             caller.pulse.expect_within(limits.idle_timeout);
@@ -128,6 +129,9 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     };
     if caller.worker().settings.expose_fleet {
         headers::expose_fleet(response.headers_mut(), fleet);
+    }
+    if let Some(variant) = variant {
+        headers::expose_variant(response.headers_mut(), &variant);
     }
     Ok(response)
 }

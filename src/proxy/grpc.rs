@@ -123,12 +123,14 @@ pub(super) fn trailers(failure: &Failure) -> HeaderMap {
 /// gRPC's status codes, by what gRPC's table for HTTP statuses makes of the same failure, and where a limit was reached by the code
 /// that says so.
 fn code(failure: &Failure) -> &'static str {
+    const INVALID_ARGUMENT: &str = "3";
     const DEADLINE_EXCEEDED: &str = "4";
     const RESOURCE_EXHAUSTED: &str = "8";
     const UNIMPLEMENTED: &str = "12";
     const INTERNAL: &str = "13";
     const UNAVAILABLE: &str = "14";
     match failure {
+        Failure::UnknownVariant(_) => INVALID_ARGUMENT,
         Failure::StalledBody
         | Failure::SlowBody
         | Failure::HeadTimeout

@@ -19,9 +19,11 @@ use http::{
 use rand::{Rng, rngs::StdRng};
 
 use super::forwarded::Downstream;
+use crate::name::VariantName;
 
 /// Says which fleet answered, where the config asks for it.
 static FLEET: HeaderName = HeaderName::from_static("x-snapback-fleet");
+static VARIANT: HeaderName = HeaderName::from_static("x-snapback-variant");
 
 /// The request's id.
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -274,6 +276,13 @@ pub(super) fn announce(headers: &mut HeaderMap, connection: Connection) {
 /// Says which fleet the request was dealt to, or that it was rescued.
 pub(super) fn expose_fleet(headers: &mut HeaderMap, fleet: &'static str) {
     headers.insert(&FLEET, HeaderValue::from_static(fleet));
+}
+
+/// Says which variant the request was dealt to.
+pub(super) fn expose_variant(headers: &mut HeaderMap, variant: &VariantName) {
+    if let Ok(value) = HeaderValue::from_str(variant.as_str()) {
+        headers.insert(&VARIANT, value);
+    }
 }
 
 /// The id of a request whose client gave it none: made when it is first asked for, and the same for every try.

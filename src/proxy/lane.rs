@@ -18,9 +18,10 @@ use super::{
     tokens::WatchedStreams,
 };
 use crate::{
-    fleet::{Instance, Side},
-    meter::{DealingOrder, WarmUp},
-    route::{Deck, EndpointRoute, FleetRoute, RouteTable},
+    fleet::{Fleet, Instance, Side},
+    meter::{DealingOrder, FleetMeters, WarmUp},
+    name::VariantName,
+    route::{Deck, EndpointRoute, FleetRoute, RouteTable, UnknownVariant, VariantDecks},
     time::Moment,
     tls::Keychain,
 };
@@ -31,19 +32,31 @@ pub(super) struct RouteView {
     pub(super) route: Arc<EndpointRoute>,
     /// The endpoint's second tries.
     pub(super) budget: Rc<Budget>,
-    blue: Rc<FleetView>,
-    green: Option<Rc<FleetView>>,
-    /// Green's open requests, while a shift has latency alarms.
-    open_requests: Option<Rc<OpenRequests>>,
-    /// Green's streams, while a shift has guards on tokens.
-    streams: Option<Rc<WatchedStreams>>,
+    blue: Variants,
+    green: Option<Variants>,
+}
+
+/// A fleet's variants as a worker sees them, each as a fleet of its own.
+#[derive(Debug)]
+struct Variants {
+    /// The only one, of most fleets.
+    first: Rc<FleetView>,
+    others: Box<[Rc<FleetView>]>,
+}
+
+/// Where a request was dealt to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Draw {
+    pub(super) side: Side,
+    /// The variant's place among its fleet's; zero where the fleet has one, without a name.
+    pub(super) variant: u8,
 }
 
 /// What a request was dealt.
 #[derive(Debug)]
 pub(super) struct Dealt {
     pub(super) view: Rc<RouteView>,
-    pub(super) side: Side,
+    pub(super) draw: Draw,
     /// The hash of the request's key, where the endpoint's instances are chosen by one.
     pub(super) key: Option<u64>,
 }
@@ -77,37 +90,60 @@ struct Known {
 struct Lane {
     view: Rc<RouteView>,
     deck: Deck,
+    /// Only of an endpoint with variants.
+    variants: Option<Box<VariantDecks>>,
     budget: Rc<Budget>,
 }
 
+impl Draw {
+    /// The same variant of the fleet of this side. Both fleets of a shift have their variants in the same order.
+    pub(super) fn on(self, side: Side) -> Self {
+        Self { side, ..self }
+    }
+}
+
+impl Variants {
+    fn at(&self, place: u8) -> &Rc<FleetView> {
+        let other = usize::from(place).checked_sub(1).and_then(|other| self.others.get(other));
+        other.unwrap_or(&self.first)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Rc<FleetView>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
 impl RouteView {
-    /// The fleet of a side. Green's share is zero while there is no green, so the draw never asks for one that is not there.
-    pub(super) fn fleet(&self, side: Side) -> &FleetRoute {
-        match (side, &self.route.green) {
-            (Side::Green, Some(green)) => green,
-            (Side::Green, None) | (Side::Blue, _) => &self.route.blue,
-        }
+    /// Where the outcomes of what was dealt there are counted.
+    pub(super) fn meters(&self, draw: Draw) -> &FleetMeters {
+        self.view(draw).meters()
+    }
+
+    /// The variant's name, where the endpoint has variants.
+    pub(super) fn variant(&self, draw: Draw) -> Option<&VariantName> {
+        let variant = self.route.blue.fleet.variants.get(usize::from(draw.variant))?;
+        Some(&variant.name)
     }
 
     /// What a fleet has for a request that comes now and whose key has this hash.
-    pub(super) fn offer(&self, side: Side, key: Option<u64>, now: Moment, rng: &mut impl Rng) -> Offer {
-        self.view(side).offer(self.wanted(key, now), rng)
+    pub(super) fn offer(&self, draw: Draw, key: Option<u64>, now: Moment, rng: &mut impl Rng) -> Offer {
+        self.view(draw).offer(self.wanted(key, now), rng)
     }
 
     /// What it has for one that has waited, and whose turn it is.
     pub(super) fn offer_to_first(
         &self,
-        side: Side,
+        draw: Draw,
         key: Option<u64>,
         now: Moment,
         rng: &mut impl Rng,
     ) -> Offer {
-        self.view(side).offer_to_first(self.wanted(key, now), rng)
+        self.view(draw).offer_to_first(self.wanted(key, now), rng)
     }
 
     /// Where a fleet's requests wait, where its instances take only so many at a time.
-    pub(super) fn queue(&self, side: Side) -> Option<&Rc<Queue>> {
-        self.view(side).queue()
+    pub(super) fn queue(&self, draw: Draw) -> Option<&Rc<Queue>> {
+        self.view(draw).queue()
     }
 
     fn wanted(&self, key: Option<u64>, now: Moment) -> Wanted<'_> {
@@ -116,19 +152,16 @@ impl RouteView {
 
     /// A seat for a copy of a request, on another instance of its fleet than this one; `None` when no other can serve, or others wait for
     /// it.
-    pub(super) fn seat_elsewhere(&self, side: Side, avoid: &Upstream, rng: &mut impl Rng) -> Option<Seat> {
-        if self.queue(side).is_some_and(|queue| queue.is_anybody_waiting()) {
+    pub(super) fn seat_elsewhere(&self, draw: Draw, avoid: &Upstream, rng: &mut impl Rng) -> Option<Seat> {
+        if self.queue(draw).is_some_and(|queue| queue.is_anybody_waiting()) {
             return None;
         }
-        self.view(side).seat_elsewhere(avoid, rng)
+        self.view(draw).seat_elsewhere(avoid, rng)
     }
 
-    /// A side's open requests, where they are watched.
-    pub(super) fn open_requests(&self, side: Side) -> Option<&Rc<OpenRequests>> {
-        match side {
-            Side::Green => self.open_requests.as_ref(),
-            Side::Blue => None,
-        }
+    /// The open requests there, where they are watched.
+    pub(super) fn open_requests(&self, draw: Draw) -> Option<&Rc<OpenRequests>> {
+        self.view(draw).open_requests()
     }
 
     /// The order in which a side's requests are dealt: green's, where the shift looks for runs of failures.
@@ -147,25 +180,23 @@ impl RouteView {
         }
     }
 
-    /// A side's streams, where they are watched.
-    pub(super) fn streams(&self, side: Side) -> Option<&Rc<WatchedStreams>> {
-        match side {
-            Side::Green => self.streams.as_ref(),
-            Side::Blue => None,
-        }
+    /// The streams there, where they are watched.
+    pub(super) fn streams(&self, draw: Draw) -> Option<&Rc<WatchedStreams>> {
+        self.view(draw).streams()
     }
 
     /// One look at everything that time changes.
     fn sweep(&self, now: Moment) {
         for fleet in std::iter::once(&self.blue).chain(&self.green) {
-            fleet.sweep(now);
+            fleet.all().for_each(|variant| variant.sweep(now));
         }
     }
 
-    fn view(&self, side: Side) -> &Rc<FleetView> {
-        match (side, &self.green) {
-            (Side::Green, Some(green)) => green,
-            (Side::Green, None) | (Side::Blue, _) => &self.blue,
+    /// Green's share is zero while there is no green, so the draw never asks for one that is not there.
+    fn view(&self, draw: Draw) -> &Rc<FleetView> {
+        match (draw.side, &self.green) {
+            (Side::Green, Some(green)) => green.at(draw.variant),
+            (Side::Green, None) | (Side::Blue, _) => self.blue.at(draw.variant),
         }
     }
 }
@@ -185,20 +216,30 @@ impl Lanes {
         Self { lanes: Vec::new(), known }
     }
 
-    /// Deals a fleet of this endpoint: by the session's key where the endpoint has such and the request too, else from the deck.
+    /// Deals a variant of this endpoint, where it has several, and a fleet: by the session's key where the endpoint has such and the request
+    /// too, else from the decks. An error is a request that names a variant which the endpoint does not have.
     pub(super) fn deal(
         &mut self,
         route: &Arc<EndpointRoute>,
         headers: &HeaderMap,
         rng: &mut impl Rng,
-    ) -> Dealt {
+    ) -> Result<Dealt, UnknownVariant> {
         let lane = self.lane(route);
+        let (place, deck) = match &mut lane.variants {
+            None => (0, &mut lane.deck),
+            Some(decks) => {
+                let named = route.named_variant(headers)?;
+                let place = named.unwrap_or_else(|| decks.deal(route, headers, rng));
+                (place, decks.fleets.get_mut(place).unwrap_or(&mut lane.deck))
+            }
+        };
         lane.budget.count();
         let side = match route.session_side(headers) {
             Some(side) => side,
-            None => lane.deck.deal(route.split, rng),
+            None => deck.deal(route.split, rng),
         };
-        Dealt { view: Rc::clone(&lane.view), side, key: route.balance.session_key(headers) }
+        let draw = Draw { side, variant: u8::try_from(place).unwrap_or_default() };
+        Ok(Dealt { view: Rc::clone(&lane.view), draw, key: route.balance.session_key(headers) })
     }
 
     fn lane(&mut self, route: &Arc<EndpointRoute>) -> &mut Lane {
@@ -210,11 +251,15 @@ impl Lanes {
         let place = lanes.get_mut(slot).expect("the lanes were just made long enough");
         match place {
             Some(lane) if Arc::ptr_eq(&lane.view.route, route) => {}
-            Some(lane) => lane.view = Rc::new(view(route, &lane.budget, known)),
+            Some(lane) => {
+                lane.view = Rc::new(view(route, &lane.budget, known));
+                lane.follow_variants(route);
+            }
             None => {
                 let budget = Rc::new(Budget::new(route.blue.meters.workers()));
                 let view = Rc::new(view(route, &budget, known));
-                *place = Some(Lane { view, deck: Deck::default(), budget });
+                let lane = place.insert(Lane { view, deck: Deck::default(), variants: None, budget });
+                lane.follow_variants(route);
             }
         }
         place.as_mut().expect("the lane was just filled")
@@ -284,32 +329,66 @@ impl Lanes {
     }
 }
 
+impl Lane {
+    fn follow_variants(&mut self, route: &EndpointRoute) {
+        let variants = &route.blue.fleet.variants;
+        match &mut self.variants {
+            _ if variants.is_empty() => self.variants = None,
+            Some(decks) => decks.follow(variants),
+            None => self.variants = Some(Box::new(VariantDecks::new(variants))),
+        }
+    }
+}
+
 fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> RouteView {
-    let Known { worker, doorbells, upstreams, open_requests, streams, queues, keychain } = known;
-    let mut fleet_view = |side: Side, fleet: &FleetRoute| {
-        let upstream = |instance: &Arc<Instance>| {
-            let known = upstreams.entry(Arc::as_ptr(instance));
-            Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
-        };
-        let upstreams = fleet.fleet.instances.iter().map(upstream).collect();
-        let max_concurrency = route.protection.admission.max_concurrency;
-        let is_limited = max_concurrency.is_some()
-            || fleet.fleet.instances.iter().any(|instance| instance.max_concurrency().is_some());
-        FleetView::new(Parts {
-            worker: *worker,
-            fleet: &fleet.fleet,
-            ejection: route.protection.ejection.of(side),
-            upstreams,
-            max_concurrency,
-            queue: is_limited.then(|| Queue::of(queues, *worker, &fleet.meters, doorbells)),
-        })
-    };
     RouteView {
-        blue: fleet_view(Side::Blue, &route.blue),
-        green: route.green.as_ref().map(|green| fleet_view(Side::Green, green)),
-        open_requests: OpenRequests::of(route, open_requests),
-        streams: WatchedStreams::of(route, *worker, streams),
+        blue: variants(route, Side::Blue, &route.blue, known),
+        green: route.green.as_ref().map(|green| variants(route, Side::Green, green, known)),
         route: Arc::clone(route),
         budget: Rc::clone(budget),
     }
+}
+
+fn variants(route: &EndpointRoute, side: Side, fleet: &FleetRoute, known: &mut Known) -> Variants {
+    let FleetRoute { fleet, meters } = fleet;
+    let named = fleet.variants.iter().zip(meters.variants());
+    let mut views: Vec<_> = named
+        .map(|(variant, (_, meters))| {
+            fleet_view(route, side, (&Arc::new(fleet.of_variant(variant)), meters), known)
+        })
+        .collect();
+    if views.is_empty() {
+        return Variants { first: fleet_view(route, side, (fleet, meters), known), others: Box::default() };
+    }
+    let first = views.remove(0);
+    Variants { first, others: views.into() }
+}
+
+fn fleet_view(
+    route: &EndpointRoute,
+    side: Side,
+    (fleet, meters): (&Arc<Fleet>, &Arc<FleetMeters>),
+    known: &mut Known,
+) -> Rc<FleetView> {
+    let Known { worker, doorbells, upstreams, open_requests, streams, queues, keychain } = known;
+    let upstream = |instance: &Arc<Instance>| {
+        let known = upstreams.entry(Arc::as_ptr(instance));
+        Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
+    };
+    let upstreams = fleet.instances.iter().map(upstream).collect();
+    let max_concurrency = route.protection.admission.max_concurrency;
+    let is_limited = max_concurrency.is_some()
+        || fleet.instances.iter().any(|instance| instance.max_concurrency().is_some());
+    let watch = route.watch.as_ref().filter(|_| side == Side::Green);
+    FleetView::new(Parts {
+        worker: *worker,
+        fleet,
+        meters,
+        ejection: route.protection.ejection.of(side),
+        upstreams,
+        max_concurrency,
+        queue: is_limited.then(|| Queue::of(queues, *worker, meters, doorbells)),
+        open_requests: watch.and_then(|watch| OpenRequests::of(watch, meters, open_requests)),
+        streams: watch.and_then(|watch| WatchedStreams::of(watch, meters, *worker, streams)),
+    })
 }

@@ -13,11 +13,10 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duratio
 
 use crate::{
     meter::{FleetMeters, MAX_BOUNDS, Overdue, Stamp, WatchPoint},
-    route::EndpointRoute,
     time::Moment,
 };
 
-/// One worker's open requests of one shift's green.
+/// One worker's open requests of one shift's green, or of one of its variants.
 #[derive(Debug)]
 pub(super) struct OpenRequests {
     watch: Arc<WatchPoint>,
@@ -50,18 +49,20 @@ struct Dealt {
 }
 
 impl OpenRequests {
-    /// Those of this route, among the worker's or as new ones; `None` when no latency alarm watches its green.
-    pub(super) fn of(route: &EndpointRoute, known: &mut Vec<Rc<Self>>) -> Option<Rc<Self>> {
-        let (Some(watch), Some(green)) = (&route.watch, &route.green) else { return None };
+    /// Those of the green with these meters, among the worker's or as new ones; `None` when no latency alarm watches it.
+    pub(super) fn of(
+        watch: &Arc<WatchPoint>,
+        green: &Arc<FleetMeters>,
+        known: &mut Vec<Rc<Self>>,
+    ) -> Option<Rc<Self>> {
         if watch.bounds_nanos().is_empty() {
             return None;
         }
-        let is_it =
-            |open: &&Rc<Self>| Arc::ptr_eq(&open.watch, watch) && Arc::ptr_eq(&open.green, &green.meters);
+        let is_it = |open: &&Rc<Self>| Arc::ptr_eq(&open.watch, watch) && Arc::ptr_eq(&open.green, green);
         if let Some(found) = known.iter().find(is_it) {
             return Some(Rc::clone(found));
         }
-        let (watch, green) = (Arc::clone(watch), Arc::clone(&green.meters));
+        let (watch, green) = (Arc::clone(watch), Arc::clone(green));
         let new = Rc::new(Self { watch, green, queue: RefCell::default() });
         known.push(Rc::clone(&new));
         Some(new)

@@ -25,16 +25,16 @@ use super::{
     caller::Caller,
     error::{Failure, Shed},
     exchange::Exchange,
-    lane::RouteView,
+    lane::{Draw, RouteView},
     pulse::unless_late,
     seat::{Offer, Seat},
 };
-use crate::{clock, fleet::Side, meter::FleetMeters, time::Moment};
+use crate::{clock, meter::FleetMeters, time::Moment};
 
 /// What wakes each worker when there may be room for one of its waiting requests.
 pub(super) type Doorbells = Arc<[Notify]>;
 
-/// One worker's waiting requests for one fleet.
+/// One worker's waiting requests for one fleet, or for one of its variants.
 #[derive(Debug)]
 pub(super) struct Queue {
     worker: usize,
@@ -53,7 +53,7 @@ pub(super) struct Waiter {
 #[derive(Debug)]
 struct Ticket {
     route: Rc<RouteView>,
-    side: Side,
+    draw: Draw,
     key: Option<u64>,
     since: Moment,
     until: Moment,
@@ -107,7 +107,7 @@ impl Queue {
                 self.ring();
                 return;
             }
-            let Offer::Seat(seat) = first.route.offer_to_first(first.side, first.key, now, rng) else {
+            let Offer::Seat(seat) = first.route.offer_to_first(first.draw, first.key, now, rng) else {
                 return;
             };
             self.waiting.borrow_mut().pop_front();
@@ -182,7 +182,7 @@ impl Waiter {
     pub(super) fn join(
         queue: &Rc<Queue>,
         route: &Rc<RouteView>,
-        (side, key): (Side, Option<u64>),
+        (draw, key): (Draw, Option<u64>),
         now: Moment,
     ) -> Option<Self> {
         let admission = &route.route.protection.admission;
@@ -191,7 +191,7 @@ impl Waiter {
         }
         let ticket = Rc::new(Ticket {
             route: Rc::clone(route),
-            side,
+            draw,
             key,
             since: now,
             until: now.after(admission.queue_timeout),

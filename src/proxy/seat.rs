@@ -4,19 +4,21 @@ use std::{cell::Cell, num::NonZeroU32, rc::Rc, sync::Arc};
 
 use rand::Rng;
 
-use super::{pool::Upstream, queue::Queue};
+use super::{overdue::OpenRequests, pool::Upstream, queue::Queue, tokens::WatchedStreams};
 use crate::{
     fleet::{Fleet, Instance},
-    meter::Verdict,
+    meter::{FleetMeters, Verdict},
     route::{self, Balance, Choice, Ejection, Judgement, Turns},
     time::Moment,
 };
 
-/// A fleet as one worker sees it.
+/// A fleet as one worker sees it, or one of its variants, which is to the data plane a fleet of its own.
 #[derive(Debug)]
 pub(super) struct FleetView {
     worker: usize,
     fleet: Arc<Fleet>,
+    /// Where its outcomes are counted.
+    meters: Arc<FleetMeters>,
     /// In the fleet's own order.
     upstreams: Box<[Rc<Upstream>]>,
     /// Whose turn it is, where they take turns.
@@ -25,6 +27,10 @@ pub(super) struct FleetView {
     ejection: Option<Ejection>,
     /// Where requests wait, where instances take only so many at a time.
     queue: Option<Rc<Queue>>,
+    /// Green's open requests, while a shift has latency alarms.
+    open_requests: Option<Rc<OpenRequests>>,
+    /// Green's streams, while a shift has guards on tokens.
+    streams: Option<Rc<WatchedStreams>>,
     /// How many an instance takes of which nothing else is said.
     max_concurrency: Option<NonZeroU32>,
     /// Whether an ejected instance may be due for its trial. The sweep says so, which spares each request a look at the clock and at
@@ -66,26 +72,57 @@ pub(super) enum Offer {
 pub(super) struct Parts<'a> {
     pub(super) worker: usize,
     pub(super) fleet: &'a Arc<Fleet>,
+    pub(super) meters: &'a Arc<FleetMeters>,
     pub(super) ejection: Option<Ejection>,
     /// Of the fleet's instances, in its order.
     pub(super) upstreams: Box<[Rc<Upstream>]>,
     pub(super) max_concurrency: Option<NonZeroU32>,
     pub(super) queue: Option<Rc<Queue>>,
+    pub(super) open_requests: Option<Rc<OpenRequests>>,
+    pub(super) streams: Option<Rc<WatchedStreams>>,
 }
 
 impl FleetView {
     pub(super) fn new(parts: Parts<'_>) -> Rc<Self> {
-        let Parts { worker, fleet, ejection, upstreams, max_concurrency, queue } = parts;
+        let Parts {
+            worker,
+            fleet,
+            meters,
+            ejection,
+            upstreams,
+            max_concurrency,
+            queue,
+            open_requests,
+            streams,
+        } = parts;
         Rc::new(Self {
             worker,
             fleet: Arc::clone(fleet),
+            meters: Arc::clone(meters),
             upstreams,
             turns: Turns::default(),
             ejection,
             queue,
+            open_requests,
+            streams,
             max_concurrency,
             has_trials: Cell::new(false),
         })
+    }
+
+    /// Where its outcomes are counted.
+    pub(super) fn meters(&self) -> &FleetMeters {
+        &self.meters
+    }
+
+    /// Its open requests, where they are watched.
+    pub(super) fn open_requests(&self) -> Option<&Rc<OpenRequests>> {
+        self.open_requests.as_ref()
+    }
+
+    /// Its streams, where they are watched.
+    pub(super) fn streams(&self) -> Option<&Rc<WatchedStreams>> {
+        self.streams.as_ref()
     }
 
     /// Where its requests wait, where instances take only so many at a time.

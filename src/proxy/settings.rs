@@ -12,6 +12,8 @@ use crate::{
 pub struct Settings {
     /// Whether responses carry `x-snapback-fleet`.
     pub expose_fleet: bool,
+    /// Whether responses of endpoints with variants carry `x-snapback-variant`.
+    pub expose_variant: bool,
     /// For a client to send a request's head, once its first byte came.
     pub head_timeout: Duration,
     /// How long an idle client connection is kept.

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     clock,
     meter::WorkerMeters,
-    route::{self, Generation, Lookup, ModelKey, RequestKey, RouteTable},
+    route::{self, Generation, Lookup, ModelKey, RequestKey, RouteTable, UnknownVariant},
 };
 
 /// How long a connection without a request is kept when the worker drains. A client that is about to send one would otherwise find
@@ -191,7 +191,8 @@ impl Worker {
         };
         match found {
             Lookup::Found(route) => {
-                Ok(Deal::To(self.lanes.borrow_mut().deal(route, key.headers, &mut *self.rng())))
+                let dealt = self.lanes.borrow_mut().deal(route, key.headers, &mut *self.rng());
+                dealt.map(Deal::To).map_err(|UnknownVariant| Failure::unknown_variant(route))
             }
             Lookup::NeedsModel => Ok(Deal::NeedsModel),
             Lookup::Nobody => Err(Failure::NoMatch),

@@ -121,7 +121,7 @@ mod tests {
             Arc::new(instance)
         };
         let instances = in_flight.iter().enumerate().map(instance).collect();
-        Fleet { version: Version::parse("v1").unwrap(), instances }
+        Fleet::of(Version::parse("v1").unwrap(), instances)
     }
 
     /// How often each instance is picked in 3,000 rounds.

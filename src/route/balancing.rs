@@ -205,7 +205,7 @@ mod tests {
         let instance = |place| {
             Arc::new(Instance::new(Address::parse(&format!("10.0.0.1:{}", 9_001 + place)).unwrap(), 1))
         };
-        Fleet { version: Version::parse("v1").unwrap(), instances: (0..size).map(instance).collect() }
+        Fleet::of(Version::parse("v1").unwrap(), (0..size).map(instance).collect())
     }
 
     fn choose(fleet: &Fleet, balance: &Balance, key: Option<u64>, turns: &Turns) -> Option<usize> {

@@ -1,5 +1,5 @@
-//! The route table: an immutable snapshot of all endpoints, and the three choices made from it for each request: which
-//! endpoint (match), which fleet (deck), which instance (balance).
+//! The route table: an immutable snapshot of all endpoints, and the choices made from it for each request: which
+//! endpoint (match), which variant where it has several, which fleet (deck), which instance (balance).
 //!
 //! Pure: randomness is an argument. Control builds and publishes tables; the data plane reads one per request.
 
@@ -18,6 +18,7 @@ mod signals;
 mod sticky;
 mod table;
 mod upgrades;
+mod variants;
 
 #[cfg(test)]
 mod tests;
@@ -42,3 +43,4 @@ pub use table::{
     EndpointRoute, EndpointSlot, FleetRoute, Generation, HalfClose, Limits, Lookup, RouteTable, Split,
 };
 pub use upgrades::{UpgradeError, Upgrades};
+pub use variants::{UnknownVariant, VariantDeck, VariantDecks};

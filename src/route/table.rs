@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 
 use super::{
     Balance, FailureClasses, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Signals, Sticky,
@@ -68,6 +68,8 @@ pub struct EndpointRoute {
     pub rescue: RescuePolicy,
     /// Where its requests carry the key of their session, if sessions are to stay on a fleet.
     pub sticky: Option<Sticky>,
+    /// The header by which a request names its variant, whatever the variants weigh.
+    pub variant_header: Option<HeaderName>,
     /// How its instances share its requests.
     pub balance: Balance,
     /// What keeps its instances, and its clients, from instances in trouble.
@@ -204,8 +206,13 @@ impl EndpointRoute {
     /// fleet, and no key is looked for.
     pub fn session_side(&self, headers: &HeaderMap) -> Option<Side> {
         let green = self.green.as_ref()?;
-        let key = self.sticky.as_ref()?.key(headers)?;
+        let key = self.session_key(headers)?;
         Some(sticky_side(key, green.fleet.version.as_str(), self.split.green))
+    }
+
+    /// The key of a request's session, where sessions stay on a fleet.
+    pub(super) fn session_key<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        self.sticky.as_ref()?.key(headers)
     }
 
     /// Records what follows, if anything is recorded, under the fleets and the share of this moment, which are this shift's.

@@ -20,7 +20,7 @@ fn fleet(weights: &[u16]) -> Fleet {
         Arc::new(Instance::new(address, 1).weighing(Weight::new(*weight).unwrap()))
     };
     let instances = weights.iter().enumerate().map(instance).collect();
-    Fleet { version: Version::parse("v1").unwrap(), instances }
+    Fleet::of(Version::parse("v1").unwrap(), instances)
 }
 
 fn hashed(bound_percent: u16) -> Balance {

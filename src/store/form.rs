@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::{Moments, Origin};
 use crate::{
     config::{provider_from_json, provider_to_json},
-    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, Weight},
-    name::Version,
+    fleet::{
+        Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, VariantSpec,
+        VariantWeight, Weight,
+    },
+    name::{VariantName, Version},
     shift::{Back, Bakes, Cause, Pace, PauseReason, ShiftPlan, Sizes, Snapshot, State},
     time::{Moment, WallTime},
 };
@@ -25,6 +28,9 @@ use crate::{
 pub(super) struct FleetForm {
     version: String,
     instances: Vec<InstanceForm>,
+    /// None where the fleet has one, as before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    variants: Vec<VariantForm>,
     /// As a configuration file has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     provider: Option<serde_json::Value>,
@@ -59,6 +65,16 @@ struct WholeInstanceForm {
     weight: u16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     max_concurrency: Option<NonZeroU32>,
+}
+
+/// So many of the fleet's instances, after those of the variant before.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VariantForm {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<f64>,
+    instances: usize,
 }
 
 /// An instance that a provider made.
@@ -183,7 +199,7 @@ pub(super) struct MomentsForm {
 
 impl From<&FleetSpec> for FleetForm {
     fn from(spec: &FleetSpec) -> Self {
-        let FleetSpec { version, instances, provider, protocol, tls } = spec;
+        let FleetSpec { version, instances, variants, provider, protocol, tls } = spec;
         Self {
             provider: provider.as_deref().map(provider_to_json),
             protocol: match protocol {
@@ -194,7 +210,26 @@ impl From<&FleetSpec> for FleetForm {
             tls: tls.as_deref().map(Into::into),
             version: version.as_str().to_owned(),
             instances: instances.iter().map(Into::into).collect(),
+            variants: variants.iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<&VariantSpec> for VariantForm {
+    fn from(spec: &VariantSpec) -> Self {
+        let VariantSpec { name, weight, instances } = spec;
+        let weight = weight.map(VariantWeight::as_number);
+        Self { name: name.as_str().to_owned(), weight, instances: *instances }
+    }
+}
+
+impl VariantForm {
+    fn into_spec(self) -> Result<VariantSpec, String> {
+        let Self { name, weight, instances } = self;
+        let checked =
+            |number| VariantWeight::from_number(number).ok_or_else(|| format!("{number} is no weight"));
+        let name = VariantName::parse(&name).map_err(|error| error.to_string())?;
+        Ok(VariantSpec { name, weight: weight.map(checked).transpose()?, instances })
     }
 }
 
@@ -261,12 +296,19 @@ impl From<TlsForm> for UpstreamTls {
 impl FleetForm {
     /// Checks the names and addresses again: a file may have been edited.
     pub(super) fn into_spec(self) -> Result<FleetSpec, String> {
-        let Self { version, instances, provider, tls, protocol } = self;
+        let Self { version, instances, variants, provider, tls, protocol } = self;
         let provider = provider.as_ref().map(provider_from_json).transpose();
         let instances: Result<Vec<_>, _> = instances.into_iter().map(InstanceForm::into_spec).collect();
+        let variants: Result<Vec<_>, _> = variants.into_iter().map(VariantForm::into_spec).collect();
+        let (instances, variants) = (instances?, variants?);
+        let counted: usize = variants.iter().map(|variant| variant.instances).sum();
+        if !variants.is_empty() && counted != instances.len() {
+            return Err(format!("the variants have {counted} instances, and the fleet {}", instances.len()));
+        }
         Ok(FleetSpec {
             version: Version::parse(&version).map_err(|error| error.to_string())?,
-            instances: instances?,
+            instances,
+            variants,
             provider: provider.map_err(|problems| problems.to_string())?.map(Arc::new),
             protocol: match protocol {
                 ProtocolForm::Http1 => Protocol::Http1,

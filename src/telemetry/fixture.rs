@@ -45,10 +45,7 @@ fn fleet(version: &str, port: u16) -> FleetRoute {
     let instance = Instance::new(address, 2);
     instance.set_health(Health::Healthy);
     FleetRoute {
-        fleet: Arc::new(Fleet {
-            version: Version::parse(version).unwrap(),
-            instances: vec![Arc::new(instance)],
-        }),
+        fleet: Arc::new(Fleet::of(Version::parse(version).unwrap(), vec![Arc::new(instance)])),
         meters: Arc::new(FleetMeters::new(2)),
     }
 }
@@ -64,6 +61,7 @@ impl Fixture {
             failures: FailureClasses::default(),
             rescue: RescuePolicy::default(),
             sticky: None,
+            variant_header: None,
             balance: Balance::default(),
             protection: Protection::default(),
             rewrite: None,

@@ -17,10 +17,10 @@ use crate::{
     },
     fleet::{
         Address, CertificateFiles, CommandSpec, EjectionRule, FleetSpec, InstanceSpec, OnExit, ProcessSpec,
-        Protocol, ProviderSpec, UpstreamTls, Weight,
+        Protocol, ProviderSpec, UpstreamTls, VariantSpec, VariantWeight, Weight,
     },
     meter::{GrpcStatus, WarmUp},
-    name::{EndpointName, Version},
+    name::{EndpointName, VariantName, Version},
     route::{
         Admission, Balance, Blame, BodySign, EjectingFleets, Ejection, FailureBody, FailureClasses,
         GrpcStatuses, HalfClose, HashKey, HedgePolicy, HedgedFleets, HostPattern, Limits, MatchRule,
@@ -86,6 +86,7 @@ prop_compose! {
         ports in prop::collection::btree_map(1_u16.., 1_u16..=1000, 1..5),
         tls in option::of(upstream_tls()),
         is_http2 in any::<bool>(),
+        weights in prop::collection::vec(option::of(0_u32..5_000_000), 0..4),
         provider in option::of(provider()),
     ) -> FleetSpec {
         let instance = |(port, weight)| InstanceSpec {
@@ -94,9 +95,21 @@ prop_compose! {
             weight: Weight::new(if weight > 500 { 1 } else { weight }).unwrap(),
             max_concurrency: NonZeroU32::new(u32::from(weight) % 3),
         };
+        let instances: Vec<_> = ports.into_iter().filter(|_| provider.is_none()).map(instance).collect();
+        // Each variant has an instance, the last one those that are left, and at least one of them gets something.
+        let count = weights.len().min(instances.len());
+        let variant = |(place, weight): (usize, Option<u32>)| VariantSpec {
+            name: VariantName::parse(&format!("v-{place}")).unwrap(),
+            weight: weight
+                .filter(|_| place > 0)
+                .and_then(|millionths| VariantWeight::from_number(f64::from(millionths) / 1e6)),
+            instances: if place + 1 == count { instances.len() - place } else { 1 },
+        };
+        let variants = weights.into_iter().take(count).enumerate().map(variant).collect();
         FleetSpec {
             version: Version::parse(&version).unwrap(),
-            instances: ports.into_iter().filter(|_| provider.is_none()).map(instance).collect(),
+            instances,
+            variants,
             provider: provider.map(Arc::new),
             protocol: match (is_http2, &tls) {
                 (false, _) => Protocol::Http1,
@@ -291,6 +304,7 @@ prop_compose! {
         protection in protection(),
         upgrades in prop::collection::btree_set("[a-z]{3,6}(/[0-9])?", 0..3),
         (signals, recording) in (prop_oneof![Just(Signals::Auto), Just(Signals::Grpc), Just(Signals::Off)], 0_usize..=1_000_000),
+        header in option::of("x-[a-z]{1,9}"),
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let upgrades = Upgrades::new(upgrades.iter().map(|token| token.as_str()).filter(|token| Upgrades::check(token).is_ok())).unwrap();
@@ -305,7 +319,8 @@ prop_compose! {
             grpc_statuses: GrpcStatuses::of(failures.grpc_statuses.iter().chain(rescue.grpc_statuses.iter())),
             ..failures
         };
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals, recording }
+        let variant_header = header.filter(|_| !blue.variants.is_empty()).map(|name| HeaderName::from_bytes(name.as_bytes()).unwrap());
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals, recording, variant_header }
     }
 }
 

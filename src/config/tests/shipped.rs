@@ -101,7 +101,11 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
     // A key is in a header, in a cookie or in the prompt, a check asks for a path or for a service, an error body has a field or a text,
-    // a secret is in a file or in a variable, and instances are in a list, in tables or a provider's; the file shows all of them.
+    // a secret is in a file or in a variable, and instances are in a list, in tables, in variants or a provider's; the file shows all of them.
+    let without_variants = |text: &str, fleet: &str| {
+        let bare = without(text, &format!("[[{fleet}.variants]]"));
+        without(&bare, &format!("[[{fleet}.variants.instances]]"))
+    };
     let mut shown = uncommented(&text("snapback.toml"));
     for key in [
         "\ncookie = ",
@@ -113,6 +117,12 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
     ] {
         shown = shown.replace(key, &key.replace('\n', "\n# "));
     }
+    let listed = without(&shown, "[endpoint.blue.provider]");
+    let varied = parse(&without(&listed, "[[endpoint.blue.instances]]"), "snapback.toml").unwrap();
+    assert!(varied.endpoints[0].variant_header.is_some());
+    assert_eq!(varied.endpoints[0].blue.variants.len(), 1);
+    let shown =
+        without_variants(&shown, "endpoint.blue").replace("\nvariant_header = ", "\n# variant_header = ");
     let provided = without(&of_processes(&shown), "[[endpoint.blue.instances]]");
     let provided = parse(&provided, "snapback.toml").unwrap();
     assert!(provided.endpoints[0].blue.provider.is_some());
@@ -146,6 +156,9 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
     let plan = |text: String| {
         PlanSpec::from_toml(&text, "plan.toml").unwrap_or_else(|problems| panic!("{problems}\n{text}"))
     };
+    let varied = plan(without(&without(&steps, "[green.provider]"), "[[green.instances]]"));
+    assert_eq!(varied.green.variants.len(), 1);
+    let steps = without_variants(&steps, "green");
     assert!(plan(without(&of_processes(&steps), "[[green.instances]]")).green.provider.is_some());
     let plan = plan(without(&steps, "[green.provider]"));
     assert_eq!(plan.shift.steps().len(), 2);

@@ -64,7 +64,7 @@ fn watch_over(
     spec: &HealthSpec,
 ) -> (Arc<Instance>, mpsc::Receiver<Note>, Probes) {
     let instance = Arc::new(Instance::new(Address::parse(address).unwrap(), 1).speaking(protocol));
-    let fleet = Fleet { version: Version::parse("v1").unwrap(), instances: vec![Arc::clone(&instance)] };
+    let fleet = Fleet::of(Version::parse("v1").unwrap(), vec![Arc::clone(&instance)]);
     let (notes, received) = mpsc::channel(10);
     let prober = Prober { check: Arc::new(Network), notes, keychain: Arc::default() };
     let probes = prober.watch(&EndpointName::parse("chat").unwrap(), &fleet, spec);

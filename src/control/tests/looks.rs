@@ -53,7 +53,7 @@ impl Bench {
         let (endpoint, shift) = (EndpointName::parse("chat").unwrap(), ShiftId::parse("chat-1").unwrap());
         publisher.arm(&endpoint, &shift);
         let fleet = |version, meters| FleetRoute {
-            fleet: Arc::new(Fleet { version: Version::parse(version).unwrap(), instances: Vec::new() }),
+            fleet: Arc::new(Fleet::of(Version::parse(version).unwrap(), Vec::new())),
             meters: Arc::new(meters),
         };
         let (green, blue) = (fleet("v2", FleetMeters::new(1)), fleet("v1", blue));

@@ -8,7 +8,12 @@ use crate::{
     fleet::Side,
     meter::{Hedge, Rescue},
     proxy::{
-        grpc::GrpcCall, lane::RouteView, pool::Upstream, seat::Offer, upload::RequestBody, worker::Worker,
+        grpc::GrpcCall,
+        lane::{Draw, RouteView},
+        pool::Upstream,
+        seat::Offer,
+        upload::RequestBody,
+        worker::Worker,
     },
 };
 
@@ -17,7 +22,7 @@ use crate::{
 pub(in crate::proxy) struct Original {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
-    side: Side,
+    draw: Draw,
     key: Option<u64>,
     upstream: Rc<Upstream>,
     request_body: Option<Rc<RequestBody>>,
@@ -28,8 +33,8 @@ impl Exchange {
     /// Blue's try of a request that this one, green's, has failed, if an instance can take it and the budget has room. Said in green's
     /// meters before green's failure is counted there.
     pub(in crate::proxy) fn rescue(&mut self) -> Option<Self> {
-        let now = clock::now();
-        let offer = self.view.offer(Side::Blue, self.key, now, &mut *self.worker.rng());
+        let (now, draw) = (clock::now(), self.draw.on(Side::Blue));
+        let offer = self.view.offer(draw, self.key, now, &mut *self.worker.rng());
         // A rescue does not wait: what blue has no room for would only push blue's own requests back.
         let Offer::Seat(seat) = offer else { return None };
         if !self.view.budget.spend(self.policy().budget, now) {
@@ -41,7 +46,7 @@ impl Exchange {
         let mut rescue = Self::start(Start {
             worker: Rc::clone(&self.worker),
             view: Rc::clone(&self.view),
-            side: Side::Blue,
+            draw,
             key: self.key,
             role: Role::Rescue,
             seat: Some(seat),
@@ -59,7 +64,7 @@ impl Exchange {
         Some(Original {
             worker: Rc::clone(&self.worker),
             view: Rc::clone(&self.view),
-            side: self.side,
+            draw: self.draw,
             key: self.key,
             upstream: Rc::clone(self.upstream()?),
             request_body: self.request_body.clone(),
@@ -71,8 +76,8 @@ impl Exchange {
 impl Original {
     /// Another try of the request, on another instance of its fleet, if one can take it and the budget has room.
     pub(in crate::proxy) fn copy(&self) -> Option<Exchange> {
-        let shard = self.view.fleet(self.side).meters.shard(self.worker.number);
-        let seat = self.view.seat_elsewhere(self.side, &self.upstream, &mut *self.worker.rng())?;
+        let shard = self.view.meters(self.draw).shard(self.worker.number);
+        let seat = self.view.seat_elsewhere(self.draw, &self.upstream, &mut *self.worker.rng())?;
         let now = clock::now();
         if !self.view.budget.spend(self.view.route.rescue.budget, now) {
             shard.hedge(Hedge::OverBudget);
@@ -82,7 +87,7 @@ impl Original {
         let mut copy = Exchange::start(Start {
             worker: Rc::clone(&self.worker),
             view: Rc::clone(&self.view),
-            side: self.side,
+            draw: self.draw,
             key: self.key,
             role: Role::Copy,
             seat: Some(seat),

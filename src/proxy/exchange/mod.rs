@@ -14,7 +14,7 @@ use super::{
     error::Failure,
     grpc::GrpcCall,
     hearing::{Counted, Hearing},
-    lane::{Dealt, RouteView},
+    lane::{Dealt, Draw, RouteView},
     overdue::OpenRequest,
     pool::Upstream,
     queue::Waiter,
@@ -30,6 +30,7 @@ use crate::{
     meter::{
         FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict, WarmUp,
     },
+    name::VariantName,
     route::{BodyScanner, Limits, Protection, RescuePolicy},
     time::Moment,
 };
@@ -42,7 +43,7 @@ use crate::{
 pub(super) struct Exchange {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
-    side: Side,
+    draw: Draw,
     key: Option<u64>,
     role: Role,
     stamp: Stamp,
@@ -83,7 +84,7 @@ pub(super) struct Exchange {
 struct Start {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
-    side: Side,
+    draw: Draw,
     key: Option<u64>,
     role: Role,
     seat: Option<Seat>,
@@ -113,12 +114,12 @@ struct Answered {
 impl Exchange {
     /// A try of which nothing is known but its start: what it comes to unless it is told otherwise is a client that went away.
     fn start(start: Start) -> Self {
-        let Start { worker, view, side, key, role, seat, request_body, dispatched_at } = start;
+        let Start { worker, view, draw, key, role, seat, request_body, dispatched_at } = start;
         worker.begin_request();
         Self {
             worker,
             view,
-            side,
+            draw,
             key,
             role,
             stamp: Stamp::default(),
@@ -148,28 +149,28 @@ impl Exchange {
     /// Deals a request to a fleet and picks the instance.
     pub(super) fn begin(
         worker: &Rc<Worker>,
-        Dealt { view, side, key }: Dealt,
+        Dealt { view, draw, key }: Dealt,
         request_body: Option<Rc<RequestBody>>,
     ) -> Self {
         let dispatched_at = clock::now();
         let stamp = view.route.watch.as_ref().map_or(Stamp::default(), |watch| watch.stamp());
-        view.fleet(side).meters.shard(worker.number).dealt(stamp, dispatched_at);
-        if let Some(order) = view.dealing_order(side) {
+        view.meters(draw).shard(worker.number).dealt(stamp, dispatched_at);
+        if let Some(order) = view.dealing_order(draw.side) {
             order.dealt(worker.number, dispatched_at);
         }
-        let hearing = Hearing::of(view.streams(side).map(|streams| streams.begin(stamp, dispatched_at)));
-        let offer = view.offer(side, key, dispatched_at, &mut *worker.rng());
+        let hearing = Hearing::of(view.streams(draw).map(|streams| streams.begin(stamp, dispatched_at)));
+        let offer = view.offer(draw, key, dispatched_at, &mut *worker.rng());
         let waits = matches!(offer, Offer::NoRoom);
         let seat = if let Offer::Seat(seat) = offer { Some(seat) } else { None };
         let role = Role::Dealt;
         let start =
-            Start { worker: Rc::clone(worker), view, side, key, role, seat, request_body, dispatched_at };
+            Start { worker: Rc::clone(worker), view, draw, key, role, seat, request_body, dispatched_at };
         let mut exchange = Self::start(start);
         (exchange.stamp, exchange.hearing, exchange.waits) = (stamp, hearing, waits);
         exchange.begin_warm_up(dispatched_at);
         if !exchange.is_warm_up {
             exchange.open =
-                exchange.view.open_requests(side).map(|requests| requests.begin(stamp, dispatched_at));
+                exchange.view.open_requests(draw).map(|requests| requests.begin(stamp, dispatched_at));
         }
         exchange
     }
@@ -220,21 +221,21 @@ impl Exchange {
 
     /// A place at the end of its fleet's queue; `None` when the queue is full.
     pub(super) fn join_queue(&self, now: Moment) -> Option<Waiter> {
-        Waiter::join(self.view.queue(self.side)?, &self.view, (self.side, self.key), now)
+        Waiter::join(self.view.queue(self.draw)?, &self.view, (self.draw, self.key), now)
     }
 
     /// Its wait is over.
     pub(super) fn sit(&mut self, seat: Seat) {
         self.seat = Some(seat);
         self.waits = false;
-        if self.view.warm_up(self.side).is_some() {
+        if self.view.warm_up(self.draw.side).is_some() {
             self.begin_warm_up(clock::now());
         }
     }
 
     /// Green's instance is known: is the request one of its warm-up? Then nothing is late.
     fn begin_warm_up(&mut self, now: Moment) {
-        let (Some(warm_up), Some(seat)) = (self.view.warm_up(self.side), &self.seat) else { return };
+        let (Some(warm_up), Some(seat)) = (self.view.warm_up(self.draw.side), &self.seat) else { return };
         let warmth = seat.upstream().instance.warmth();
         self.is_warm_up = match warm_up {
             WarmUp::Requests(requests) => warmth.is_among_first(requests),
@@ -283,20 +284,25 @@ impl Exchange {
 
     /// Says in the meters what came of a rescue.
     pub(super) fn note(&self, rescue: Rescue) {
-        self.view.fleet(Side::Green).meters.shard(self.worker.number).rescue(rescue);
+        self.view.meters(self.draw.on(Side::Green)).shard(self.worker.number).rescue(rescue);
     }
 
     /// The fleet that answers, as clients are told.
     pub(super) fn fleet_label(&self) -> &'static str {
         match self.role {
-            Role::Dealt | Role::Moved | Role::Copy => self.side.as_str(),
+            Role::Dealt | Role::Moved | Role::Copy => self.draw.side.as_str(),
             Role::Rescue => "rescued",
         }
     }
 
+    /// The variant that the request was dealt to, where its endpoint has variants.
+    pub(super) fn variant(&self) -> Option<&VariantName> {
+        self.view.variant(self.draw)
+    }
+
     /// The fleet that the request was dealt to.
     pub(super) fn side(&self) -> Side {
-        self.side
+        self.draw.side
     }
 
     /// The instance that takes the request, if one can.
@@ -399,9 +405,9 @@ impl Exchange {
 
     /// Lets the hearing count. What blue makes of a rescue counts for nobody, and how long a warm-up takes for nothing.
     fn hear<T>(&mut self, with: impl FnOnce(&mut Hearing, Counted<'_>) -> T) -> T {
-        let Self { hearing, view, worker, side, role, is_warm_up, dispatched_at, request_body, .. } = self;
+        let Self { hearing, view, worker, draw, role, is_warm_up, dispatched_at, request_body, .. } = self;
         let sent_bytes = request_body.as_ref().map_or(0, |body| body.passed_bytes());
-        let shard = view.fleet(*side).meters.shard(worker.number);
+        let shard = view.meters(*draw).shard(worker.number);
         let has_times = *role != Role::Rescue && !*is_warm_up;
         with(hearing, Counted { shard: has_times.then_some(shard), since: *dispatched_at, sent_bytes })
     }
@@ -430,14 +436,14 @@ impl Exchange {
     }
 
     fn shard(&self) -> &Shard {
-        self.view.fleet(self.side).meters.shard(self.worker.number)
+        self.view.meters(self.draw).shard(self.worker.number)
     }
 
     /// After the outcome was counted, so that no alarm waits for it.
     fn record(&self, outcome: &Outcome, rescue: Option<Rescue>) {
         let recording = &self.view.route.recording;
         if recording.is_on() {
-            let record = Record::of(outcome, self.dispatched_at, self.side);
+            let record = Record::of(outcome, self.dispatched_at, self.draw.side);
             let (worst_gap, gaps) = (self.hearing.worst_gap(), self.hearing.gaps());
             let record = Record { worst_gap, gaps, rescue, ..record };
             recording.write(self.worker.number, &record);
@@ -493,7 +499,8 @@ impl Drop for Exchange {
         let outcome = self.outcome(ended_at, overdue);
         let watch = self.view.route.watch.as_deref();
         if self.role != Role::Rescue {
-            if let (Verdict::Failure(_), Some(order)) = (outcome.verdict, self.view.dealing_order(self.side))
+            if let (Verdict::Failure(_), Some(order)) =
+                (outcome.verdict, self.view.dealing_order(self.draw.side))
             {
                 order.failed(self.worker.number, self.dispatched_at);
             }
@@ -508,7 +515,7 @@ impl Drop for Exchange {
             let status = outcome.grpc_status.map(GrpcStatus::http_status).or(outcome.status);
             seat.heed_end(outcome.verdict, status, ended_at);
         }
-        if let (Side::Green, Some(watch)) = (self.side, watch)
+        if let (Side::Green, Some(watch)) = (self.draw.side, watch)
             && watch.is_against(&outcome)
         {
             watch.ring(ended_at);

@@ -13,12 +13,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 use tokio::sync::watch;
 
 use crate::{
-    fleet::{Address, Fleet, Instance, Protocol, UpstreamTls},
+    fleet::{Address, Fleet, Instance, Protocol, UpstreamTls, Variant, VariantWeight},
     meter::{Bell, FleetMeters, Reading, Recorder, Recording, TokenBound, WarmUp, WatchPoint, WorkerMeters},
-    name::{EndpointName, Version},
+    name::{EndpointName, VariantName, Version},
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
     route::{
@@ -60,6 +61,10 @@ pub(super) struct Setup {
     pub(super) failures: FailureClasses,
     pub(super) rescue: RescuePolicy,
     pub(super) sticky: Option<Sticky>,
+    /// Names and weights of variants that have one instance each in either fleet, in the fleets' order; none for fleets without.
+    pub(super) variants: Vec<(&'static str, f64)>,
+    /// The header by which requests name one of them.
+    pub(super) variant_header: Option<HeaderName>,
     pub(super) settings: Settings,
     pub(super) rule: MatchRule,
     pub(super) balance: Balance,
@@ -92,8 +97,11 @@ impl Setup {
             failures: FailureClasses::default(),
             rescue: RescuePolicy::default(),
             sticky: None,
+            variants: Vec::new(),
+            variant_header: None,
             settings: Settings {
                 expose_fleet: false,
+                expose_variant: false,
                 head_timeout: PATIENCE,
                 keep_alive_timeout: PATIENCE,
                 upstream_idle_timeout: PATIENCE,
@@ -129,8 +137,9 @@ impl Setup {
         let address = listeners.bound()[0].address.internet();
         let address = address.unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
         let speak = |instance: Instance| instance.speaking(self.protocol);
-        let green =
-            (!self.green.is_empty()).then(|| fleet("green", &addresses(&self.green), self.workers, speak));
+        let green = (!self.green.is_empty()).then(|| {
+            partitioned(fleet("green", &addresses(&self.green), self.workers, speak), &self.variants)
+        });
         let blue = [addresses(&self.blue), self.blue_addresses].concat();
         let share = Share::parse(self.green_share).unwrap();
         let mut route = EndpointRoute {
@@ -141,6 +150,7 @@ impl Setup {
             failures: self.failures,
             rescue: self.rescue,
             sticky: self.sticky,
+            variant_header: self.variant_header,
             balance: self.balance,
             protection: self.protection,
             rewrite: self.rewrite,
@@ -148,9 +158,10 @@ impl Setup {
             signals: self.signals,
             recording: Recording::default(),
             split: Split { green: share, epoch: 1 },
-            blue: fleet("blue", &blue, self.workers, |instance| {
-                speak(instance).secured(self.blue_tls.clone())
-            }),
+            blue: partitioned(
+                fleet("blue", &blue, self.workers, |instance| speak(instance).secured(self.blue_tls.clone())),
+                &self.variants,
+            ),
             watch: green.is_some().then(|| {
                 let watch = WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new()));
                 Arc::new(watch.with_token_bounds(&self.token_bounds).warming(self.warm_up))
@@ -183,12 +194,26 @@ fn fleet(
 ) -> FleetRoute {
     let instance = |address: &Address| Arc::new(finish(Instance::new(address.clone(), workers)));
     FleetRoute {
-        fleet: Arc::new(Fleet {
-            version: Version::parse(version).unwrap(),
-            instances: addresses.iter().map(instance).collect(),
-        }),
+        fleet: Arc::new(Fleet::of(
+            Version::parse(version).unwrap(),
+            addresses.iter().map(instance).collect(),
+        )),
         meters: Arc::new(FleetMeters::new(workers)),
     }
+}
+
+/// The fleet with each of its instances as a variant.
+pub(super) fn partitioned(route: FleetRoute, variants: &[(&str, f64)]) -> FleetRoute {
+    let variant = |(place, (name, weight)): (usize, &(&str, f64))| Variant {
+        name: VariantName::parse(name).unwrap(),
+        weight: VariantWeight::from_number(*weight).unwrap(),
+        instances: place..place + 1,
+    };
+    let variants: Vec<_> = variants.iter().enumerate().map(variant).collect();
+    let names = variants.iter().map(|variant| &variant.name);
+    let meters = Arc::new(FleetMeters::with_variants(route.meters.workers(), names));
+    let (version, instances) = (route.fleet.version.clone(), route.fleet.instances.clone());
+    FleetRoute { fleet: Arc::new(Fleet { version, instances, variants }), meters }
 }
 
 impl Rig {

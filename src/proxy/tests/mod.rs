@@ -16,6 +16,7 @@
 //! - `hedge`: what goes to a second instance because the first is slow
 //! - `streams`: event streams that are held until they say something
 //! - `sticky`: sessions that stay on their fleet
+//! - `variants`: endpoints whose requests go to one of several models
 //! - `overdue`: what is late while it is still open
 //! - `balancing`: which instance takes a request, and which worker a connection
 //! - `ejection`: instances that get no requests because they failed too many
@@ -58,4 +59,5 @@ mod tunnels2;
 mod tunnels_upstream2;
 mod upgrades;
 mod upstream2;
+mod variants;
 mod warming;

@@ -35,11 +35,11 @@ use crate::{
         FailureKind, FleetMeters, JUDGED_GAPS, MAX_TOKEN_BOUNDS, Shard, Stamp, TokenBound, Verdict,
         WHOLE_STREAM, WatchPoint,
     },
-    route::{EndpointRoute, StreamWish},
+    route::StreamWish,
     time::Moment,
 };
 
-/// One worker's streams of one shift's green.
+/// One worker's streams of one shift's green, or of one of its variants.
 #[derive(Debug)]
 pub(super) struct WatchedStreams {
     watch: Arc<WatchPoint>,
@@ -101,19 +101,22 @@ pub(super) enum Kind {
 }
 
 impl WatchedStreams {
-    /// Those of this route, among the worker's or as new ones; `None` when no guard on tokens watches its green.
-    pub(super) fn of(route: &EndpointRoute, worker: usize, known: &mut Vec<Rc<Self>>) -> Option<Rc<Self>> {
-        let (Some(watch), Some(green)) = (&route.watch, &route.green) else { return None };
+    /// Those of the green with these meters, among the worker's or as new ones; `None` when no guard on tokens watches it.
+    pub(super) fn of(
+        watch: &Arc<WatchPoint>,
+        green: &Arc<FleetMeters>,
+        worker: usize,
+        known: &mut Vec<Rc<Self>>,
+    ) -> Option<Rc<Self>> {
         if watch.token_bounds().is_empty() {
             return None;
         }
-        let is_it = |streams: &&Rc<Self>| {
-            Arc::ptr_eq(&streams.watch, watch) && Arc::ptr_eq(&streams.green, &green.meters)
-        };
+        let is_it =
+            |streams: &&Rc<Self>| Arc::ptr_eq(&streams.watch, watch) && Arc::ptr_eq(&streams.green, green);
         if let Some(found) = known.iter().find(is_it) {
             return Some(Rc::clone(found));
         }
-        let new = Rc::new(Self::new(Arc::clone(watch), Arc::clone(&green.meters), worker));
+        let new = Rc::new(Self::new(Arc::clone(watch), Arc::clone(green), worker));
         known.push(Rc::clone(&new));
         Some(new)
     }

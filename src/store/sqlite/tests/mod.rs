@@ -8,8 +8,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::{EndpointSpec, PlanSpec},
-    fleet::{Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, Weight},
-    name::{FleetId, Version},
+    fleet::{
+        Address, CertificateFiles, FleetSpec, InstanceSpec, Member, Protocol, UpstreamTls, VariantSpec,
+        VariantWeight, Weight,
+    },
+    name::{FleetId, VariantName, Version},
     shift::{Back, Bakes, Cause, Pace, PauseReason, Sizes, Snapshot, State},
     store::{EndpointRecord, FleetRecord, Freeze, Hash, Moments, Origin},
     time::{Moment, WallTime},
@@ -74,9 +77,12 @@ fn fleet(version: &str) -> FleetSpec {
         max_concurrency: std::num::NonZeroU32::new(8),
         ..address("model-a:8000")
     };
+    let variant =
+        |name, instances, weight| VariantSpec { name: VariantName::parse(name).unwrap(), weight, instances };
     FleetSpec {
         version: Version::parse(version).unwrap(),
         instances: vec![address("127.0.0.1:9001"), heavy, address("unix:/run/model.sock")],
+        variants: vec![variant("a", 2, VariantWeight::from_number(0.25)), variant("b", 1, None)],
         provider: None,
         protocol: Protocol::H2,
         tls: Some(Arc::new(UpstreamTls {
@@ -114,6 +120,7 @@ fn made(text: &str) -> FleetRecord {
         json!({ "type": "process", "command": ["serve", "{port}"], "env": { "A": "b" }, "count": 3 });
     let spec = FleetSpec {
         instances: Vec::new(),
+        variants: Vec::new(),
         provider: Some(Arc::new(crate::config::provider_from_json(&provider).unwrap())),
         ..fleet("v2")
     };
