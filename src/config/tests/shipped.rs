@@ -117,7 +117,7 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
     ] {
         shown = shown.replace(key, &key.replace('\n', "\n# "));
     }
-    let listed = without(&shown, "[endpoint.blue.provider]");
+    let listed = of_processes(&without(&shown, "[endpoint.blue.provider]"));
     let varied = parse(&without(&listed, "[[endpoint.blue.instances]]"), "snapback.toml").unwrap();
     assert!(varied.endpoints[0].variant_header.is_some());
     assert_eq!(varied.endpoints[0].blue.variants.len(), 1);
