@@ -369,6 +369,7 @@ fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
         drain_timeout,
         tls: _,
         proxy_protocol,
+        underscores,
         ref trusted_proxies,
     } = *data;
     Settings {
@@ -385,6 +386,7 @@ fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
         model_window_bytes,
         drain_timeout,
         proxy_protocol,
+        underscores,
         trusted_proxies: trusted_proxies.clone(),
         keychain: Arc::clone(keychain),
     }

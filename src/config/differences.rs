@@ -39,6 +39,7 @@ impl Config {
             drain_timeout,
             tls,
             proxy_protocol,
+            underscores,
             trusted_proxies,
         } = data;
         let AdminConfig { listen: admin_listen, allow_remote, tls: admin_tls } = admin;
@@ -69,6 +70,7 @@ impl Config {
             ("data.least_rate", format!("{:?}", format_size(*least_rate))),
             ("data.drain_timeout", span(drain_timeout)),
             ("data.proxy_protocol", format!("{:?}", proxy_protocol.as_str())),
+            ("data.underscore_headers", format!("{:?}", underscores.as_str())),
             ("data.trusted_proxies", trusted_proxies.to_string()),
             ("data.tls", data_tls(tls.as_ref())),
             ("admin.tls", admin_tls.as_ref().map_or("nothing".to_owned(), |tls| server_tls(&tls.0))),

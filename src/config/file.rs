@@ -11,10 +11,16 @@ use super::{
     units::{duration, positive_duration, size},
     webhooks,
 };
-use crate::net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy};
+use crate::{
+    net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy},
+    route::Underscores,
+};
 
 const PROXY_PROTOCOL: [(&str, ProxyProtocol); 2] =
     [("off", ProxyProtocol::Off), ("required", ProxyProtocol::Required)];
+
+const UNDERSCORES: [(&str, Underscores); 3] =
+    [("drop", Underscores::Drop), ("pass", Underscores::Pass), ("refuse", Underscores::Refuse)];
 
 /// Each new connection looks through them.
 const MAX_TRUSTED: usize = 100;
@@ -99,6 +105,7 @@ fn read_data(table: &Table<'_>, listen: Vec<ListenAddress>) -> DataConfig {
         listen,
         tls: None,
         proxy_protocol: table.optional("proxy_protocol", word(&PROXY_PROTOCOL)).unwrap_or(ProxyProtocol::Off),
+        underscores: table.optional("underscore_headers", word(&UNDERSCORES)).unwrap_or_default(),
         trusted_proxies: read_trusted(table),
         workers: workers.unwrap_or_else(cores),
         expose_fleet: table.optional("expose_fleet", boolean).unwrap_or(false),

@@ -54,7 +54,7 @@ use crate::{
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     route::{
         Balance, FailureClasses, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Signals, Sticky,
-        Upgrades,
+        Underscores, Upgrades,
     },
     shift::ShiftPlan,
 };
@@ -92,6 +92,8 @@ pub struct DataConfig {
     pub tls: Option<DataTls>,
     /// Whether connections begin with a PROXY protocol header.
     pub proxy_protocol: ProxyProtocol,
+    /// What becomes of header names with underscores, but for gRPC's metadata.
+    pub underscores: Underscores,
     /// The peers whose `forwarded` and `x-forwarded-` headers are believed.
     pub trusted_proxies: TrustedProxies,
     /// Worker threads, at least 1 (0 in the file: one per core).

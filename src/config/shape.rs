@@ -35,7 +35,7 @@ shapes! { CONFIG:
     DATA "data" [
         "listen" "workers" "expose_fleet" "expose_variant" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
         "connections_per_worker" "requests_per_worker" "replay_memory" "model_window" "least_rate" "drain_timeout" "tls" "proxy_protocol"
-        "trusted_proxies"
+        "trusted_proxies" "underscore_headers"
     ]
     DATA_TLS "data.tls" ["listen" "certificates" "client_ca" "client_auth"]
     DATA_CERTIFICATES "data.tls.certificates" ["cert" "key"]

@@ -3,8 +3,12 @@
 //! The kernel spreads connections over the workers' sockets by a hash, blindly. Connections of inference clients live long, so
 //! an unlucky worker would stay overloaded; one that clearly holds more than another gives a new connection away
 //! before its first byte is read.
+//!
+//! Where the system has no descriptor left, accepting pauses, since most of such moments pass with the next request that ends. If there is none
+//! left after the pause either, the connections that wait are closed, by means of a descriptor kept for that: a client that sees its
+//! connection end can go elsewhere, one that hangs in the queue cannot.
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{fs::File, io, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
@@ -26,6 +30,9 @@ pub(super) const HANDOVER_QUEUE: usize = 64;
 /// How long accepting pauses when the system has no more descriptors or memory. Trying on would burn the core that running
 /// requests need in order to end and give some back.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that are closed after each pause in which nothing became better. As many as the kernel's queue commonly holds.
+const CLOSED_AT_ONCE: usize = 128;
 
 /// A connection on its way to another worker, before its first byte was read.
 #[derive(Debug)]
@@ -50,6 +57,7 @@ pub(super) async fn accept(
             return;
         }
     };
+    let mut spare = Spare::new();
     let mut is_exhausted = false;
     loop {
         let accepted = tokio::select! {
@@ -64,7 +72,9 @@ pub(super) async fn accept(
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                if !is_exhausted {
+                if is_exhausted {
+                    spare.lend(|| refuse_waiting(&worker, &acceptor));
+                } else {
                     tracing::warn!(%error, worker = worker.number, "accepting pauses until the system has room");
                 }
                 is_exhausted = true;
@@ -87,6 +97,32 @@ pub(super) async fn receive(worker: Rc<Worker>, mut handed: mpsc::Receiver<Hande
             Ok(stream) => admit(&worker, Accepted { stream, peer, tls }, None),
             Err(error) => tracing::warn!(%error, "could not take over a connection"),
         }
+    }
+}
+
+/// A descriptor that is kept for the moment in which there is no other.
+#[derive(Debug)]
+struct Spare(Option<File>);
+
+impl Spare {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Gives the descriptor up for as long as this takes.
+    fn lend(&mut self, work: impl FnOnce()) {
+        drop(self.0.take());
+        work();
+        *self = Self::new();
+    }
+}
+
+/// Closes connections that wait to be accepted, one after the other, so that one descriptor is enough.
+fn refuse_waiting(worker: &Worker, acceptor: &Acceptor) {
+    for _ in 0..CLOSED_AT_ONCE {
+        let Some(Ok(_closed)) = acceptor.accept().now_or_never() else { return };
+        worker.meters().accepted.up();
+        worker.meters().refused.up();
     }
 }
 

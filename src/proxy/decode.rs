@@ -186,7 +186,7 @@ fn take_line(
             framing.lengths += 1;
             framing.length = number(line.value).ok_or(Malformed("Its Content-Length is not a number."))?;
         }
-        Kind::Host | Kind::Trailer | Kind::Forwarded | Kind::RequestId | Kind::Other => {}
+        Kind::Host | Kind::Trailer | Kind::Forwarded | Kind::RequestId | Kind::Underscored | Kind::Other => {}
     }
     let value = HeaderValue::from_maybe_shared(input.slice_ref(line.value)).map_err(|_| NOT_HTTP)?;
     headers.append(name, value);

@@ -38,7 +38,7 @@ use super::{
 use crate::{
     clock,
     fleet::Protocol,
-    route::{Limits, ModelKey, RequestKey},
+    route::{Limits, ModelKey, RequestKey, Underscores},
 };
 
 /// Answers a request: with an instance's response, or with a problem.
@@ -64,7 +64,7 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
 async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
     let (mut head, mut incoming) = request.into_parts();
     let call = GrpcCall::of(caller, &head)?;
-    gate::admit(&mut head)?;
+    gate::admit(&mut head, bounds(caller))?;
     let mut early = Early::default();
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
         Ok(dealt) => dealt,
@@ -165,6 +165,14 @@ async fn deal(
         dealt.key = Box::pin(peek::prompt(caller, bytes, incoming, early)).await?;
     }
     Ok(dealt)
+}
+
+/// What a head may be that came over HTTP/2.
+fn bounds(caller: &Caller) -> gate::Bounds {
+    let settings = &caller.worker().settings;
+    // Metadata of gRPC may have underscores, and its servers do not write names as CGI does.
+    let underscores = if caller.speaks_grpc() { Underscores::Pass } else { settings.underscores };
+    gate::Bounds { limit_bytes: settings.head_limit_bytes, underscores }
 }
 
 /// What the request is matched by. The gate has made sure that there is at most one host, and that it is one.

@@ -15,7 +15,7 @@ use super::{
     blank_line::Searched,
     decode,
     forwarded::{Downstream, Scheme},
-    gate::{self, downgrade},
+    gate::{self, Bounds, downgrade},
     headers::{self, Additions, BodyFraming, Kind, NewId, RequestIds},
     http1::{Head, read_head},
     preface,
@@ -24,8 +24,12 @@ use super::{
 use crate::{
     meter::Verdict,
     net::{Peer, TrustedProxies, TrustedProxy},
+    route::Underscores,
     time::Moment,
 };
+
+/// Larger than any input, and nothing is dropped, so that all of it is looked at.
+const BOUNDS: Bounds = Bounds { limit_bytes: 1 << 20, underscores: Underscores::Pass };
 
 /// A text in pieces; the choice says how long they are. At least one, which may be empty.
 pub(crate) fn pieces(choice: u8, text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -64,7 +68,12 @@ pub fn response(bytes: &[u8]) {
                 lengths += 1;
                 assert!(value.as_bytes().iter().all(u8::is_ascii_digit), "a length is a number");
             }
-            Kind::Host | Kind::Forwarded | Kind::RequestId | Kind::Trailer | Kind::Other => {}
+            Kind::Host
+            | Kind::Forwarded
+            | Kind::RequestId
+            | Kind::Trailer
+            | Kind::Underscored
+            | Kind::Other => {}
         }
     }
     assert!(lengths <= 1, "one length");
@@ -92,7 +101,9 @@ fn understand<'a>(method: &Method, mut pieces: impl Iterator<Item = &'a [u8]>) -
         }
     }
     if let Some(trailers) = body.take_trailers().ok()? {
-        assert!(trailers.keys().all(|name| headers::kind(name.as_str()) == Kind::Other), "{trailers:?}");
+        let passes =
+            |name: &HeaderName| matches!(headers::kind(name.as_str()), Kind::Other | Kind::Underscored);
+        assert!(trailers.keys().all(passes), "{trailers:?}");
     }
     let lines = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let status = head.line.status.as_u16();
@@ -231,7 +242,7 @@ fn read_request<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(Head, Vec
     let (mut input, mut searched) = (Bytes::new(), Searched::default());
     for piece in pieces {
         input = [&input, piece].concat().into();
-        match read_head(&mut input, &mut searched, 1 << 20, HeaderMap::new) {
+        match read_head(&mut input, &mut searched, BOUNDS, HeaderMap::new) {
             Ok(Some(head)) => return Ok((head, input.to_vec())),
             Ok(None) => {}
             Err(_) => return Err(()),
@@ -277,7 +288,7 @@ pub fn request(bytes: &[u8]) {
     }
     let Ok(request) = request.body(()) else { return };
     let (mut head, ()) = request.into_parts();
-    if head.method == Method::CONNECT || downgrade::admit(&mut head).is_err() {
+    if head.method == Method::CONNECT || downgrade::admit(&mut head, BOUNDS).is_err() {
         return;
     }
     let trusted = TrustedProxy::parse("127.0.0.1").into_iter().filter(|_| choice & 1 == 1).collect();

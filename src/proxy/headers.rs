@@ -4,9 +4,10 @@
 //! what the proxy itself relies on: a client must not be able to remove its own address. What the proxy states about a
 //! client replaces what the client states. `x-snapback-` is the proxy's own and never passes.
 //!
-//! A name with an underscore is another name to the proxy and the same one to servers that write both as CGI does. So such names are left
-//! out where they stand for one that the proxy states, relies on or answers. All others pass, though proxies at the edge often drop
-//! them: metadata of gRPC may have underscores by its specification, and does.
+//! A name with an underscore is another name to the proxy and the same one to servers that write both as CGI does. So such names never pass
+//! where they stand for one that the proxy states, relies on or answers. What becomes of the others the data port's configuration says
+//! ([`Underscores`](crate::route::Underscores)), and the gate has seen to it. Metadata of gRPC may have underscores by its specification,
+//! and does, so there they pass.
 
 use std::cell::RefCell;
 
@@ -18,7 +19,7 @@ use http::{
 };
 use rand::{Rng, rngs::StdRng};
 
-use super::forwarded::Downstream;
+use super::{error::Failure, forwarded::Downstream};
 use crate::name::VariantName;
 
 /// Says which fleet answered, where the config asks for it.
@@ -51,8 +52,13 @@ pub(super) enum Kind {
     RequestId,
     /// The proxy's own to write.
     Own,
+    /// Means nothing to the proxy, and has an underscore.
+    Underscored,
     Other,
 }
+
+/// Why a request is refused where names with underscores are.
+pub(super) const UNDERSCORED: Failure = Failure::BadRequest("It has a header whose name has an underscore.");
 
 const KINDS: [(&str, Kind); 17] = [
     ("host", Kind::Host),
@@ -83,7 +89,13 @@ pub(super) fn kind(name: &str) -> Kind {
         Some(kind) => kind,
         None if name.starts_with(OWN_PREFIX) => Kind::Own,
         // A server that does not tell `_` from `-` (CGI, WSGI) would take this for what only the proxy may say.
-        None if name.contains('_') && is_own_in_disguise(name) => Kind::Own,
+        None if name.contains('_') => {
+            if is_own_in_disguise(name) {
+                Kind::Own
+            } else {
+                Kind::Underscored
+            }
+        }
         None => Kind::Other,
     }
 }
@@ -135,7 +147,7 @@ impl ConnectionLine {
             } else if option.eq_ignore_ascii_case(b"close") {
                 self.has_close = true;
             } else if let Ok(name) = HeaderName::from_bytes(option)
-                && kind(name.as_str()) == Kind::Other
+                && matches!(kind(name.as_str()), Kind::Other | Kind::Underscored)
                 && !PROTECTED.contains(&name.as_str())
             {
                 self.named.push(name);
@@ -203,8 +215,8 @@ pub(super) fn write_request(out: &mut Vec<u8>, head: &request::Parts, additions:
             Kind::Trailer if additions.framing != BodyFraming::Chunked => continue,
             Kind::Coding | Kind::Connection | Kind::SingleHop | Kind::Forwarded | Kind::Own => continue,
             Kind::RequestId => id = Some(value),
-            Kind::Other if connection.names(name) => continue,
-            Kind::Host | Kind::Length | Kind::Trailer | Kind::Other => {}
+            Kind::Other | Kind::Underscored if connection.names(name) => continue,
+            Kind::Host | Kind::Length | Kind::Trailer | Kind::Underscored | Kind::Other => {}
         }
         write_line(out, name.as_str(), value.as_bytes());
     }
@@ -455,6 +467,7 @@ mod tests {
             ("connectiom", Kind::Other),
             ("x-snapback-x", Kind::Own),
             ("content_length", Kind::Own),
+            ("api_key", Kind::Underscored),
             ("", Kind::Other),
         ] {
             assert_eq!(kind(name), expected, "{name}");

@@ -48,10 +48,10 @@ pub(super) fn request(head: &request::Parts, additions: Additions<'_, '_>) -> Op
                 continue;
             }
             Kind::RequestId => has_id = true,
-            Kind::Other if connection.names(name) => continue,
+            Kind::Other | Kind::Underscored if connection.names(name) => continue,
             // HTTP/2 has no use for it (RFC 8441 section 5).
             Kind::Other if upgrade.is_some() && name == SEC_WEBSOCKET_KEY => continue,
-            Kind::Length | Kind::Trailer | Kind::Other => {}
+            Kind::Length | Kind::Trailer | Kind::Underscored | Kind::Other => {}
         }
         passed.append(name.clone(), value.clone());
     }
@@ -91,7 +91,13 @@ pub(super) fn check_response(head: &mut response::Parts, method: &Method) -> Res
     }
     let passes = |name: &http::HeaderName| match headers::kind(name.as_str()) {
         Kind::Connection | Kind::Coding | Kind::SingleHop | Kind::Te | Kind::Own => false,
-        Kind::Host | Kind::Length | Kind::Trailer | Kind::Forwarded | Kind::RequestId | Kind::Other => true,
+        Kind::Host
+        | Kind::Length
+        | Kind::Trailer
+        | Kind::Forwarded
+        | Kind::RequestId
+        | Kind::Underscored
+        | Kind::Other => true,
     };
     if !head.headers.keys().all(passes) {
         let dropped: Vec<_> = head.headers.keys().filter(|name| !passes(name)).cloned().collect();

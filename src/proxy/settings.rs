@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     net::{ProxyProtocol, TrustedProxies},
+    route::Underscores,
     tls::Keychain,
 };
 
@@ -22,6 +23,8 @@ pub struct Settings {
     pub upstream_idle_timeout: Duration,
     /// The largest request head.
     pub head_limit_bytes: usize,
+    /// What becomes of header names with underscores, but for gRPC's metadata.
+    pub underscores: Underscores,
     /// How fast clients must send and take what they are waited for.
     pub least_rate: LeastRate,
     /// How many client connections a worker holds at most.

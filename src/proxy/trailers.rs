@@ -16,7 +16,7 @@ use super::{
 /// Lines of a trailer section. gRPC sends three and the caller's own metadata.
 const LINES_LIMIT: usize = 64;
 
-/// What may not come late, beside what is more than [`Kind::Other`] to the proxy.
+/// What may not come late, beside what means something to the proxy.
 static HEAD_ONLY: [HeaderName; 23] = [
     header::AUTHORIZATION,
     header::WWW_AUTHENTICATE,
@@ -55,7 +55,7 @@ pub(super) fn clean(trailers: &mut HeaderMap) {
 }
 
 fn may_come_late(name: &HeaderName) -> bool {
-    headers::kind(name.as_str()) == Kind::Other && !HEAD_ONLY.contains(name)
+    matches!(headers::kind(name.as_str()), Kind::Other | Kind::Underscored) && !HEAD_ONLY.contains(name)
 }
 
 /// Reads the lines of a chunked body's trailer section, with the empty line at its end, and drops what may not come late.

@@ -17,6 +17,7 @@ mod rescue;
 mod signals;
 mod sticky;
 mod table;
+mod underscores;
 mod upgrades;
 mod variants;
 
@@ -42,5 +43,6 @@ pub use sticky::{Sticky, sticky_side};
 pub use table::{
     EndpointRoute, EndpointSlot, FleetRoute, Generation, HalfClose, Limits, Lookup, RouteTable, Split,
 };
+pub use underscores::Underscores;
 pub use upgrades::{UpgradeError, Upgrades};
 pub use variants::{UnknownVariant, VariantDeck, VariantDecks};

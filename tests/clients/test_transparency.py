@@ -185,9 +185,10 @@ class Http2:
 
 @pytest.fixture(scope="module")
 def proxy(faults, tmp_path_factory):
-    """Half of the requests each for two fleets."""
-    blue = {"version": "v1", "instances": [faults.address]}
-    with Script("faults.py") as green, Snapback(tmp_path_factory.mktemp("plain"), [{"name": "all", "blue": blue}]) as proxy:
+    """Half of the requests each for two fleets. Nothing is left out that may pass."""
+    endpoint = {"name": "all", "blue": {"version": "v1", "instances": [faults.address]}}
+    folder = tmp_path_factory.mktemp("plain")
+    with Script("faults.py") as green, Snapback(folder, [endpoint], underscore_headers="pass") as proxy:
         with proxy.split("all", green.address, "50%"):
             yield proxy
 

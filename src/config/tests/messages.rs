@@ -257,10 +257,13 @@ fn a_check_asks_for_a_path_or_for_a_service_over_http2() {
 #[test]
 fn a_trusted_proxy_is_a_network() {
     assert_eq!(
-        config_problems("[data]\ntrusted_proxies = [\"10.1.0.0/8\"]\nproxy_protocol = \"on\"\n"),
+        config_problems(
+            "[data]\ntrusted_proxies = [\"10.1.0.0/8\"]\nproxy_protocol = \"on\"\nunderscore_headers = true\n"
+        ),
         [
             r#"c.toml:2: data.trusted_proxies[0]: "10.1.0.0/8" is not a network: write an address and its prefix, such as "10.0.0.0/8" or "fd00::/8", one address, or "unix" for all that connect through a Unix-domain socket"#,
             r#"c.toml:3: data.proxy_protocol: expected one of "off", "required", not "on""#,
+            r#"c.toml:4: data.underscore_headers: expected one of "drop", "pass", "refuse", not true"#,
         ]
     );
 }

@@ -4,19 +4,30 @@
 //! is looked for here again, because the check that matters is the one next to what relies on it.
 
 use http::{
-    HeaderMap, HeaderValue, Method, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Uri,
     header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE},
     request,
     uri::PathAndQuery,
 };
 
-use super::{check_target_length, is_authority};
-use crate::proxy::error::Failure;
+use super::{Bounds, check_target_length, is_authority};
+use crate::{
+    proxy::{
+        error::Failure,
+        headers::{self, Kind},
+    },
+    route::Underscores,
+};
+
+/// What each header adds to a head's size beside its text.
+const FIELD_BYTES: usize = 32;
 
 /// Lets a request's head in and makes it what the same request's head would be in HTTP/1: a path, a Host, one Cookie.
-pub(in crate::proxy) fn admit(head: &mut request::Parts) -> Result<(), Failure> {
+pub(in crate::proxy) fn admit(head: &mut request::Parts, bounds: Bounds) -> Result<(), Failure> {
     check_target_length(head)?;
+    check_size(head, bounds.limit_bytes)?;
     check_hop(&head.headers)?;
+    check_names(&mut head.headers, bounds.underscores)?;
     let host = host(head)?;
     let uri = std::mem::take(&mut head.uri).into_parts();
     // Without an authority the h2 crate gives no scheme, having checked that there is one.
@@ -31,6 +42,37 @@ pub(in crate::proxy) fn admit(head: &mut request::Parts) -> Result<(), Failure> 
     head.uri = Uri::from(path);
     head.headers.insert(HOST, host);
     join_cookies(&mut head.headers)
+}
+
+/// The size of a head is what RFC 9113 section 6.5.2 says: names, values, and 32 bytes for each. The h2 crate lets twice the limit through, so
+/// that what is too large is answered and counted here.
+fn check_size(head: &request::Parts, limit_bytes: usize) -> Result<(), Failure> {
+    let uri = &head.uri;
+    let pseudo = [
+        (":method", Some(head.method.as_str())),
+        (":scheme", uri.scheme_str()),
+        (":authority", uri.authority().map(|authority| authority.as_str())),
+        (":path", uri.path_and_query().map(|path| path.as_str())),
+    ];
+    let pseudo = pseudo.iter().filter_map(|(name, value)| Some(name.len() + (*value)?.len() + FIELD_BYTES));
+    let fields = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
+    if pseudo.chain(fields).sum::<usize>() > limit_bytes { Err(Failure::LargeHead) } else { Ok(()) }
+}
+
+/// Takes names with underscores out, where they do not pass.
+fn check_names(headers: &mut HeaderMap, underscores: Underscores) -> Result<(), Failure> {
+    let is_underscored = |name: &&HeaderName| headers::kind(name.as_str()) == Kind::Underscored;
+    if underscores == Underscores::Pass || !headers.keys().any(|name| is_underscored(&name)) {
+        return Ok(());
+    }
+    if underscores == Underscores::Refuse {
+        return Err(headers::UNDERSCORED);
+    }
+    let names: Vec<_> = headers.keys().filter(is_underscored).cloned().collect();
+    for name in &names {
+        headers.remove(name);
+    }
+    Ok(())
 }
 
 /// HTTP/2 has no headers that concern a connection (RFC 9113 section 8.2.2).
@@ -89,13 +131,15 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: Bounds = Bounds { limit_bytes: 1024, underscores: Underscores::Drop };
+
     fn admitted(target: &str, headers: &[(&'static str, &str)]) -> Result<request::Parts, Failure> {
         let mut request = Request::builder().uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (mut head, ()) = request.body(()).unwrap().into_parts();
-        admit(&mut head).map(|()| head)
+        admit(&mut head, BOUNDS).map(|()| head)
     }
 
     #[test]
@@ -105,6 +149,28 @@ mod tests {
         assert_eq!((head.uri.to_string(), head.headers[HOST].as_bytes()), ("/x?y".into(), &b"a:80"[..]));
         assert_eq!(head.headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["b=1; c=2"]);
         assert_eq!(admitted("https://a/", &[("te", "trailers")]).unwrap().uri, "/");
+    }
+
+    #[test]
+    fn a_head_is_as_large_as_its_lines_with_32_bytes_for_each() {
+        // The four that begin with a colon take 10 + 11 + 11 + 6 bytes and 32 each, the header its name's and 32.
+        let rest = 1024 - (10 + 11 + 11 + 6 + 4 * 32) - ("x".len() + 32);
+        let (fits, large) = ("v".repeat(rest), "v".repeat(rest + 1));
+        assert!(admitted("http://a/", &[("x", &fits)]).is_ok());
+        assert!(matches!(admitted("http://a/", &[("x", &large)]), Err(Failure::LargeHead)));
+    }
+
+    #[test]
+    fn names_with_underscores_are_dropped_passed_or_refused_as_told() {
+        for (underscores, expected) in
+            [(Underscores::Drop, Some(false)), (Underscores::Pass, Some(true)), (Underscores::Refuse, None)]
+        {
+            let request = Request::builder().uri("http://a/").header("x_a", "1").header("x-a", "2");
+            let (mut head, ()) = request.body(()).unwrap().into_parts();
+            let admitted = admit(&mut head, Bounds { underscores, ..BOUNDS });
+            assert_eq!(admitted.ok().map(|()| head.headers.contains_key("x_a")), expected);
+            assert!(head.headers.contains_key("x-a"));
+        }
     }
 
     #[test]

@@ -9,12 +9,20 @@ use http::{HeaderValue, Method, Uri, Version, header::HOST, request, uri::PathAn
 pub(super) mod downgrade;
 
 use super::error::Failure;
+use crate::route::Underscores;
 
 /// Longer request targets are refused. Four times what browsers and load balancers commonly take, a quarter of what a URI may have.
 const TARGET_LIMIT_BYTES: usize = 16 * 1024;
 
-/// Lets a request's head in, and brings its target to origin form.
-pub(super) fn admit(head: &mut request::Parts) -> Result<(), Failure> {
+/// What a head may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) limit_bytes: usize,
+    pub(super) underscores: Underscores,
+}
+
+/// Lets a request's head in, and brings its target to origin form. The bounds are for HTTP/2: in HTTP/1 they were kept in reading.
+pub(super) fn admit(head: &mut request::Parts, bounds: Bounds) -> Result<(), Failure> {
     if head.method == Method::CONNECT {
         // Extended CONNECT (RFC 8441) names a resource, and what it asks for is an upgrade of a GET in HTTP/1.1.
         if head.extensions.get::<Protocol>().is_none() {
@@ -23,7 +31,7 @@ pub(super) fn admit(head: &mut request::Parts) -> Result<(), Failure> {
         head.method = Method::GET;
     }
     if head.version == Version::HTTP_2 {
-        return downgrade::admit(head);
+        return downgrade::admit(head, bounds);
     }
     check_host(head)?;
     bring_to_origin_form(head)

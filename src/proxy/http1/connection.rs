@@ -23,6 +23,7 @@ use crate::proxy::{
     client::{Client, Order, Stage},
     error::Failure,
     forward,
+    gate::Bounds,
     headers::Connection,
     incoming::Incoming,
     socket::ClientSocket,
@@ -84,9 +85,10 @@ fn poll_head(context: &mut Context<'_>, client: &Client) -> Poll<io::Result<Opti
     loop {
         if client.has_input() {
             client.heed_head();
-            let limit = worker.settings.head_limit_bytes;
+            let settings = &worker.settings;
+            let bounds = Bounds { limit_bytes: settings.head_limit_bytes, underscores: settings.underscores };
             let read = client
-                .with_head(|input, searched| head::read(input, searched, limit, || worker.take_headers()));
+                .with_head(|input, searched| head::read(input, searched, bounds, || worker.take_headers()));
             match read {
                 Ok(Some(head)) => return Poll::Ready(Ok(Some(Ok(head)))),
                 Ok(None) => client.unshare_input(),

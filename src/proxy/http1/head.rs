@@ -14,8 +14,10 @@ use crate::proxy::{
     chunks::Chunks,
     decode::{BodyDecoder, number},
     error::Failure,
+    gate::Bounds,
     headers::{self, ConnectionLine, Kind},
 };
+use crate::route::Underscores;
 
 /// Header lines of a request.
 const HEADERS_LIMIT: usize = 100;
@@ -82,9 +84,10 @@ enum Coding {
 pub(in crate::proxy) fn read(
     input: &mut Bytes,
     searched: &mut Searched,
-    limit_bytes: usize,
+    bounds: Bounds,
     spare: impl FnOnce() -> HeaderMap,
 ) -> Result<Option<Head>, Failure> {
+    let limit_bytes = bounds.limit_bytes;
     if input.len() <= limit_bytes && !searched.may_be_complete(input) {
         searched.note(input);
         return Ok(None);
@@ -117,7 +120,7 @@ pub(in crate::proxy) fn read(
     fields.reserve(request.headers.len());
     let mut framing = Framing::default();
     for line in &*request.headers {
-        take_line(input, line, &mut fields, &mut framing)?;
+        take_line(input, line, &mut fields, &mut framing, bounds.underscores)?;
     }
     let body = framing.body(is_http_1_1)?;
     let terms = Terms {
@@ -140,6 +143,7 @@ fn take_line(
     line: &httparse::Header<'_>,
     fields: &mut HeaderMap,
     framing: &mut Framing,
+    underscores: Underscores,
 ) -> Result<(), Failure> {
     let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| NOT_HTTP)?;
     let value = HeaderValue::from_maybe_shared(input.slice_ref(line.value)).map_err(|_| NOT_HTTP)?;
@@ -166,6 +170,11 @@ fn take_line(
         | Kind::RequestId
         | Kind::Own
         | Kind::Other => {}
+        Kind::Underscored => match underscores {
+            Underscores::Drop => return Ok(()),
+            Underscores::Pass => {}
+            Underscores::Refuse => return Err(headers::UNDERSCORED),
+        },
     }
     fields.append(name, value);
     Ok(())
@@ -225,9 +234,27 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: Bounds = Bounds { limit_bytes: 4096, underscores: Underscores::Drop };
+
     fn read_text(text: &str) -> Result<Option<Head>, Failure> {
         let mut input = Bytes::copy_from_slice(text.as_bytes());
-        read(&mut input, &mut Searched::default(), 4096, HeaderMap::new)
+        read(&mut input, &mut Searched::default(), BOUNDS, HeaderMap::new)
+    }
+
+    #[test]
+    fn names_with_underscores_are_dropped_passed_or_refused_as_told() {
+        for (underscores, expected) in [
+            (Underscores::Drop, Some(vec!["x-a"])),
+            (Underscores::Pass, Some(vec!["x-a", "x_a"])),
+            (Underscores::Refuse, None),
+        ] {
+            let mut input = Bytes::from_static(b"GET / HTTP/1.1\r\nX-A: 1\r\nX_A: 2\r\n\r\n");
+            let bounds = Bounds { underscores, ..BOUNDS };
+            let head = read(&mut input, &mut Searched::default(), bounds, HeaderMap::new).ok().flatten();
+            let names = head.map(|head| head.parts.headers.into_iter().flat_map(|(name, _)| name));
+            let names = names.map(|names| names.map(|name| name.to_string()).collect::<Vec<_>>());
+            assert_eq!(names, expected.map(|names| names.iter().map(ToString::to_string).collect()));
+        }
     }
 
     #[test]
@@ -235,7 +262,7 @@ mod tests {
         let mut input =
             Bytes::from_static(b"\r\nPOST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET");
         let Head { parts, body, terms } =
-            read(&mut input, &mut Searched::default(), 4096, HeaderMap::new).unwrap().unwrap();
+            read(&mut input, &mut Searched::default(), BOUNDS, HeaderMap::new).unwrap().unwrap();
         assert_eq!((parts.method, parts.uri.to_string()), (Method::POST, "/a?b".to_owned()));
         assert_eq!((&input[..], body.bytes_left()), (&b"abcGET"[..], Some(3)));
         assert_eq!(terms, Terms { keeps_alive: true, ..Terms::UNKNOWN });

@@ -8,8 +8,8 @@
 //! still there. Each stream has a task (`stream`) and is a caller of its own: a request with its body (`body`), then a response (`reply`), or a
 //! tunnel (`upgrade`).
 //!
-//! A head that is larger than the limit never gets here: the h2 crate answers it with a bare 431 and resets the stream, without a word to
-//! whoever uses it, so such heads are counted as rejected in HTTP/1 alone.
+//! A head that is more than twice as large as it may be never gets here: the h2 crate answers it with a bare 431 and resets the stream, without
+//! a word to whoever uses it. Others that are too large are answered and counted by the gate, as in HTTP/1.
 
 mod body;
 mod connection;

@@ -14,7 +14,11 @@ use super::{
         Raw, SETTINGS, block, frame, get,
     },
 };
-use crate::{fleet::Protocol, meter::FailureKind, proxy::LeastRate};
+use crate::{
+    fleet::Protocol,
+    meter::{FailureKind, Rejection},
+    proxy::LeastRate,
+};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const SHORT: Duration = Duration::from_millis(150);
@@ -63,7 +67,21 @@ fn the_settings_frame_states_every_bound() {
     let mut entries: Vec<_> = entries.collect();
     entries.sort_unstable();
     // RFC 9113 section 6.5.2: table size, streams, window, frame size, header list size; RFC 8441: extended CONNECT.
-    assert_eq!(entries, [(1, 4096), (3, 100), (4, 65_536), (5, 16_384), (6, 16_384), (8, 1)]);
+    assert_eq!(entries, [(1, 4096), (3, 100), (4, 65_536), (5, 16_384), (6, 32_768), (8, 1)]);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_told_so_and_counted() {
+    let rig = Rig::before(&Origin::saying(OK));
+    let mut sender = connect(rig.address).await;
+    let mut large = request(Method::GET, "/");
+    large.headers_mut().insert("x", "x".repeat(17 * 1024).parse().unwrap());
+    let response = send(&mut sender, large, b"").await;
+    assert_eq!(response.status(), 431);
+    let problem = read(&mut response.into_body()).await.unwrap();
+    assert!(String::from_utf8(problem).unwrap().contains("urn:snapback:head-too-large"));
+    assert_eq!(rig.workers[0].rejected.get(Rejection::LargeHead), 1);
+    assert_eq!(send(&mut sender, request(Method::GET, "/"), b"").await.status(), 200);
 }
 
 /// A body of unknown length needs chunks in HTTP/1, which a library may leave out where methods have no use for a body.

@@ -24,7 +24,7 @@ use crate::{
     proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
     route::{
         Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
-        Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
+        Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Underscores, Upgrades,
     },
     tls,
     weight::Share,
@@ -113,6 +113,7 @@ impl Setup {
                 model_window_bytes: 1_024,
                 drain_timeout: PATIENCE,
                 proxy_protocol: ProxyProtocol::Off,
+                underscores: Underscores::Drop,
                 trusted_proxies: TrustedProxies::default(),
                 keychain: Arc::default(),
             },
