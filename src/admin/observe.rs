@@ -13,7 +13,7 @@ use crate::{
     name::ShiftId,
     shift::State,
     store::{Event, Moments},
-    telemetry::{Aftermath, ShiftEnd},
+    telemetry::{Aftermath, Reload, Reloaded, ShiftEnd},
 };
 
 /// How often there is a look without an event. Each reads some thousand counters for each fleet, tens of microseconds.
@@ -29,19 +29,33 @@ pub(super) async fn observe(port: &Arc<Port>, mut events: broadcast::Receiver<Ev
             event = events.recv() => match event {
                 Ok(event) => {
                     port.telemetry.look();
+                    if let Some((what, came_to)) = reloaded(&event) {
+                        port.telemetry.count_reload(what, came_to);
+                    }
                     if let Some(id) = ended(event) {
                         // On its own, because the next look must not wait for control's answer.
                         tokio::spawn(count(Arc::clone(port), id));
                     }
                 }
-                // What was missed led to what the table shows now; of shifts that ended meanwhile, the counts lack.
+                // What was missed led to what the table shows now; of shifts that ended and files that were read meanwhile, the counts lack.
                 Err(RecvError::Lagged(missed)) => {
-                    tracing::warn!(missed, "events were missed: metrics may lack ends of shifts");
+                    tracing::warn!(missed, "events were missed: metrics may lack ends of shifts and reloads");
                     port.telemetry.look();
                 }
                 Err(RecvError::Closed) => return,
             },
         }
+    }
+}
+
+/// The reload that this event tells of.
+fn reloaded(event: &Event) -> Option<(Reloaded, Reload)> {
+    match event.kind.as_str() {
+        "config.reloaded" => Some((Reloaded::Config, Reload::Applied)),
+        "config.refused" => Some((Reloaded::Config, Reload::Refused)),
+        "certificates.reloaded" => Some((Reloaded::Certificates, Reload::Applied)),
+        "certificates.refused" => Some((Reloaded::Certificates, Reload::Refused)),
+        _ => None,
     }
 }
 

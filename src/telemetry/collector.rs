@@ -9,6 +9,7 @@ use super::{
     deliveries::{self, DeliveryFigures},
     exposition::Exposition,
     names::{self, Family, STATUS_CLASSES},
+    reloads::{Reload, Reloaded, Reloads},
     shifts::{self, Ends, ShiftEnd, ShiftFigures},
     totals::{Sums, Totals},
 };
@@ -30,6 +31,7 @@ pub struct Telemetry {
     totals: Mutex<Totals>,
     ends: Mutex<Ends>,
     deliveries: Mutex<DeliveryFigures>,
+    reloads: Mutex<Reloads>,
 }
 
 impl Telemetry {
@@ -42,6 +44,7 @@ impl Telemetry {
             totals: Mutex::default(),
             ends: Mutex::default(),
             deliveries: Mutex::default(),
+            reloads: Mutex::default(),
         }
     }
 
@@ -54,6 +57,11 @@ impl Telemetry {
     /// Counts a shift that has ended.
     pub fn count_shift(&self, endpoint: &EndpointName, end: &ShiftEnd) {
         lock(&self.ends).count(endpoint, end);
+    }
+
+    /// Counts files that were read again.
+    pub fn count_reload(&self, what: Reloaded, came_to: Reload) {
+        lock(&self.reloads).count(what, came_to);
     }
 
     /// What is known of deliveries now, for the next time that somebody scrapes.
@@ -77,6 +85,7 @@ impl Telemetry {
             shifts::write_running(&text, &table, shifts);
         }
         deliveries::write(&text, &lock(&self.deliveries));
+        lock(&self.reloads).write(&text);
         write_workers(&text, &self.workers);
         text.gauges(&names::TABLE_GENERATION)([], real(table.generation().0));
         text.gauges(&names::BUILD_INFO)([env!("CARGO_PKG_VERSION")], 1.0);

@@ -10,6 +10,7 @@ mod exposition;
 mod log;
 mod names;
 mod panics;
+mod reloads;
 mod shifts;
 mod totals;
 
@@ -22,4 +23,5 @@ pub use collector::Telemetry;
 pub use deliveries::{DeliveryFigures, WebhookFigures};
 pub use exposition::CONTENT_TYPE;
 pub use log::{LogError, start_logging};
+pub use reloads::{Reload, Reloaded};
 pub use shifts::{Aftermath, ShiftEnd, ShiftFigures};

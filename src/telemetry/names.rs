@@ -36,6 +36,10 @@ pub(super) const DELIVERED: &str = "delivered";
 pub(super) const FAILED: &str = "failed";
 pub(super) const GIVEN_UP: &str = "given_up";
 
+/// The values of `result` in [`RELOADS`].
+pub(super) const APPLIED: &str = "applied";
+pub(super) const REFUSED: &str = "refused";
+
 /// The values of `cause` in [`SHIFTS`] of shifts that rolled back.
 pub(super) const ROLLBACK_CAUSES: [&str; 9] = [
     "alarm",
@@ -299,6 +303,16 @@ pub(super) const WEBHOOK_WAITING: Family<1> = family(
 );
 pub(super) const EVENTS_FILE_FAILING: Family<0> =
     family("snapback_events_file_failing", [], "1 while the file of events cannot be written");
+pub(super) const RELOADS: Family<2> = family(
+    "snapback_reloads_total",
+    ["what", "result"],
+    "Times that the configuration file or certificates were read again, and applied or refused",
+);
+pub(super) const RELOAD_REFUSED: Family<1> = family(
+    "snapback_reload_refused",
+    ["what"],
+    "1 while the last reload of the configuration file or of certificates was refused, and what was there before goes on",
+);
 pub(super) const BUILD_INFO: Family<1> =
     family("snapback_build_info", ["version"], "Always 1; the label says which version runs");
 /// The name that every Prometheus client library uses.

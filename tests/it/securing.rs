@@ -5,9 +5,10 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
-use crate::bench::{ModelServer, Snapback, run, write_config};
+use crate::bench::{ModelServer, PATIENCE, Snapback, request, run, write_config};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
@@ -148,6 +149,12 @@ fn certificates_are_chosen_by_name_and_changed_without_dropping_a_connection() {
     let events = String::from_utf8(events.stdout).unwrap();
     for (kind, count) in [("certificates.reloaded", 1), ("certificates.refused", 2)] {
         assert!(events.matches(kind).count() >= count, "{events}");
+    }
+    let refused = "snapback_reload_refused{what=\"certificates\"} 1\n";
+    let metrics = || String::from_utf8(request(snapback.admin, "GET", "/metrics", "").body).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while !metrics().contains(refused) {
+        assert!(Instant::now() < deadline, "{}", metrics());
     }
     let mut still = connect("a.example");
     still.ask().unwrap();

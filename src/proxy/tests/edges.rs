@@ -5,6 +5,7 @@ use std::{
     net::TcpStream,
     os::unix::net::{UnixListener, UnixStream},
     sync::Arc,
+    time::Duration,
 };
 
 use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     fleet::{Address, Protocol, UpstreamTls},
+    meter::FailureKind,
     net::{ListenAddress, ProxyProtocol, TrustedProxies, TrustedProxy},
     tls::{Server, fixture::Authority},
 };
@@ -268,4 +270,22 @@ fn an_instance_with_tls_is_verified_before_it_gets_anything() {
         assert_eq!(rig.client().get("/").status, status, "{name:?}");
         assert_eq!(inner.seen().len() - before, usize::from(status == 200), "{name:?}");
     }
+}
+
+#[test]
+fn an_instance_that_never_ends_its_handshake_is_given_up_after_the_time_to_connect() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let silent = Origin::raw(|stream, _, _| {
+        // Takes what the plane says until it hangs up, and answers nothing.
+        std::io::copy(stream, &mut std::io::sink()).unwrap();
+    });
+    let tls = UpstreamTls { ca: Some(authority.file.clone()), server_name: None, identity: None };
+    let mut setup = Setup { blue_tls: Some(Arc::new(tls)), ..Setup::new(&[silent.address]) };
+    setup.limits.connect_timeout = Duration::from_millis(150);
+    let rig = setup.start();
+    let answer = rig.client().get("/");
+    assert_eq!(answer.status, 504, "{}", answer.text());
+    let reading = rig.blue_when(|reading| reading.settled() == 1);
+    assert_eq!(reading.failures[FailureKind::ConnectFailed.index()], 1);
 }
