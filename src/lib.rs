@@ -46,7 +46,8 @@
 //!
 //! Imports point downward only; `tests/tidy.rs` holds the table and fails on a violation.
 //!
-//! - [`app`] is the one place that builds and wires everything; [`demo`] tells a story on top of it.
+//! - [`app`] is the one place that builds and wires everything; [`demo`] tells a story on top of it. [`docs`] has longer texts: what
+//!   protects a proxy on a network, and which test holds it.
 //! - Edges: [`proxy`] the data plane; [`control`] decides, watches, remembers and recovers; [`admin`] the admin port; [`cli`] the commands;
 //!   [`provider`] makes fleets; [`store`] the journal; [`delivery`] carries its events out; [`telemetry`] metrics and logs; [`tls`]
 //!   certificates and handshakes; [`aws`] signatures of Amazon's clients; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
@@ -75,6 +76,7 @@ pub mod config;
 pub mod control;
 pub mod delivery;
 pub mod demo;
+pub mod docs;
 pub mod fleet;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

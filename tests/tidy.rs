@@ -16,6 +16,7 @@ use snapback::config::{known_keys, known_plan_keys};
 const LAYERS: &[(&str, &str)] = &[
     // What must hold for any bytes; built for tests and for `cargo fuzz` alone.
     ("fuzzing", "proxy config net route fleet"),
+    ("docs", ""),
     ("main", "demo app cli"),
     ("demo", "app cli admin::wire config telemetry clock pure leaves"),
     ("app", "admin control proxy delivery store provider telemetry tls config net clock pure leaves"),
@@ -86,14 +87,15 @@ const IMPURE_PATHS: &[&str] = &[
     "tracing",
 ];
 
-/// The bell holds a handle to the thread that it wakes; it starts none and waits for none.
-const PURE_AFTER_ALL: &[&str] = &["std::thread::Thread", "std::thread::current"];
+/// The bell holds a handle to the thread that it wakes; it starts none and waits for none. Tests of what threads share run two within
+/// a scope.
+const PURE_AFTER_ALL: &[&str] = &["std::thread::Thread", "std::thread::current", "std::thread::scope"];
 
 const IMPURE_MACROS: &[&str] = &["dbg", "eprint", "eprintln", "print", "println"];
 
 const UNFINISHED_MACROS: &[&str] = &["todo", "unimplemented"];
 
-/// A reader holds a file of 250 lines in the head, and none of this many.
+/// A reader holds a file of 250 lines in the head, and none of this many. Tests are read too.
 const MOST_LINES: usize = 600;
 
 /// One file under src/.
@@ -102,7 +104,6 @@ struct Source {
     path: PathBuf,
     /// The first part of its path below src/.
     module: String,
-    lines: usize,
     tokens: Vec<Token>,
 }
 
@@ -178,14 +179,71 @@ fn modules_that_decide_name_no_runtime_no_clock_and_no_logger() {
 #[test]
 fn files_are_short() {
     let mut wrong = String::new();
-    for source in sources() {
-        if source.lines > MOST_LINES && !source.is_test() {
-            writeln!(wrong, "{}:{}: the file ends here", source.path.display(), source.lines).unwrap();
+    for path in ["src", "tests", "benches"].iter().flat_map(|folder| files_below(folder, "rs")) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        if lines > MOST_LINES {
+            writeln!(wrong, "{}:{lines}: the file ends here", path.display()).unwrap();
         }
     }
+    assert!(wrong.is_empty(), "a file has at most {MOST_LINES} lines; split it by its ideas:\n{wrong}");
+}
+
+#[test]
+fn what_a_document_says_is_held_by_a_test_is_held_by_one() {
+    let tests: Vec<String> = ["src", "tests"].into_iter().flat_map(names_of_tests).collect();
+    let (mut wrong, mut cited) = (String::new(), 0);
+    for path in files_below("src/docs", "md") {
+        let text = fs::read_to_string(&path).unwrap();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        for (line, row) in (1..).zip(text.lines()).filter(|(_, row)| row.starts_with("| ")) {
+            // Cells: what must hold, the files that see to it, and the tests.
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
+            let [_, code, held] = cells[..] else { panic!("{file}:{line}: {} cells", cells.len()) };
+            for place in in_backticks(code).filter(|place| !root().join(place).exists()) {
+                writeln!(wrong, "{file}:{line}: there is no {place}").unwrap();
+            }
+            for name in in_backticks(held) {
+                cited += 1;
+                if !tests.iter().any(|test| test == name) {
+                    writeln!(wrong, "{file}:{line}: there is no test {name}").unwrap();
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "documents under src/docs cite what there is:\n{wrong}");
+    assert!(cited > 100, "{cited} tests are cited");
+}
+
+fn names_of_tests(folder: &str) -> Vec<String> {
+    let named = |rest: &str| rest.split('(').next().unwrap_or_default().to_owned();
+    let mut names = Vec::new();
+    for path in files_below(folder, "rs") {
+        let text = fs::read_to_string(&path).unwrap();
+        for (place, _) in text.match_indices("fn ") {
+            let before = text[..place].trim_end().trim_end_matches("async").trim_end();
+            // The attributes of a test say so in the line above, whatever else they say.
+            if before.lines().next_back().is_some_and(|line| line.contains("#[") && line.contains("test")) {
+                names.push(named(&text[place + "fn ".len()..]));
+            }
+        }
+    }
+    for path in files_below(folder, "py") {
+        let text = fs::read_to_string(&path).unwrap();
+        names.extend(text.split("def ").skip(1).map(named).filter(|name| name.starts_with("test_")));
+    }
+    names
+}
+
+fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn a_panic_ends_what_it_concerns_and_not_the_process() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     assert!(
-        wrong.is_empty(),
-        "a file has at most {MOST_LINES} lines, tests apart; split it by its ideas:\n{wrong}"
+        !manifest.contains("panic ="),
+        "no profile may abort: a request that panics would end all others"
     );
 }
 
@@ -228,7 +286,7 @@ use crate::{one::Two, three::{self, four as five}, six};
 fn text<'a>(x: &'a str) -> char { "crate::string \" crate::still"; r#"crate::raw " crate::raw"#; '"'; '\''; b"x" }
 fn code() { crate::seven::eight(); std::fs::read(); other::std::fs(); my_crate::no(); println!("{}", 1); println; }
 "##;
-    let source = Source { path: PathBuf::new(), module: String::new(), lines: 0, tokens: tokens(text) };
+    let source = Source { path: PathBuf::new(), module: String::new(), tokens: tokens(text) };
     let found: Vec<(usize, String)> =
         source.mentions(&["crate", "std"]).into_iter().map(|mention| (mention.line, mention.path)).collect();
     let expected = [
@@ -305,21 +363,27 @@ fn root() -> &'static Path {
 
 /// Every Rust file under src/ but lib.rs, which only says what there is.
 fn sources() -> Vec<Source> {
-    let (mut folders, mut sources) = (vec![root().join("src")], Vec::new());
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("src is readable") {
-            let path = entry.expect("src is readable").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "rs") {
-                sources.push(source(&path));
-            }
-        }
-    }
+    let mut sources: Vec<Source> = files_below("src", "rs").iter().map(|path| source(path)).collect();
     sources.retain(|source| source.module != "lib");
     sources.sort_by(|left, right| left.path.cmp(&right.path));
     assert!(sources.len() > 50, "src/ holds more than {} files", sources.len());
     sources
+}
+
+/// Every file below a folder of the package whose name ends so, but for what was built.
+fn files_below(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![root().join(folder)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the folder is readable") {
+            let path = entry.expect("the folder is readable").path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == ending) {
+                files.push(path);
+            }
+        }
+    }
+    files
 }
 
 fn source(path: &Path) -> Source {
@@ -327,7 +391,7 @@ fn source(path: &Path) -> Source {
     let path = path.strip_prefix(root()).expect("it lies below the root").to_owned();
     let first = path.components().nth(1).expect("it lies below src");
     let module = first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
-    Source { path, module, lines: text.lines().count(), tokens: tokens(&text) }
+    Source { path, module, tokens: tokens(&text) }
 }
 
 /// Names, `::` and single signs, without comments, texts, characters and lifetimes.

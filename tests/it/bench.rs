@@ -17,7 +17,7 @@ use std::{
 use serde_json::Value;
 
 /// No wait in these tests is longer than this; reaching it is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A model server that answers every request with its name; it can be told to fail, to be slow or to hang, and counts what it served.
 pub(crate) struct ModelServer {

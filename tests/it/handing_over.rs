@@ -12,13 +12,9 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
-use crate::bench::{ModelServer, Snapback, plan, request, write_config};
-
-/// No wait in these tests is longer than this; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::bench::{ModelServer, PATIENCE, Snapback, plan, request, write_config};
 
 /// The sockets that outlive the processes.
 struct Sockets {

@@ -4,15 +4,12 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     process::Command,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde_json::{Value, json};
 
-use crate::bench::{ModelServer, Snapback, read_answer, request, write_config};
-
-/// Longer than anything that works takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::bench::{ModelServer, PATIENCE, Snapback, read_answer, request, write_config};
 
 fn declare(snapback: &Snapback, endpoint: &Value) -> Value {
     let (status, answer) = snapback.admin("PUT", "/v1/endpoints/chat", &endpoint.to_string());

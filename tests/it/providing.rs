@@ -10,10 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::bench::Snapback;
-
-/// No wait is longer than this; reaching it is a failure.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::bench::{PATIENCE, Snapback};
 
 /// A folder with a configuration whose endpoint `chat` is served by processes of v1. Whatever is still there at its end is killed.
 struct Place {

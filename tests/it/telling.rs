@@ -7,16 +7,13 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread,
-    time::Duration,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::bench::{ModelServer, Snapback, plan, run, write_config};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::bench::{ModelServer, PATIENCE, Snapback, plan, run, write_config};
 
 const SECRET: [u8; 32] = [7; 32];
 

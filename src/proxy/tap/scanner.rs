@@ -36,6 +36,10 @@ impl Scanner {
         while !frame.is_empty() {
             let part = self.splitter.next(frame);
             self.open.extend_from_slice(part.event);
+            // A comment is there to be seen before its event has ended, so what follows it in the event takes nothing back.
+            if self.open.starts_with(b":") {
+                return Meaning::Something;
+            }
             if part.ends {
                 let meaning = Meaning::of(Said::in_event(&self.open));
                 if meaning != Meaning::Nothing {
@@ -45,8 +49,7 @@ impl Scanner {
             }
             frame = part.rest;
         }
-        // A comment is there to be seen before its event has ended.
-        if self.open.starts_with(b":") { Meaning::Something } else { Meaning::Nothing }
+        Meaning::Nothing
     }
 }
 
@@ -61,6 +64,7 @@ impl Meaning {
         }
     }
 }
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -113,7 +117,9 @@ mod tests {
         ] {
             assert_eq!(meaning(&format!("{ROLE}\n\n{telling}\n\n")), Meaning::Something, "{telling}");
         }
-        assert_eq!(meaning(":"), Meaning::Something, "a comment is seen at once");
+        for comment in [":", ": wait\nevent: error\ndata: {}\n\n"] {
+            assert_eq!(meaning(comment), Meaning::Something, "a comment is seen at once");
+        }
     }
 
     #[test]

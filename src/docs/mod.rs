@@ -1,0 +1,4 @@
+//! Longer texts about the whole, for whoever asks what holds and how that is known.
+
+#[doc = include_str!("hardening.md")]
+pub mod hardening {}
