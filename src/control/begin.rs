@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroU32};
 
 use super::{
     ControlError, Lineage,
+    awaited::Awaited,
     endpoint::{Endpoint, Links},
     run::{Earlier, Rollback, Run},
     variants,
@@ -62,12 +63,27 @@ pub(super) fn fitted(endpoint: &Endpoint, plan: PlanSpec) -> Result<PlanSpec, Co
                        a part of one and none of another: use \"linear\" or \"canary\", which move all variants by the same share";
         return Err(problem("strategy.type", message.to_owned()));
     }
-    let is_made = serving.provider.is_some() || plan.green.provider.is_some();
-    let (Some(blue), Some(green), false) = (size(serving), size(&plan.green), is_made) else {
-        let message = "\"rolling\" replaces instances that are named, and a provider makes those of blue or of green: use \"linear\" or \
-                       \"canary\", or name the instances of both";
+    if endpoint.record.rest.is_some() {
+        let message = "the fleet in service is what a rollback that failed has left of two, which only a whole fleet can take the place \
+                       of: use \"canary\", \"linear\", \"steps\" or \"all_at_once\"";
+        return Err(problem("strategy.type", message.to_owned()));
+    }
+    let named = |spec: &FleetSpec| u32::try_from(spec.instances.len()).ok();
+    let blue = if serving.provider.is_some() { Some(endpoint.count()) } else { named(serving) };
+    let green = match &plan.green.provider {
+        Some(provider) => provider.count().map(NonZeroU32::get).or(blue),
+        None => named(&plan.green),
+    };
+    let size = |count: Option<u32>| count.and_then(NonZeroU32::new);
+    let (Some(blue), Some(green)) = (size(blue), size(green)) else {
+        let message = "\"rolling\" replaces the instances of the fleet in service one batch after the other, and it has none";
         return Err(problem("strategy.type", message.to_owned()));
     };
+    if rolling.rollback_batch.is_some() && serving.provider.is_some() && plan.green.provider.is_none() {
+        let message = "a provider makes blue's instances and those of green are named, so a rollback that fails between two batches would \
+                       leave no fleet of one kind: leave rollback_batch out";
+        return Err(problem("strategy.rollback_batch", message.to_owned()));
+    }
     if rolling.rollback_batch.is_some()
         && (serving.protocol != plan.green.protocol || serving.tls != plan.green.tls)
     {
@@ -80,15 +96,11 @@ pub(super) fn fitted(endpoint: &Endpoint, plan: PlanSpec) -> Result<PlanSpec, Co
     Ok(PlanSpec { shift, ..plan })
 }
 
-fn size(spec: &FleetSpec) -> Option<NonZeroU32> {
-    NonZeroU32::new(u32::try_from(spec.instances.len()).ok()?)
-}
-
 /// A run of an accepted plan, before its first input.
 pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpec, actor: &str) -> Run {
     let now = links.timer.now();
     Run {
-        made: endpoint.green_of(&id, &plan.green),
+        made: endpoint.green_of(&id, &plan),
         making: None,
         id,
         endpoint: endpoint.record.declared.name.clone(),
@@ -104,7 +116,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         lineage: Lineage::default(),
         green: None,
         ordered: Count::All,
-        awaited_blue: Vec::new(),
+        awaited_blue: Awaited::default(),
         old_blue: None,
         moments: Moments::default(),
         rollback: Rollback::default(),

@@ -57,16 +57,16 @@ pub(super) fn merged(
     origin: Origin,
     now: WallTime,
 ) -> EndpointRecord {
-    let (serving, fleet) = match before {
+    let (serving, fleet, rest) = match before {
         Some(before) if before.declared.blue.is_same_but_for_count(&declared.blue) => {
-            (before.serving.clone(), before.fleet.clone())
+            (before.serving.clone(), before.fleet.clone(), before.rest.clone())
         }
         Some(_) | None => {
             let fleet = declared.blue.provider.as_ref().map(|_| declared_fleet_id(&declared.name, now));
-            (declared.blue.clone(), fleet)
+            (declared.blue.clone(), fleet, None)
         }
     };
-    EndpointRecord { declared, origin, serving, fleet }
+    EndpointRecord { declared, origin, serving, fleet, rest }
 }
 
 /// What a configuration file changes.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use super::{
     Actor, Transition,
+    awaited::Awaited,
     endpoint::{Endpoint, Links, LiveFleet, drained},
     keeper::Made,
     ledger::Draft,
     outlook,
-    parts::first,
     past::Past,
     run::{Aborting, By, Green, Mark, Run},
     task::Note,
@@ -21,10 +21,10 @@ use super::{
 };
 use crate::{
     alarm::Dealing,
-    fleet::{FleetSpec, Side},
+    fleet::Side,
     name::{FleetId, ShiftId},
     shift::{Count, Effect, Input, Refusal, State},
-    store::{FleetRecord, Record},
+    store::{EndpointRecord, FleetRecord, Record},
     time::Moment,
     weight::Share,
 };
@@ -55,8 +55,8 @@ pub(super) struct Forward {
 #[derive(Debug)]
 pub(super) struct Undo {
     mark: Mark,
-    /// The fleet in service before the step, where the step changes it.
-    serving: Option<(FleetSpec, Option<FleetId>)>,
+    /// The endpoint before the step, where the step changes its fleet in service.
+    record: Option<Box<EndpointRecord>>,
     adoption: Adoption,
 }
 
@@ -70,7 +70,7 @@ enum Adoption {
 impl Endpoint {
     /// Feeds the running shift's engine.
     pub(super) fn advance(&mut self, links: &Links, input: &Input, by: &By) -> Result<Advance, Refusal> {
-        let serving = (self.record.serving.clone(), self.record.fleet.clone());
+        let record = self.record.clone();
         let Some(run) = &mut self.run else { return Ok(Advance::Nothing) };
         let now = links.timer.now();
         let mark = run.mark();
@@ -100,24 +100,25 @@ impl Endpoint {
             run.polls.clear();
             self.record.serving = run.plan.green.clone();
             self.record.fleet = run.plan.green.provider.as_ref().map(|_| FleetId::of_shift(&run.id));
+            self.record.rest = None;
         }
         let settles = effects.contains(&Effect::Settle);
         if settles {
-            self.record.serving = run.settled(&serving.0);
+            self.record.serving = run.settled(&record.serving);
+            self.record.rest = run.settled_rest();
         }
         let adoption = if adopts { Adoption::OfGreen } else { Adoption::None };
-        let undo = Undo { mark, serving: (adopts || settles).then_some(serving), adoption };
+        let undo = Undo { mark, record: (adopts || settles).then(|| Box::new(record)), adoption };
         Ok(Advance::Forward(Box::new(Forward { effects, drafts, undo })))
     }
 
     /// Takes a step back that could not be written.
     pub(super) fn undo(&mut self, links: &Links, undo: Undo) {
-        let Undo { mark, serving, adoption } = undo;
+        let Undo { mark, record, adoption } = undo;
         let Some(run) = &mut self.run else { return };
         run.put_back(mark);
-        if let Some((serving, fleet)) = serving {
-            self.record.serving = serving;
-            self.record.fleet = fleet;
+        if let Some(record) = record {
+            self.record = *record;
             if adoption == Adoption::OfGreen
                 && run.green.is_some()
                 && links.publisher.rearm(&run.endpoint, &run.id).is_err()
@@ -138,6 +139,10 @@ impl Endpoint {
             match effect {
                 Effect::Provision(Side::Green, count) if run.green.is_none() => {
                     run.ordered = count;
+                    if let (Some(made), Count::First(count)) = (&mut run.made, count) {
+                        // The rest of what was ordered comes with the next order.
+                        made.count = count.max(made.known());
+                    }
                     if gives_share {
                         let (id, made) = (run.id.clone(), run.made.take());
                         let live = LiveFleet::of(&self.record, (&run.plan.green, made), links);
@@ -157,14 +162,14 @@ impl Endpoint {
                 Effect::Drain { side, keep: 0 } => run.drain(links, side),
                 Effect::Drain { side, keep } => self.drain_rest(links, side, keep),
                 Effect::Retire { side, keep: 0 } => run.retire(links, side),
-                // Whoever runs them may end them now.
-                Effect::Retire { side: _, keep: _ } => run.drain = None,
+                Effect::Retire { side, keep } => self.keep_first(links, side, keep),
                 Effect::Adopt => self.adopt(links),
                 Effect::Settle => self.settle(links),
                 Effect::Finish => {
                     links.publisher.disarm(&run.endpoint);
                     links.roster.remove(&run.id);
                     self.run = None;
+                    self.blue.serves = Count::All;
                 }
             }
         }
@@ -209,7 +214,7 @@ impl Endpoint {
         watched.resume(std::mem::take(&mut run.lasting));
         links.roster.add(Arc::clone(&watched));
         run.polls = links.poller.watch(&watched, &run.plan.alarms.externals, &run.subject());
-        let awaited = first(&live.route.fleet, run.ordered).to_vec();
+        let awaited = Awaited::of(&live.route.fleet, run.ordered, live.wanted());
         run.green = Some(Green { watched, fleet: Some(live), awaited });
     }
 
@@ -218,8 +223,8 @@ impl Endpoint {
         let Some(record) = self.shift_record(links) else { return Vec::new() };
         let endpoint =
             (!record.snapshot.state.has_way_back()).then(|| Record::Endpoint(Box::new(self.record.clone())));
-        let green = self.run.as_ref().and_then(Run::green_record).map(|fleet| Record::Fleet(Box::new(fleet)));
-        endpoint.into_iter().chain(green).chain([Record::Shift(Box::new(record))]).collect()
+        let fleets = self.ordered_fleets().into_iter().map(|fleet| Record::Fleet(Box::new(fleet)));
+        endpoint.into_iter().chain(fleets).chain([Record::Shift(Box::new(record))]).collect()
     }
 
     /// What these were is in the journal now.
@@ -378,8 +383,8 @@ impl Run {
     }
 
     fn drain(&mut self, links: &Links, side: Side) {
-        if let (Side::Green, Some(green)) = (side, &self.green) {
-            green.watched.set_live(Live::No);
+        if let (Side::Green, Some(green)) = (side, &mut self.green) {
+            green.leave();
         }
         let fleet = match side {
             Side::Blue => Some(Arc::clone(&self.blue.fleet)),
@@ -407,12 +412,12 @@ impl Run {
                 self.green.as_mut().and_then(|green| green.fleet.take())
             }
         };
-        if side == Side::Green {
-            self.made = None;
+        if let Some(made) = self.made.take_if(|_| side == Side::Green) {
+            // It may have been there before a restart.
+            Made::unwanted(made, links);
         }
         let making = (side == Side::Green).then(|| self.making.take()).flatten();
-        for made in fleet.and_then(|fleet| fleet.made).into_iter().chain(making) {
-            made.let_go();
-        }
+        let fleets = fleet.into_iter().flat_map(|fleet| [fleet.made, fleet.rest]).flatten();
+        fleets.chain(making).for_each(Made::let_go);
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct LiveFleet {
     pub(super) growth: Growth,
     /// Whoever makes its instances, where a provider does.
     pub(super) made: Option<Made>,
+    /// Whoever makes those of its instances that a rollback that failed has left of another fleet.
+    pub(super) rest: Option<Made>,
     /// How many of its instances the table names; all but in a rolling shift.
     pub(super) serves: Count,
 }
@@ -117,7 +119,7 @@ impl Endpoint {
                 &mut self.blue,
                 LiveFleet::new(&self.record, FleetRoute { fleet, meters }, links),
             );
-            let made = old.made.take();
+            let made = [old.made.take(), old.rest.take()];
             self.blue.grow_from(old, self.record.declared.protection.slow_start, links.timer.now());
             links.retire_when_drained(gone, made);
         } else if before.declared.health != self.record.declared.health {
@@ -188,7 +190,8 @@ impl LiveFleet {
     pub(super) fn new(record: &EndpointRecord, route: FleetRoute, links: &Links) -> Self {
         let probes = links.prober.watch(&record.declared.name, &route.fleet, &record.declared.health);
         let (ring, past, growth) = (Ring::default(), Past::default(), Growth::default());
-        let mut fleet = Self { route, ring, past, probes, growth, made: None, serves: Count::All };
+        let (made, rest, serves) = (None, None, Count::All);
+        let mut fleet = Self { route, ring, past, probes, growth, made, rest, serves };
         fleet.sample(links.timer.now());
         fleet
     }
@@ -243,6 +246,12 @@ impl LiveFleet {
         }
     }
 
+    /// How many instances providers are to make for it, if any do.
+    pub(super) fn desired(&self) -> Option<u32> {
+        let counts = self.made.iter().chain(&self.rest).map(|made| made.record.count);
+        counts.reduce(u32::saturating_add)
+    }
+
     pub(super) fn view(&self, side: Side, now: Moment) -> FleetView {
         let instance = |instance: &Arc<Instance>| InstanceView {
             address: instance.address().clone(),
@@ -255,7 +264,7 @@ impl LiveFleet {
         FleetView {
             side,
             version: self.route.fleet.version.clone(),
-            desired: self.made.as_ref().map(|made| made.record.count),
+            desired: self.desired(),
             instances: self.route.fleet.instances.iter().map(instance).collect(),
             waiting: reading.waiting,
             traffic: traffic_since(&reading, &Reading::default()),
@@ -272,13 +281,11 @@ impl Links {
     }
 
     /// Lets instances go that the endpoint's new declaration does not name, once their requests have finished (S7), and with them the
-    /// fleet that a provider made, if they were one.
-    pub(super) fn retire_when_drained(&self, gone: Fleet, made: Option<Made>) {
+    /// fleets that providers made, if they were of such.
+    pub(super) fn retire_when_drained(&self, gone: Fleet, made: [Option<Made>; 2]) {
         tokio::spawn(async move {
             drained_or_late(&gone).await;
-            if let Some(made) = made {
-                made.let_go();
-            }
+            made.into_iter().flatten().for_each(Made::let_go);
         });
     }
 }

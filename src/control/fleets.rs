@@ -13,8 +13,8 @@ use super::{
     task::Task,
 };
 use crate::{
-    config::Problem,
-    fleet::{Address, Fleet, FleetSpec, Health, Instance, Member, Side},
+    config::{PlanSpec, Problem},
+    fleet::{Address, Fleet, Health, Instance, Member, Side},
     name::{EndpointName, FleetId, ShiftId},
     provider::News,
     route::FleetRoute,
@@ -23,8 +23,9 @@ use crate::{
     time::Moment,
 };
 
-/// After so many failures in a row a shift whose green cannot be made rolls back. One may be chance, and somebody waits.
-const GREEN_FAILURES: u32 = 3;
+/// After so many failures in a row a shift whose green cannot be made rolls back, and a rollback whose blue cannot be made has failed. One
+/// may be chance, and somebody waits.
+const ORDER_FAILURES: u32 = 3;
 
 /// The fleet of a new declaration, while the one in service goes on.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Incoming {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
     Blue,
+    /// What serves beside blue's own, since a rollback failed.
+    Rest,
     Incoming,
     /// Green, before its first instances were told.
     Making,
@@ -56,12 +59,14 @@ impl Task {
                     let text = format!("fleet {fleet}, failure {times} in a row: {reason}");
                     self.tell(&endpoint, "fleet.failed", text).await;
                 }
-                let run = self.endpoints.get(&endpoint).and_then(|endpoint| endpoint.run.as_ref());
-                let is_green = run.is_some_and(|run| run.is_making(&fleet));
-                if let Some(shift) = run.map(|run| run.id.clone()).filter(|_| is_green)
-                    && times >= GREEN_FAILURES
-                {
-                    self.feed_shift(&endpoint, &shift, Input::GreenFailed { reason }).await;
+                let ordered =
+                    self.endpoints.get(&endpoint).and_then(|endpoint| endpoint.ordered_from(&fleet));
+                if let Some((shift, side)) = ordered.filter(|_| times >= ORDER_FAILURES) {
+                    let input = match side {
+                        Side::Green => Input::GreenFailed { reason },
+                        Side::Blue => Input::BlueFailed { reason },
+                    };
+                    self.feed_shift(&endpoint, &shift, input).await;
                 }
             }
             FleetNews::Gone => {
@@ -81,10 +86,13 @@ impl Task {
     }
 
     /// The journal knows a fleet's instances before requests do.
-    async fn members_told(&mut self, name: &EndpointName, fleet: &FleetId, members: Vec<Member>) {
+    async fn members_told(&mut self, name: &EndpointName, fleet: &FleetId, mut members: Vec<Member>) {
         let Some(endpoint) = self.endpoints.get_mut(name) else { return };
         let Some(role) = endpoint.role_of(fleet) else { return };
         let Some(made) = endpoint.made_mut(role) else { return };
+        // Those that are known stay the first, in their order: the last are those that go when there are to be fewer.
+        let place = |member: &Member| made.record.members.iter().position(|known| known.id == member.id);
+        members.sort_by_key(|member| place(member).unwrap_or(usize::MAX));
         let is_news = made.record.members != members;
         // What was told before the count changed is about another count.
         if usize::try_from(made.record.count).ok() != Some(members.len()) || !is_news && role != Role::Making
@@ -118,7 +126,7 @@ impl Task {
         self.links.publisher.declare([Change::Put(Box::new(endpoint.declared()))]);
         let gone = old.route.fleet;
         let gone = Fleet::of(gone.version.clone(), gone.instances.clone());
-        self.links.retire_when_drained(gone, old.made.take());
+        self.links.retire_when_drained(gone, [old.made.take(), old.rest.take()]);
     }
 
     /// The fleets that changes bring with them: new ones, and changed counts.
@@ -197,7 +205,8 @@ impl Task {
             let draft = self.fleet_draft(&name, "instance.replaced", text);
             // A record that cannot be written now is written when it is tried again.
             drop(self.commit(vec![Record::Fleet(Box::new(record))], &[draft]).await);
-            if let Some(made) = self.endpoints.get(&name).and_then(|endpoint| endpoint.blue.made.as_ref()) {
+            let made = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.blue.made.as_mut());
+            if let Some(made) = made {
                 made.want(vec![member]);
             }
         }
@@ -221,26 +230,62 @@ impl Endpoint {
         let run = self.run.as_ref();
         let green = run.and_then(|run| run.green.as_ref()?.fleet.as_ref()?.made.as_ref());
         let making = run.and_then(|run| run.making.as_ref());
-        let made = self.blue.made.iter().chain(incoming).chain(green).chain(making);
+        let made = self.blue.made.iter().chain(&self.blue.rest).chain(incoming).chain(green).chain(making);
         made.map(|made| &made.record)
     }
 
     /// How many instances the fleet in service is to have.
     pub(super) fn count(&self) -> u32 {
         let named = || u32::try_from(self.blue.route.fleet.instances.len()).unwrap_or(u32::MAX);
-        self.blue.made.as_ref().map_or_else(named, |made| made.record.count)
+        self.blue.desired().filter(|_| self.blue.made.is_some()).unwrap_or_else(named)
     }
 
     /// The fleet that a shift is to bring in, where a provider makes it: as many instances as blue has now, unless the plan says otherwise.
-    pub(super) fn green_of(&self, shift: &ShiftId, green: &FleetSpec) -> Option<FleetRecord> {
+    /// A rolling shift begins with its first batch.
+    pub(super) fn green_of(&self, shift: &ShiftId, plan: &PlanSpec) -> Option<FleetRecord> {
+        let green = &plan.green;
         let count = green.provider.as_ref()?.count();
+        let whole = count.map_or_else(|| self.count().max(1), NonZeroU32::get);
         Some(FleetRecord {
             id: FleetId::of_shift(shift),
             endpoint: self.record.declared.name.clone(),
             spec: green.clone(),
-            count: count.map_or_else(|| self.count().max(1), NonZeroU32::get),
+            count: plan.shift.rolling().map_or(whole, |rolling| rolling.green(0)),
             members: Vec::new(),
         })
+    }
+
+    /// The running shift that has ordered instances from a fleet's provider which are not there yet, and what the fleet is to it.
+    fn ordered_from(&self, fleet: &FleetId) -> Option<(ShiftId, Side)> {
+        let run = self.run.as_ref()?;
+        let side = match self.role_of(fleet)? {
+            Role::Making => Side::Green,
+            Role::Green if run.green.as_ref()?.awaited.is_short() => Side::Green,
+            Role::Blue if run.awaited_blue.is_short() => Side::Blue,
+            Role::Blue | Role::Rest | Role::Incoming | Role::Green => return None,
+        };
+        Some((run.id.clone(), side))
+    }
+
+    /// What a provider made of a fleet that a rollback has left beside blue serves again, after a restart.
+    pub(super) fn join_rest(&mut self, rest: FleetRecord, links: &Links) {
+        let fresh = links.provider.fixed().fleet_of_members(&rest.spec, &rest.members);
+        self.blue.rest = Made::wanted(rest, links);
+        self.take_members(Role::Rest, fresh, links);
+    }
+
+    /// The fleet in service, of which one part has other instances now.
+    fn joined(&self, role: Role, fresh: Arc<Fleet>, links: &Links) -> Arc<Fleet> {
+        let fixed = links.provider.fixed();
+        let of = |made: &Made| fixed.fleet_of_members(&made.record.spec, &made.record.members);
+        let ours = || self.blue.made.as_ref().map_or_else(|| fixed.fleet(&self.record.serving), of);
+        let (ours, rest) = match (role, &self.blue.rest) {
+            (Role::Rest, _) => (ours(), fresh),
+            (Role::Blue | Role::Incoming | Role::Making | Role::Green, None) => return fresh,
+            (Role::Blue | Role::Incoming | Role::Making | Role::Green, Some(rest)) => (fresh, of(rest)),
+        };
+        let instances = ours.instances.iter().chain(&rest.instances).cloned().collect();
+        Arc::new(Fleet::of(ours.version.clone(), instances))
     }
 
     /// Why no shift can begin while another declared fleet is on its way into service.
@@ -298,7 +343,7 @@ impl Endpoint {
         self.forget_incoming();
         let fleet = &self.blue.route.fleet;
         let gone = Fleet::of(fleet.version.clone(), fleet.instances.clone());
-        links.retire_when_drained(gone, self.blue.made);
+        links.retire_when_drained(gone, [self.blue.made, self.blue.rest]);
     }
 
     /// An instance has become healthy, if it has; says whether the declared fleet is ready by that.
@@ -317,6 +362,8 @@ impl Endpoint {
         let green = self.run.as_ref().and_then(|run| run.green.as_ref()?.fleet.as_ref()?.made.as_ref());
         if is_it(self.blue.made.as_ref()) {
             Some(Role::Blue)
+        } else if is_it(self.blue.rest.as_ref()) {
+            Some(Role::Rest)
         } else if is_it(incoming) {
             Some(Role::Incoming)
         } else if is_it(green) {
@@ -330,6 +377,7 @@ impl Endpoint {
         let run = self.run.as_mut();
         match role {
             Role::Blue => self.blue.made.as_mut(),
+            Role::Rest => self.blue.rest.as_mut(),
             Role::Incoming => self.incoming.as_mut()?.fleet.made.as_mut(),
             Role::Making => run?.making.as_mut(),
             Role::Green => run?.green.as_mut()?.fleet.as_mut()?.made.as_mut(),
@@ -340,11 +388,14 @@ impl Endpoint {
     fn take_members(&mut self, role: Role, fresh: Arc<Fleet>, links: &Links) {
         let name = self.record.declared.name.clone();
         match role {
-            Role::Blue => {
-                let (fleet, _) = kept(&self.blue.route.fleet, fresh);
+            Role::Blue | Role::Rest => {
+                let (fleet, _) = kept(&self.blue.route.fleet, self.joined(role, fresh, links));
                 self.blue.refleet(&self.record, Arc::clone(&fleet), links);
-                links.publisher.refleet(&name, Side::Blue, &fleet);
+                links.publisher.refleet(&name, Side::Blue, &self.blue.served().fleet);
                 if let Some(run) = self.run.as_mut().filter(|run| run.old_blue.is_none()) {
+                    if run.awaited_blue.remake(&fleet) {
+                        run.tell_ready(links, Side::Blue);
+                    }
                     run.blue.fleet = fleet;
                 }
             }
@@ -363,13 +414,15 @@ impl Endpoint {
                 self.provisioned(links, &id, live);
             }
             Role::Green => {
-                let Some(Run { green: Some(green), .. }) = &mut self.run else { return };
-                let Green { watched: _, fleet: Some(live), awaited } = green else { return };
+                let Some(run) = &mut self.run else { return };
+                let Some(Green { watched: _, fleet: Some(live), awaited }) = &mut run.green else { return };
                 let (fleet, _) = kept(&live.route.fleet, fresh);
-                let was_awaited = !awaited.is_empty();
-                *awaited = if was_awaited { unready(&fleet) } else { Vec::new() };
-                live.refleet(&self.record, Arc::clone(&fleet), links);
-                links.publisher.refleet(&name, Side::Green, &fleet);
+                let is_ready = awaited.remake(&fleet);
+                live.refleet(&self.record, fleet, links);
+                links.publisher.refleet(&name, Side::Green, &live.served().fleet);
+                if is_ready {
+                    run.tell_ready(links, Side::Green);
+                }
             }
         }
     }

@@ -165,7 +165,7 @@ impl Endpoint {
 impl Run {
     /// Whether green is ready and has not been given its first share.
     fn awaits_leave(&self) -> bool {
-        let is_ready = |green: &super::run::Green| green.fleet.is_some() && green.awaited.is_empty();
+        let is_ready = |green: &super::run::Green| green.fleet.is_some() && green.awaited.is_over();
         matches!(self.engine.state(), State::Preparing { .. }) && self.green.as_ref().is_some_and(is_ready)
     }
 }

@@ -3,6 +3,9 @@
 //! A keeper is told what is wanted and not what to do: it asks the provider, bounds each call, tries again with growing waits, checks what
 //! it is told, and tells the control task. What is wanted may change at any time; a call that is under way is dropped then,
 //! which providers bear.
+//!
+//! A batch of one fleet may have to wait until a batch of another has really gone, so that no more instances exist than are paid for: a
+//! keeper counts the turns of what is wanted of it, and says which it has carried out.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     endpoint::{Links, drained_or_late},
+    run::Aborting,
     task::Note,
 };
 use crate::{
@@ -71,7 +75,20 @@ pub(super) struct Made {
     pub(super) record: FleetRecord,
     /// An instance that fails its checks, and since when.
     pub(super) sick: Option<(Address, Moment)>,
-    goal: watch::Sender<Goal>,
+    goal: watch::Sender<(u64, Goal)>,
+    turn: u64,
+    /// The last turn that let instances go. The first may do so: what an earlier process was about to let go may still be there.
+    parting: u64,
+    done: watch::Receiver<u64>,
+    /// What becomes the goal later, unless another does before.
+    later: Option<Aborting>,
+}
+
+/// A turn of what was wanted of a fleet.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    number: u64,
+    done: watch::Receiver<u64>,
 }
 
 /// The task behind a [`Made`].
@@ -79,6 +96,7 @@ struct Keeper {
     order: Order,
     providers: Providers,
     notes: mpsc::Sender<Note>,
+    done: watch::Sender<u64>,
 }
 
 impl Made {
@@ -102,55 +120,97 @@ impl Made {
             count: record.count,
             members: record.members.clone(),
         };
-        let keeper = Keeper { order, providers: links.provider.clone(), notes: links.notes.clone() };
-        let (goal, wanted) = watch::channel(goal);
+        let (done_sender, done) = watch::channel(0);
+        let (providers, notes) = (links.provider.clone(), links.notes.clone());
+        let keeper = Keeper { order, providers, notes, done: done_sender };
+        let turn = 1;
+        let (goal, wanted) = watch::channel((turn, goal));
         tokio::spawn(keeper.run(wanted));
-        Some(Self { record, sick: None, goal })
+        Some(Self { record, sick: None, goal, turn, parting: turn, done, later: None })
+    }
+
+    /// Wants so many, if it does not want as many already: of fewer the first stay, and those that go first are given back.
+    pub(super) fn resize(&mut self, count: u32) -> Vec<Member> {
+        let keep = usize::try_from(count).unwrap_or(usize::MAX).min(self.record.members.len());
+        self.record.count = count;
+        self.record.members.split_off(keep)
+    }
+
+    /// Gives an order up that has not been carried out.
+    pub(super) fn give_up(&mut self) {
+        let known = number(&self.record.members);
+        if known < self.record.count {
+            self.record.count = known;
+            self.want(Vec::new());
+        }
     }
 
     /// Wants what the record says, after these have gone.
-    pub(super) fn want(&self, leaving: Vec<Member>) {
-        let (count, members) = (self.record.count, self.record.members.clone());
-        self.goal.send_replace(Goal::Have { count, members, leaving });
+    pub(super) fn want(&mut self, leaving: Vec<Member>) {
+        self.later = None;
+        self.turn += 1;
+        if !leaving.is_empty() {
+            self.parting = self.turn;
+        }
+        self.goal.send_replace((self.turn, self.have(leaving)));
+    }
+
+    /// The same, once another fleet's keeper has carried out what was wanted of it.
+    pub(super) fn want_after(&mut self, other: Turn) {
+        self.turn += 1;
+        let (goal, next) = (self.goal.clone(), (self.turn, self.have(Vec::new())));
+        self.later = Some(Aborting(tokio::spawn(async move {
+            other.over().await;
+            goal.send_replace(next);
+        })));
     }
 
     /// The same, once nothing is in flight on these, or their time is over (S7).
-    pub(super) fn want_when_drained(&self, leaving: Vec<Member>, gone: Fleet) {
-        let (count, members) = (self.record.count, self.record.members.clone());
-        let goal = self.goal.clone();
-        tokio::spawn(async move {
+    pub(super) fn want_when_drained(&mut self, leaving: Vec<Member>, gone: Fleet) {
+        self.turn += 1;
+        let (goal, next) = (self.goal.clone(), (self.turn, self.have(leaving)));
+        self.later = Some(Aborting(tokio::spawn(async move {
             drained_or_late(&gone).await;
-            goal.send_if_modified(|goal| match goal {
-                Goal::Have { .. } => {
-                    *goal = Goal::Have { count, members, leaving };
-                    true
-                }
-                // The whole fleet goes meanwhile.
-                Goal::Gone => false,
-            });
-        });
+            goal.send_replace(next);
+        })));
+    }
+
+    /// The last letting go, to be waited for.
+    pub(super) fn parting(&self) -> Turn {
+        Turn { number: self.parting, done: self.done.clone() }
     }
 
     /// Wants nothing of the fleet any more. Its keeper goes on until nothing is left.
     pub(super) fn let_go(self) {
-        self.goal.send_replace(Goal::Gone);
+        self.goal.send_replace((self.turn + 1, Goal::Gone));
+    }
+
+    fn have(&self, leaving: Vec<Member>) -> Goal {
+        Goal::Have { count: self.record.count, members: self.record.members.clone(), leaving }
+    }
+}
+
+impl Turn {
+    /// Returns when it has been carried out, or its keeper has ended.
+    async fn over(mut self) {
+        drop(self.done.wait_for(|done| *done >= self.number).await);
     }
 }
 
 impl Keeper {
     /// Ends when nothing is left, or whoever wanted something is gone.
-    async fn run(mut self, mut goal: watch::Receiver<Goal>) {
+    async fn run(mut self, mut goal: watch::Receiver<(u64, Goal)>) {
         loop {
-            let wanted = goal.borrow_and_update().clone();
+            let (turn, wanted) = goal.borrow_and_update().clone();
             let has_news = tokio::select! {
                 biased;
                 changed = goal.changed() => changed.is_ok(),
-                () = self.pursue(&wanted) => return,
+                () = self.pursue(&wanted, turn) => return,
             };
             if !has_news {
                 // A fleet that is on its way out goes, whoever is there to hear of it.
                 if wanted == Goal::Gone {
-                    self.pursue(&wanted).await;
+                    self.pursue(&wanted, turn).await;
                 }
                 return;
             }
@@ -158,7 +218,7 @@ impl Keeper {
     }
 
     /// Returns when nothing is left, if that is what is wanted; else never.
-    async fn pursue(&mut self, wanted: &Goal) {
+    async fn pursue(&mut self, wanted: &Goal, turn: u64) {
         let mut leaving = Vec::new();
         if let Goal::Have { count, members, leaving: those } = wanted {
             (self.order.count, self.order.members) = (*count, members.clone());
@@ -179,6 +239,7 @@ impl Keeper {
                     failures = 0;
                     self.order.members.clone_from(&members);
                     self.tell(FleetNews::Members(members.clone())).await;
+                    self.done.send_replace(turn);
                     self.providers.of(&provider).changed(&self.order, &members).await;
                 }
                 Ok(news @ (FleetNews::Gone | FleetNews::Failed { .. })) => return self.tell(news).await,
@@ -201,7 +262,14 @@ impl Keeper {
             provider.retire(&self.order, leaving).await.map_err(|error| error.to_string())?;
             leaving.clear();
         }
-        let made = provider.provision(&self.order).await.map_err(|error| error.to_string())?;
+        let mut made = provider.provision(&self.order).await.map_err(|error| error.to_string())?;
+        // What a call that was cut short has left: nobody here knows of it, so nothing is in flight on it.
+        let is_surplus = |member: &Member| !self.order.members.contains(member);
+        if number(&made) > self.order.count && number(&self.order.members) == self.order.count {
+            let surplus: Vec<_> = made.iter().filter(|member| is_surplus(member)).cloned().collect();
+            provider.retire(&self.order, &surplus).await.map_err(|error| error.to_string())?;
+            made.retain(|member| !is_surplus(member));
+        }
         check(&made, self.order.count)?;
         Ok(FleetNews::Members(made))
     }
@@ -232,9 +300,9 @@ impl Keeper {
 
 /// Holds what a provider says against what was ordered.
 fn check(members: &[Member], count: u32) -> Result<(), String> {
-    let number = u32::try_from(members.len()).unwrap_or(u32::MAX);
-    if number != count {
-        return Err(format!("{count} instances were ordered, and the provider tells of {number}"));
+    if number(members) != count {
+        let told = number(members);
+        return Err(format!("{count} instances were ordered, and the provider tells of {told}"));
     }
     let ids: BTreeSet<_> = members.iter().map(|member| &member.id).collect();
     let addresses: BTreeSet<_> = members.iter().map(|member| &member.address).collect();
@@ -242,6 +310,10 @@ fn check(members: &[Member], count: u32) -> Result<(), String> {
         return Err("the provider tells of the same instance twice".to_owned());
     }
     Ok(())
+}
+
+fn number(members: &[Member]) -> u32 {
+    u32::try_from(members.len()).unwrap_or(u32::MAX)
 }
 
 fn retry_wait(failures: u32) -> Duration {

@@ -22,6 +22,7 @@ mod answers;
 mod aside;
 mod ask;
 mod asking;
+mod awaited;
 mod begin;
 mod certificates;
 mod declare;

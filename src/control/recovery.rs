@@ -55,12 +55,20 @@ impl Task {
         }
         let put = records(&known);
         let serving = put.iter().filter_map(|record| fleets.remove(record.fleet.as_ref()?)).collect();
+        let rests =
+            put.iter().filter_map(|record| Some((record.declared.name.clone(), record.rest.clone()?)));
+        let rests: Vec<_> = rests.collect();
         self.install(Changes { put, fleets: serving, ..Changes::default() });
+        for (name, rest) in rests {
+            if let (Some(endpoint), Some(rest)) = (self.endpoints.get_mut(&name), fleets.remove(&rest)) {
+                endpoint.join_rest(rest, &self.links);
+            }
+        }
         for record in running {
             let green = fleets.remove(&FleetId::of_shift(&record.id));
             // Where there is no way back, what green or blue had in flight ended with the process that served it.
             match green {
-                Some(green) if record.snapshot.state.has_way_back() => self.restore(record, Some(green)),
+                Some(green) if has_green(&record) => self.restore(record, Some(green)),
                 Some(green) => {
                     self.restore(record, None);
                     Made::unwanted(green, &self.links);
@@ -172,6 +180,15 @@ impl Task {
             }
         }
     }
+}
+
+/// Whether a running shift still has a use for what was made of its green.
+fn has_green(record: &ShiftRecord) -> bool {
+    let state = &record.snapshot.state;
+    let serving = record.plan.shift.rolling().map(|rolling| rolling.in_service(state));
+    // Of a green that has been adopted the endpoint knows.
+    let keeps = serving.is_some_and(|serving| serving.blue > 0 && serving.green > 0);
+    state.has_way_back() || keeps
 }
 
 /// Provisioned fleets by their identity.

@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Actor, Lineage, Traffic, Transition,
+    awaited::Awaited,
     endpoint::LiveFleet,
     external_form::Lasting,
     fate::{Fate, Tally},
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     alarm::Subject,
     config::PlanSpec,
-    fleet::{Fleet, FleetSpec, Instance},
+    fleet::{Fleet, FleetSpec},
     lint::Finding,
     meter::Reading,
     name::{EndpointName, FleetId, ShiftId},
@@ -57,8 +58,8 @@ pub(super) struct Run {
     pub(super) green: Option<Green>,
     /// How much of green was ordered first.
     pub(super) ordered: Count,
-    /// Instances of blue that are to come back and have not been healthy yet.
-    pub(super) awaited_blue: Vec<Arc<Instance>>,
+    /// Instances of blue that are to come back.
+    pub(super) awaited_blue: Awaited,
     /// The former blue, once green has been adopted.
     pub(super) old_blue: Option<LiveFleet>,
     pub(super) moments: Moments,
@@ -87,8 +88,8 @@ pub(super) struct Green {
     pub(super) watched: Arc<Watched>,
     /// `None` once the endpoint has it.
     pub(super) fleet: Option<LiveFleet>,
-    /// Instances that have not been healthy yet.
-    pub(super) awaited: Vec<Arc<Instance>>,
+    /// Instances that its share waits for.
+    pub(super) awaited: Awaited,
 }
 
 /// How fast a rollback was.

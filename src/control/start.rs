@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::{Config, Problems},
     meter::Bell,
-    provider::{Heir, Providers},
+    provider::{CommandProvider, Heir, Provider, Providers},
     route::RouteTable,
     store::{Journal, StoreError},
     tls::Keychain,
@@ -113,7 +113,8 @@ impl Control {
 /// Outside of a tokio runtime.
 pub fn start(parts: Parts<'_>) -> Result<(Handle, Control), StartError> {
     let heir = parts.heir;
-    let pieces = assemble(parts, Senses { check: Arc::new(Network), inquirer: Arc::new(Web) })?;
+    let (check, inquirer, commands) = (Arc::new(Network), Arc::new(Web), Arc::new(CommandProvider));
+    let pieces = assemble(parts, Senses { check, inquirer, commands })?;
     let providers = pieces.task.links.provider.clone();
     let evaluator = pieces.evaluator.spawn().map_err(StartError::Thread)?;
     let control = Control {
@@ -139,16 +140,17 @@ pub(super) struct Pieces {
     pub(super) stop: watch::Sender<bool>,
 }
 
-/// How control sees what is outside of the process.
+/// How control sees, and moves, what is outside of the process.
 #[derive(Debug)]
 pub(super) struct Senses {
     pub(super) check: Arc<dyn Check>,
     pub(super) inquirer: Arc<dyn Inquire>,
+    pub(super) commands: Arc<dyn Provider>,
 }
 
 /// Recovers, and publishes the first table.
 pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, StartError> {
-    let Senses { check, inquirer } = senses;
+    let Senses { check, inquirer, commands } = senses;
     let once = Arc::clone(&check);
     let Parts { config, journal, table, bell, workers, keychain, heir: _ } = parts;
     let timer = Timer::new();
@@ -176,7 +178,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
                 keychain: Arc::clone(&keychain),
                 notes: note_sender.clone(),
             },
-            provider: Providers::new(workers, folder.into(), news_sender),
+            provider: Providers::new(workers, folder.into(), news_sender, commands),
             timer,
             notes: note_sender,
         },

@@ -341,7 +341,7 @@ impl Task {
             self.endpoints.get_mut(&name).is_some_and(|endpoint| endpoint.hears(&instance));
         let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
         let (news, is_blue_back) = run.map_or((GreenNews::None, false), |run| {
-            (run.green_news(&instance), run.completes_blue(&instance))
+            (run.green_news(&instance), run.awaited_blue.hear(&instance))
         });
         // Going back comes before the journal, as ever; going on comes after the event that allowed it.
         if news == GreenNews::Gone {
@@ -374,10 +374,10 @@ impl Task {
         let run = self.endpoints.get(name).and_then(|endpoint| endpoint.run.as_ref());
         let Some(run) = run.filter(|run| run.id == *shift) else { return };
         match side {
-            Side::Blue if run.awaited_blue.is_empty() => {
+            Side::Blue if run.awaited_blue.is_over() => {
                 self.feed_shift(name, shift, Input::BlueReady).await;
             }
-            Side::Green if run.green.as_ref().is_some_and(|green| green.awaited.is_empty()) => {
+            Side::Green if run.green.as_ref().is_some_and(|green| green.awaited.is_over()) => {
                 self.green_ready(name).await;
             }
             Side::Blue | Side::Green => {}
@@ -436,9 +436,11 @@ impl Run {
         let Some(green) = &mut self.green else { return GreenNews::None };
         match instance.health() {
             Health::Healthy => {
-                let before = green.awaited.len();
-                green.awaited.retain(|awaited| !Arc::ptr_eq(awaited, instance));
-                if before > 0 && green.awaited.is_empty() { GreenNews::Ready } else { GreenNews::None }
+                if green.awaited.hear(instance) {
+                    GreenNews::Ready
+                } else {
+                    GreenNews::None
+                }
             }
             Health::Unhealthy if has_traffic => {
                 let fleet = green.fleet.as_ref();

@@ -12,6 +12,7 @@ mod command;
 mod fixed;
 mod process;
 
+pub use command::CommandProvider;
 pub use fixed::StaticProvider;
 pub use process::ProcessProvider;
 
@@ -70,6 +71,7 @@ pub struct Providers {
     /// How many workers count requests in flight.
     pub workers: usize,
     process: Arc<ProcessProvider>,
+    command: Arc<dyn Provider>,
 }
 
 /// Who goes on when this process of the proxy ends.
@@ -123,16 +125,21 @@ pub struct ProviderError {
 
 impl Providers {
     /// `folder` is where processes are remembered and write their logs; it is made when the first is started. News are sent as they
-    /// happen, and wait for a place.
-    pub fn new(workers: usize, folder: PathBuf, news: mpsc::Sender<News>) -> Self {
-        Self { workers, process: Arc::new(ProcessProvider::new(folder, news)) }
+    /// happen, and wait for a place. `command` makes what operators' commands are to make.
+    pub fn new(
+        workers: usize,
+        folder: PathBuf,
+        news: mpsc::Sender<News>,
+        command: Arc<dyn Provider>,
+    ) -> Self {
+        Self { workers, process: Arc::new(ProcessProvider::new(folder, news)), command }
     }
 
     /// Whoever makes such instances.
     pub fn of(&self, spec: &ProviderSpec) -> &dyn Provider {
         match spec {
             ProviderSpec::Process(_) => &*self.process,
-            ProviderSpec::Command(_) => &command::CommandProvider,
+            ProviderSpec::Command(_) => &*self.command,
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Bakes, Command, Effect, InService, Input, Refusal, ShiftPlan, Snapshot, State, decision::Decision,
-    invariants,
+    Back, Bakes, Command, Effect, InService, Input, Ordered, Pace, Refusal, ShiftPlan, Snapshot, State,
+    decision::Decision, invariants,
 };
 use crate::{time::Moment, weight::Share};
 
@@ -138,6 +138,20 @@ impl Shift {
     /// How many instances of each fleet the table names as of the last effects, in a rolling shift.
     pub fn in_service(&self) -> Option<InService> {
         self.plan.rolling().map(|rolling| rolling.in_service(&self.state))
+    }
+
+    /// How many instances of each fleet are to exist, in a rolling shift.
+    pub fn ordered(&self) -> Option<Ordered> {
+        self.plan.rolling().map(|rolling| rolling.ordered(&self.state))
+    }
+
+    /// Whether blue has everything while its missing instances are made.
+    pub fn goes_back_at_once(&self) -> bool {
+        matches!(
+            self.state,
+            State::ReleasingBatch { back: Back { pace: Pace::AtOnce, .. }, .. }
+                | State::Restoring { back: Back { pace: Pace::AtOnce, .. }, .. }
+        )
     }
 
     /// Whether the bakes still to come take their time.

@@ -49,7 +49,7 @@ pub use engine::Shift;
 pub use plan::{
     Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Step, Strategy, StrategyKind,
 };
-pub use rolling::{Back, Batch, InService, Pace, Rolling, Sizes};
+pub use rolling::{Back, Batch, InService, Ordered, Pace, Rolling, Sizes};
 pub use state::{
     Bakes, Cause, Command, Count, Effect, Input, PauseReason, Refusal, Snapshot, Standing, State,
 };

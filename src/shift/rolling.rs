@@ -37,6 +37,16 @@ pub struct InService {
     pub green: u32,
 }
 
+/// How many instances of each fleet are ordered of whoever makes them; `None` where a state leaves a fleet as it is: what drains goes
+/// when it has drained.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ordered {
+    /// Of blue.
+    pub blue: Option<u32>,
+    /// Of green.
+    pub green: Option<u32>,
+}
+
 /// How a rolling shift goes back once blue has lost instances.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pace {
@@ -172,6 +182,47 @@ impl Rolling {
             }
             State::TerminationWait { .. } | State::Retiring { .. } | State::Promoted => {
                 InService { blue: 0, green: self.sizes.green.get() }
+            }
+        }
+    }
+
+    /// How many instances of each fleet are to exist. A batch of blue that goes is ordered until it has drained, a batch of green from the
+    /// moment at which it is to be made.
+    pub fn ordered(&self, state: &State) -> Ordered {
+        let whole = self.sizes.blue.get();
+        match *state {
+            State::Preparing { .. } => Ordered { blue: Some(whole), green: Some(self.green(0)) },
+            State::Baking { step, .. }
+            | State::Holding { step }
+            | State::Paused { step, .. }
+            | State::RetiringBatch { step, .. }
+            | State::PreparingBatch { step, .. }
+            | State::HoldingBatch { step } => {
+                Ordered { blue: Some(self.blue_before(step)), green: Some(self.green(step)) }
+            }
+            State::ReleasingBatch { back, .. } => Ordered {
+                blue: Some(match back.pace {
+                    Pace::AtOnce => whole,
+                    Pace::Batches => back.blue,
+                }),
+                green: None,
+            },
+            State::Restoring { back, .. } => {
+                Ordered { blue: Some(self.next_blue(back)), green: Some(self.green_on_the_way_back(back)) }
+            }
+            // What a rollback at once did not get is wanted on, since blue alone serves; of a mix there is enough.
+            State::RollbackFailed { back, .. } => Ordered {
+                blue: Some(match back.pace {
+                    Pace::AtOnce => whole,
+                    Pace::Batches => back.blue,
+                }),
+                green: Some(self.green_on_the_way_back(back)),
+            },
+            State::RollingBack { .. } | State::RolledBack { .. } => {
+                Ordered { blue: Some(whole), green: None }
+            }
+            State::TerminationWait { .. } | State::Retiring { .. } | State::Promoted => {
+                Ordered { blue: None, green: Some(self.sizes.green.get()) }
             }
         }
     }

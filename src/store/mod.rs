@@ -34,6 +34,9 @@ pub struct EndpointRecord {
     pub serving: FleetSpec,
     /// Which of the provisioned fleets that is; `None` where no provider makes its instances.
     pub fleet: Option<FleetId>,
+    /// A provisioned fleet whose instances serve beside those: what a rollback that failed left of green. The next fleet takes the place
+    /// of both.
+    pub rest: Option<FleetId>,
 }
 
 /// A fleet whose instances a provider makes. Written before the provider is asked for the first one, and gone only when it has let the
@@ -62,6 +65,11 @@ pub enum Origin {
 }
 
 impl FleetRecord {
+    /// How many instances are known.
+    pub fn known(&self) -> u32 {
+        u32::try_from(self.members.len()).unwrap_or(u32::MAX)
+    }
+
     /// The same with another count. Of fewer instances the first stay.
     pub fn scaled(&self, count: u32) -> Self {
         let mut scaled = Self { count, ..self.clone() };

@@ -1,6 +1,7 @@
 //! Control as a whole, on paused time, with a journal in memory, scripted health checks, and a data plane that is a test bumping the meters
 //! that the published table names.
 
+mod batches;
 mod checks;
 mod endpoints;
 mod external;
@@ -8,6 +9,7 @@ mod fates;
 mod frozen;
 mod journal;
 mod looks;
+mod orchestra;
 mod polled;
 mod restart;
 mod rolling;

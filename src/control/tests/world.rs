@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use tokio::{sync::watch, time::Instant};
 
+use super::orchestra::Orchestra;
 use crate::{
     alarm::{AlarmState, Answer, Subject},
     clock,
@@ -43,6 +44,8 @@ use crate::{
 pub(super) struct Memory {
     state: Mutex<Kept>,
     table: Mutex<Option<Arc<ArcSwap<RouteTable>>>>,
+    /// What operators' commands have made, which outlives the process as the journal does.
+    pub(super) orchestra: Arc<Orchestra>,
 }
 
 #[derive(Debug, Default)]
@@ -305,6 +308,7 @@ impl Inquire for Oracle {
 pub(super) struct World {
     pub(super) journal: Arc<Memory>,
     pub(super) checks: Arc<Scripted>,
+    pub(super) orchestra: Arc<Orchestra>,
     pub(super) oracle: Arc<Oracle>,
     pub(super) table: Arc<ArcSwap<RouteTable>>,
     pub(super) handle: Handle,
@@ -409,12 +413,17 @@ impl World {
             heir: Heir::Nobody,
         };
         let oracle = Arc::new(Oracle::default());
-        let senses =
-            Senses { check: Arc::<Scripted>::clone(&checks), inquirer: Arc::<Oracle>::clone(&oracle) };
+        let orchestra = Arc::clone(&journal.orchestra);
+        let senses = Senses {
+            check: Arc::<Scripted>::clone(&checks),
+            inquirer: Arc::<Oracle>::clone(&oracle),
+            commands: Arc::<Orchestra>::clone(&orchestra),
+        };
         let pieces = assemble(parts, senses)?;
         let timer = pieces.task.links.timer;
         let heartbeat = Arc::clone(&pieces.evaluator.heartbeat);
         Ok(Self {
+            orchestra: Arc::clone(&journal.orchestra),
             journal,
             checks,
             oracle,
@@ -505,7 +514,7 @@ impl World {
     }
 
     /// Lets time pass until the shift is as wanted, with good traffic on both sides meanwhile if there is a share.
-    pub(super) async fn until(&self, id: &ShiftId, wanted: impl Fn(&ShiftView) -> bool) -> ShiftView {
+    pub(super) async fn until(&self, id: &ShiftId, mut wanted: impl FnMut(&ShiftView) -> bool) -> ShiftView {
         for _ in 0..10_000 {
             let view = self.shift(id).await;
             if wanted(&view) {

@@ -25,7 +25,7 @@ use crate::fleet::{Address, CommandSpec, Member, ProviderSpec};
 
 /// Runs an operator's commands.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CommandProvider;
+pub struct CommandProvider;
 
 /// What a command reads.
 #[derive(Serialize)]

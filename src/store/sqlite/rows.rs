@@ -65,10 +65,11 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record, kept: Kept) 
 }
 
 fn write_endpoint(transaction: &Transaction<'_>, record: &EndpointRecord) -> rusqlite::Result<()> {
-    let EndpointRecord { declared, origin, serving, fleet } = record;
+    let EndpointRecord { declared, origin, serving, fleet, rest } = record;
     transaction
         .prepare_cached(
-            "INSERT OR REPLACE INTO endpoints (name, origin, declared, serving, fleet) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO endpoints (name, origin, declared, serving, fleet, rest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             declared.name.as_str(),
@@ -76,6 +77,7 @@ fn write_endpoint(transaction: &Transaction<'_>, record: &EndpointRecord) -> rus
             declared.to_json().to_string(),
             to_json(&FleetForm::from(serving)),
             fleet.as_ref().map(FleetId::as_str),
+            rest.as_ref().map(FleetId::as_str),
         ])?;
     Ok(())
 }
@@ -214,7 +216,7 @@ fn compact(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<()> {
 
 /// All endpoints, by name.
 pub(super) fn endpoints(connection: &Connection) -> Result<Vec<EndpointRecord>, ReadError> {
-    let query = "SELECT name, origin, declared, serving, fleet FROM endpoints ORDER BY name";
+    let query = "SELECT name, origin, declared, serving, fleet, rest FROM endpoints ORDER BY name";
     select(connection, "endpoint", query, [], read_endpoint)
 }
 
@@ -318,6 +320,7 @@ fn read_endpoint(row: &Row<'_>) -> Result<EndpointRecord, String> {
         origin: parsed(row, "origin", read_origin)?,
         serving: parsed(row, "serving", |text| from_json::<FleetForm>(text)?.into_spec())?,
         fleet: parsed_if_any(row, "fleet", FleetId::parse)?,
+        rest: parsed_if_any(row, "rest", FleetId::parse)?,
     })
 }
 

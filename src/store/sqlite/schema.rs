@@ -103,6 +103,9 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (kind, name)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    ALTER TABLE endpoints ADD COLUMN rest TEXT;
+",
 ];
 
 /// `snap` in ASCII: tells a journal from any other SQLite file before it is touched.
