@@ -86,6 +86,9 @@ pub(super) struct StateReport(pub(super) wire::AlarmReport);
 /// Another count of instances.
 pub(super) struct Scale(pub(super) wire::ScaleBody);
 
+/// A body that is this.
+pub(super) struct Read<T>(pub(super) T);
+
 impl Change {
     /// Whether it is to happen.
     pub(super) fn execution(&self) -> Execution {
@@ -198,6 +201,14 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalC
     async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
         let body = whole_body(request, state).await?;
         if body.is_empty() { Ok(Self(T::default())) } else { read_json(&body).map(Self) }
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Read<T> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        read_json(&whole_body(request, state).await?).map(Self)
     }
 }
 

@@ -43,6 +43,7 @@ mod state;
 mod trail;
 mod undo;
 mod webhooks;
+mod weights;
 pub mod wire;
 mod words;
 

@@ -12,7 +12,7 @@ use crate::{
     config::{format_bound, format_fraction, format_measure, format_quantile, format_tolerance},
     control::{
         AlarmView, EndpointView, Execution, ExternalView, Fate, FleetView, InstanceView, Lineage, Next,
-        ShiftView, Traffic, TrafficWindow, Transition,
+        ShiftView, Traffic, TrafficWindow, Transition, VariantView,
     },
     meter::Timing,
     shift::{Approval, Cause, InService, Rolling, State, Step},
@@ -205,14 +205,34 @@ pub(super) fn event(event: Event) -> wire::Event {
 
 fn fleet(view: FleetView) -> wire::Fleet {
     // The side is the field that the fleet stands in.
-    let FleetView { side: _, version, desired, instances, waiting, traffic: counts, recent: window } = view;
+    let FleetView {
+        side: _,
+        version,
+        desired,
+        instances,
+        variants,
+        waiting,
+        traffic: counts,
+        recent: window,
+    } = view;
     wire::Fleet {
         version: version.to_string(),
         desired,
         instances: instances.into_iter().map(instance).collect(),
+        variants: variants.into_iter().map(variant).collect(),
         waiting,
         traffic: traffic(counts),
         recent: recent(&window),
+    }
+}
+
+fn variant(view: VariantView) -> wire::Variant {
+    let VariantView { name, weight, instances, traffic: counts } = view;
+    wire::Variant {
+        name: name.to_string(),
+        weight: weight.as_number(),
+        instances: instances.iter().map(ToString::to_string).collect(),
+        traffic: traffic(counts),
     }
 }
 

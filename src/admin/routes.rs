@@ -10,7 +10,7 @@ use http::{Method, Uri};
 
 use super::{
     alarms, audit, aws, endpoints, events, freeze, health, layers, operate, page, problem::Fault, recording,
-    scale, shifts, state::Port, undo, webhooks,
+    scale, shifts, state::Port, undo, webhooks, weights,
 };
 use crate::shift::Command;
 
@@ -26,6 +26,7 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/freeze", freeze::of_all(freeze::Frost::Begin))
         .route("/v1/unfreeze", freeze::of_all(freeze::Frost::End))
         .route("/v1/endpoints/{name}/scale", post(scale::scale))
+        .route("/v1/endpoints/{name}/weights", post(weights::weigh))
         .route("/v1/endpoints/{name}/undo", post(undo::undo))
         .route("/v1/endpoints/{name}/shifts", get(shifts::list).post(shifts::start))
         .route("/v1/endpoints/{name}/recording", get(recording::export))

@@ -16,6 +16,7 @@ pub use super::{
     scale::ScaleBody,
     trail::{Audit, DeadLetter, EventsFile, Pending, Retry, Verification, Webhook, Webhooks},
     undo::UndoBody,
+    weights::WeightsBody,
 };
 
 /// `GET /v1/endpoints`
@@ -59,6 +60,9 @@ pub struct Fleet {
     pub desired: Option<u32>,
     /// Its instances.
     pub instances: Vec<Instance>,
+    /// Its variants; none where it has one, without a name.
+    #[serde(default)]
+    pub variants: Vec<Variant>,
     /// Requests that wait for room on an instance.
     #[serde(default)]
     pub waiting: u64,
@@ -66,6 +70,19 @@ pub struct Fleet {
     pub traffic: Traffic,
     /// The last seconds.
     pub recent: Recent,
+}
+
+/// A variant of a fleet now.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Variant {
+    /// Its name.
+    pub name: String,
+    /// Its part of the endpoint's requests, against the weights of the others.
+    pub weight: f64,
+    /// `host:port` of its instances, which are among the fleet's.
+    pub instances: Vec<String>,
+    /// What its requests came to since the fleet came into service.
+    pub traffic: Traffic,
 }
 
 /// An instance now.

@@ -1,4 +1,4 @@
-//! `snapback endpoint list|show|scale|undo`.
+//! `snapback endpoint list|show|scale|weights|undo`.
 
 use super::{
     CliError,
@@ -25,6 +25,12 @@ pub(super) async fn endpoint(args: EndpointArgs, output: &mut Output) -> Result<
             let body = body.expect("a number is JSON");
             client.post(&format!("/v1/endpoints/{name}/scale"), Some(body)).await?
         }
+        EndpointCommand::Weights { name, weights, dry_run } => {
+            let body = wire::WeightsBody { weights: weights.iter().cloned().collect(), actor: None };
+            let body = serde_json::to_value(body).expect("texts and numbers are JSON");
+            let query = if *dry_run { "?dry_run=true" } else { "" };
+            client.post(&format!("/v1/endpoints/{name}/weights{query}"), Some(body)).await?
+        }
         EndpointCommand::Undo { name, plan, dry_run, reason } => {
             let plan = plan.as_deref().map(plan_file::read_part).transpose()?;
             let body = wire::UndoBody { reason: reason.clone(), actor: None, plan };
@@ -35,7 +41,9 @@ pub(super) async fn endpoint(args: EndpointArgs, output: &mut Output) -> Result<
     };
     output.answer(&answer, || match args.command {
         EndpointCommand::List => Ok(list(&answer.read()?)),
-        EndpointCommand::Show { .. } | EndpointCommand::Scale { .. } => Ok(show(&answer.read()?)),
+        EndpointCommand::Show { .. } | EndpointCommand::Scale { .. } | EndpointCommand::Weights { .. } => {
+            Ok(show(&answer.read()?))
+        }
         EndpointCommand::Undo { .. } => Ok(report::started(&answer.read()?)),
     })
 }
@@ -96,6 +104,14 @@ fn show(endpoint: &wire::Endpoint) -> String {
     ]);
     let mut instances =
         Table::new([Left("FLEET"), Left("INSTANCE"), Right("WEIGHT"), Left("HEALTH"), Right("IN FLIGHT")]);
+    let mut variants = Table::new([
+        Left("FLEET"),
+        Left("VARIANT"),
+        Right("WEIGHT"),
+        Right("INSTANCES"),
+        Right("REQUESTS"),
+        Right("FAILED"),
+    ]);
     let blue_share = super::view::complement(&endpoint.share);
     let blue = ("blue", blue_share, &endpoint.blue);
     let green = endpoint.green.as_ref().map(|green| ("green", endpoint.share.clone(), green));
@@ -112,6 +128,16 @@ fn show(endpoint: &wire::Endpoint) -> String {
             count(fleet.traffic.requests),
             count(fleet.traffic.failed),
         ]);
+        for variant in &fleet.variants {
+            variants.row([
+                side.to_owned(),
+                variant.name.clone(),
+                variant.weight.to_string(),
+                variant.instances.len().to_string(),
+                count(variant.traffic.requests),
+                count(variant.traffic.failed),
+            ]);
+        }
         for instance in &fleet.instances {
             instances.row([
                 side.to_owned(),
@@ -126,11 +152,13 @@ fn show(endpoint: &wire::Endpoint) -> String {
             ]);
         }
     }
+    let has_variants = fleets().any(|fleet| !fleet.variants.is_empty());
+    let variants = if has_variants { format!("{variants}\n") } else { String::new() };
     let wire::Endpoint { name, origin, generation, .. } = endpoint;
     let frozen = endpoint.freeze.as_ref();
     let frozen = frozen.map(|freeze| format!("freeze    {}\n", freeze::line(freeze))).unwrap_or_default();
     format!(
-        "endpoint  {name}, declared by {origin}, table {generation}\nshift     {running}\n{frozen}\n{traffic}\n{instances}"
+        "endpoint  {name}, declared by {origin}, table {generation}\nshift     {running}\n{frozen}\n{traffic}\n{variants}{instances}"
     )
 }
 

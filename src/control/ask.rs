@@ -14,6 +14,7 @@ use super::{
     resources::ResourceChange,
     run::{By, Run},
     task::Task,
+    variants::Weights,
 };
 use crate::{
     alarm::Dealing,
@@ -50,6 +51,14 @@ pub(super) enum Ask {
     Scale {
         name: EndpointName,
         count: NonZeroU32,
+        actor: Actor,
+        execution: Execution,
+        reply: Reply<EndpointView>,
+    },
+    /// Other weights of the variants.
+    Weigh {
+        name: EndpointName,
+        weights: Weights,
         actor: Actor,
         execution: Execution,
         reply: Reply<EndpointView>,
@@ -162,6 +171,9 @@ impl Task {
             }
             Ask::Scale { name, count, actor, execution, reply } => {
                 respond(reply, self.scale(&name, count, &actor, execution).await);
+            }
+            Ask::Weigh { name, weights, actor, execution, reply } => {
+                respond(reply, self.weigh(&name, &weights, &actor, execution).await);
             }
             Ask::Frost { frost, reply } => respond(reply, self.frost(frost).await),
             Ask::Delete { name, actor, execution, reply } => {
@@ -458,6 +470,7 @@ fn unstarted(spec: &FleetSpec) -> super::FleetView {
         version: spec.version.clone(),
         desired: spec.provider.as_ref().map(|provider| provider.count().map_or(1, NonZeroU32::get)),
         instances: spec.instances.iter().map(instance).collect(),
+        variants: super::variants::unstarted(spec),
         waiting: 0,
         traffic: super::Traffic::default(),
         recent: super::TrafficWindow::default(),

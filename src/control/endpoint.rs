@@ -17,6 +17,7 @@ use super::{
     task::Note,
     timer::Timer,
     traffic::{Ring, traffic_since},
+    variants,
     watched::Roster,
 };
 use crate::{
@@ -266,6 +267,7 @@ impl LiveFleet {
             version: self.route.fleet.version.clone(),
             desired: self.desired(),
             instances: self.route.fleet.instances.iter().map(instance).collect(),
+            variants: variants::views(&self.route),
             waiting: reading.waiting,
             traffic: traffic_since(&reading, &Reading::default()),
             recent: self.ring.window(&self.route.meters, now),

@@ -13,6 +13,7 @@ use super::{
     probe::Check,
     raised,
     report::recorded_view,
+    variants::Weights,
 };
 use crate::{
     alarm::Dealing,
@@ -184,6 +185,18 @@ impl Handle {
     ) -> Result<EndpointView, ControlError> {
         let (name, actor) = (name.clone(), actor.clone());
         self.ask(|reply| Ask::Scale { name, count, actor, execution, reply }).await
+    }
+
+    /// Gives the variants of the fleet in service other weights, from the next request on; refused while a shift runs.
+    pub async fn weigh_variants(
+        &self,
+        name: &EndpointName,
+        weights: Weights,
+        actor: &Actor,
+        execution: Execution,
+    ) -> Result<EndpointView, ControlError> {
+        let (name, actor) = (name.clone(), actor.clone());
+        self.ask(|reply| Ask::Weigh { name, weights, actor, execution, reply }).await
     }
 
     /// Removes an endpoint; refused while a shift runs. Its shifts stay in the journal.

@@ -81,7 +81,8 @@ pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use lineage::Lineage;
 pub use resources::ResourceChange;
 pub use start::{Control, Parts, StartError, start};
+pub use variants::Weights;
 pub use view::{
     AlarmView, EndpointView, ExternalView, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
-    Transition,
+    Transition, VariantView,
 };

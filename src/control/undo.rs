@@ -99,7 +99,8 @@ fn past(record: &EndpointRecord, shifts: Vec<ShiftRecord>) -> Result<Past, Strin
     let Some(ShiftRecord { id, blue, plan, .. }) = promoted else {
         return Err(format!("no shift has brought {} in, so there is no version before it", serving.version));
     };
-    if !plan.green.is_same_but_for_count(serving) {
+    // What it weighs by hand since then is no other fleet.
+    if !plan.green.unweighed().is_same_but_for_count(&serving.unweighed()) {
         return Err(format!(
             "{} does not serve by the last shift that was promoted, {id}, which brought {} in: begin a shift to the version that is wanted",
             serving.version, plan.green.version

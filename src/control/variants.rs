@@ -1,6 +1,128 @@
-//! The variants of an endpoint: what a shift needs of both fleets'.
+//! The variants of an endpoint: what a shift needs of both fleets', and other weights by hand.
 
-use crate::fleet::{FleetSpec, VariantSpec, in_words};
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Actor, ControlError, EndpointView, Execution, Traffic, VariantView, endpoint::Endpoint, task::Task,
+    traffic::traffic_since,
+};
+use crate::{
+    config::{Problem, Problems},
+    fleet::{Fleet, FleetSpec, InstanceSpec, Side, Variant, VariantSpec, VariantWeight, in_words},
+    meter::{FleetMeters, Reading},
+    name::{EndpointName, VariantName},
+    route::FleetRoute,
+    store::{EndpointRecord, Record},
+};
+
+/// What variants are to weigh, by their names; those that are left out keep what they have.
+pub type Weights = BTreeMap<VariantName, VariantWeight>;
+
+impl Task {
+    /// The variants of the fleet in service are to weigh this. They do from the next request on, and no request is dropped. While a shift runs
+    /// they stay, so that its comparison is one of the same mix.
+    pub(super) async fn weigh(
+        &mut self,
+        name: &EndpointName,
+        weights: &Weights,
+        actor: &Actor,
+        execution: Execution,
+    ) -> Result<EndpointView, ControlError> {
+        let endpoint = self.endpoint(name)?;
+        if let Some(run) = &endpoint.run {
+            return Err(ControlError::ShiftRunning { endpoint: name.clone(), running: run.id.clone() });
+        }
+        let before = &endpoint.record;
+        let serving = weighed(&before.serving, weights)?;
+        if execution == Execution::Real && serving != before.serving {
+            let cause = told(&before.serving, &serving);
+            let record = EndpointRecord { serving, ..before.clone() };
+            let draft = self.draft("endpoint.weighted", Some(name), actor, cause);
+            self.commit(vec![Record::Endpoint(Box::new(record.clone()))], &[draft]).await?;
+            if let Some(endpoint) = self.endpoints.get_mut(name) {
+                let fleet = endpoint.take_weights(record);
+                self.links.publisher.refleet(name, Side::Blue, &fleet);
+            }
+        }
+        Ok(self.endpoint(name)?.view(&self.links))
+    }
+}
+
+impl Endpoint {
+    /// The same instances, whose variants weigh what the record says.
+    fn take_weights(&mut self, record: EndpointRecord) -> Arc<Fleet> {
+        let old = &self.blue.route.fleet;
+        let (version, instances) = (old.version.clone(), old.instances.clone());
+        let fleet = Fleet { version, instances, variants: Variant::of(&record.serving.variants) };
+        self.record = record;
+        self.blue.route.fleet = Arc::new(fleet);
+        Arc::clone(&self.blue.route.fleet)
+    }
+}
+
+/// The variants of a fleet now.
+pub(super) fn views(route: &FleetRoute) -> Vec<VariantView> {
+    let FleetRoute { fleet, meters } = route;
+    let view = |(variant, (_, meters)): (&Variant, &(_, Arc<FleetMeters>))| VariantView {
+        name: variant.name.clone(),
+        weight: variant.weight,
+        instances: fleet.instances_of(variant).iter().map(|instance| instance.address().clone()).collect(),
+        traffic: traffic_since(&meters.read(), &Reading::default()),
+    };
+    fleet.variants.iter().zip(meters.variants()).map(view).collect()
+}
+
+/// The variants of a fleet that nobody has sent anything to.
+pub(super) fn unstarted(spec: &FleetSpec) -> Vec<VariantView> {
+    let view = |(variant, instances): (&VariantSpec, &[InstanceSpec])| VariantView {
+        name: variant.name.clone(),
+        weight: variant.weight.unwrap_or(VariantWeight::ONE),
+        instances: instances.iter().map(|instance| instance.address.clone()).collect(),
+        traffic: Traffic::default(),
+    };
+    spec.parts().map(view).collect()
+}
+
+/// The specification with other weights. An error says which names are no variant's, or that nothing would get a request.
+fn weighed(serving: &FleetSpec, weights: &Weights) -> Result<FleetSpec, ControlError> {
+    let problem = |key: String, message: String| Problem { key, line: None, message };
+    let is_known = |name: &VariantName| serving.variant_names().any(|other| other == name);
+    let mut problems: Vec<_> = weights
+        .keys()
+        .filter(|name| !is_known(name))
+        .map(|name| {
+            let message = match serving.variants.as_slice() {
+                [] => "the fleet in service has no variants: declare the endpoint with some".to_owned(),
+                [..] => format!("no such variant; there are {}", in_words(serving.variant_names())),
+            };
+            problem(format!("weights.{name}"), message)
+        })
+        .collect();
+    let variant = |spec: &VariantSpec| VariantSpec {
+        weight: weights.get(&spec.name).copied().or(spec.weight),
+        ..spec.clone()
+    };
+    let variants: Vec<_> = serving.variants.iter().map(variant).collect();
+    if !variants.is_empty() && variants.iter().all(|variant| variant.weight == Some(VariantWeight::NONE)) {
+        let message = "every weight would be 0, so that no variant would get a request: give one more";
+        problems.push(problem("weights".to_owned(), message.to_owned()));
+    }
+    if !problems.is_empty() {
+        return Err(Problems { source: "request body".to_owned(), problems }.into());
+    }
+    Ok(FleetSpec { variants, ..serving.clone() })
+}
+
+/// What has changed, for people: `a weighs 1 instead of 3, b 0 instead of 1`.
+fn told(before: &FleetSpec, after: &FleetSpec) -> String {
+    let weight = |spec: &VariantSpec| spec.weight.unwrap_or(VariantWeight::ONE);
+    let pairs = before.variants.iter().zip(&after.variants);
+    let changed = pairs.filter(|(before, after)| before.weight != after.weight);
+    let line = |(before, after): (&VariantSpec, &VariantSpec)| {
+        format!("{} weighs {} instead of {}", after.name, weight(after), weight(before))
+    };
+    changed.map(line).collect::<Vec<_>>().join(", ")
+}
 
 /// Green with its variants in the order of blue's, so that a variant has the same place in both, and with the weights that blue's have
 /// now where it says none. An error says why this green cannot take blue's place.

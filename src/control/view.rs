@@ -6,10 +6,10 @@ use super::{Fate, Lineage};
 use crate::{
     alarm::{AlarmEvidence, Budget, ExternalEvidence, Safety, ThresholdEvidence},
     config::{EndpointSpec, PlanSpec},
-    fleet::{Address, Health, Side, Weight},
+    fleet::{Address, Health, Side, VariantWeight, Weight},
     lint::{Finding, Forecast},
     meter::FailureKind,
-    name::{EndpointName, ShiftId, Version},
+    name::{EndpointName, ShiftId, VariantName, Version},
     route::Generation,
     shift::State,
     store::{Freeze, Moments, Origin},
@@ -49,12 +49,27 @@ pub struct FleetView {
     pub desired: Option<u32>,
     /// Its instances.
     pub instances: Vec<InstanceView>,
+    /// Its variants; none where it has one, without a name.
+    pub variants: Vec<VariantView>,
     /// Requests that wait for room on an instance.
     pub waiting: u64,
     /// What its requests came to since the fleet came into service.
     pub traffic: Traffic,
     /// The same over the last seconds.
     pub recent: TrafficWindow,
+}
+
+/// A variant of a fleet now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct VariantView {
+    /// Its name.
+    pub name: VariantName,
+    /// Its part of the endpoint's requests, against the weights of the others.
+    pub weight: VariantWeight,
+    /// Where its instances are, which are among the fleet's.
+    pub instances: Vec<Address>,
+    /// What its requests came to since the fleet came into service.
+    pub traffic: Traffic,
 }
 
 /// An instance now.

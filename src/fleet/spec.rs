@@ -43,6 +43,12 @@ impl FleetSpec {
         self.variants.iter().map(|variant| &variant.name)
     }
 
+    /// The same, whatever its variants weigh.
+    pub fn unweighed(&self) -> Self {
+        let variants = self.variants.iter().map(|variant| VariantSpec { weight: None, ..variant.clone() });
+        Self { variants: variants.collect(), ..self.clone() }
+    }
+
     /// Its variants, each with its instances.
     pub fn parts(&self) -> impl Iterator<Item = (&VariantSpec, &[InstanceSpec])> {
         let mut rest = self.instances.as_slice();

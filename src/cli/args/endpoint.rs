@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, path::PathBuf};
 use clap::Subcommand;
 
 use super::Connection;
-use crate::name::EndpointName;
+use crate::name::{EndpointName, VariantName};
 
 const UNDO: &str = "\
 The version before must be there still, or a provider must make it again. A shift that runs is taken back by `snapback shift abort`.
@@ -13,6 +13,21 @@ The version before must be there still, or a provider must make it again. A shif
 Examples:
   snapback endpoint undo chat --reason \"customers see odd answers\"
   snapback shift watch chat";
+
+const WEIGHTS: &str = "\
+A variant's share of the requests is its weight over the sum of all. Variants that are left out keep theirs.
+
+Example:
+  snapback endpoint weights chat a=3 b=1";
+
+/// A variant's name, `=`, and a number.
+fn weight(text: &str) -> Result<(String, f64), String> {
+    let example = "write a variant, '=' and a number, such as a=3 or b=0.25";
+    let (name, number) = text.split_once('=').ok_or(example)?;
+    VariantName::parse(name).map_err(|error| error.to_string())?;
+    let number = number.parse().map_err(|_| format!("{number:?} is no weight: {example}"))?;
+    Ok((name.to_owned(), number))
+}
 
 /// `endpoint`
 #[derive(Clone, Debug, clap::Args)]
@@ -44,6 +59,19 @@ pub enum EndpointCommand {
         /// How many instances.
         #[arg(long, value_name = "N")]
         count: NonZeroU32,
+    },
+    /// Give the variants of the fleet in service other weights, such as a=3 b=1; not while a shift runs.
+    #[command(after_help = WEIGHTS)]
+    Weights {
+        /// The endpoint's name.
+        #[arg(value_name = "NAME", value_parser = EndpointName::parse)]
+        name: EndpointName,
+        /// A variant and what it is to weigh against the others; 0 for nothing.
+        #[arg(value_name = "VARIANT=WEIGHT", required = true, value_parser = weight)]
+        weights: Vec<(String, f64)>,
+        /// Only check it.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Go back to the version before, also after the end of the shift: a shift of its own.
     #[command(after_help = UNDO)]

@@ -18,4 +18,5 @@ mod shifts;
 mod sim;
 mod sticky;
 mod undone;
+mod varied;
 mod world;

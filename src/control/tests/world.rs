@@ -27,8 +27,8 @@ use crate::{
         timer::Timer,
     },
     fleet::Side,
-    meter::{Bell, FailureKind, Outcome, Overdue, Verdict},
-    name::{EndpointName, FleetId, ShiftId},
+    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Verdict},
+    name::{EndpointName, FleetId, ShiftId, VariantName},
     provider::Heir,
     route::{EndpointRoute, RouteTable},
     shift::Command,
@@ -462,8 +462,19 @@ impl World {
     /// Serves requests of one verdict by the published table, as the data plane would.
     pub(super) fn serve(&self, side: Side, count: usize, verdict: Verdict) {
         let route = self.route();
-        let (fleet, watch) = (route.fleet(side).unwrap(), route.watch.as_deref());
-        let shard = fleet.meters.shard(0);
+        self.serve_on((side, &route.fleet(side).unwrap().meters), count, verdict);
+    }
+
+    /// The same by one of its variants.
+    pub(super) fn serve_by(&self, (side, variant): (Side, &str), count: usize, verdict: Verdict) {
+        let route = self.route();
+        let name = VariantName::parse(variant).unwrap();
+        self.serve_on((side, route.fleet(side).unwrap().meters.variant(&name).unwrap()), count, verdict);
+    }
+
+    fn serve_on(&self, (side, meters): (Side, &FleetMeters), count: usize, verdict: Verdict) {
+        let route = self.route();
+        let (watch, shard) = (route.watch.as_deref(), meters.shard(0));
         for _ in 0..count {
             let now = self.timer.now();
             let stamp = watch.map(|watch| watch.stamp()).unwrap_or_default();
