@@ -43,7 +43,8 @@ async fn dispatch(service: &Service, request: Request<Incoming>) -> Result<Respo
     let path = request.uri().path().to_owned();
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     match segments.as_slice() {
-        ["health"] => get(&request, || Ok(json!({"status": "ok"}))),
+        // The second as containers of SageMaker are asked.
+        ["health"] | ["ping"] => get(&request, || Ok(json!({"status": "ok"}))),
         ["v1", "models"] => get(&request, || Ok(json!({"object": "list", "data": [card(service)]}))),
         ["v1", "models", name] => get(&request, || service.check_model(Some(name)).map(|()| card(service))),
         ["v1", "completions"] => complete(service, Kind::Completion, request).await,
