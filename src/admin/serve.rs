@@ -16,7 +16,7 @@ use super::{
     actor::Peer,
     observe::observe,
     refusals::Refusals,
-    routes,
+    routes, sagemaker,
     state::{Admin, Port, stopped},
 };
 use crate::{
@@ -60,6 +60,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
             tokio::join!(
                 accept(&listener, &service, &shutdown, &mut connections),
                 observe(&port, events),
+                sagemaker::settle(port.sagemaker.clone()),
             );
         } => {}
     }

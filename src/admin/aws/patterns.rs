@@ -22,6 +22,12 @@ pub(in crate::admin) static MODEL_NAME: Pattern =
 pub(in crate::admin) static NAME_PART: Pattern =
     Pattern { text: "[a-zA-Z0-9-]+", fits: |text| !text.is_empty() && text.bytes().all(is_of_name) };
 
+/// Names of alarms.
+pub(in crate::admin) static ALARM_NAME: Pattern = Pattern {
+    text: "(?!\\s*$).+",
+    fits: |text| text.contains(|sign: char| !sign.is_whitespace()) && !text.contains('\n'),
+};
+
 /// Without white space.
 pub(in crate::admin) static NO_SPACE: Pattern =
     Pattern { text: "[\\S]+", fits: |text| !text.is_empty() && !text.contains(char::is_whitespace) };
@@ -187,9 +193,10 @@ mod tests {
 
     #[test]
     fn patterns_take_what_the_expressions_take() {
-        let cases: [(&Pattern, &[&str], &[&str]); 12] = [
+        let cases: [(&Pattern, &[&str], &[&str]); 13] = [
             (&NAME, &["a", "a-b", "a--b", "A1"], &["", "-a", "a-", "a b", "a!", "\u{fc}", "a\n"]),
             (&NAME_PART, &["-", "a-"], &["", "a b"]),
+            (&ALARM_NAME, &[" a ", "p99 > 1%"], &["", "  ", "a\nb"]),
             (&URL, &["s3://b/k", "https://h"], &["s3:///k", "http://h/", "s3://"]),
             (&VARIABLE, &["_A1"], &["", "1A", "A-B"]),
             (&TAG, &["", "team: a/b \u{fc}"], &["a\u{0}b", "a;b"]),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Api, Request,
     listing::{Entry, Listing},
-    records::{CONFIG, Made},
+    records::{CONFIG, ENDPOINT, EndpointRecord, Made},
     seconds, tags,
 };
 use crate::admin::aws::{fault::Fault, front::Answer};
@@ -63,9 +63,25 @@ impl Api {
     pub(super) async fn delete_config(&self, request: Request) -> Result<Answer, Fault> {
         let name = request.text("EndpointConfigName");
         self.config(name).await?;
+        self.refuse_in_use(name).await?;
         let cause = format!("endpoint configuration {name} was deleted");
         self.forget((CONFIG, name), (&request.actor, cause)).await?;
         Ok(Answer::default())
+    }
+
+    /// SageMaker lets a configuration go that an endpoint is on, which then cannot be updated any more; here it stays.
+    async fn refuse_in_use(&self, config: &str) -> Result<(), Fault> {
+        for (name, record) in self.all::<EndpointRecord>(ENDPOINT).await? {
+            let picture = self.picture_of(&name, record).await?;
+            if picture.config() == config || picture.pending_config() == Some(config) {
+                return Err(Fault::validation(format!(
+                    "Cannot delete endpoint configuration \"{}\" because it is in use by endpoint \"{}\".",
+                    self.arn("endpoint-config", config),
+                    self.arn("endpoint", &name)
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The configuration of this name.

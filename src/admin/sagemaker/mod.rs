@@ -3,19 +3,31 @@
 //! # The parts
 //!
 //! `limits` has the requests' constraints, `records` what is kept of each resource, `listing` how lists are filtered and cut into pages;
-//! `models`, `configs` and `tags` are the operations. What protocols have in common is the business of `aws`.
+//! `models`, `configs`, `endpoints`, `updates`, `describe` and `tags` are the operations. `fleet` turns a model into a fleet, and `deployment`
+//! its configuration into a shift's plan, which the engine runs like any other. `picture` is an endpoint as it is now, `stages` what is said of
+//! each state of its shift, and `settle` sees to what comes after an answer. What protocols have in common is the business of `aws`.
 
 mod configs;
+mod deployment;
+mod describe;
+mod endpoints;
+mod fleet;
 mod limits;
 mod listing;
 mod models;
+mod picture;
 mod records;
+mod settle;
+mod stages;
 mod tags;
+mod updates;
+
+pub(super) use settle::settle;
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::aws::{
     fault::Fault,
@@ -36,6 +48,8 @@ pub(super) struct Api {
     keys: Arc<[AwsKey]>,
     /// Held by what changes something, so that what it has looked at is still so when it acts.
     turn: Mutex<()>,
+    /// There is an endpoint of which more is to come.
+    unsettled: Notify,
 }
 
 /// What can be asked for.
@@ -49,6 +63,12 @@ pub(super) enum Operation {
     DescribeEndpointConfig,
     ListEndpointConfigs,
     DeleteEndpointConfig,
+    CreateEndpoint,
+    DescribeEndpoint,
+    ListEndpoints,
+    UpdateEndpoint,
+    UpdateEndpointWeightsAndCapacities,
+    DeleteEndpoint,
     AddTags,
     ListTags,
     DeleteTags,
@@ -63,7 +83,7 @@ pub(super) struct Request {
 impl Api {
     pub(super) fn new(handle: Handle, config: AwsConfig) -> Self {
         let keys = config.keys.iter().cloned().collect();
-        Self { handle, config, keys, turn: Mutex::default() }
+        Self { handle, config, keys, turn: Mutex::default(), unsettled: Notify::new() }
     }
 
     /// Who may call; everybody where there is none.
@@ -75,9 +95,12 @@ impl Api {
     pub(super) async fn run(
         &self,
         operation: Operation,
-        document: Value,
+        mut document: Value,
         actor: Actor,
     ) -> Result<Answer, Fault> {
+        if let Some(members) = document.as_object_mut() {
+            deployment::mend(members);
+        }
         let members = shape::check(document, operation.members())?;
         let request = Request { members, actor };
         let _turn = if operation.changes() { Some(self.turn.lock().await) } else { None };
@@ -90,6 +113,12 @@ impl Api {
             Operation::DescribeEndpointConfig => self.describe_config(&request).await,
             Operation::ListEndpointConfigs => self.list_configs(&request).await,
             Operation::DeleteEndpointConfig => self.delete_config(request).await,
+            Operation::CreateEndpoint => self.create_endpoint(request).await,
+            Operation::DescribeEndpoint => self.describe_endpoint(&request).await,
+            Operation::ListEndpoints => self.list_endpoints(&request).await,
+            Operation::UpdateEndpoint => self.update_endpoint(request).await,
+            Operation::UpdateEndpointWeightsAndCapacities => self.update_weights(request).await,
+            Operation::DeleteEndpoint => self.delete_endpoint(request).await,
             Operation::AddTags => self.add_tags(request).await,
             Operation::ListTags => self.list_tags(&request).await,
             Operation::DeleteTags => self.delete_tags(request).await,
@@ -107,7 +136,7 @@ impl Api {
 }
 
 impl Operation {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 17] = [
         Self::CreateModel,
         Self::DescribeModel,
         Self::ListModels,
@@ -116,6 +145,12 @@ impl Operation {
         Self::DescribeEndpointConfig,
         Self::ListEndpointConfigs,
         Self::DeleteEndpointConfig,
+        Self::CreateEndpoint,
+        Self::DescribeEndpoint,
+        Self::ListEndpoints,
+        Self::UpdateEndpoint,
+        Self::UpdateEndpointWeightsAndCapacities,
+        Self::DeleteEndpoint,
         Self::AddTags,
         Self::ListTags,
         Self::DeleteTags,
@@ -137,6 +172,12 @@ impl Operation {
             Self::DescribeEndpointConfig => "DescribeEndpointConfig",
             Self::ListEndpointConfigs => "ListEndpointConfigs",
             Self::DeleteEndpointConfig => "DeleteEndpointConfig",
+            Self::CreateEndpoint => "CreateEndpoint",
+            Self::DescribeEndpoint => "DescribeEndpoint",
+            Self::ListEndpoints => "ListEndpoints",
+            Self::UpdateEndpoint => "UpdateEndpoint",
+            Self::UpdateEndpointWeightsAndCapacities => "UpdateEndpointWeightsAndCapacities",
+            Self::DeleteEndpoint => "DeleteEndpoint",
             Self::AddTags => "AddTags",
             Self::ListTags => "ListTags",
             Self::DeleteTags => "DeleteTags",
@@ -150,12 +191,18 @@ impl Operation {
             | Self::DeleteModel
             | Self::CreateEndpointConfig
             | Self::DeleteEndpointConfig
+            | Self::CreateEndpoint
+            | Self::UpdateEndpoint
+            | Self::UpdateEndpointWeightsAndCapacities
+            | Self::DeleteEndpoint
             | Self::AddTags
             | Self::DeleteTags => true,
             Self::DescribeModel
             | Self::ListModels
             | Self::DescribeEndpointConfig
             | Self::ListEndpointConfigs
+            | Self::DescribeEndpoint
+            | Self::ListEndpoints
             | Self::ListTags => false,
         }
     }
@@ -167,6 +214,11 @@ impl Operation {
             Self::ListModels | Self::ListEndpointConfigs => limits::LIST_NAMED,
             Self::CreateEndpointConfig => limits::CREATE_CONFIG,
             Self::DescribeEndpointConfig | Self::DeleteEndpointConfig => limits::NAMED_CONFIG,
+            Self::CreateEndpoint => limits::CREATE_ENDPOINT,
+            Self::DescribeEndpoint | Self::DeleteEndpoint => limits::NAMED_ENDPOINT,
+            Self::ListEndpoints => limits::LIST_ENDPOINTS,
+            Self::UpdateEndpoint => limits::UPDATE_ENDPOINT,
+            Self::UpdateEndpointWeightsAndCapacities => limits::UPDATE_WEIGHTS,
             Self::AddTags => limits::ADD_TAGS,
             Self::ListTags => limits::LIST_TAGS,
             Self::DeleteTags => limits::DELETE_TAGS,
@@ -178,6 +230,10 @@ impl Request {
     /// A text; empty where there is none.
     fn text(&self, member: &str) -> &str {
         self.members.get(member).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn flag(&self, member: &str) -> bool {
+        self.members.get(member).and_then(Value::as_bool).unwrap_or_default()
     }
 
     fn list(&self, member: &str) -> &[Value] {

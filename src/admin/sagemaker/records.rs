@@ -1,6 +1,7 @@
-//! What is kept of models and configurations: the request that made each, word for word, and when.
+//! What is kept of models and configurations: the request that made each, word for word, and when. Of endpoints, what control does not know:
+//! what was asked for. What is in service, and what becomes of a deployment, is control's to say, and is never written down twice.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -15,6 +16,7 @@ use crate::{
 /// The kinds of resources in the journal.
 pub(super) const MODEL: &str = "sagemaker-model";
 pub(super) const CONFIG: &str = "sagemaker-endpoint-config";
+pub(super) const ENDPOINT: &str = "sagemaker-endpoint";
 
 /// How many of a kind there may be. AWS's own quotas are of this size, and each is read when a list is asked for.
 const MOST: usize = 5_000;
@@ -27,6 +29,74 @@ pub(super) struct Made {
     /// When, in milliseconds since 1970.
     pub(super) created: i64,
     pub(super) tags: BTreeMap<String, String>,
+}
+
+/// Any of them, as far as its tags.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Tagged {
+    pub(super) tags: BTreeMap<String, String>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// An endpoint, beside what control knows of it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct EndpointRecord {
+    /// When it was made, in milliseconds since 1970, as the next.
+    pub(super) created: i64,
+    /// When somebody last asked for a change, or one was over.
+    pub(super) modified: i64,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) phase: Phase,
+    /// What the fleet in service was asked to be.
+    pub(super) live: Target,
+    /// What the last update asked for; it is the fleet in service once that says so.
+    pub(super) next: Option<Target>,
+    /// The last deployment configuration, as it was given.
+    pub(super) deployment: Option<Value>,
+    /// Until when a change of the number of instances may take, while one does.
+    pub(super) scaling_until: Option<i64>,
+}
+
+/// Where an endpoint is in its life, apart from deployments.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// Its first instances must be ready by then.
+    Creating {
+        until: i64,
+    },
+    InService,
+    /// It never was in service, and can only be deleted.
+    Failed {
+        reason: String,
+    },
+    /// It goes as soon as its shift is over.
+    Deleting,
+}
+
+/// What a fleet is asked to be.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct Target {
+    /// The configuration's name, which is the fleet's version.
+    pub(super) config: String,
+    /// As the configuration has it.
+    pub(super) variant: Value,
+    pub(super) image: Option<String>,
+    pub(super) instances: NonZeroU32,
+    pub(super) weight: f64,
+}
+
+impl EndpointRecord {
+    /// What the fleet in service is asked to be, by the version that it has.
+    pub(super) fn serving(&self, version: &str) -> &Target {
+        self.next.as_ref().filter(|next| next.config == version).unwrap_or(&self.live)
+    }
+}
+
+impl Target {
+    pub(super) fn variant_name(&self) -> &str {
+        self.variant.get("VariantName").and_then(Value::as_str).unwrap_or_default()
+    }
 }
 
 impl Api {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Api, Request,
-    records::{CONFIG, MODEL, Made},
+    records::{CONFIG, ENDPOINT, MODEL, Tagged},
 };
 use crate::admin::aws::{fault::Fault, front::Answer};
 
@@ -29,8 +29,8 @@ impl Api {
 
     pub(super) async fn list_tags(&self, request: &Request) -> Result<Answer, Fault> {
         let (kind, name) = self.resource(request.text("ResourceArn")).await?;
-        let made: Option<Made> = self.find(kind, &name).await?;
-        Ok(json!({ "Tags": list(&made.map(|made| made.tags).unwrap_or_default()) }).into())
+        let found: Option<Tagged> = self.find(kind, &name).await?;
+        Ok(json!({ "Tags": list(&found.map(|found| found.tags).unwrap_or_default()) }).into())
     }
 
     pub(super) async fn delete_tags(&self, request: Request) -> Result<Answer, Fault> {
@@ -51,10 +51,10 @@ impl Api {
     ) -> Result<BTreeMap<String, String>, Fault> {
         let arn = request.text("ResourceArn");
         let (kind, name) = self.resource(arn).await?;
-        let Some(mut made) = self.find::<Made>(kind, &name).await? else { return Err(no_resource(arn)) };
-        change(&mut made.tags)?;
-        self.keep((kind, &name), &made, (&request.actor, format!("{arn} was {what}"))).await?;
-        Ok(made.tags)
+        let Some(mut found) = self.find::<Tagged>(kind, &name).await? else { return Err(no_resource(arn)) };
+        change(&mut found.tags)?;
+        self.keep((kind, &name), &found, (&request.actor, format!("{arn} was {what}"))).await?;
+        Ok(found.tags)
     }
 
     /// The kind and the name behind an ARN, which has the name in lower case.
@@ -64,6 +64,7 @@ impl Api {
         let kind_stored = match kind {
             "model" => MODEL,
             "endpoint-config" => CONFIG,
+            "endpoint" => ENDPOINT,
             _ => return Err(no_resource(arn)),
         };
         let all = self.handle.resources(kind_stored).await?;

@@ -6,8 +6,10 @@
 //! (`ExplainerConfig`) is kept and means nothing.
 
 mod config;
+mod endpoint;
 
 pub(super) use config::{CREATE_CONFIG, NAMED_CONFIG};
+pub(super) use endpoint::{CREATE_ENDPOINT, LIST_ENDPOINTS, NAMED_ENDPOINT, UPDATE_ENDPOINT, UPDATE_WEIGHTS};
 
 use crate::admin::aws::{
     patterns::{self, Pattern},
