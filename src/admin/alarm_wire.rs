@@ -154,6 +154,9 @@ pub struct AlarmReported {
 pub struct Threshold {
     /// Its name.
     pub name: String,
+    /// The one of green's variants that it looks at; none for all of them together.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// `latency`, `first_byte`, `error_rate`, `client_error_rate`, `requests` or `failures`.
     pub metric: String,
     /// What is made of a period's samples, such as `p90`.

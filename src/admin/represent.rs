@@ -401,12 +401,23 @@ fn alarm(view: AlarmView) -> wire::Alarm {
 fn threshold(evidence: &ThresholdEvidence) -> wire::Threshold {
     let text = threshold_text(evidence);
     let ThresholdEvidence { threshold, state, range, breaching, lacking } = evidence;
-    let Threshold { name, measure, comparison, bound, period, periods, datapoints, missing, low_samples } =
-        threshold;
+    let Threshold {
+        name,
+        variant,
+        measure,
+        comparison,
+        bound,
+        period,
+        periods,
+        datapoints,
+        missing,
+        low_samples,
+    } = threshold;
     let (metric, statistic) = format_measure(*measure);
     let unit = measure.unit();
     wire::Threshold {
         name: name.clone(),
+        variant: variant.as_ref().map(ToString::to_string),
         metric: metric.to_owned(),
         statistic,
         comparison: comparison.as_str().to_owned(),

@@ -9,6 +9,7 @@ use super::{
     pace,
     reader::{Table, boolean, word},
     shape::{self, Shape},
+    thresholds,
     units::{batch, duration, positive_duration, share},
 };
 use crate::{
@@ -35,6 +36,9 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
         alarms.ramp = *ramp;
         alarms::check(root, &alarms, shift);
         pace::check_ramp(root, &alarms, shift);
+    }
+    if let Some(green) = &green {
+        thresholds::check_variants(root, &alarms, green);
     }
     let (shift, _) = shift?;
     Some(PlanSpec { green: green?, shift, alarms })

@@ -30,6 +30,8 @@ const RAMP_NEEDS_STEPS: &str = "has no step to end early: with all_at_once green
 
 const RAMP_WAITS: &str = "is not for a rolling shift: a batch of blue that has gone takes its time to come back, so every step bakes in full";
 
+const ALL_VARIANTS: &str = "is for a [[threshold]]: guards and regressions look at all variants together, whose share is the same in each";
+
 shapes! { CONFIG:
     ROOT "" ["data" "admin" "state" "log" "events" "webhook" "aws" "endpoint"]
     DATA "data" [
@@ -113,12 +115,13 @@ shapes! { PLAN:
     RAMP "strategy.ramp_when_safe" ["margin" "requests"]
     STEP "strategy.steps" ["share" "bake" "approval"]
     WARM_UP "warm_up" ["requests" "time"]
-    GUARD "guard" ["name" "metric" "quantile" "below" "burst"]
+    GUARD "guard" ["name" "metric" "quantile" "below" "burst"] => refused ["variant": ALL_VARIANTS]
     REGRESSION "regression" ["name" "metric" "quantile" "tolerance" "burst"] => refused [
-        "below": "a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]"
+        "below": "a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]",
+        "variant": ALL_VARIANTS
     ]
     THRESHOLD "threshold" [
-        "name" "metric" "statistic" "above" "at_least" "below" "at_most" "period" "datapoints" "missing" "low_samples"
+        "name" "variant" "metric" "statistic" "above" "at_least" "below" "at_most" "period" "datapoints" "missing" "low_samples"
     ]
     EXTERNAL "external" ["name" "lease" "on_expiry" "poll" "prometheus"]
     EXTERNAL_POLL "external.poll" [

@@ -15,7 +15,9 @@ use crate::{
     alarm::{
         AlarmPlan, Bound, Comparison, LowSamples, Measure, MissingData, Statistic, Threshold, Trim, Unit,
     },
+    fleet::{FleetSpec, in_words},
     meter::Edge,
+    name::VariantName,
     shift::{NoData, ShiftPlan},
     time::format_duration,
 };
@@ -123,8 +125,26 @@ pub(super) fn check(root: &Table<'_>, alarms: &AlarmPlan, shift: &ShiftPlan) {
     }
 }
 
+/// Whether green has the variants that they look at.
+pub(super) fn check_variants(root: &Table<'_>, alarms: &AlarmPlan, green: &FleetSpec) {
+    for Threshold { name, variant, .. } in &alarms.thresholds {
+        if let Some(variant) = variant
+            && !green.variant_names().any(|other| other == variant)
+        {
+            let there = in_words(green.variant_names());
+            root.problem(
+                "threshold",
+                format!(
+                    "{name:?} looks at the variant {variant}, and green has not: its variants are {there}"
+                ),
+            );
+        }
+    }
+}
+
 fn read_threshold(table: &Table<'_>) -> Option<Threshold> {
     let name = table.required("name", "\"slow\"", parsed(alarm_name));
+    let variant = table.optional("variant", parsed(VariantName::parse));
     let measure = read_measure(table);
     let bound = read_bound(table, measure);
     let period = table.required("period", "\"10s\"", period);
@@ -136,6 +156,7 @@ fn read_threshold(table: &Table<'_>) -> Option<Threshold> {
     let name = name?;
     Some(Threshold {
         name,
+        variant,
         measure,
         comparison,
         bound,
@@ -337,8 +358,18 @@ fn format_statistic(statistic: Statistic) -> String {
 }
 
 pub(super) fn render(threshold: &Threshold) -> serde_json::Value {
-    let Threshold { name, measure, comparison, bound, period, periods, datapoints, missing, low_samples } =
-        threshold;
+    let Threshold {
+        name,
+        variant,
+        measure,
+        comparison,
+        bound,
+        period,
+        periods,
+        datapoints,
+        missing,
+        low_samples,
+    } = threshold;
     let (metric, statistic) = format_measure(*measure);
     let bound = match bound {
         Bound::Count(count) => (*count).into(),
@@ -354,5 +385,8 @@ pub(super) fn render(threshold: &Threshold) -> serde_json::Value {
         "low_samples": low_samples.as_str(),
     });
     document[comparison.as_str()] = bound;
+    if let Some(variant) = variant {
+        document["variant"] = variant.as_str().into();
+    }
     document
 }

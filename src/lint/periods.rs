@@ -22,6 +22,10 @@ pub(super) fn blue_breaches(alarms: &AlarmPlan, situation: &Situation) -> Vec<Fi
 }
 
 fn blue_breach(threshold: &Threshold, situation: &Situation) -> Option<Finding> {
+    // What is known of blue is the sum over its variants.
+    if threshold.variant.is_some() {
+        return None;
+    }
     let value = of_blue(threshold.measure, situation)?;
     let Threshold { name, measure, comparison, bound, .. } = threshold;
     if situation.traffic.settled < ENOUGH_OF_BLUE || !comparison.breaches(value, bound.value()) {

@@ -499,6 +499,11 @@ impl<'s> Run<'s> {
         let on_tokens = self.plan.alarms.on_tokens();
         assumptions
             .extend(on_tokens.map(|_| "a request without a first token was to be no stream".to_owned()));
+        let of_variants = self.plan.alarms.thresholds.iter().any(|threshold| threshold.variant.is_some());
+        assumptions.extend(of_variants.then(|| {
+            "thresholds on a variant look at all of green: a recording does not tell variants apart"
+                .to_owned()
+        }));
         let has_externals = !self.plan.alarms.externals.is_empty();
         assumptions
             .extend(has_externals.then(|| "external alarms are left out: nobody reports here".to_owned()));

@@ -153,17 +153,23 @@ impl Trial {
         self.book.look(Sight { green, blue: &blue, tails: &tails, stamp: watch.stamp(), run })
     }
 
-    /// The histograms are read only where a period is over.
+    /// The histograms are read only where a period is over. Where nobody tells variants apart, as in a replay, all of green stands for each.
     fn close_periods(&mut self, green: &FleetMeters, reading: &Reading) {
-        if self.thresholds.is_due(self.looked_at) {
+        if !self.thresholds.is_due(self.looked_at) {
+            return;
+        }
+        for variant in self.thresholds.due_variants(self.looked_at) {
+            let meters = variant.as_ref().and_then(|name| green.variant(name));
+            let own = meters.map(|meters| meters.read());
+            let meters = meters.map_or(green, |meters| &**meters);
             let totals = Totals {
-                reading,
-                latency: &green.latency(),
-                first_byte: &green.first_byte(),
-                first_token: &green.first_token(),
-                token_gap: &green.token_gap(),
+                reading: own.as_ref().unwrap_or(reading),
+                latency: &meters.latency(),
+                first_byte: &meters.first_byte(),
+                first_token: &meters.first_token(),
+                token_gap: &meters.token_gap(),
             };
-            self.thresholds.look(self.looked_at, totals);
+            self.thresholds.look(self.looked_at, variant.as_ref(), totals);
         }
     }
 

@@ -47,6 +47,7 @@ pub fn value_text(value: f64, unit: Unit) -> String {
 fn rule_text(threshold: &Threshold) -> String {
     let Threshold {
         name: _,
+        variant,
         measure,
         comparison,
         bound,
@@ -60,8 +61,9 @@ fn rule_text(threshold: &Threshold) -> String {
     let side = comparison.as_str().replace('_', " ");
     let bound = format_bound(*bound);
     let period = format_duration(*period);
+    let whose = variant.as_ref().map(|name| format!(" of variant {name}")).unwrap_or_default();
     format!(
-        "{} {statistic} {side} {bound} in {datapoints} of {} of {period}",
+        "{} {statistic}{whose} {side} {bound} in {datapoints} of {} of {period}",
         metric.replace('_', " "),
         counted(*periods as u64, "period")
     )

@@ -16,6 +16,7 @@ use super::{Datapoint, Measure, Threshold, ThresholdAlarm};
 use crate::{
     alarm::{AlarmState, Statistic},
     meter::{HistogramSnapshot, Reading},
+    name::VariantName,
     time::Moment,
 };
 
@@ -27,7 +28,7 @@ pub struct ThresholdBook {
     step_began: Option<Moment>,
 }
 
-/// Green's meters at one moment. They only ever grow, and start at zero with the shift.
+/// Green's meters, or those of one of its variants, at one moment. They only ever grow, and start at zero with the shift.
 #[derive(Clone, Copy, Debug)]
 pub struct Totals<'a> {
     /// Its counters.
@@ -131,10 +132,22 @@ impl ThresholdBook {
         open.map(|alarm| alarm.began.after(alarm.threshold.period)).min()
     }
 
-    /// Closes the periods that are over.
-    pub fn look(&mut self, now: Moment, totals: Totals<'_>) {
+    /// Whose meters a look needs: the variants of the alarms whose periods are over, each once, `None` for all of green.
+    pub fn due_variants(&self, now: Moment) -> Vec<Option<VariantName>> {
+        let mut due = Vec::new();
+        for alarm in self.alarms.iter().filter(|alarm| alarm.is_due(now)) {
+            if !due.contains(&alarm.threshold.variant) {
+                due.push(alarm.threshold.variant.clone());
+            }
+        }
+        due
+    }
+
+    /// Closes the periods that are over of the alarms that look at this variant, whose meters these are.
+    pub fn look(&mut self, now: Moment, variant: Option<&VariantName>, totals: Totals<'_>) {
         let Some(step_began) = self.step_began else { return };
-        for alarm in self.alarms.iter_mut().filter(|alarm| alarm.is_due(now)) {
+        let is_its = |alarm: &&mut PeriodAlarm| alarm.threshold.variant.as_ref() == variant;
+        for alarm in self.alarms.iter_mut().filter(is_its).filter(|alarm| alarm.is_due(now)) {
             alarm.close(now, step_began, totals);
         }
     }

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use super::{Comparison, LowSamples, MissingData, ThresholdRule};
-use crate::alarm::Statistic;
+use crate::{alarm::Statistic, name::VariantName};
 
 /// A threshold alarm of a plan.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Threshold {
     /// Unique among the shift's alarms.
     pub name: String,
+    /// The one of green's variants that it looks at; `None` for all of them together.
+    pub variant: Option<VariantName>,
     /// What of green is measured in each period.
     pub measure: Measure,
     /// On which side of the bound a period breaches.

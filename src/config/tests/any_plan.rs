@@ -135,6 +135,7 @@ prop_compose! {
     ) -> Threshold {
         Threshold {
             name: String::new(),
+            variant: None,
             measure,
             comparison,
             bound: match measure.unit() {

@@ -148,6 +148,7 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
                 "at_most = ",
                 "below = 0.2",
                 "token_env = ",
+                "variant = ",
             ];
             !others.iter().any(|gone| line.starts_with(gone))
         })

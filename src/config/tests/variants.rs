@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use crate::{config::EndpointSpec, fleet::VariantWeight, name::EndpointName};
+use crate::{
+    config::{EndpointSpec, PlanSpec},
+    fleet::VariantWeight,
+    name::EndpointName,
+};
 
 fn read(blue: serde_json::Value) -> Result<EndpointSpec, Vec<String>> {
     let document = json!({ "blue": blue, "variant_header": "x-variant" });
@@ -86,4 +90,25 @@ fn a_fleet_has_variants_or_instances_or_a_provider() {
             "request body: variant_header: lets requests name a variant, and blue has none: give it variants, or leave this out"
         ]
     );
+}
+
+#[test]
+fn a_threshold_looks_at_a_variant_that_green_has_and_guards_and_regressions_at_all_of_them() {
+    let plan = |variant: &str| {
+        json!({
+            "green": { "version": "v2", "variants": [{ "name": "a", "instances": ["h:1"] }] },
+            "strategy": { "type": "canary", "share": "5%", "bake": "2m", "final_bake": "5m" },
+            "threshold": [{ "name": "slow", "variant": variant, "metric": "failures", "above": 1, "period": "1s" }],
+        })
+    };
+    let read = PlanSpec::from_json(&plan("a")).unwrap();
+    assert_eq!(PlanSpec::from_json(&read.to_json()).unwrap(), read);
+    assert_eq!(
+        PlanSpec::from_json(&plan("b")).unwrap_err().to_string(),
+        "request body: threshold: \"slow\" looks at the variant b, and green has not: its variants are a"
+    );
+    let mut guarded = plan("a");
+    guarded["guard"] = json!([{ "metric": "error_rate", "below": "1%", "variant": "a" }]);
+    let refused = PlanSpec::from_json(&guarded).unwrap_err().to_string();
+    assert!(refused.starts_with("request body: guard[0].variant: is for a [[threshold]]"), "{refused}");
 }

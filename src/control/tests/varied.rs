@@ -141,6 +141,33 @@ async fn an_alarm_over_the_sum_snaps_all_variants_back_when_one_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_threshold_on_a_variant_sees_that_variant_alone_and_snaps_all_of_them_back() {
+    let of = |variant: &str| {
+        format!(
+            "strategy = {{ type = \"canary\", share = \"10%\", bake = \"10s\", final_bake = \"20s\" }}\n[[threshold]]\nname = \"errors\"\n\
+             variant = \"{variant}\"\nmetric = \"error_rate\"\nabove = \"50%\"\nperiod = \"1s\"\n"
+        )
+    };
+    for (watched, is_raised) in [("a", false), ("b", true)] {
+        let world = world();
+        let view = begin(&world, GREEN, &of(watched)).await.unwrap();
+        world.pass(1_000).await;
+        assert_eq!(world.green_share(), share("10%"));
+        // Of all of green's requests less than half fail.
+        world.serve_by((Side::Green, "a"), 40, Verdict::Success);
+        world.serve_by((Side::Green, "b"), 10, Verdict::Failure(FailureKind::ServerError));
+        world.pass(2_100).await;
+        assert_eq!(world.green_share() == Share::NONE, is_raised, "{watched}");
+        let raised = world.shift(&view.id).await.state.cause().cloned();
+        if let Some(crate::shift::Cause::Alarm { name, evidence }) = &raised {
+            assert_eq!(name, "errors");
+            assert!(evidence.contains("error rate average of variant b above 50%"), "{evidence}");
+        }
+        assert_eq!(raised.is_some(), is_raised);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shift_in_progress_goes_on_with_its_variants_after_a_crash() {
     let world = world();
     let view = begin(&world, GREEN, CANARY).await.unwrap();

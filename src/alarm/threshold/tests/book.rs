@@ -54,7 +54,7 @@ impl World {
                 first_token: &self.meters.first_token(),
                 token_gap: &self.meters.token_gap(),
             };
-            self.book.look(at(millis), totals);
+            self.book.look(at(millis), None, totals);
         }
         self.book.evidence().remove(0)
     }
@@ -68,6 +68,7 @@ fn at(millis: u64) -> Moment {
 fn threshold(measure: Measure, bound: Bound) -> Threshold {
     Threshold {
         name: "slow".to_owned(),
+        variant: None,
         measure,
         comparison: Comparison::Above,
         bound,
