@@ -6,6 +6,7 @@ use super::{
     ControlError, Lineage,
     awaited::Awaited,
     endpoint::{Endpoint, Links},
+    owed::Owed,
     run::{Earlier, Rollback, Run},
     variants,
 };
@@ -127,7 +128,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         lasting: Vec::new(),
         polls: Vec::new(),
         unwritten: None,
-        owed: None,
+        owed: Owed::default(),
         blocked_until: None,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - `start` builds it, `recovery` brings journal and file together, `declare` holds the rules for that.
 //! - `task` is the one writer of what control knows; `ask` answers people, `begin` accepts shifts, `driver` feeds the engine and carries its
-//!   effects out, `ledger` makes things durable, `external` takes reports on alarms.
+//!   effects out, `owed` feeds it again what could not be written, `ledger` makes things durable, `external` takes reports on alarms.
 //! - `publisher` is the one way to a new table. `evaluator`, with `watched`, goes to blue by itself; `watchdog` watches over it.
 //! - `parts` has in service what a rolling shift wants of each fleet.
 //! - `prober` and `probe` check instances; `growth` gives new ones a small part of the requests first. `reload` reads the configuration file again.
@@ -43,6 +43,7 @@ mod ledger;
 mod lineage;
 mod lookup;
 mod outlook;
+mod owed;
 mod parts;
 mod past;
 mod poller;

@@ -171,7 +171,7 @@ impl Task {
                         endpoint.undo(&self.links, step.undo);
                         let retry_at = self.ledger.retry_at(self.links.timer.now());
                         if let Some(run) = &mut endpoint.run {
-                            run.owed = Some(input);
+                            run.owed.push(input);
                             run.blocked_until = Some(retry_at);
                         }
                         self.commit_failed();

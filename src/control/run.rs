@@ -12,6 +12,7 @@ use super::{
     fate::{Fate, Tally},
     keeper::Made,
     ledger::Draft,
+    owed::Owed,
     timer::Timer,
     watched::{Snap, Watched},
 };
@@ -23,7 +24,7 @@ use crate::{
     meter::Reading,
     name::{EndpointName, FleetId, ShiftId},
     route::FleetRoute,
-    shift::{Bakes, Count, Input, Shift, State},
+    shift::{Bakes, Count, Shift, State},
     store::{FleetRecord, Moments},
     time::{Moment, WallTime},
     weight::Share,
@@ -76,8 +77,8 @@ pub(super) struct Run {
     pub(super) polls: Vec<Aborting>,
     /// The events of a rollback that has acted and is not in the journal yet.
     pub(super) unwritten: Option<Vec<Draft>>,
-    /// An input that led to a state that could not be written: it is fed again.
-    pub(super) owed: Option<Input>,
+    /// Inputs that are to be fed again.
+    pub(super) owed: Owed,
     /// Until when nothing is tried again after such a failure.
     pub(super) blocked_until: Option<Moment>,
 }
@@ -193,7 +194,7 @@ impl Run {
             return Some(self.engine.deadline());
         }
         let wake =
-            self.engine.wake_at().into_iter().chain(self.owed.as_ref().map(|_| Moment::default())).min()?;
+            self.engine.wake_at().into_iter().chain((!self.owed.is_empty()).then(Moment::default)).min()?;
         let Some(until) = self.blocked_until else { return Some(wake) };
         let wake = wake.max(until);
         Some(if self.engine.state().has_way_back() { wake.min(self.engine.deadline()) } else { wake })

@@ -112,18 +112,61 @@ impl Task {
         input: Input,
         by: By,
     ) -> Result<(), ControlError> {
+        let settled = self.settle_owed(name).await;
+        match settled {
+            Ok(()) => self.feed_next(name, input, by).await,
+            Err(error) => self.feed_unsettled(name, input, by, error).await,
+        }
+    }
+
+    /// Feeds what comes next: nothing before it is owed.
+    pub(super) async fn feed_next(
+        &mut self,
+        name: &EndpointName,
+        input: Input,
+        by: By,
+    ) -> Result<(), ControlError> {
         let Some(endpoint) = self.endpoints.get_mut(name) else { return Ok(()) };
         match endpoint.advance(&self.links, &input, &by)? {
             Advance::Nothing => Ok(()),
             Advance::Back { effects } => {
-                self.perform(name, effects);
-                // It has acted; a record that cannot be written now is written later.
-                if let Err(error) = self.write_back(name).await {
-                    tracing::error!(endpoint = %name, %error, "a rollback has acted but is not in the journal yet");
-                }
+                self.back(name, effects).await;
                 Ok(())
             }
             Advance::Forward(step) => self.forward(name, input, *step).await,
+        }
+    }
+
+    /// Feeds what comes after something that cannot be written: only going back to blue does not wait for that.
+    async fn feed_unsettled(
+        &mut self,
+        name: &EndpointName,
+        input: Input,
+        by: By,
+        error: ControlError,
+    ) -> Result<(), ControlError> {
+        let Some(endpoint) = self.endpoints.get_mut(name) else { return Ok(()) };
+        match endpoint.advance(&self.links, &input, &by)? {
+            Advance::Nothing => Ok(()),
+            Advance::Back { effects } => {
+                self.back(name, effects).await;
+                Ok(())
+            }
+            Advance::Forward(step) => {
+                endpoint.undo(&self.links, step.undo);
+                if let Some(run) = &mut endpoint.run {
+                    run.owed.push(input);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn back(&mut self, name: &EndpointName, effects: Vec<Effect>) {
+        self.perform(name, effects);
+        // It has acted; a record that cannot be written now is written later.
+        if let Err(error) = self.write_back(name).await {
+            tracing::error!(endpoint = %name, %error, "a rollback has acted but is not in the journal yet");
         }
     }
 
@@ -227,16 +270,7 @@ impl Task {
                 self.commit_failed();
                 if let Some(run) = self.endpoints.get_mut(name).and_then(|endpoint| endpoint.run.as_mut()) {
                     run.blocked_until = self.retry_at;
-                    match &input {
-                        Input::Command(..) | Input::Wake(_) | Input::Start => {}
-                        Input::GreenReady(_)
-                        | Input::BlueReady
-                        | Input::BlueFailed { .. }
-                        | Input::GreenFailed { .. }
-                        | Input::GreenGone
-                        | Input::Drained(_)
-                        | Input::Restarted { .. } => run.owed = Some(input),
-                    }
+                    run.owed.put_back(input);
                 }
                 Err(error.into())
             }
@@ -271,12 +305,8 @@ impl Task {
         };
         let due = self.endpoints.iter().filter(|(_, endpoint)| is_due(endpoint));
         for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
-            let run = self.endpoints.get_mut(&name).and_then(|endpoint| endpoint.run.as_mut());
-            match run.and_then(|run| run.owed.take()) {
-                Some(Input::GreenReady(_)) => self.green_ready(&name).await,
-                Some(owed) => drop(self.feed(&name, owed, By::Itself).await),
-                None => self.wake(&name).await,
-            }
+            // What is owed comes first.
+            self.wake(&name).await;
         }
         if self.retry_at.is_some_and(|at| at <= now) {
             self.retry().await;

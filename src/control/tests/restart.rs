@@ -112,6 +112,23 @@ async fn a_wall_clock_that_jumped_an_hour_while_the_process_was_away_changes_not
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bake_that_a_restart_cut_off_is_not_over_however_late_the_journal_can_be_written_again() {
+    let world = World::start();
+    let id = world.begin(CANARY).await.id;
+    world.until_share(&id, "10%").await;
+    world.handle.freeze(None, "ann").await.unwrap();
+    let journal = world.crash().await;
+    journal.set_failing(true);
+    let world = World::start_with(&config(), journal);
+    world.pass(15_000).await;
+    assert_eq!(world.green_share(), Share::NONE, "green got nothing for longer than its bake");
+    world.journal.set_failing(false);
+    world.handle.unfreeze(None, "ann").await.unwrap();
+    assert_eq!(world.green_share(), share("10%"), "so it bakes now");
+    assert_eq!(world.until_over(&id).await.state, State::Promoted);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plan_that_says_so_rolls_back_at_a_restart() {
     let world = World::start();
     let id = world.begin(&format!("on_restart = \"roll_back\"\n{CANARY}")).await.id;
