@@ -119,21 +119,13 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meter::{FailureKind, Outcome, Overdue, Stamp, Verdict};
+    use crate::meter::{FailureKind, Outcome, Stamp, Verdict};
 
     fn served(meters: &FleetMeters, verdict: Verdict) {
         let outcome = Outcome {
-            verdict,
             status: Some(200),
-            grpc_status: None,
             first_byte: Some(Duration::from_millis(1)),
-            first_token: None,
-            tokens_out: 0,
-            duration: Duration::from_millis(10),
-            bytes_in: 0,
-            bytes_out: 0,
-            overdue: Overdue::default(),
-            is_warm_up: false,
+            ..Outcome::of(verdict, Duration::from_millis(10))
         };
         meters.shard(0).dealt(Stamp::default(), Moment::from_nanos(1));
         meters.shard(0).settled(Stamp::default(), None, &outcome);

@@ -31,6 +31,26 @@ pub struct Outcome {
     pub is_warm_up: bool,
 }
 
+#[cfg(test)]
+impl Outcome {
+    /// Of a request that brought nothing but this verdict, after this time.
+    pub(crate) fn of(verdict: Verdict, duration: Duration) -> Self {
+        Self {
+            verdict,
+            status: None,
+            grpc_status: None,
+            first_byte: None,
+            first_token: None,
+            tokens_out: 0,
+            duration,
+            bytes_in: 0,
+            bytes_out: 0,
+            overdue: Overdue::default(),
+            is_warm_up: false,
+        }
+    }
+}
+
 /// Latency bounds, by their index in [`super::WatchPoint::bounds_nanos`], that a request passed while it was open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overdue(u8);

@@ -360,17 +360,11 @@ mod tests {
 
     fn outcome(verdict: Verdict, millis: u64) -> Outcome {
         Outcome {
-            verdict,
             status: Some(200),
-            grpc_status: None,
             first_byte: Some(Duration::from_millis(1)),
-            first_token: None,
-            tokens_out: 0,
-            duration: Duration::from_millis(millis),
             bytes_in: 10,
             bytes_out: 20,
-            overdue: Overdue::default(),
-            is_warm_up: false,
+            ..Outcome::of(verdict, Duration::from_millis(millis))
         }
     }
 

@@ -117,15 +117,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
             caller.pulse.expect_within(limits.idle_timeout);
             deliver(caller, exchange, reached, version)
         }
-        Err(failure) => {
-            tracing::debug!(error = &failure as &dyn Error, fleet, "a request failed");
-            caller.pulse.expect_end_within(limits.idle_timeout);
-            if let Some(body) = exchange.request_body() {
-                body.discard().await;
-            }
-            exchange.settle_failed(&failure);
-            answer(caller, &failure)
-        }
+        Err(failure) => fail(caller, exchange, failure, limits.idle_timeout).await,
     };
     if caller.worker().settings.expose_fleet {
         headers::expose_fleet(response.headers_mut(), fleet);
@@ -134,6 +126,22 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         headers::expose_variant(response.headers_mut(), &variant);
     }
     Ok(response)
+}
+
+/// Answers a request that its fleet has failed.
+async fn fail(
+    caller: &Rc<Caller>,
+    exchange: Exchange,
+    failure: Failure,
+    idle_timeout: Duration,
+) -> Response<ResponseBody> {
+    tracing::debug!(error = &failure as &dyn Error, fleet = exchange.fleet_label(), "a request failed");
+    caller.pulse.expect_end_within(idle_timeout);
+    if let Some(body) = exchange.request_body() {
+        body.discard().await;
+    }
+    exchange.settle_failed(&failure);
+    answer(caller, &failure)
 }
 
 /// Finds the endpoint and deals a fleet. Where only the model tells the endpoint, or the prompt the instance, the body is read as

@@ -40,10 +40,13 @@ pub(super) enum Held {
 
 /// Waits for the first event that tells the client something. What came until then is kept back in the call.
 pub(super) async fn until_first_token(caller: &Caller, call: &mut Call) -> Held {
-    match in_time(caller, read_events(caller, call)).await {
-        Ok(held) => held.unwrap_or(Held::Released),
-        Err(failure) => Held::Broken(failure),
-    }
+    let mut scanner = Scanner::default();
+    let told = until(caller, call, |data| match scanner.read(data) {
+        Meaning::Nothing => None,
+        Meaning::Something => Some(Held::Released),
+        Meaning::Failure => Some(Held::InBandFailure),
+    });
+    released_in_time(caller, told).await
 }
 
 /// Waits for the first message of a gRPC call, or for the trailers, which the exchange reads. Both are kept back in the call. An error
@@ -73,8 +76,17 @@ pub(super) async fn until_first_message(
 }
 
 /// Waits until as much of a body has come as tells whether it holds an error. What came until then is kept back in the call.
-pub(super) async fn until_body_tells(caller: &Caller, scanner: BodyScanner, call: &mut Call) -> Held {
-    match in_time(caller, read_body(caller, scanner, call)).await {
+pub(super) async fn until_body_tells(caller: &Caller, mut scanner: BodyScanner, call: &mut Call) -> Held {
+    let told = until(caller, call, |data| match scanner.read(data) {
+        Scan::More => None,
+        Scan::Absent => Some(Held::Released),
+        Scan::Found(()) => Some(Held::InBandFailure),
+    });
+    released_in_time(caller, told).await
+}
+
+async fn released_in_time(caller: &Caller, told: impl Future<Output = Held>) -> Held {
+    match in_time(caller, told).await {
         Ok(held) => held.unwrap_or(Held::Released),
         Err(failure) => Held::Broken(failure),
     }
@@ -98,7 +110,8 @@ async fn next(caller: &Caller, call: &mut Call) -> Result<Option<Frame<Bytes>>, 
     }
 }
 
-async fn read_body(caller: &Caller, mut scanner: BodyScanner, call: &mut Call) -> Held {
+/// Holds what comes until a look at it says how the wait ends, or it is more than may be held.
+async fn until(caller: &Caller, call: &mut Call, mut look: impl FnMut(&[u8]) -> Option<Held>) -> Held {
     let mut bytes = 0;
     loop {
         let frame = match next(caller, call).await {
@@ -108,32 +121,12 @@ async fn read_body(caller: &Caller, mut scanner: BodyScanner, call: &mut Call) -
         };
         let data = frame.data_ref().map(|data| &data[..]).unwrap_or_default();
         bytes += data.len();
-        let found = scanner.read(data);
+        let told = look(data);
         call.hold(frame);
-        match found {
-            Scan::More if bytes <= HELD_BYTES => {}
-            Scan::More | Scan::Absent => return Held::Released,
-            Scan::Found(()) => return Held::InBandFailure,
-        }
-    }
-}
-
-async fn read_events(caller: &Caller, call: &mut Call) -> Held {
-    let (mut scanner, mut bytes) = (Scanner::default(), 0);
-    loop {
-        let frame = match next(caller, call).await {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return Held::Released,
-            Err(failure) => return Held::Broken(failure),
-        };
-        let data = frame.data_ref().map(|data| &data[..]).unwrap_or_default();
-        bytes += data.len();
-        let meaning = scanner.read(data);
-        call.hold(frame);
-        match meaning {
-            Meaning::Nothing if bytes <= HELD_BYTES => {}
-            Meaning::Nothing | Meaning::Something => return Held::Released,
-            Meaning::Failure => return Held::InBandFailure,
+        match told {
+            Some(held) => return held,
+            None if bytes > HELD_BYTES => return Held::Released,
+            None => {}
         }
     }
 }

@@ -78,7 +78,7 @@ impl VariantDeck {
             self.left.clone_from(&self.block);
             self.cards_left = self.block.iter().sum();
         }
-        let is_alone = self.left.iter().any(|cards| *cards == self.cards_left);
+        let is_alone = self.left.contains(&self.cards_left);
         let mut draw = if is_alone { 0 } else { rng.random_range(0..self.cards_left) };
         for (place, cards) in self.left.iter_mut().enumerate() {
             if draw < *cards {

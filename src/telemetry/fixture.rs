@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     fleet::{Address, Fleet, Health, Instance, Side},
-    meter::{FailureKind, FleetMeters, Outcome, Overdue, Recording, Stamp, Verdict},
+    meter::{FailureKind, FleetMeters, Outcome, Recording, Stamp, Verdict},
     name::{EndpointName, Version},
     route::{
         Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
@@ -21,17 +21,11 @@ pub(super) struct Fixture {
 /// A complete answer after this long.
 pub(super) fn good(millis: u64) -> Outcome {
     Outcome {
-        verdict: Verdict::Success,
         status: Some(200),
-        grpc_status: None,
         first_byte: Some(Duration::from_millis(millis) / 2),
-        first_token: None,
-        tokens_out: 0,
-        duration: Duration::from_millis(millis),
         bytes_in: 10,
         bytes_out: 100,
-        overdue: Overdue::default(),
-        is_warm_up: false,
+        ..Outcome::of(Verdict::Success, Duration::from_millis(millis))
     }
 }
 

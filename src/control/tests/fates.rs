@@ -6,7 +6,7 @@ use super::world::{CANARY, World, config};
 use crate::{
     control::Fate,
     fleet::Side,
-    meter::{FailureKind, Outcome, Overdue, Verdict},
+    meter::{FailureKind, Outcome, Verdict},
     shift::{Cause, Command, State},
 };
 
@@ -23,19 +23,7 @@ fn deal(world: &World, count: usize) {
 fn end(world: &World, verdict: Verdict) {
     let route = world.route();
     let (green, watch) = (route.fleet(Side::Green).unwrap(), route.watch.as_deref());
-    let outcome = Outcome {
-        verdict,
-        status: None,
-        grpc_status: None,
-        first_byte: None,
-        first_token: None,
-        tokens_out: 0,
-        duration: Duration::from_secs(1),
-        bytes_in: 0,
-        bytes_out: 0,
-        overdue: Overdue::default(),
-        is_warm_up: false,
-    };
+    let outcome = Outcome::of(verdict, Duration::from_secs(1));
     green.meters.shard(0).settled(watch.map(|watch| watch.stamp()).unwrap_or_default(), watch, &outcome);
 }
 

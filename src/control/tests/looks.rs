@@ -21,7 +21,7 @@ use crate::{
         watched::{Live, Roster, WatchParts, Watched},
     },
     fleet::{Address, Fleet},
-    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Stamp, Timing, Verdict},
+    meter::{Bell, FailureKind, FleetMeters, Outcome, Stamp, Timing, Verdict},
     name::{EndpointName, ShiftId, Version},
     route::{FleetRoute, RouteTable},
     shift::{Cause, Standing},
@@ -117,19 +117,7 @@ fn serve_blue(meters: &FleetMeters, count: usize, verdict: Verdict, millis: u64)
 }
 
 fn outcome(verdict: Verdict, millis: u64) -> Outcome {
-    Outcome {
-        verdict,
-        status: None,
-        grpc_status: None,
-        first_byte: None,
-        first_token: None,
-        tokens_out: 0,
-        duration: Duration::from_millis(millis),
-        bytes_in: 0,
-        bytes_out: 0,
-        overdue: Overdue::default(),
-        is_warm_up: false,
-    }
+    Outcome::of(verdict, Duration::from_millis(millis))
 }
 
 const ERRORS: GuardBound = GuardBound::ErrorRate { below: 0.01 };
@@ -395,17 +383,8 @@ async fn the_evaluators_thread_goes_to_blue_by_itself() {
     };
     let (watch, meters) = (route.watch.clone().unwrap(), route.green.clone().unwrap().meters);
     let outcome = Outcome {
-        verdict: Verdict::Failure(FailureKind::ServerError),
         status: Some(500),
-        grpc_status: None,
-        first_byte: None,
-        first_token: None,
-        tokens_out: 0,
-        duration: Duration::from_millis(1),
-        bytes_in: 0,
-        bytes_out: 0,
-        overdue: Overdue::default(),
-        is_warm_up: false,
+        ..Outcome::of(Verdict::Failure(FailureKind::ServerError), Duration::from_millis(1))
     };
     for _ in 0..20 {
         let now = crate::clock::now();

@@ -27,7 +27,7 @@ use crate::{
         timer::Timer,
     },
     fleet::Side,
-    meter::{Bell, FailureKind, FleetMeters, Outcome, Overdue, Verdict},
+    meter::{Bell, FailureKind, FleetMeters, Outcome, Verdict},
     name::{EndpointName, FleetId, ShiftId, VariantName},
     provider::Heir,
     route::{EndpointRoute, RouteTable},
@@ -479,17 +479,9 @@ impl World {
             let now = self.timer.now();
             let stamp = watch.map(|watch| watch.stamp()).unwrap_or_default();
             let outcome = Outcome {
-                verdict,
                 status: Some(200),
-                grpc_status: None,
                 first_byte: Some(Duration::from_millis(2)),
-                first_token: None,
-                tokens_out: 0,
-                duration: Duration::from_millis(5),
-                bytes_in: 0,
-                bytes_out: 0,
-                overdue: Overdue::default(),
-                is_warm_up: false,
+                ..Outcome::of(verdict, Duration::from_millis(5))
             };
             shard.dealt(stamp, now);
             shard.settled(stamp, watch, &outcome);
