@@ -151,6 +151,8 @@ def test_07_a_rollback_that_fails_is_repaired_by_the_next_update(sage, servers):
         sage.wait_for_status("Baking")
         sage.promote_step()
         wait_for("a second batch bakes", lambda: sage.pending() and sage.pending()["CurrentInstanceCount"] == 2 and sage.word() == "Baking")
+    is_seen = lambda: {one["health"] for one in sage.proxy.endpoint(sage.name)["blue"]["instances"]} == {"unhealthy"}
+    wait_for("their absence is seen", is_seen)
     sage.raise_alarm()
     wait_for("the rollback has failed", lambda: sage.describe()["EndpointStatus"] == "UpdateRollbackFailed", patience=300)
     shown = sage.describe()

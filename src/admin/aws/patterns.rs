@@ -35,6 +35,14 @@ pub(in crate::admin) static NO_SPACE: Pattern =
 /// A place in a store or on the web.
 pub(in crate::admin) static URL: Pattern = Pattern { text: "(https|s3)://([^/]+)/?(.*)", fits: is_url };
 
+/// Where something is put, as the model writes it. Meant is what [`URL`] says.
+pub(in crate::admin) static DESTINATION: Pattern =
+    Pattern { text: "(https|s3)://([^/])/?(.*)", fits: is_url };
+
+/// A part of a network.
+pub(in crate::admin) static NETWORK_ID: Pattern =
+    Pattern { text: "[-0-9a-zA-Z]+", fits: |text| is_of(text, b"-") };
+
 /// A variable's name.
 pub(in crate::admin) static VARIABLE: Pattern = Pattern {
     text: "[a-zA-Z_][a-zA-Z0-9_]*",

@@ -13,7 +13,7 @@ use crate::admin::aws::{
 };
 
 static KMS_KEY: Shape = text(0, 2_048, &patterns::KMS_KEY);
-static DESTINATION: Shape = text(0, 512, &patterns::URL);
+static DESTINATION: Shape = text(0, 512, &patterns::DESTINATION);
 pub(super) static COUNT_OR_NONE: Shape = whole(0, ANY_COUNT);
 pub(super) static WEIGHT: Shape = Number { least: 0.0 };
 static OPAQUE: Shape = Anything;

@@ -62,8 +62,8 @@ static TAGS: Shape = list(0, 50, &TAG);
 static RESOURCE_ARN: Shape = text(0, 256, &patterns::SAGEMAKER_ARN);
 
 static VPC: Shape = Structure(&[
-    required("SecurityGroupIds", &list(1, 5, &text(0, 32, &patterns::NAME_PART))),
-    required("Subnets", &list(1, 16, &text(0, 32, &patterns::NAME_PART))),
+    required("SecurityGroupIds", &list(1, 5, &text(0, 32, &patterns::NETWORK_ID))),
+    required("Subnets", &list(1, 16, &text(0, 32, &patterns::NETWORK_ID))),
 ]);
 
 static MODEL_DATA: Shape = Structure(&[optional("S3DataSource", &S3_MODEL)]);
