@@ -9,7 +9,8 @@
 //! 2. The request's head passes a strict gate: what could be framed in two ways is refused before it is routed.
 //! 3. The worker reads the [`route::RouteTable`] once, and the request keeps that snapshot to its end. The table says which
 //!    endpoint the request belongs to; where only the model tells it, as much of the body is read as it takes to see the model's name.
-//! 4. The worker's [`route::Deck`] for that endpoint deals the fleet. A share is exact in every block of draws and random inside it.
+//! 4. The worker's [`route::Deck`] for that endpoint deals the fleet; where the endpoint has several variants, each with a deck of its own,
+//!    their weights or a header have chosen one before ([`route::VariantDecks`]). A share is exact in every block of draws and random inside it.
 //!    The draw is final: a green that cannot take the request is an outcome of green.
 //! 5. [`route::Choice`] picks the instance: by default the less busy of two ([`route::pick`]), by requests in flight over all workers
 //!    for the instance's weight. Where instances take only so many at a time the request may wait for room, in a bounded queue. One
@@ -20,7 +21,7 @@
 //! 7. A request that green failed is counted as green's failure and then goes to blue, unless the client has seen a byte, the body is
 //!    no longer there, or the endpoint's budget of second tries is spent. What blue makes of it counts for nobody.
 //! 8. At the last byte of the response's body the request comes to its [`meter::Outcome`], which is counted in the meters of (worker,
-//!    fleet) with plain loads and stores. Whether a stream was answered in full is read from its events as they pass, which delays
+//!    variant, fleet) with plain loads and stores. Whether a stream was answered in full is read from its events as they pass, which delays
 //!    none. A bad outcome of green rings the evaluator's bell.
 //!
 //! # The life of a shift

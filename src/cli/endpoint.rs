@@ -104,14 +104,6 @@ fn show(endpoint: &wire::Endpoint) -> String {
     ]);
     let mut instances =
         Table::new([Left("FLEET"), Left("INSTANCE"), Right("WEIGHT"), Left("HEALTH"), Right("IN FLIGHT")]);
-    let mut variants = Table::new([
-        Left("FLEET"),
-        Left("VARIANT"),
-        Right("WEIGHT"),
-        Right("INSTANCES"),
-        Right("REQUESTS"),
-        Right("FAILED"),
-    ]);
     let blue_share = super::view::complement(&endpoint.share);
     let blue = ("blue", blue_share, &endpoint.blue);
     let green = endpoint.green.as_ref().map(|green| ("green", endpoint.share.clone(), green));
@@ -128,16 +120,6 @@ fn show(endpoint: &wire::Endpoint) -> String {
             count(fleet.traffic.requests),
             count(fleet.traffic.failed),
         ]);
-        for variant in &fleet.variants {
-            variants.row([
-                side.to_owned(),
-                variant.name.clone(),
-                variant.weight.to_string(),
-                variant.instances.len().to_string(),
-                count(variant.traffic.requests),
-                count(variant.traffic.failed),
-            ]);
-        }
         for instance in &fleet.instances {
             instances.row([
                 side.to_owned(),
@@ -152,14 +134,40 @@ fn show(endpoint: &wire::Endpoint) -> String {
             ]);
         }
     }
-    let has_variants = fleets().any(|fleet| !fleet.variants.is_empty());
-    let variants = if has_variants { format!("{variants}\n") } else { String::new() };
+    let variants = variants(fleets());
     let wire::Endpoint { name, origin, generation, .. } = endpoint;
     let frozen = endpoint.freeze.as_ref();
     let frozen = frozen.map(|freeze| format!("freeze    {}\n", freeze::line(freeze))).unwrap_or_default();
     format!(
         "endpoint  {name}, declared by {origin}, table {generation}\nshift     {running}\n{frozen}\n{traffic}\n{variants}{instances}"
     )
+}
+
+/// The variants of fleets that have some, and an empty line.
+fn variants<'a>(fleets: impl Iterator<Item = &'a wire::Fleet>) -> String {
+    let mut table = Table::new([
+        Left("VERSION"),
+        Left("VARIANT"),
+        Right("WEIGHT"),
+        Right("INSTANCES"),
+        Right("REQUESTS"),
+        Right("FAILED"),
+    ]);
+    let mut is_empty = true;
+    for (fleet, variant) in
+        fleets.flat_map(|fleet| fleet.variants.iter().map(move |variant| (fleet, variant)))
+    {
+        is_empty = false;
+        table.row([
+            fleet.version.clone(),
+            variant.name.clone(),
+            variant.weight.to_string(),
+            variant.instances.len().to_string(),
+            count(variant.traffic.requests),
+            count(variant.traffic.failed),
+        ]);
+    }
+    if is_empty { String::new() } else { format!("{table}\n") }
 }
 
 fn dash() -> String {
@@ -170,6 +178,17 @@ fn dash() -> String {
 mod tests {
     use super::*;
     use crate::cli::tests::endpoint_now;
+
+    #[test]
+    fn variants_are_shown_where_there_are_some() {
+        let mut endpoint = endpoint_now();
+        assert!(!show(&endpoint).contains("VARIANT"));
+        let traffic = endpoint.blue.traffic.clone();
+        endpoint.blue.variants =
+            vec![wire::Variant { name: "a".into(), weight: 0.25, instances: vec!["h:1".into()], traffic }];
+        let shown = show(&endpoint);
+        assert!(shown.contains("VARIANT") && shown.contains("0.25"), "{shown}");
+    }
 
     #[test]
     fn where_tokens_are_streamed_the_first_one_is_shown_with_its_p99() {

@@ -38,6 +38,7 @@ use super::{
 use crate::{
     clock,
     fleet::Protocol,
+    name::VariantName,
     route::{Limits, ModelKey, RequestKey, Underscores},
 };
 
@@ -119,13 +120,18 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
         }
         Err(failure) => fail(caller, exchange, failure, limits.idle_timeout).await,
     };
+    expose(caller, response.headers_mut(), fleet, variant.as_ref());
+    Ok(response)
+}
+
+/// Says where the request went, as far as the configuration wants that to be said.
+fn expose(caller: &Caller, headers: &mut HeaderMap, fleet: &'static str, variant: Option<&VariantName>) {
     if caller.worker().settings.expose_fleet {
-        headers::expose_fleet(response.headers_mut(), fleet);
+        headers::expose_fleet(headers, fleet);
     }
     if let Some(variant) = variant {
-        headers::expose_variant(response.headers_mut(), &variant);
+        headers::expose_variant(headers, variant);
     }
-    Ok(response)
 }
 
 /// Answers a request that its fleet has failed.

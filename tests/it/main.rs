@@ -16,6 +16,7 @@
 //! - `providing.rs`: fleets of processes that the proxy starts itself.
 //! - `telling.rs`: webhooks, the file of events, the trail of who did what, backups.
 //! - `undoing.rs`: the version before comes back.
+//! - `varying.rs`: endpoints with several models, and shifts over them.
 //! - `securing.rs`: TLS at every port and to instances, certificates that change.
 
 #![expect(clippy::unwrap_used, reason = "what a test's helper cannot do fails the test")]
@@ -42,3 +43,4 @@ mod starting;
 mod streaming;
 mod telling;
 mod undoing;
+mod varying;

@@ -87,6 +87,12 @@ fn without(text: &str, header: &str) -> String {
     format!("{before}\n{rest}")
 }
 
+/// A text without the tables of variants of a fleet.
+fn without_variants(text: &str, fleet: &str) -> String {
+    let bare = without(text, &format!("[[{fleet}.variants]]"));
+    without(&bare, &format!("[[{fleet}.variants.instances]]"))
+}
+
 #[test]
 fn what_the_reference_files_show_in_comments_is_right_too() {
     // A comment that is an example begins `# key =` or `# [`; the sentences around it do not.
@@ -102,10 +108,6 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
     };
     // A key is in a header, in a cookie or in the prompt, a check asks for a path or for a service, an error body has a field or a text,
     // a secret is in a file or in a variable, and instances are in a list, in tables, in variants or a provider's; the file shows all of them.
-    let without_variants = |text: &str, fleet: &str| {
-        let bare = without(text, &format!("[[{fleet}.variants]]"));
-        without(&bare, &format!("[[{fleet}.variants.instances]]"))
-    };
     let mut shown = uncommented(&text("snapback.toml"));
     for key in [
         "\ncookie = ",
