@@ -54,7 +54,7 @@ pub struct External {
     pub name: String,
     /// `ok`, `alarm` or `insufficient_data`.
     pub state: String,
-    /// `awaited`, `report`, `expired` or `failing`.
+    /// `awaited`, `report`, `expired`, `failing` or `ignored`.
     pub source: String,
     /// The report's reason.
     pub reason: Option<String>,

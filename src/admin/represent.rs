@@ -450,13 +450,18 @@ fn external(view: ExternalView) -> wire::External {
     let (comparison, bound) = bound;
     // JSON has no infinity.
     let value = measure.and_then(|(_, value)| value).filter(|value| value.is_finite());
-    let ExternalEvidence { external: External { name, lease, on_expiry, poll }, state, source, polls } =
-        evidence;
+    let ExternalEvidence {
+        external: External { name, lease, on_expiry, poll, ignore_raised: _ },
+        state,
+        source,
+        polls,
+    } = evidence;
     let (source, reason) = match source {
         Source::Awaited => ("awaited", None),
         Source::Report(reason) => ("report", Some(reason)),
         Source::Expired => ("expired", None),
         Source::Failing => ("failing", None),
+        Source::Ignored => ("ignored", None),
     };
     wire::External {
         name,

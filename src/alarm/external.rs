@@ -20,6 +20,8 @@ pub struct External {
     pub on_expiry: AlarmState,
     /// How its state is asked for; `None` for one that waits to be told.
     pub poll: Option<Poll>,
+    /// Whether it is known to be raised and the shift is to begin all the same: it is not judged until it has been ok once.
+    pub ignore_raised: bool,
 }
 
 /// Where an external alarm's state comes from.
@@ -33,6 +35,8 @@ pub enum Source {
     Expired,
     /// As many questions in a row failed as the plan bears.
     Failing,
+    /// Nobody: it is ignored until it has been ok once ([`External::ignore_raised`]).
+    Ignored,
 }
 
 /// An external alarm with where its state comes from.
@@ -74,6 +78,8 @@ pub struct ExternalBook {
 #[derive(Clone, Debug)]
 struct Lease {
     external: External,
+    /// Whether it is still to be ok for the first time.
+    is_ignored: bool,
     /// When the lease under way is over; `None` before green's first share where nobody has reported.
     ends: Option<Moment>,
     report: Option<(AlarmState, String)>,
@@ -87,6 +93,7 @@ impl ExternalBook {
     pub fn new(externals: &[External]) -> Self {
         let lease = |external: &External| Lease {
             external: external.clone(),
+            is_ignored: external.ignore_raised,
             ends: None,
             report: None,
             polls: Polls::default(),
@@ -106,6 +113,7 @@ impl ExternalBook {
     pub fn report(&mut self, name: &str, state: AlarmState, reason: &str, now: Moment) -> Option<AlarmState> {
         let alarm = self.alarms.iter_mut().find(|alarm| alarm.external.name == name)?;
         let before = alarm.evidence(now).state;
+        alarm.heed(state);
         alarm.take_in(state, reason, now);
         Some(before)
     }
@@ -129,6 +137,7 @@ impl ExternalBook {
     /// Goes on with a report that an earlier process took, for what is left of its lease.
     pub fn resume(&mut self, name: &str, state: AlarmState, reason: &str, ends: Moment) {
         if let Some(alarm) = self.alarms.iter_mut().find(|alarm| alarm.external.name == name) {
+            alarm.heed(state);
             alarm.report = Some((state, reason.to_owned()));
             alarm.ends = Some(ends);
         }
@@ -146,6 +155,11 @@ impl ExternalBook {
 }
 
 impl Lease {
+    /// Ok ends the ignoring: what is raised after it is news.
+    fn heed(&mut self, said: AlarmState) {
+        self.is_ignored = self.is_ignored && said != AlarmState::Ok;
+    }
+
     fn take_in(&mut self, state: AlarmState, reason: &str, now: Moment) {
         self.report = Some((state, reason.to_owned()));
         self.ends = Some(now.after(self.external.lease));
@@ -155,6 +169,7 @@ impl Lease {
     /// An answer of alarm that is not enough for one counts as ok, as a datapoint of a threshold does.
     fn answered(&mut self, poll: &Poll, answer: Answer, now: Moment) {
         let Answer { state, reason, value } = answer;
+        self.heed(state);
         self.answers.push_back(state);
         while self.answers.len() > poll.answers {
             self.answers.pop_front();
@@ -178,6 +193,9 @@ impl Lease {
     }
 
     fn evidence(&self, now: Moment) -> ExternalEvidence {
+        if self.is_ignored {
+            return self.says(AlarmState::Ok, Source::Ignored);
+        }
         if let Some(state) = self.failing() {
             return self.says(state, Source::Failing);
         }
@@ -236,9 +254,49 @@ mod tests {
     }
 
     fn book_of(on_expiry: AlarmState, poll: Option<Poll>) -> ExternalBook {
-        let external =
-            External { name: "quality".to_owned(), lease: Duration::from_secs(60), on_expiry, poll };
+        let external = External {
+            name: "quality".to_owned(),
+            lease: Duration::from_secs(60),
+            on_expiry,
+            poll,
+            ignore_raised: false,
+        };
         ExternalBook::new(&[external])
+    }
+
+    fn ignoring(poll: Option<Poll>) -> ExternalBook {
+        let [external] = [book_of(Alarm, poll).evidence(at(0)).next().unwrap().external];
+        ExternalBook::new(&[External { ignore_raised: true, ..external }])
+    }
+
+    #[test]
+    fn an_alarm_that_is_ignored_is_not_judged_until_it_has_been_ok_once() {
+        let mut book = ignoring(None);
+        book.begin_step(at(10));
+        for (seconds, state) in [(20, Alarm), (30, InsufficientData)] {
+            book.report("quality", state, "still", at(seconds));
+            assert_eq!(says(&book, seconds), (Ok, Source::Ignored));
+        }
+        assert_eq!(says(&book, 1_000), (Ok, Source::Ignored), "nor is its silence");
+        book.report("quality", Ok, "mended", at(1_001));
+        assert_eq!(says(&book, 1_001), (Ok, Source::Report("mended".to_owned())));
+        book.report("quality", Alarm, "again", at(1_002));
+        assert_eq!(says(&book, 1_002).0, Alarm);
+        let mut resumed = ignoring(None);
+        resumed.resume("quality", Ok, "", at(60));
+        assert_eq!(says(&resumed, 60).0, Alarm, "ok before the process started counts");
+    }
+
+    #[test]
+    fn a_polled_alarm_that_is_ignored_waits_for_an_answer_of_ok() {
+        let mut book = ignoring(Some(poll()));
+        book.polled("quality", answer(Alarm), at(1));
+        book.polled("quality", Err("no connection".to_owned()), at(2));
+        book.polled("quality", Err("no connection".to_owned()), at(3));
+        assert_eq!(says(&book, 3), (Ok, Source::Ignored), "one alarm of two is not ok");
+        book.polled("quality", answer(Ok), at(4));
+        book.polled("quality", answer(Alarm), at(5));
+        assert_eq!(says(&book, 5).0, Alarm, "two of the last three");
     }
 
     /// Raised by two of the last three answers, and by two failures in a row.

@@ -38,6 +38,9 @@ pub(super) enum CliError {
         #[source]
         source: serde_json::Error,
     },
+    /// A plan has no external alarm of a name that is to be ignored.
+    #[error("{} has no external alarm {name} to ignore", path.display())]
+    NoExternalAlarm { path: PathBuf, name: String },
     /// A recording has a line that is none of a recording's.
     #[error("{}: {problem}", path.display())]
     Recording { path: PathBuf, problem: FileError },
@@ -94,6 +97,7 @@ impl CliError {
             | Self::File { .. }
             | Self::Copy { .. }
             | Self::Json { .. }
+            | Self::NoExternalAlarm { .. }
             | Self::Recording { .. }
             | Self::Replay(_)
             | Self::NoSuchName { .. }

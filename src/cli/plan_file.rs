@@ -21,6 +21,20 @@ pub(super) fn read(path: &Path) -> Result<PlanSpec, CliError> {
     Ok(PlanSpec::from_toml(&text, &path.display().to_string())?)
 }
 
+/// The same for one start, with external alarms of it that are known to be raised and are ignored until they have been ok once. Checked
+/// here first: these problems name the file's lines, which a server that gets JSON cannot.
+pub(super) fn read_ignoring(path: &Path, alarms: &[String]) -> Result<PlanSpec, CliError> {
+    let mut plan = read(path)?;
+    for name in alarms {
+        let external = plan.alarms.externals.iter_mut().find(|external| external.name == *name);
+        let Some(external) = external else {
+            return Err(CliError::NoExternalAlarm { path: path.to_owned(), name: name.clone() });
+        };
+        external.ignore_raised = true;
+    }
+    Ok(plan)
+}
+
 /// Reads a plan that is not whole, and so is checked where it is made whole; `-` is standard input.
 pub(super) fn read_part(path: &Path) -> Result<serde_json::Value, CliError> {
     let text = text_of(path)?;

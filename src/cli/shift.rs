@@ -1,6 +1,6 @@
 //! `snapback shift ...`: starting, steering and explaining shifts.
 
-use std::{num::NonZeroUsize, path::Path};
+use std::num::NonZeroUsize;
 
 use super::{
     CliError, Exit,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     admin::wire,
     clock,
+    config::PlanSpec,
     name::{EndpointName, ShiftId},
 };
 
@@ -20,9 +21,10 @@ use crate::{
 pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.connection);
     match args.command {
-        ShiftCommand::Start { endpoint, plan, dry_run, reason, watch, wait } => {
+        ShiftCommand::Start { endpoint, plan, dry_run, ignored_alarms, reason, watch, wait } => {
             let client = client.because(&reason);
-            let answer = start(&client, &endpoint, &plan, dry_run).await?;
+            let answer =
+                start(&client, &endpoint, plan_file::read_ignoring(&plan, &ignored_alarms)?, dry_run).await?;
             let started: wire::Shift = answer.read()?;
             if watch || wait.wait {
                 return follow_started(client, &started, wait, output).await;
@@ -59,11 +61,9 @@ pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, 
 async fn start(
     client: &Client,
     endpoint: &EndpointName,
-    plan: &Path,
+    plan: PlanSpec,
     dry_run: bool,
 ) -> Result<Answer, CliError> {
-    // Checked here first: these problems name the file's lines, which a server that gets JSON cannot.
-    let plan = plan_file::read(plan)?;
     let query = if dry_run { "?dry_run=true" } else { "" };
     Ok(client.post(&format!("/v1/endpoints/{endpoint}/shifts{query}"), Some(plan.to_json())).await?)
 }

@@ -8,7 +8,7 @@ use super::{
     alarms::{alarm_name, check_name},
     document::Value,
     polls,
-    reader::{Table, parsed, word},
+    reader::{Table, boolean, parsed, word},
     shape,
     units::duration,
 };
@@ -52,7 +52,8 @@ pub(super) fn read(root: &Table<'_>, names: &mut BTreeSet<String>) -> Vec<Extern
         }
         let name = name?;
         check_name(table, &name, names);
-        Some(External { name, lease, on_expiry, poll })
+        let ignore_raised = table.optional("ignore_raised", boolean).unwrap_or(false);
+        Some(External { name, lease, on_expiry, poll, ignore_raised })
     };
     tables.iter().filter_map(read).collect()
 }
@@ -65,11 +66,14 @@ fn lease(value: &Value) -> Result<Duration, String> {
 }
 
 pub(super) fn render(external: &External) -> serde_json::Value {
-    let External { name, lease, on_expiry, poll } = external;
+    let External { name, lease, on_expiry, poll, ignore_raised } = external;
     let mut document =
         json!({ "name": name, "lease": format_duration(*lease), "on_expiry": on_expiry.as_str() });
     if let Some((key, poll)) = poll.as_ref().map(polls::render) {
         document[key] = poll;
+    }
+    if *ignore_raised {
+        document["ignore_raised"] = json!(true);
     }
     document
 }

@@ -123,7 +123,7 @@ shapes! { PLAN:
     THRESHOLD "threshold" [
         "name" "variant" "metric" "statistic" "above" "at_least" "below" "at_most" "period" "datapoints" "missing" "low_samples"
     ]
-    EXTERNAL "external" ["name" "lease" "on_expiry" "poll" "prometheus"]
+    EXTERNAL "external" ["name" "lease" "on_expiry" "poll" "prometheus" "ignore_raised"]
     EXTERNAL_POLL "external.poll" [
         "url" "method" "every" "timeout" "datapoints" "errors" "on_error" "token_file" "token_env" "ca"
     ]

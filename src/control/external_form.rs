@@ -28,6 +28,7 @@ enum SourceForm {
     Report(String),
     Expired,
     Failing,
+    Ignored,
 }
 
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
@@ -63,6 +64,7 @@ impl ExternalForm {
                 Source::Report(reason) => SourceForm::Report(reason.clone()),
                 Source::Expired => SourceForm::Expired,
                 Source::Failing => SourceForm::Failing,
+                Source::Ignored => SourceForm::Ignored,
             },
             lease_ends_millis: lease_ends_at.map(WallTime::as_millis),
             polls: PollsForm::of(polls),
@@ -79,6 +81,7 @@ impl ExternalForm {
             SourceForm::Report(reason) => Source::Report(reason),
             SourceForm::Expired => Source::Expired,
             SourceForm::Failing => Source::Failing,
+            SourceForm::Ignored => Source::Ignored,
         };
         let evidence = ExternalEvidence { external, state, source, polls: polls.polls() };
         Some(ExternalView { evidence, lease_ends_at: lease_ends_millis.map(WallTime::from_millis) })
@@ -92,7 +95,7 @@ impl ExternalForm {
             SourceForm::Report(reason) => {
                 Some(Lasting { name: self.name.clone(), state, reason: reason.clone(), until })
             }
-            SourceForm::Awaited | SourceForm::Expired | SourceForm::Failing => None,
+            SourceForm::Awaited | SourceForm::Expired | SourceForm::Failing | SourceForm::Ignored => None,
         }
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::{ControlError, Handle, ask::Ask, asking::Inquiry, external::Report, task::Task};
 use crate::{
-    alarm::{AlarmState, Answer, Poll, Subject},
+    alarm::{AlarmState, Answer, External, Poll, Subject},
     config::PlanSpec,
     lint::{Finding, Severity},
     name::EndpointName,
@@ -64,7 +64,7 @@ impl Handle {
         let found = join_all(asked).await.into_iter().flatten();
         let reported =
             raised.into_iter().map(|(name, reason)| raised_finding(&name, &reported_text(&reason)));
-        Ok(reported.chain(found).collect())
+        Ok(reported.chain(found).map(|finding| heeding(externals, finding)).collect())
     }
 
     async fn ask_once(&self, name: &str, poll: &Poll, subject: &Subject) -> Option<Finding> {
@@ -92,6 +92,22 @@ impl Handle {
     }
 }
 
+/// What is raised and is to be ignored keeps no shift from starting, and is said all the same.
+fn heeding(externals: &[External], raised: Finding) -> Finding {
+    let is_it = |external: &&External| place(&external.name) == raised.place;
+    let is_ignored = externals.iter().find(is_it).is_some_and(|external| external.ignore_raised);
+    if raised.code != RAISED || !is_ignored {
+        return raised;
+    }
+    Finding {
+        severity: Severity::Warning,
+        code: "alarm_ignored".to_owned(),
+        message: "it is raised already, and as the plan says it is not judged until it has been ok once"
+            .to_owned(),
+        ..raised
+    }
+}
+
 /// Refuses a start with these findings where an alarm is raised.
 pub(super) fn refuse_raised(endpoint: &EndpointName, findings: &[Finding]) -> Result<(), ControlError> {
     let raised = findings.iter().find(|finding| finding.code == RAISED);
@@ -107,8 +123,9 @@ pub(super) fn refuse_raised(endpoint: &EndpointName, findings: &[Finding]) -> Re
 const RAISED: &str = "alarm_raised";
 
 fn raised_finding(name: &str, text: &str) -> Finding {
-    let message =
-        format!("it is raised already ({text}), so a shift is refused: wait until it is ok, or leave it out");
+    let message = format!(
+        "it is raised already ({text}), so a shift is refused: wait until it is ok, or leave it out, or say ignore_raised = true"
+    );
     finding(Severity::Error, RAISED, name, message)
 }
 
@@ -124,11 +141,15 @@ fn reported_text(reason: &str) -> String {
     if reason.is_empty() { "reported alarm".to_owned() } else { format!("reported alarm: {reason}") }
 }
 
+fn place(name: &str) -> String {
+    format!("external {name}")
+}
+
 fn finding(severity: Severity, code: &str, name: &str, message: String) -> Finding {
     Finding {
         severity,
         code: code.to_owned(),
-        place: format!("external {name}"),
+        place: place(name),
         message,
         numbers: std::collections::BTreeMap::new(),
     }

@@ -127,7 +127,7 @@ pub(super) fn subjects(plan: &AlarmPlan, situation: &Situation) -> Vec<Subject> 
 }
 
 fn reported(external: &External) -> Subject {
-    let External { name, lease: _, on_expiry: _, poll: _ } = external;
+    let External { name, lease: _, on_expiry: _, poll: _, ignore_raised: _ } = external;
     Subject { name: name.clone(), kind: Kind::Reported, burst: 1.0, states_burst: false, threshold: 0.0 }
 }
 

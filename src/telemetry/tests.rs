@@ -75,6 +75,7 @@ fn external() -> ExternalEvidence {
     };
     ExternalEvidence {
         external: External {
+            ignore_raised: false,
             name: "drift".to_owned(),
             lease: Duration::from_secs(60),
             on_expiry: AlarmState::Alarm,

@@ -88,6 +88,7 @@ pub fn external_text(evidence: &ExternalEvidence) -> String {
         Source::Report(reason) if reason.is_empty() => format!("{reported} {state}"),
         Source::Report(reason) => format!("{reported} {state}: {reason}"),
         Source::Expired => format!("{missed} for {lease}, which counts as {state}"),
+        Source::Ignored => return "ignored until it has been ok once, as the plan says".to_owned(),
         Source::Failing => {
             let Polls { failed_in_a_row, last_failure, .. } = polls;
             return format!(

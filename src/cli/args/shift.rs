@@ -43,6 +43,9 @@ pub enum ShiftCommand {
         /// Check everything and show what would be started; change nothing.
         #[arg(long, conflicts_with_all = ["watch", "wait"])]
         dry_run: bool,
+        /// Begin though this external alarm of the plan is raised; it is not judged until it has been ok once.
+        #[arg(long = "ignore-alarm", value_name = "NAME")]
+        ignored_alarms: Vec<String>,
         /// Why; goes into the journal and the events.
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         reason: String,

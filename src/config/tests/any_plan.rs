@@ -221,11 +221,12 @@ prop_compose! {
     ) -> AlarmPlan {
         let guard = |(place, (bound, burst))| Guard { name: format!("guard_{place}"), bound, burst };
         let regression = |(place, (bound, burst))| Regression { name: format!("regression_{place}"), bound, burst };
-        let external = |(place, (seconds, on_expiry, poll))| External {
+        let external = |(place, (seconds, on_expiry, poll)): (usize, (u64, AlarmState, Option<Poll>))| External {
             name: format!("external_{place}"),
             lease: Duration::from_secs(seconds),
             on_expiry,
             poll,
+            ignore_raised: place % 2 == 1,
         };
         let threshold = |(place, threshold)| Threshold { name: format!("threshold_{place}"), ..threshold };
         AlarmPlan {

@@ -2,7 +2,7 @@
 
 use super::world::{CANARY, GREEN, World, chat, plan, share};
 use crate::{
-    alarm::AlarmState,
+    alarm::{AlarmState, Source},
     control::{ControlError, Execution, Report},
     name::ShiftId,
     shift::{Cause, State},
@@ -135,6 +135,24 @@ async fn a_question_that_hangs_is_given_up_and_holds_nobody_else_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shift_starts_while_an_alarm_is_raised_that_its_plan_ignores_and_heeds_it_once_it_was_ok() {
+    let world = World::start();
+    world.oracle.say("quality", AlarmState::Alarm);
+    let ignoring = asking("").replacen("[[external]]\n", "[[external]]\nignore_raised = true\n", 1);
+    let checked = world.handle.start_shift(&chat(), plan(&ignoring), "ann", Execution::Dry).await.unwrap();
+    assert!(checked.findings.iter().any(|finding| finding.code == "alarm_ignored"), "{:?}", checked.findings);
+    let id = world.begin(&ignoring).await.id;
+    world.until_share(&id, "10%").await;
+    world.pass(6_000).await;
+    assert_eq!(world.shift(&id).await.externals[0].evidence.source, Source::Ignored);
+    assert_eq!(world.green_share(), share("10%"));
+    world.oracle.say("quality", AlarmState::Ok);
+    world.pass(5_600).await;
+    world.oracle.say("quality", AlarmState::Alarm);
+    assert_eq!(evidence_of(&world, &id).await, "answered alarm: scripted");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shift_does_not_start_while_an_alarm_of_its_plan_is_raised() {
     let world = World::start();
     world.oracle.say("quality", AlarmState::Alarm);
@@ -144,7 +162,7 @@ async fn a_shift_does_not_start_while_an_alarm_of_its_plan_is_raised() {
     assert_eq!(
         refused.to_string(),
         "chat cannot start this shift: external quality: it is raised already (asked, it says alarm: scripted), so a shift is refused: \
-         wait until it is ok, or leave it out"
+         wait until it is ok, or leave it out, or say ignore_raised = true"
     );
     assert!(world.journal.running().is_none());
     let checked = world.handle.start_shift(&chat(), plan(&asking("")), "ann", Execution::Dry).await.unwrap();
