@@ -504,9 +504,15 @@ impl<'s> Run<'s> {
             "thresholds on a variant look at all of green: a recording does not tell variants apart"
                 .to_owned()
         }));
-        let has_externals = !self.plan.alarms.externals.is_empty();
+        assumptions.extend(self.plan.alarms.externals.iter().map(|external| {
+            let why = match &external.poll {
+                None => "nobody reports here, and a recording holds no reports",
+                Some(_) => "a recording holds no answers of what it asks",
+            };
+            format!("external alarm {} is left out: {why}", external.name)
+        }));
         assumptions
-            .extend(has_externals.then(|| "external alarms are left out: nobody reports here".to_owned()));
+            .push("what was open when the recording was taken is not in it, and is no evidence".to_owned());
         Replay {
             source: self.stage.source(),
             assumptions,

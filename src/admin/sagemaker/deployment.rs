@@ -193,6 +193,7 @@ impl Deployment {
             lease: REPORT_HOLDS,
             on_expiry: AlarmState::Ok,
             poll: None,
+            ignore_raised: false,
         });
         AlarmPlan { externals: externals.collect(), ..AlarmPlan::default() }
     }
