@@ -25,8 +25,10 @@ const LOOKED_THROUGH: usize = 10_000;
 const GIVEN: usize = 1_000;
 
 /// What belongs into the trail even when no address stands with it: files that are read again, and what points to somebody's hand.
-const ACTS: [&str; 11] = [
+const ACTS: [&str; 13] = [
     "shift.started",
+    "shift.queued",
+    "shift.dropped",
     "shift.command",
     "endpoint.put",
     "endpoint.deleted",

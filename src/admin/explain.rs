@@ -13,7 +13,7 @@ use super::{
     words::{capitalised, count, grouped, list, odds, percent, percent_of, span},
 };
 use crate::{
-    control::{Fate, Next, ShiftView, Traffic},
+    control::{Fate, Lineage, Next, ShiftView, Traffic},
     shift::{Cause, PauseReason, State},
     time::WallTime,
 };
@@ -32,16 +32,9 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
                 next(&view.next, now),
             ]
         }
-        State::Holding { step } if view.held.is_some() => vec![
-            format!(
-                "Holding at {}: the bake is over. {} keeps {}.",
-                of_steps(view, *step),
-                capitalised(&green(view)),
-                view.share
-            ),
-            restarted(view),
-            alarms(view),
-        ],
+        State::Holding { step } if view.held.is_some() => {
+            vec![held_up(view, *step), restarted(view), alarms(view)]
+        }
         State::Holding { step } => vec![holding(view, *step), restarted(view), warm_up(view), pace(view)],
         State::Paused { step, remaining, reason } => {
             vec![
@@ -86,7 +79,7 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
             ]
         }
     };
-    let said: Vec<String> = [undo(view)]
+    let said: Vec<String> = [lineage(view)]
         .into_iter()
         .chain(sentences)
         .chain([held(view)])
@@ -95,10 +88,15 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
     said.join(" ")
 }
 
-/// Which shift is taken back; nothing where none is.
-fn undo(view: &ShiftView) -> String {
-    let undone = view.lineage.undoes.as_ref();
-    undone.map(|undone| format!("The undo of {undone}.")).unwrap_or_default()
+/// What the shift has to do with others; nothing where it stands alone.
+fn lineage(view: &ShiftView) -> String {
+    let Lineage { undoes, supersedes, superseded_by } = &view.lineage;
+    let said = [
+        undoes.as_ref().map(|undone| format!("The undo of {undone}.")),
+        supersedes.as_ref().map(|other| format!("It superseded {other}, which was rolled back for it.")),
+        superseded_by.as_ref().map(|other| format!("It makes way for {other}.")),
+    ];
+    said.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// What a restart did to a running shift; nothing without one.
@@ -156,6 +154,16 @@ fn baking(view: &ShiftView, step: usize) -> String {
         None => "has had no request since".to_owned(),
     };
     format!("Baking {}: {} is to get {} and {got}.", of_steps(view, step), green(view), view.share)
+}
+
+/// Holding though the alarms would let it go on.
+fn held_up(view: &ShiftView, step: usize) -> String {
+    format!(
+        "Holding at {}: the bake is over. {} keeps {}.",
+        of_steps(view, step),
+        capitalised(&green(view)),
+        view.share
+    )
 }
 
 fn holding(view: &ShiftView, step: usize) -> String {

@@ -12,6 +12,7 @@ use crate::{
     control::Execution,
     lint::parse_rate,
     name::{EndpointName, NameError, ShiftId},
+    shift::IfRunning,
 };
 
 /// As many as a declaration can name.
@@ -49,6 +50,7 @@ pub(super) struct Start {
     #[serde(default)]
     dry_run: bool,
     traffic: Option<String>,
+    if_running: Option<String>,
 }
 
 /// The query of `GET /v1/audit`.
@@ -97,9 +99,16 @@ impl Change {
 }
 
 impl Start {
+    /// What becomes of the shift where another one runs, if the query says it.
+    pub(super) fn if_running(&self) -> Result<Option<IfRunning>, Fault> {
+        let Some(text) = &self.if_running else { return Ok(None) };
+        let known = IfRunning::ALL.into_iter().find(|known| known.as_str() == text);
+        known.map(Some).ok_or_else(|| Fault::Query("if_running is refuse, queue or supersede".to_owned()))
+    }
+
     /// Whether it is to happen, and for a dry run the requests a second that somebody states.
     pub(super) fn execution(self) -> Result<(Execution, Option<f64>), Fault> {
-        let Self { dry_run, traffic } = self;
+        let Self { dry_run, traffic, if_running: _ } = self;
         let rate = traffic.as_deref().map(parse_rate).transpose();
         let rate = rate.map_err(|error| Fault::Query(format!("traffic: {error}")))?;
         match (dry_run, rate) {

@@ -30,6 +30,7 @@ mod pace;
 mod page;
 mod played;
 mod problem;
+mod queue;
 mod recording;
 mod refusals;
 mod represent;

@@ -253,6 +253,10 @@ fn control_row(error: &ControlError) -> Row {
         ControlError::NotScalable { .. } => {
             row(StatusCode::CONFLICT, "urn:snapback:not-scalable", "Not the proxy's to scale")
         }
+        ControlError::QueueFull { .. } => {
+            row(StatusCode::CONFLICT, "urn:snapback:queue-full", "The queue is full")
+        }
+        ControlError::NotQueued(_) => row(StatusCode::NOT_FOUND, "urn:snapback:not-queued", "Not in a queue"),
         ControlError::NothingToUndo { .. } => {
             row(StatusCode::CONFLICT, "urn:snapback:nothing-to-undo", "Nothing to undo")
         }

@@ -23,7 +23,8 @@ use crate::{
 
 /// An endpoint.
 pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
-    let EndpointView { declared, origin, blue, green, share, generation, freeze, running_shift } = view;
+    let EndpointView { declared, origin, blue, green, share, generation, freeze, running_shift, queue } =
+        view;
     wire::Endpoint {
         name: declared.name.to_string(),
         origin: match origin {
@@ -38,6 +39,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
         green: green.map(fleet),
         freeze: freeze.map(wire::Freeze::from),
         running_shift: running_shift.map(|id| id.to_string()),
+        queue: queue.into_iter().map(|view| super::queue::queued(view, Execution::Real)).collect(),
     }
 }
 
@@ -72,7 +74,7 @@ fn filled(
         actor,
         blue_version,
         plan,
-        lineage: Lineage { undoes },
+        lineage: Lineage { undoes, supersedes, superseded_by },
         state,
         step,
         share,
@@ -109,6 +111,8 @@ fn filled(
         blue_version: blue_version.to_string(),
         green_version: plan.green.version.to_string(),
         undoes: undoes.map(|id| id.to_string()),
+        supersedes: supersedes.map(|id| id.to_string()),
+        superseded_by: superseded_by.map(|id| id.to_string()),
         plan: plan.to_json(),
         steps: plan.shift.steps().iter().map(self::step).collect(),
         step: step.map(|index| index + 1),

@@ -9,8 +9,8 @@ use axum::{
 use http::{Method, Uri};
 
 use super::{
-    alarms, audit, aws, endpoints, events, freeze, health, layers, operate, page, problem::Fault, recording,
-    scale, shifts, state::Port, undo, webhooks, weights,
+    alarms, audit, aws, endpoints, events, freeze, health, layers, operate, page, problem::Fault, queue,
+    recording, scale, shifts, state::Port, undo, webhooks, weights,
 };
 use crate::shift::Command;
 
@@ -31,7 +31,8 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/endpoints/{name}/shifts", get(shifts::list).post(shifts::start))
         .route("/v1/endpoints/{name}/recording", get(recording::export))
         .route("/v1/endpoints/{name}/replay", post(recording::replay))
-        .route("/v1/shifts/{id}", get(shifts::show))
+        .route("/v1/endpoints/{name}/queue", get(queue::list))
+        .route("/v1/shifts/{id}", get(shifts::show).delete(queue::cancel))
         .route("/v1/shifts/{id}/pause", shifts::commanding(Command::Pause))
         .route("/v1/shifts/{id}/resume", shifts::commanding(Command::Resume))
         .route("/v1/shifts/{id}/promote", post(shifts::promote))

@@ -9,21 +9,32 @@ use axum::{
     routing::{MethodRouter, post},
 };
 use http::{HeaderName, StatusCode, header};
+use serde::{Deserialize, Serialize};
 
 use super::{
     actor::HeaderActor,
     extract::{Change, Document, EndpointPath, Nothing, OptionalCommand, Parameters, ShiftPath, Start},
     problem::Fault,
-    represent,
+    queue, represent,
     state::Port,
     wire,
 };
 use crate::{
     clock,
     config::PlanSpec,
-    control::{Execution, ShiftCommand},
+    control::{self, Execution, ShiftCommand},
     shift::Command,
 };
+
+/// The answer to `POST /v1/endpoints/{name}/shifts`: only what waits has a place in a queue.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Submitted {
+    /// It waits for its turn.
+    Queued(Box<wire::Queued>),
+    /// It has begun.
+    Begun(Box<wire::Shift>),
+}
 
 /// Where the new shift is to be found.
 type Location = AppendHeaders<Option<(HeaderName, String)>>;
@@ -45,19 +56,34 @@ pub(super) async fn start(
     Parameters(start): Parameters<Start>,
     actor: HeaderActor,
     Document(document): Document,
-) -> Result<(StatusCode, Location, Json<wire::Shift>), Fault> {
-    let plan = PlanSpec::from_json(&document)?;
+) -> Result<(StatusCode, Location, Json<Submitted>), Fault> {
+    let mut plan = PlanSpec::from_json(&document)?;
+    if let Some(if_running) = start.if_running()? {
+        // What the plan says of the order among those that wait holds on for one that waits.
+        plan.turn.if_running = if_running;
+    }
     let (execution, rate) = start.execution()?;
     let actor = actor.or(None)?;
-    let view = match execution {
-        Execution::Real => port.handle.start_shift(&name, plan, &actor, execution).await?,
+    let submitted = match execution {
+        Execution::Real => port.handle.submit_shift(&name, plan, &actor).await?,
         Execution::Dry => port.handle.check_shift(&name, plan, &actor, rate).await?,
     };
+    let (status, place, document) = match submitted {
+        control::Submitted::Begun(view) => {
+            let place = format!("/v1/shifts/{}", view.id);
+            let shift = represent::shift(*view, execution, clock::wall());
+            (StatusCode::CREATED, place, Submitted::Begun(Box::new(shift)))
+        }
+        control::Submitted::Queued(view) => {
+            let document = Submitted::Queued(Box::new(queue::queued(*view, execution)));
+            (StatusCode::ACCEPTED, format!("/v1/endpoints/{name}/queue"), document)
+        }
+    };
     let (status, location) = match execution {
-        Execution::Real => (StatusCode::CREATED, Some((header::LOCATION, format!("/v1/shifts/{}", view.id)))),
+        Execution::Real => (status, Some((header::LOCATION, place))),
         Execution::Dry => (StatusCode::OK, None),
     };
-    Ok((status, AppendHeaders(location), Json(represent::shift(view, execution, clock::wall()))))
+    Ok((status, AppendHeaders(location), Json(document)))
 }
 
 pub(super) async fn show(

@@ -13,7 +13,9 @@ pub use super::{
     forecast::{Detection, Finding, Forecast, ForecastTraffic, Lint, StepForecast},
     freeze::{Freeze, Freezes},
     played::{Aa, Behaviour, PlayedRecording, Replay, ReplayAlarm, ReplayEnd, ReplayStep, Replayed, Stretch},
+    queue::{Queue, Queued},
     scale::ScaleBody,
+    shifts::Submitted,
     trail::{Audit, DeadLetter, EventsFile, Pending, Retry, Verification, Webhook, Webhooks},
     undo::UndoBody,
     weights::WeightsBody,
@@ -48,6 +50,9 @@ pub struct Endpoint {
     pub freeze: Option<Freeze>,
     /// The running shift's id.
     pub running_shift: Option<String>,
+    /// Shifts that wait for their turn, in their order.
+    #[serde(default)]
+    pub queue: Vec<Queued>,
 }
 
 /// A fleet now.
@@ -197,6 +202,12 @@ pub struct Shift {
     /// The shift whose promotion it takes back; null where it is no undo.
     #[serde(default)]
     pub undoes: Option<String>,
+    /// The shift that was rolled back to make way for it; null where none was.
+    #[serde(default)]
+    pub supersedes: Option<String>,
+    /// The shift for which it was rolled back; null where it was not.
+    #[serde(default)]
+    pub superseded_by: Option<String>,
     /// The plan, in the shape of `POST`.
     pub plan: serde_json::Value,
     /// The plan's compiled steps.

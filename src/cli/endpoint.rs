@@ -9,7 +9,7 @@ use super::{
         Column::{Left, Right},
         Output, Table,
     },
-    plan_file, report,
+    plan_file, report, shift,
     view::text::{count, first, millis, per_second, percent},
 };
 use crate::admin::wire;
@@ -87,7 +87,6 @@ fn list(answer: &wire::Endpoints) -> String {
 }
 
 fn show(endpoint: &wire::Endpoint) -> String {
-    let running = endpoint.running_shift.as_deref().unwrap_or("none");
     let fleets = || std::iter::once(&endpoint.blue).chain(&endpoint.green);
     let has_tokens = fleets().any(|fleet| fleet.recent.first_token_p50_ms.is_some());
     let mut traffic = Table::new([
@@ -134,12 +133,19 @@ fn show(endpoint: &wire::Endpoint) -> String {
             ]);
         }
     }
-    let variants = variants(fleets());
+    format!("{}\n{traffic}\n{}{instances}", standing(endpoint), variants(fleets()))
+}
+
+/// Who declared it, and what of it runs and waits.
+fn standing(endpoint: &wire::Endpoint) -> String {
     let wire::Endpoint { name, origin, generation, .. } = endpoint;
+    let running = endpoint.running_shift.as_deref().unwrap_or("none");
     let frozen = endpoint.freeze.as_ref();
     let frozen = frozen.map(|freeze| format!("freeze    {}\n", freeze::line(freeze))).unwrap_or_default();
+    let queue: String =
+        endpoint.queue.iter().map(|queued| format!("queue     {}\n", shift::queued_line(queued))).collect();
     format!(
-        "endpoint  {name}, declared by {origin}, table {generation}\nshift     {running}\n{frozen}\n{traffic}\n{variants}{instances}"
+        "endpoint  {name}, declared by {origin}, table {generation}\nshift     {running}\n{frozen}{queue}"
     )
 }
 

@@ -89,8 +89,10 @@ fn heading(shift: &wire::Shift, now: WallTime) -> String {
         ("shift", format!("{}, started by {}", shift.id.as_deref().unwrap_or("-"), shift.actor)),
         ("endpoint", format!("{}, {}", shift.endpoint, view::standing(shift))),
     ];
-    if let Some(undone) = &shift.undoes {
-        lines.push(("undoes", undone.clone()));
+    for (name, other) in
+        [("undoes", &shift.undoes), ("replaces", &shift.supersedes), ("makes way", &shift.superseded_by)]
+    {
+        lines.extend(other.clone().map(|other| (name, other)));
     }
     let place = view::place(shift);
     if !place.is_empty() {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::{
     CliError, Exit,
-    args::{Order, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs},
+    args::{IfRunning, Order, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs},
     client::{Answer, Client},
     follow,
     output::Output,
@@ -21,11 +21,15 @@ use crate::{
 pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.connection);
     match args.command {
-        ShiftCommand::Start { endpoint, plan, dry_run, ignored_alarms, reason, watch, wait } => {
+        ShiftCommand::Start { endpoint, plan, dry_run, ignored_alarms, if_running, reason, watch, wait } => {
             let client = client.because(&reason);
-            let answer =
-                start(&client, &endpoint, plan_file::read_ignoring(&plan, &ignored_alarms)?, dry_run).await?;
-            let started: wire::Shift = answer.read()?;
+            // Checked here first: these problems name the file's lines, which a server that gets JSON cannot.
+            let plan = plan_file::read_ignoring(&plan, &ignored_alarms)?;
+            let answer = start(&client, &endpoint, plan, dry_run, if_running).await?;
+            let started = match answer.read()? {
+                wire::Submitted::Begun(shift) => *shift,
+                wire::Submitted::Queued(queued) => return print_queued(&queued, &answer, output),
+            };
             if watch || wait.wait {
                 return follow_started(client, &started, wait, output).await;
             }
@@ -54,6 +58,15 @@ pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, 
         ShiftCommand::Resume(order) => command(&client, "resume", order, output).await,
         ShiftCommand::Promote { order, bake: false } => command(&client, "promote", order, output).await,
         ShiftCommand::Promote { order, bake: true } => skip_bake(&client, order, output).await,
+        ShiftCommand::Cancel { id, reason } => {
+            let answer = client.because(&reason).delete(&format!("/v1/shifts/{id}")).await?;
+            output.answer(&answer, || {
+                let queued: wire::Queued = answer.read()?;
+                let id = queued.id.unwrap_or_default();
+                Ok(format!("{id} will not begin: {} stays as it is", queued.endpoint))
+            })?;
+            Ok(Exit::Done)
+        }
         ShiftCommand::Abort(order) => command(&client, "abort", order, output).await,
     }
 }
@@ -63,9 +76,26 @@ async fn start(
     endpoint: &EndpointName,
     plan: PlanSpec,
     dry_run: bool,
+    if_running: Option<IfRunning>,
 ) -> Result<Answer, CliError> {
-    let query = if dry_run { "?dry_run=true" } else { "" };
+    let parameters = dry_run.then(|| "dry_run=true".to_owned()).into_iter();
+    let parameters = parameters.chain(if_running.map(|IfRunning(word)| format!("if_running={word}")));
+    let query = parameters.collect::<Vec<_>>().join("&");
+    let query = if query.is_empty() { query } else { format!("?{query}") };
     Ok(client.post(&format!("/v1/endpoints/{endpoint}/shifts{query}"), Some(plan.to_json())).await?)
+}
+
+/// What waits cannot be watched yet, so whoever wanted to is told that it still is to come.
+fn print_queued(queued: &wire::Queued, answer: &Answer, output: &mut Output) -> Result<Exit, CliError> {
+    output.answer(answer, || Ok(queued_line(queued)))?;
+    Ok(if queued.id.is_some() { Exit::StillRunning } else { Exit::Done })
+}
+
+/// A shift that waits, in a line.
+pub(super) fn queued_line(queued: &wire::Queued) -> String {
+    let wire::Queued { id, place, green_version, actor, waits_for, .. } = queued;
+    let id = id.as_deref().unwrap_or("dry run");
+    format!("{id}: number {place} in the queue, to {green_version} by {actor}; waits for {waits_for}")
 }
 
 async fn follow_started(

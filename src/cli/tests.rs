@@ -90,6 +90,7 @@ pub(super) fn endpoint_now() -> wire::Endpoint {
         green: None,
         freeze: None,
         running_shift: None,
+        queue: Vec::new(),
     }
 }
 

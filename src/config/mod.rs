@@ -26,6 +26,7 @@ mod rescue;
 mod shape;
 mod thresholds;
 mod tls;
+mod turn;
 mod units;
 mod variant;
 mod webhooks;
@@ -56,7 +57,7 @@ use crate::{
         Balance, FailureClasses, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Signals, Sticky,
         Underscores, Upgrades,
     },
-    shift::ShiftPlan,
+    shift::{ShiftPlan, Turn},
 };
 
 /// What JSON documents are called in problems.
@@ -305,6 +306,8 @@ pub struct PlanSpec {
     pub shift: ShiftPlan,
     /// The alarms.
     pub alarms: AlarmPlan,
+    /// When it may begin beside another shift.
+    pub turn: Turn,
 }
 
 /// Reads and checks a configuration file.

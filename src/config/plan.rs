@@ -30,6 +30,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
         .required_table("green", example, &shape::GREEN)
         .and_then(|table| read_fleet(&table, &shape::GREEN_PARTS));
     let limits = read_limits(root);
+    let turn = super::turn::read(root);
     let mut alarms = alarms::read(root);
     let shift = read_shift(root, limits, green.as_ref());
     if let Some((shift, ramp)) = &shift {
@@ -41,7 +42,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
         thresholds::check_variants(root, &alarms, green);
     }
     let (shift, _) = shift?;
-    Some(PlanSpec { green: green?, shift, alarms })
+    Some(PlanSpec { green: green?, shift, alarms, turn })
 }
 
 fn read_shift(

@@ -92,7 +92,7 @@ shapes! { ENDPOINT_DOCUMENT:
 shapes! { PLAN:
     PLAN_ROOT "" [
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
-        "false_alarm" "max_failures" "warm_up" "guard" "regression" "threshold" "external"
+        "if_running" "start_after" "false_alarm" "max_failures" "warm_up" "guard" "regression" "threshold" "external"
     ]
     GREEN "green" ["version" "instances" "variants" "provider" "protocol" "tls"]
     GREEN_PROVIDER "green.provider" [

@@ -5,7 +5,8 @@ use std::{num::NonZeroU32, sync::Arc};
 use tokio::sync::oneshot;
 
 use super::{
-    Actor, ControlError, EndpointView, Execution, Lineage, Report, ShiftCommand, ShiftView, begin,
+    Actor, ControlError, EndpointView, Execution, Lineage, QueuedView, Report, ShiftCommand, ShiftView,
+    Submitted, begin,
     declare::{self, Changes, Known, KnownEndpoints, Occasion},
     endpoint::Endpoint,
     freeze::Frost,
@@ -23,7 +24,7 @@ use crate::{
     lint::{Finding, Situation},
     meter::Recorder,
     name::{EndpointName, ShiftId},
-    shift::{Input, Shift},
+    shift::{IfRunning, Input, Shift},
     store::{EndpointRecord, Freeze, Origin, Record, StoreError},
     time::WallTime,
 };
@@ -100,7 +101,13 @@ pub(super) enum Ask {
         endpoint: EndpointName,
         order: Box<Order>,
         execution: Execution,
-        reply: Reply<ShiftView>,
+        reply: Reply<Submitted>,
+    },
+    /// Takes a shift out of its queue.
+    Cancel {
+        id: ShiftId,
+        actor: Actor,
+        reply: Reply<QueuedView>,
     },
     Command {
         id: ShiftId,
@@ -194,6 +201,7 @@ impl Task {
             Ask::Start { endpoint, order, execution, reply } => {
                 respond(reply, self.start_shift(&endpoint, *order, execution).await);
             }
+            Ask::Cancel { id, actor, reply } => respond(reply, self.cancel(&id, &actor).await),
             Ask::Command { id, command, execution, reply } => {
                 respond(reply, self.command_shift(&id, command, execution).await);
             }
@@ -265,7 +273,8 @@ impl Task {
             return Ok(());
         }
         let draft = self.deleted_draft(&self.known(), name, actor, "deleted".to_owned());
-        self.commit(vec![Record::EndpointDeleted(name.clone())], &[draft]).await?;
+        let drafts: Vec<_> = self.orphaned(name, actor).into_iter().chain([draft]).collect();
+        self.commit(vec![Record::EndpointDeleted(name.clone())], &drafts).await?;
         self.install(Changes { removed: vec![name.clone()], ..Changes::default() });
         Ok(())
     }
@@ -275,20 +284,31 @@ impl Task {
         name: &EndpointName,
         order: Order,
         execution: Execution,
-    ) -> Result<ShiftView, ControlError> {
-        let Order { plan, actor, findings, lineage } = order;
+    ) -> Result<Submitted, ControlError> {
         let endpoint = self.endpoint(name)?;
-        begin::check(endpoint, &plan)?;
-        let plan = begin::fitted(endpoint, plan)?;
+        if endpoint.run.is_some() && order.plan.turn.if_running != IfRunning::Refuse {
+            return self.enqueue(name, order, execution).await.map(Box::new).map(Submitted::Queued);
+        }
         let id = match execution {
-            Execution::Dry => begin::dry_run_id(),
+            Execution::Dry => {
+                let run = self.run_of(name, order, begin::dry_run_id())?;
+                let view = self.endpoint(name)?.view_of_run(&run, &run.engine, &self.links);
+                return Ok(Submitted::Begun(Box::new(view)));
+            }
             Execution::Real => self.fresh_id(name).await?,
         };
-        let run = begin::run(self.endpoint(name)?, &self.links, id.clone(), plan, &actor.name);
-        let run = Run { findings, lineage, ..run };
-        if execution == Execution::Dry {
-            return Ok(self.endpoint(name)?.view_of_run(&run, &run.engine, &self.links));
-        }
+        self.begin_now(name, order, id).await.map(Box::new).map(Submitted::Begun)
+    }
+
+    /// Begins a shift where none runs.
+    pub(super) async fn begin_now(
+        &mut self,
+        name: &EndpointName,
+        order: Order,
+        id: ShiftId,
+    ) -> Result<ShiftView, ControlError> {
+        let actor = order.actor.clone();
+        let run = self.run_of(name, order, id.clone())?;
         if let Some(endpoint) = self.endpoints.get_mut(name) {
             endpoint.run = Some(run);
         }
@@ -301,6 +321,15 @@ impl Task {
             return Err(error);
         }
         self.endpoint(name)?.shift_view(&self.links).ok_or(ControlError::NoShift(id))
+    }
+
+    /// A run of an order that can be carried out on the endpoint as it stands.
+    fn run_of(&self, name: &EndpointName, order: Order, id: ShiftId) -> Result<Run, ControlError> {
+        let Order { plan, actor, findings, lineage } = order;
+        let endpoint = self.endpoint(name)?;
+        begin::check(endpoint, &plan)?;
+        let plan = begin::fitted(endpoint, plan)?;
+        Ok(Run { findings, lineage, ..begin::run(endpoint, &self.links, id, plan, &actor.name) })
     }
 
     /// `None` for a shift that does not run.
@@ -357,7 +386,8 @@ impl Task {
         let put = changes.put.iter().map(|record| self.put_draft(known, record, actor));
         let cause = "not in the file";
         let deleted = |name: &EndpointName| self.deleted_draft(known, name, actor, cause.to_owned());
-        put.chain(changes.removed.iter().map(deleted)).collect()
+        let orphaned = changes.removed.iter().flat_map(|name| self.orphaned(name, actor));
+        put.chain(orphaned).chain(changes.removed.iter().map(deleted)).collect()
     }
 
     fn wall(&self) -> WallTime {
@@ -382,10 +412,13 @@ impl Task {
         Draft { before: served(known, name), ..draft }
     }
 
-    async fn fresh_id(&self, endpoint: &EndpointName) -> Result<ShiftId, StoreError> {
+    pub(super) async fn fresh_id(&self, endpoint: &EndpointName) -> Result<ShiftId, StoreError> {
         let now = self.links.timer.wall_of(self.links.timer.now());
+        let queue =
+            self.endpoints.get(endpoint).map(|endpoint| endpoint.queue.as_slice()).unwrap_or_default();
+        let waiting: Vec<ShiftId> = queue.iter().map(|queued| queued.id.clone()).collect();
         let (journal, endpoint) = (std::sync::Arc::clone(self.ledger.journal()), endpoint.clone());
-        let found = super::aside::aside(move || begin::fresh_id(&*journal, &endpoint, now)).await;
+        let found = super::aside::aside(move || begin::fresh_id(&*journal, &endpoint, &waiting, now)).await;
         found.unwrap_or_else(|error| Err(super::ledger::thread_failed(&error)))
     }
 
@@ -432,6 +465,7 @@ impl Task {
                 generation,
                 freeze: now.and_then(|endpoint| endpoint.freeze.clone()),
                 running_shift: None,
+                queue: Vec::new(),
             },
         }
     }

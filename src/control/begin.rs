@@ -138,16 +138,17 @@ pub(super) fn dry_run_id() -> ShiftId {
     ShiftId::parse(DRY_RUN).expect("the placeholder is of the alphabet of ids")
 }
 
-/// An id that no shift of the journal has: the endpoint's name and the time. Blocks.
+/// An id that no shift of the journal has, and none that waits: the endpoint's name and the time. Blocks.
 pub(super) fn fresh_id(
     journal: &dyn Journal,
     endpoint: &EndpointName,
+    waiting: &[ShiftId],
     now: WallTime,
 ) -> Result<ShiftId, StoreError> {
     let mut millis = u64::try_from(now.as_millis()).unwrap_or_default();
     loop {
         let id = id_at(endpoint, millis);
-        if journal.shift(&id)?.is_none() {
+        if !waiting.contains(&id) && journal.shift(&id)?.is_none() {
             return Ok(id);
         }
         // The clock went back, or two began in one millisecond.

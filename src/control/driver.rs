@@ -168,6 +168,7 @@ impl Endpoint {
                 Effect::Finish => {
                     links.publisher.disarm(&run.endpoint);
                     links.roster.remove(&run.id);
+                    self.ended = Some(run.ended());
                     self.run = None;
                     self.blue.serves = Count::All;
                 }

@@ -13,6 +13,7 @@ use super::{
     poller::Poller,
     prober::{Prober, Probes},
     publisher::{Declared, Publisher},
+    queue::Ended,
     run::Run,
     task::Note,
     timer::Timer,
@@ -26,7 +27,7 @@ use crate::{
     provider::Providers,
     route::{EndpointSlot, FleetRoute},
     shift::Count,
-    store::{EndpointRecord, FleetRecord, Freeze},
+    store::{EndpointRecord, FleetRecord, Freeze, QueuedShift},
     time::Moment,
 };
 
@@ -45,6 +46,10 @@ pub(super) struct Endpoint {
     /// A declared fleet that takes blue's place as soon as it is ready.
     pub(super) incoming: Option<Incoming>,
     pub(super) run: Option<Run>,
+    /// Shifts that wait for their turn, in their order.
+    pub(super) queue: Vec<QueuedShift>,
+    /// The shift that ended last, as far as it is known.
+    pub(super) ended: Option<Ended>,
     /// What keeps its shifts from going on.
     pub(super) freeze: Option<Freeze>,
     /// Its last outcomes, over all its fleets; `None` where they are not recorded.
@@ -90,7 +95,17 @@ impl Endpoint {
     ) -> Self {
         let blue = LiveFleet::of(&record, (&record.serving, made), links);
         let recorder = recorder(&record, links);
-        Self { record, slot, blue, incoming: None, run: None, freeze: None, recorder }
+        Self {
+            record,
+            slot,
+            blue,
+            incoming: None,
+            run: None,
+            queue: Vec::new(),
+            ended: None,
+            freeze: None,
+            recorder,
+        }
     }
 
     /// Takes over a changed record. What serves goes on serving as far as it is the same: an unchanged fleet keeps its instances and

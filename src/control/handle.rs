@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, sync::Arc};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::{
-    Actor, EndpointView, Lineage, Report, ShiftView,
+    Actor, EndpointView, Lineage, Report, ShiftView, Submitted,
     ask::{Ask, Order, Reply},
     asking::Inquire,
     ledger::thread_failed,
@@ -17,11 +17,11 @@ use super::{
 };
 use crate::{
     alarm::Dealing,
-    config::{Config, EndpointSpec, PlanSpec, Problems},
+    config::{Config, EndpointSpec, PlanSpec, Problem, Problems},
     lint::Lint,
     meter::Recorder,
     name::{EndpointName, ShiftId, Version},
-    shift::{Command, Refusal},
+    shift::{Command, IfRunning, Refusal},
     store::{Event, Journal, StoreError},
     tls::{Keychain, Which},
 };
@@ -115,6 +115,19 @@ pub enum ControlError {
         /// Why not, and what would be right.
         why: String,
     },
+    /// As many shifts wait for their turn as may.
+    #[error(
+        "endpoint {endpoint} has {most} shifts in its queue, and no more may wait: cancel one, or wait until one begins"
+    )]
+    QueueFull {
+        /// Whose.
+        endpoint: EndpointName,
+        /// How many may wait.
+        most: usize,
+    },
+    /// No shift of this id waits for its turn.
+    #[error("no shift {0} waits for its turn: one that has begun is ended by abort")]
+    NotQueued(ShiftId),
     /// Nothing begins while the endpoint is frozen.
     #[error("cannot start a shift: {why}")]
     Frozen {
@@ -221,6 +234,20 @@ impl Handle {
         self.begin_shift(endpoint, plan, actor.into(), execution, Lineage::default()).await
     }
 
+    /// Starts a shift, or queues it where another one runs and its plan says so.
+    pub async fn submit_shift(
+        &self,
+        endpoint: &EndpointName,
+        plan: PlanSpec,
+        actor: impl Into<Actor>,
+    ) -> Result<Submitted, ControlError> {
+        let lint = self.lint(endpoint, &plan, None).await?;
+        let findings = lint.as_ref().map(|lint| lint.findings.as_slice()).unwrap_or_default();
+        raised::refuse_raised(endpoint, findings)?;
+        let order = Order { plan, actor: actor.into(), findings: Vec::new(), lineage: Lineage::default() };
+        self.begin(endpoint, order, Execution::Real, lint).await
+    }
+
     pub(super) async fn begin_shift(
         &self,
         endpoint: &EndpointName,
@@ -229,13 +256,21 @@ impl Handle {
         execution: Execution,
         lineage: Lineage,
     ) -> Result<ShiftView, ControlError> {
+        if plan.turn.if_running != IfRunning::Refuse {
+            let message = "here a shift begins at once or not at all: leave if_running out";
+            let problem = Problem { key: "if_running".to_owned(), line: None, message: message.to_owned() };
+            return Err(Problems { source: "plan".to_owned(), problems: vec![problem] }.into());
+        }
         let lint = self.lint(endpoint, &plan, None).await?;
         if execution == Execution::Real {
             let findings = lint.as_ref().map(|lint| lint.findings.as_slice()).unwrap_or_default();
             raised::refuse_raised(endpoint, findings)?;
         }
         let order = Order { plan, actor, findings: Vec::new(), lineage };
-        self.begin(endpoint, order, execution, lint).await
+        match self.begin(endpoint, order, execution, lint).await? {
+            Submitted::Begun(view) => Ok(*view),
+            Submitted::Queued(queued) => Err(ControlError::NoShift(queued.queued.id)),
+        }
     }
 
     /// Checks a shift as a dry run of its start does, at a rate of requests a second that somebody states, or else at that of the last
@@ -246,7 +281,7 @@ impl Handle {
         plan: PlanSpec,
         actor: impl Into<Actor>,
         rate: Option<f64>,
-    ) -> Result<ShiftView, ControlError> {
+    ) -> Result<Submitted, ControlError> {
         let lint = self.lint(endpoint, &plan, rate).await?;
         let order = Order { plan, actor: actor.into(), findings: Vec::new(), lineage: Lineage::default() };
         self.begin(endpoint, order, Execution::Dry, lint).await
@@ -274,14 +309,16 @@ impl Handle {
         order: Order,
         execution: Execution,
         lint: Option<Lint>,
-    ) -> Result<ShiftView, ControlError> {
+    ) -> Result<Submitted, ControlError> {
         let (forecast, findings) = lint.map(|lint| (lint.forecast, lint.findings)).unzip();
         let order = Box::new(Order { findings: findings.unwrap_or_default(), ..order });
         let endpoint = endpoint.clone();
-        let view = self.ask(|reply| Ask::Start { endpoint, order, execution, reply }).await?;
-        Ok(match execution {
-            Execution::Real => view,
-            Execution::Dry => ShiftView { forecast, ..view },
+        let submitted = self.ask(|reply| Ask::Start { endpoint, order, execution, reply }).await?;
+        Ok(match (submitted, execution) {
+            (Submitted::Begun(view), Execution::Dry) => {
+                Submitted::Begun(Box::new(ShiftView { forecast, ..*view }))
+            }
+            (submitted, Execution::Real | Execution::Dry) => submitted,
         })
     }
 

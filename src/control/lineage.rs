@@ -9,6 +9,10 @@ use crate::name::ShiftId;
 pub struct Lineage {
     /// It takes back what this shift promoted.
     pub undoes: Option<ShiftId>,
+    /// This shift was rolled back to make way for it.
+    pub supersedes: Option<ShiftId>,
+    /// It was rolled back to make way for this shift.
+    pub superseded_by: Option<ShiftId>,
 }
 
 /// The same in a shift's report.
@@ -16,27 +20,38 @@ pub struct Lineage {
 #[serde(default)]
 pub(super) struct LineageForm {
     undoes: Option<String>,
+    supersedes: Option<String>,
+    superseded_by: Option<String>,
 }
 
 impl Lineage {
     /// Why a shift begins, with what is to be said of the others.
     pub(super) fn told(&self, cause: &str) -> String {
-        match &self.undoes {
-            Some(promoted) => format!("undo of {promoted}, {cause}"),
-            None => cause.to_owned(),
+        match (&self.undoes, &self.supersedes) {
+            (Some(promoted), _) => format!("undo of {promoted}, {cause}"),
+            (None, Some(other)) => format!("supersedes {other}, {cause}"),
+            (None, None) => cause.to_owned(),
         }
     }
 }
 
 impl LineageForm {
     pub(super) fn of(lineage: &Lineage) -> Self {
-        let Lineage { undoes } = lineage;
-        Self { undoes: text(undoes.as_ref()) }
+        let Lineage { undoes, supersedes, superseded_by } = lineage;
+        Self {
+            undoes: text(undoes.as_ref()),
+            supersedes: text(supersedes.as_ref()),
+            superseded_by: text(superseded_by.as_ref()),
+        }
     }
 
     pub(super) fn lineage(&self) -> Lineage {
-        let Self { undoes } = self;
-        Lineage { undoes: id(undoes.as_deref()) }
+        let Self { undoes, supersedes, superseded_by } = self;
+        Lineage {
+            undoes: id(undoes.as_deref()),
+            supersedes: id(supersedes.as_deref()),
+            superseded_by: id(superseded_by.as_deref()),
+        }
     }
 }
 

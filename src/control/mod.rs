@@ -12,6 +12,7 @@
 //! - `aside` does what waits for a disk; `jitter` keeps repeated things out of step.
 //! - `freeze` keeps shifts from going on. `undo` goes back to the version before; `lineage` is what one shift has to do with others.
 //! - `resources` keeps the documents of other faces, which control does not read.
+//!   `queue` lets shifts wait for their turn.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
 //! - `actor` is who asks; `evidence` gives the figures behind an event; `trail` asks the journal whether it is whole.
 //! - `view`, `report`, `alarm_form`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
@@ -51,6 +52,7 @@ mod probe;
 mod probe_http2;
 mod prober;
 mod publisher;
+mod queue;
 mod raised;
 mod recovery;
 mod reload;
@@ -80,10 +82,11 @@ pub use external::Report;
 pub use fate::Fate;
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use lineage::Lineage;
+pub use queue::Submitted;
 pub use resources::ResourceChange;
 pub use start::{Control, Parts, StartError, start};
 pub use variants::Weights;
 pub use view::{
-    AlarmView, EndpointView, ExternalView, FleetView, InstanceView, Next, ShiftView, Traffic, TrafficWindow,
-    Transition, VariantView,
+    AlarmView, EndpointView, ExternalView, FleetView, InstanceView, Next, QueuedView, ShiftView, Traffic,
+    TrafficWindow, Transition, VariantView,
 };

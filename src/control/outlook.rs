@@ -27,7 +27,7 @@ impl Endpoint {
         let declared = &self.record.declared;
         let by_default = declared.protection.admission.max_concurrency;
         let fleet = &self.blue.route.fleet;
-        let healthy = fleet.instances.iter().filter(|instance| instance.health() != Health::Unhealthy);
+        let healthy = fleet.instances.iter().filter(|instance| instance.health() == Health::Healthy);
         Situation {
             traffic: self.blue.past.traffic(&self.blue.route.meters, now),
             dealing: self.dealing(),

@@ -12,6 +12,7 @@ use super::{
     declare::{Changes, Known, KnownEndpoints, Occasion, file_changes},
     driver::{Advance, log},
     keeper::Made,
+    queue::Ended,
     report::{Report, Resumed},
     run::{By, Run},
     start::StartError,
@@ -23,7 +24,7 @@ use crate::{
     name::{EndpointName, FleetId},
     route::FleetRoute,
     shift::{Input, Shift},
-    store::{EndpointRecord, FleetRecord, Loaded, ShiftRecord},
+    store::{EndpointRecord, FleetRecord, Loaded, QueuedShift, ShiftRecord, StoreError},
 };
 
 /// Who changes endpoints when a file is read at the start.
@@ -32,7 +33,7 @@ const FILE: &str = "file";
 impl Task {
     /// Takes over what the journal holds and what the file says, and publishes the first table. Blocks.
     pub(super) fn recover(&mut self, loaded: Loaded, config: &Config) -> Result<(), StartError> {
-        let Loaded { endpoints, running, fleets, freezes, head: _ } = loaded;
+        let Loaded { endpoints, running, fleets, freezes, queue, head: _ } = loaded;
         self.freezes = freezes.into_iter().map(|freeze| (freeze.endpoint.clone(), freeze)).collect();
         let mut fleets: Fleets = fleets.into_iter().map(|fleet| (fleet.id.clone(), fleet)).collect();
         let mut known = known(&endpoints, &running);
@@ -78,6 +79,24 @@ impl Task {
         }
         for (_, unwanted) in fleets {
             Made::unwanted(unwanted, &self.links);
+        }
+        self.line_up(queue)?;
+        Ok(())
+    }
+
+    /// Whoever waited still does. What ended last is read where it matters to somebody.
+    fn line_up(&mut self, queue: Vec<QueuedShift>) -> Result<(), StoreError> {
+        for queued in queue {
+            let name = queued.endpoint.clone();
+            let Some(endpoint) = self.endpoints.get_mut(&name) else {
+                tracing::error!(shift = %queued.id, endpoint = %name, "the journal holds a queued shift of no endpoint; it is left alone");
+                continue;
+            };
+            if endpoint.queue.is_empty() && endpoint.run.is_none() {
+                let newest = self.ledger.journal().shifts_of(&name, 1)?.pop();
+                endpoint.ended = newest.map(|shift| Ended { id: shift.id, state: shift.snapshot.state });
+            }
+            endpoint.queue.push(queued);
         }
         Ok(())
     }

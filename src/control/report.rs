@@ -44,6 +44,7 @@ impl Endpoint {
             generation,
             freeze: self.freeze.clone(),
             running_shift: run.map(|run| run.id.clone()),
+            queue: self.queue_views(),
         }
     }
 

@@ -87,6 +87,7 @@ impl Task {
     pub(super) async fn run(mut self, mut inbox: Inbox) {
         let mut samples = sample_ticks();
         loop {
+            self.take_turns().await;
             let wake = self.links.timer.instant(self.wake_at());
             tokio::select! {
                 biased;

@@ -20,7 +20,7 @@ use crate::{
     fleet::{Fleet, FleetSpec, Instance},
     name::{EndpointName, ShiftId},
     provider::StaticProvider,
-    shift::{ShiftPlan, State, Strategy},
+    shift::{ShiftPlan, State, Strategy, Turn},
     store::{EndpointRecord, ShiftRecord},
     time::format_duration,
 };
@@ -54,7 +54,8 @@ impl Handle {
             None => back(&before, &last)?,
         };
         self.refuse_gone(&record, &before).await?;
-        self.begin_shift(endpoint, plan, actor.into(), execution, Lineage { undoes: Some(promoted) }).await
+        let lineage = Lineage { undoes: Some(promoted), ..Lineage::default() };
+        self.begin_shift(endpoint, plan, actor.into(), execution, lineage).await
     }
 
     /// Refuses to go back to instances that are named and not there any more.
@@ -116,7 +117,7 @@ fn back(before: &FleetSpec, last: &PlanSpec) -> Result<PlanSpec, Problems> {
     let shift = shift.map_err(|error| problem("strategy", error.to_string()))?;
     let alarms = AlarmPlan { ramp: None, ..last.alarms.clone() };
     // Read like any other: what a plan of one step cannot have is said, not dropped.
-    PlanSpec::from_json(&PlanSpec { green: before.clone(), shift, alarms }.to_json())
+    PlanSpec::from_json(&PlanSpec { green: before.clone(), shift, alarms, turn: Turn::default() }.to_json())
 }
 
 /// A plan that names no fleet, to the version before.

@@ -12,7 +12,7 @@ use crate::{
     name::{EndpointName, ShiftId, VariantName, Version},
     route::Generation,
     shift::State,
-    store::{Freeze, Moments, Origin},
+    store::{Freeze, Moments, Origin, QueuedShift},
     time::WallTime,
     weight::Share,
 };
@@ -36,6 +36,19 @@ pub struct EndpointView {
     pub freeze: Option<Freeze>,
     /// The running shift.
     pub running_shift: Option<ShiftId>,
+    /// Shifts that wait for their turn, in their order.
+    pub queue: Vec<QueuedView>,
+}
+
+/// A shift that waits for its turn.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QueuedView {
+    /// What waits.
+    pub queued: QueuedShift,
+    /// Its place, from 1.
+    pub place: usize,
+    /// What it waits for, in a clause.
+    pub waits_for: String,
 }
 
 /// A fleet now.

@@ -43,6 +43,7 @@ mod invariants;
 mod plan;
 mod rolling;
 mod state;
+mod turn;
 mod way_back;
 
 pub use engine::Shift;
@@ -53,6 +54,8 @@ pub use rolling::{Back, Batch, InService, Ordered, Pace, Rolling, Sizes};
 pub use state::{
     Bakes, Cause, Command, Count, Effect, Input, PauseReason, Refusal, Snapshot, Standing, State,
 };
+
+pub use turn::{IfRunning, StartAfter, Turn};
 
 #[cfg(test)]
 mod tests;

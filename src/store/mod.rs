@@ -116,6 +116,29 @@ pub struct Resource {
     pub document: serde_json::Value,
 }
 
+/// A shift that waits for its turn.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QueuedShift {
+    /// The id that it will have.
+    pub id: ShiftId,
+    /// Whose.
+    pub endpoint: EndpointName,
+    /// Its plan.
+    pub plan: PlanSpec,
+    /// Who asked for it.
+    pub actor: String,
+    /// From where.
+    pub peer: Option<String>,
+    /// Why, in their words; may be empty.
+    pub reason: String,
+    /// Since when it waits.
+    pub queued_at: WallTime,
+    /// The running shift that is to make way for it.
+    pub supersedes: Option<ShiftId>,
+    /// What was to be known of the plan then, as JSON of the control module's making.
+    pub findings: serde_json::Value,
+}
+
 /// Nothing of an endpoint, or of any, goes on until somebody lifts it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Freeze {
@@ -153,7 +176,7 @@ pub struct Event {
     pub id: u64,
     /// When.
     pub at: WallTime,
-    /// What kind: `shift.started`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `endpoint.weighted`, `instance.health`, `instance.started`, `instance.adopted`,
+    /// What kind: `shift.started`, `shift.queued`, `shift.dropped`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `endpoint.weighted`, `instance.health`, `instance.started`, `instance.adopted`,
     /// `instance.died`, `instance.moved`, `instance.stopped`, `instance.replaced`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `config.reloaded`, `config.refused`,
     /// `endpoint.frozen`, `endpoint.unfrozen`, `resource.put`, `resource.deleted`, `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
     pub kind: String,
@@ -203,6 +226,10 @@ pub enum Record {
     Resource(Box<Resource>),
     /// The document of this kind and name is gone.
     ResourceGone(&'static str, String),
+    /// A shift waits for its turn.
+    Queued(Box<QueuedShift>),
+    /// A shift that waited will not begin. One that begins leaves the queue with its first [`Record::Shift`].
+    Dequeued(ShiftId),
     /// Something happened.
     Event(Event),
 }
@@ -218,6 +245,8 @@ pub struct Loaded {
     pub fleets: Vec<FleetRecord>,
     /// All freezes.
     pub freezes: Vec<Freeze>,
+    /// All shifts that wait for their turn, in their order.
+    pub queue: Vec<QueuedShift>,
     /// The newest event, which the next one follows.
     pub head: Head,
 }

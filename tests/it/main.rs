@@ -15,6 +15,7 @@
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
 //! - `providing.rs`: fleets of processes that the proxy starts itself.
 //! - `telling.rs`: webhooks, the file of events, the trail of who did what, backups.
+//! - `queueing.rs`: shifts that wait for others.
 //! - `undoing.rs`: the version before comes back.
 //! - `varying.rs`: endpoints with several models, and shifts over them.
 //! - `securing.rs`: TLS at every port and to instances, certificates that change.
@@ -34,6 +35,7 @@ mod judging;
 mod losing;
 mod protecting;
 mod providing;
+mod queueing;
 mod replaying;
 mod rescuing;
 mod rolling;

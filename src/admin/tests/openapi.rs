@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{EndpointSpec, PlanSpec, known_keys, known_plan_keys},
     control::{
-        ControlError, EndpointView, Execution, Fate, FleetView, InstanceView, ShiftView, Traffic,
+        ControlError, EndpointView, Execution, Fate, FleetView, InstanceView, QueuedView, ShiftView, Traffic,
         TrafficWindow, VariantView,
     },
     fleet::{Address, Health, Side, VariantWeight, Weight},
@@ -22,7 +22,7 @@ use crate::{
     replay,
     route::Generation,
     shift::{Cause, State},
-    store::{Event, Freeze, Hash, Moments, Origin},
+    store::{Event, Freeze, Hash, Moments, Origin, QueuedShift},
     weight::Share,
 };
 
@@ -168,7 +168,23 @@ fn endpoint() -> wire::Endpoint {
         generation: Generation(3),
         freeze: Some(freeze()),
         running_shift: Some(ShiftId::parse("chat-7").unwrap()),
+        queue: vec![queued()],
     })
+}
+
+fn queued() -> QueuedView {
+    let queued = QueuedShift {
+        id: ShiftId::parse("chat-8").unwrap(),
+        endpoint: EndpointName::parse("chat").unwrap(),
+        plan: fixture::plan(),
+        actor: "team".to_owned(),
+        peer: None,
+        reason: "next".to_owned(),
+        queued_at: fixture::NOW,
+        supersedes: Some(ShiftId::parse("chat-7").unwrap()),
+        findings: Value::Null,
+    };
+    QueuedView { queued, place: 1, waits_for: "the end of chat-7".to_owned() }
 }
 
 fn freeze() -> Freeze {
@@ -269,6 +285,21 @@ fn what_operators_hold_and_skip_is_described_property_by_property() {
 }
 
 #[test]
+fn what_waits_and_what_undoes_is_described_property_by_property() {
+    let queue = wire::Queue { queue: endpoint().queue };
+    fits_in_full("Queued", &queue.queue[0]);
+    fits_in_full("Queue", &queue);
+    fits_in_full(
+        "UndoBody",
+        &wire::UndoBody {
+            reason: "slow".to_owned(),
+            actor: Some("team".to_owned()),
+            plan: Some(json!({"execution_timeout": "1h"})),
+        },
+    );
+}
+
+#[test]
 fn every_representation_is_described_property_by_property() {
     let (endpoint, shift) = (endpoint(), shift());
     fits_in_full("Endpoint", &endpoint);
@@ -303,14 +334,6 @@ fn every_representation_is_described_property_by_property() {
     fits_in_full("Detection", &forecast.steps[0].alarms[0]);
     fits_in_full("Finding", &shift.findings[0]);
     fits_in_full("Shifts", &wire::Shifts { shifts: vec![shift] });
-    fits_in_full(
-        "UndoBody",
-        &wire::UndoBody {
-            reason: "slow".to_owned(),
-            actor: Some("team".to_owned()),
-            plan: Some(json!({"execution_timeout": "1h"})),
-        },
-    );
     fits_in_full(
         "CommandBody",
         &wire::CommandBody { reason: "slow".to_owned(), actor: Some("team".to_owned()) },

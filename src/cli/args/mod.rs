@@ -7,7 +7,7 @@ mod trail;
 
 pub use endpoint::{EndpointArgs, EndpointCommand};
 pub use plan::{LintArgs, PlanArgs, PlanCommand, RecordingArgs, RecordingCommand, ReplayArgs};
-pub use shift::{Order, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs};
+pub use shift::{IfRunning, Order, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs};
 pub use trail::{AuditArgs, AuditCommand, JournalArgs, JournalCommand, WebhookArgs, WebhookCommand};
 
 use std::{net::SocketAddr, path::PathBuf};

@@ -46,6 +46,9 @@ pub enum ShiftCommand {
         /// Begin though this external alarm of the plan is raised; it is not judged until it has been ok once.
         #[arg(long = "ignore-alarm", value_name = "NAME")]
         ignored_alarms: Vec<String>,
+        /// Where another shift runs: refuse, queue behind it, or supersede it, which rolls it back (default: as the plan says, else refuse).
+        #[arg(long, value_name = "refuse|queue|supersede", value_parser = if_running, hide_possible_values = true)]
+        if_running: Option<IfRunning>,
         /// Why; goes into the journal and the events.
         #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
         reason: String,
@@ -88,12 +91,30 @@ pub enum ShiftCommand {
     },
     /// Roll back: all traffic to blue at once.
     Abort(Order),
+    /// Take a shift that waits for its turn out of its queue.
+    Cancel {
+        /// Its id, as `snapback endpoint show` has it.
+        #[arg(value_name = "ID", value_parser = ShiftId::parse)]
+        id: ShiftId,
+        /// Why; goes into the journal and the events.
+        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+        reason: String,
+    },
     /// Why a shift is where it is, with the alarms' numbers and the timeline.
     Explain {
         /// Which.
         #[command(flatten)]
         shift: ShiftRef,
     },
+}
+
+/// The words of the plan's key. A name of the API's, since the grammar knows no engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IfRunning(pub &'static str);
+
+fn if_running(text: &str) -> Result<IfRunning, String> {
+    let known = ["refuse", "queue", "supersede"].into_iter().find(|known| *known == text);
+    known.map(IfRunning).ok_or_else(|| "it is refuse, queue or supersede".to_owned())
 }
 
 /// A shift, by itself or by its endpoint.

@@ -131,6 +131,11 @@ impl Client {
         self.ask(self.request(Method::GET, path, None)).await
     }
 
+    /// `DELETE path`.
+    pub(super) async fn delete(&self, path: &str) -> Result<Answer, ClientError> {
+        self.ask(self.request(Method::DELETE, path, None)).await
+    }
+
     /// `POST path`, with a JSON document if there is something to say.
     pub(super) async fn post(
         &self,

@@ -14,8 +14,8 @@ use crate::{
     config::PlanSpec,
     meter::WarmUp,
     shift::{
-        Approval, Batch, NoData, OnRestart, ShiftLimits, ShiftPlan, Sizes, Step, Strategy as Steps,
-        StrategyKind,
+        Approval, Batch, IfRunning, NoData, OnRestart, ShiftLimits, ShiftPlan, Sizes, StartAfter, Step,
+        Strategy as Steps, StrategyKind, Turn,
     },
     weight::Share,
 };
@@ -243,7 +243,13 @@ prop_compose! {
 }
 
 prop_compose! {
-    pub(super) fn plan()(green in fleet(), strategy in strategy(), limits in shift_limits(), alarms in alarms()) -> PlanSpec {
+    fn turn()(if_running in select(IfRunning::ALL.to_vec()), start_after in select(StartAfter::ALL.to_vec())) -> Turn {
+        Turn { if_running, start_after }
+    }
+}
+
+prop_compose! {
+    pub(super) fn plan()(green in fleet(), strategy in strategy(), limits in shift_limits(), alarms in alarms(), turn in turn()) -> PlanSpec {
         let rolls = matches!(strategy, Steps::Rolling { .. });
         let termination_wait = if rolls { Duration::ZERO } else { limits.termination_wait };
         let shift = ShiftPlan::new(strategy, ShiftLimits { termination_wait, ..limits }).unwrap();
@@ -268,6 +274,6 @@ prop_compose! {
         let ramp = alarms.ramp.filter(|_| fit && ramps);
         let mut thresholds = alarms.thresholds;
         thresholds.retain(|threshold| threshold.shortest() <= longest);
-        PlanSpec { green, shift, alarms: AlarmPlan { regressions, thresholds, ramp, ..alarms } }
+        PlanSpec { green, shift, alarms: AlarmPlan { regressions, thresholds, ramp, ..alarms }, turn }
     }
 }

@@ -3,6 +3,17 @@
 use super::messages::{plan_problems, whole_plan_problems};
 
 #[test]
+fn a_plans_turn_says_what_it_takes() {
+    assert_eq!(
+        plan_problems("if_running = \"wait\"\nstart_after = true\n"),
+        [
+            r#"p.toml:3: if_running: expected one of "refuse", "queue", "supersede", not "wait""#,
+            r#"p.toml:4: start_after: expected one of "promoted", "ended", not true"#,
+        ]
+    );
+}
+
+#[test]
 fn a_plans_limits_say_what_they_take() {
     let lines = "false_alarm = \"50%\"\nmax_failures = 0\nno_data = \"wait\"\non_restart = 1\nready_timeout = \"0s\"\n\
                  execution_timeout = \"7m\"\n";

@@ -11,6 +11,7 @@ mod journal;
 mod looks;
 mod orchestra;
 mod polled;
+mod queued;
 mod restart;
 mod rolling;
 mod shifts;

@@ -23,6 +23,8 @@ fn last_shift(commits: &[Vec<Record>]) -> Option<ShiftRecord> {
         | Record::Unfreeze(_)
         | Record::Resource(_)
         | Record::ResourceGone(..)
+        | Record::Queued(_)
+        | Record::Dequeued(_)
         | Record::Event(_) => None,
     })
 }

@@ -33,7 +33,8 @@ use crate::{
     route::{EndpointRoute, RouteTable},
     shift::Command,
     store::{
-        Chain, Event, FleetRecord, Freeze, Head, Journal, Loaded, Record, Resource, ShiftRecord, StoreError,
+        Chain, Event, FleetRecord, Freeze, Head, Journal, Loaded, QueuedShift, Record, Resource, ShiftRecord,
+        StoreError,
     },
     time::{Moment, WallTime},
     weight::Share,
@@ -56,6 +57,7 @@ struct Kept {
     fleets: BTreeMap<FleetId, FleetRecord>,
     freezes: BTreeMap<Option<EndpointName>, Freeze>,
     resources: BTreeMap<(&'static str, String), Resource>,
+    queue: Vec<QueuedShift>,
     events: Vec<Event>,
     commits: Vec<Vec<Record>>,
     failing: bool,
@@ -156,6 +158,12 @@ impl Kept {
     }
 }
 
+fn queue_of(state: &Kept) -> Vec<QueuedShift> {
+    let mut queue = state.queue.clone();
+    queue.sort_by_key(|queued| queued.supersedes.is_none());
+    queue
+}
+
 impl Journal for Memory {
     fn load(&self) -> Result<Loaded, StoreError> {
         let state = self.state.lock().unwrap();
@@ -165,6 +173,7 @@ impl Journal for Memory {
             running: running.cloned().collect(),
             fleets: state.fleets.values().cloned().collect(),
             freezes: state.freezes.values().cloned().collect(),
+            queue: queue_of(&state),
             head: state.events.last().map(Event::head).unwrap_or_default(),
         })
     }
@@ -186,9 +195,12 @@ impl Journal for Memory {
                 }
                 Record::EndpointDeleted(name) => {
                     state.endpoints.remove(&name);
+                    state.queue.retain(|queued| queued.endpoint != name);
                     state.freezes.remove(&Some(name));
                 }
                 Record::Freeze(freeze) => drop(state.freezes.insert(freeze.endpoint.clone(), *freeze)),
+                Record::Queued(queued) => state.queue.push(*queued),
+                Record::Dequeued(id) => state.queue.retain(|queued| queued.id != id),
                 Record::Unfreeze(endpoint) => drop(state.freezes.remove(&endpoint)),
                 Record::Shift(shift) => {
                     let table = self.table.lock().unwrap().as_ref().map(|table| table.load_full());
@@ -196,6 +208,7 @@ impl Journal for Memory {
                     let share = route.map(|route| route.split.green).unwrap_or_default();
                     state.seen.push((shift.snapshot.state.as_str().to_owned(), share));
                     state.written_at.insert(shift.id.clone(), Instant::now());
+                    state.queue.retain(|queued| queued.id != shift.id);
                     state.shifts.insert(shift.id.clone(), *shift);
                 }
                 Record::Fleet(fleet) => drop(state.fleets.insert(fleet.id.clone(), *fleet)),

@@ -6,6 +6,7 @@
 
 mod freezes;
 mod outbox;
+mod queue;
 mod resources;
 mod rows;
 mod schema;
@@ -96,6 +97,7 @@ impl Journal for SqliteJournal {
                 running: rows::running(connection)?,
                 fleets: rows::fleets(connection)?,
                 freezes: freezes::all(connection)?,
+                queue: queue::all(connection)?,
                 head: rows::chain(connection)?.head,
             })
         })

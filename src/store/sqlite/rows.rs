@@ -8,7 +8,7 @@ use rusqlite::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{freezes, resources};
+use super::{freezes, queue, resources};
 use crate::{
     config::{EndpointSpec, PlanSpec},
     name::{EndpointName, FleetId, ShiftId},
@@ -48,7 +48,8 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record, kept: Kept) 
         Record::Endpoint(endpoint) => write_endpoint(transaction, endpoint),
         Record::EndpointDeleted(name) => {
             transaction.prepare_cached("DELETE FROM endpoints WHERE name = ?1")?.execute([name.as_str()])?;
-            freezes::lift(transaction, Some(name))
+            freezes::lift(transaction, Some(name))?;
+            queue::clear(transaction, name)
         }
         Record::Shift(shift) => write_shift(transaction, shift, kept),
         Record::Fleet(fleet) => write_fleet(transaction, fleet),
@@ -60,6 +61,8 @@ pub(super) fn write(transaction: &Transaction<'_>, record: &Record, kept: Kept) 
         Record::Unfreeze(endpoint) => freezes::lift(transaction, endpoint.as_ref()),
         Record::Resource(resource) => resources::write(transaction, resource),
         Record::ResourceGone(kind, name) => resources::remove(transaction, kind, name),
+        Record::Queued(queued) => queue::write(transaction, queued),
+        Record::Dequeued(id) => queue::leave(transaction, id),
         Record::Event(event) => write_event(transaction, event, kept),
     }
 }
@@ -121,6 +124,7 @@ fn write_shift(transaction: &Transaction<'_>, record: &ShiftRecord, kept: Kept) 
             report.to_string(),
             blue_fleet.as_ref().map(FleetId::as_str),
         ])?;
+    queue::leave(transaction, id)?;
     if over {
         transaction
             .prepare_cached(
@@ -398,7 +402,7 @@ pub(super) fn get<T: FromSql>(row: &Row<'_>, column: &str) -> Result<T, String> 
     row.get(column).map_err(|error| format!("{column}: {error}"))
 }
 
-fn parsed<T, E: Display>(
+pub(super) fn parsed<T, E: Display>(
     row: &Row<'_>,
     column: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,
@@ -406,7 +410,7 @@ fn parsed<T, E: Display>(
     parse(&get::<String>(row, column)?).map_err(|error| format!("{column}: {error}"))
 }
 
-fn parsed_if_any<T, E: Display>(
+pub(super) fn parsed_if_any<T, E: Display>(
     row: &Row<'_>,
     column: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,

@@ -106,6 +106,20 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE endpoints ADD COLUMN rest TEXT;
 ",
+    "
+    CREATE TABLE queue (
+        ordinal    INTEGER PRIMARY KEY,
+        id         TEXT NOT NULL UNIQUE,
+        endpoint   TEXT NOT NULL,
+        plan       TEXT NOT NULL,
+        actor      TEXT NOT NULL,
+        peer       TEXT,
+        reason     TEXT NOT NULL,
+        queued_at  INTEGER NOT NULL,
+        supersedes TEXT,
+        findings   TEXT NOT NULL
+    ) STRICT;
+",
 ];
 
 /// `snap` in ASCII: tells a journal from any other SQLite file before it is touched.

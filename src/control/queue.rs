@@ -1,0 +1,303 @@
+//! Shifts that wait for their turn behind the one that runs, and shifts that supersede it.
+//!
+//! A queued shift is durable before its sender is told, and outlives the process. Whose turn it is follows from what runs, what ended last
+//! and who waits, and is looked at after everything that happens ([`Task::take_turns`]), so that a crash between two steps costs
+//! nothing:
+//!
+//! - A shift that supersedes another stands before all others. As long as the other runs and has a way back, it is rolled back; when it
+//!   is over, whatever came of it, the new one begins.
+//! - The first in line begins when the one before was promoted, or, where its plan says so, when it is over. If the one before was not
+//!   promoted, those that wanted that are dropped, up to the first that begins in any case; each drop is an event that says why.
+//! - What cannot begin when its turn comes is dropped with the reason. While the endpoint is frozen nobody's turn comes.
+
+use super::{
+    Actor, ControlError, Execution, Handle, Lineage, QueuedView, ShiftView,
+    ask::{Ask, Order},
+    begin,
+    endpoint::Endpoint,
+    ledger::Draft,
+    outlook::FindingForm,
+    run::{By, Run},
+    task::Task,
+};
+use crate::{
+    name::{EndpointName, ShiftId},
+    shift::{Command, IfRunning, Input, StartAfter, State},
+    store::{QueuedShift, Record, StoreError},
+};
+
+/// How many shifts of an endpoint may wait. More than a handful of versions that nobody has seen serve is a mistake in a pipeline.
+const MOST_QUEUED: usize = 8;
+
+/// What came of asking for a shift.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Submitted {
+    /// It has begun.
+    Begun(Box<ShiftView>),
+    /// It waits for its turn.
+    Queued(Box<QueuedView>),
+}
+
+/// The shift of an endpoint that ended last.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Ended {
+    pub(super) id: ShiftId,
+    pub(super) state: State,
+}
+
+/// Whose turn it is.
+enum Act {
+    /// Nobody's.
+    Wait,
+    /// The running one makes way.
+    MakeWay(ShiftId),
+    /// This one's.
+    Begin(ShiftId),
+    /// This one's turn will not come.
+    Drop(ShiftId, String),
+}
+
+impl Handle {
+    /// Takes a shift out of its queue.
+    pub async fn cancel_queued(
+        &self,
+        id: &ShiftId,
+        actor: impl Into<Actor>,
+    ) -> Result<QueuedView, ControlError> {
+        let (id, actor) = (id.clone(), actor.into());
+        self.ask(|reply| Ask::Cancel { id, actor, reply }).await
+    }
+}
+
+impl Task {
+    /// Queues a shift behind the running one, or before all others where it supersedes that.
+    pub(super) async fn enqueue(
+        &mut self,
+        name: &EndpointName,
+        order: Order,
+        execution: Execution,
+    ) -> Result<QueuedView, ControlError> {
+        let Order { plan, actor, findings, lineage: _ } = order;
+        let endpoint = self.endpoint(name)?;
+        let supersedes = match (plan.turn.if_running, &endpoint.run) {
+            (IfRunning::Supersede, Some(run)) => Some(run.id.clone()),
+            (IfRunning::Supersede | IfRunning::Queue | IfRunning::Refuse, _) => None,
+        };
+        // At most one makes another shift make way: the last one that asked.
+        let replaces = |first: &&QueuedShift| supersedes.is_some() && first.supersedes.is_some();
+        let replaced = endpoint.queue.first().filter(replaces).cloned();
+        if endpoint.queue.len() >= MOST_QUEUED && replaced.is_none() {
+            return Err(ControlError::QueueFull { endpoint: name.clone(), most: MOST_QUEUED });
+        }
+        let id = match execution {
+            Execution::Dry => begin::dry_run_id(),
+            Execution::Real => self.fresh_id(name).await?,
+        };
+        let queued = QueuedShift {
+            id,
+            endpoint: name.clone(),
+            plan,
+            actor: actor.name.clone(),
+            peer: actor.peer.clone(),
+            reason: actor.reason.clone(),
+            queued_at: self.links.timer.wall_of(self.links.timer.now()),
+            supersedes,
+            findings: serde_json::to_value(findings.iter().map(FindingForm::of).collect::<Vec<_>>())
+                .expect("findings are texts and finite numbers"),
+        };
+        let endpoint = self.endpoint(name)?;
+        let mut after = endpoint.queue.clone();
+        after.retain(|waiting| Some(&waiting.id) != replaced.as_ref().map(|replaced| &replaced.id));
+        let place = if queued.supersedes.is_some() { 0 } else { after.len() };
+        after.insert(place, queued.clone());
+        let view = endpoint.queued_view(&after, place);
+        if execution == Execution::Dry {
+            return Ok(view);
+        }
+        let mut drafts = vec![self.queue_draft("shift.queued", &queued, &actor, view.waits_for.clone())];
+        let mut records = vec![Record::Queued(Box::new(queued.clone()))];
+        if let Some(replaced) = &replaced {
+            let why = format!("superseded by {} before it began", queued.id);
+            drafts.push(self.queue_draft("shift.dropped", replaced, &actor, why));
+            records.push(Record::Dequeued(replaced.id.clone()));
+        }
+        self.commit(records, &drafts).await?;
+        if let Some(endpoint) = self.endpoints.get_mut(name) {
+            endpoint.queue = after;
+        }
+        Ok(view)
+    }
+
+    pub(super) async fn cancel(&mut self, id: &ShiftId, actor: &Actor) -> Result<QueuedView, ControlError> {
+        let place =
+            |endpoint: &Endpoint| Some((endpoint.place_of(id)?, endpoint.record.declared.name.clone()));
+        let Some((place, name)) = self.endpoints.values().find_map(place) else {
+            return Err(ControlError::NotQueued(id.clone()));
+        };
+        let endpoint = self.endpoint(&name)?;
+        let view = endpoint.queued_view(&endpoint.queue, place);
+        let queued = endpoint.queue[place].clone();
+        let why = actor.given_reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        self.take_out(&name, &queued, actor, format!("cancelled{why}")).await?;
+        Ok(view)
+    }
+
+    /// Lets everybody begin whose turn it is, and drops those whose turn will not come. Does nothing where nothing has changed.
+    pub(super) async fn take_turns(&mut self) {
+        if self.retry_at.is_some() {
+            return;
+        }
+        let waiting = |endpoint: &&Endpoint| !endpoint.queue.is_empty();
+        let names =
+            self.endpoints.values().filter(waiting).map(|endpoint| endpoint.record.declared.name.clone());
+        for name in names.collect::<Vec<_>>() {
+            // Each act takes one out of the queue or is the last one.
+            for _ in 0..=MOST_QUEUED {
+                let Some(act) = self.endpoints.get(&name).map(Endpoint::turn) else { break };
+                match act {
+                    Act::Wait => break,
+                    Act::MakeWay(by) => {
+                        self.make_way(&name, &by).await;
+                        break;
+                    }
+                    Act::Begin(id) => self.begin_queued(&name, &id).await,
+                    Act::Drop(id, why) => self.drop_queued(&name, &id, why).await,
+                }
+                if self.retry_at.is_some() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Rolls the running shift back, in the name of whoever supersedes it.
+    async fn make_way(&mut self, name: &EndpointName, by: &ShiftId) {
+        let Some(standing) = self.standing(name) else { return };
+        let Some(endpoint) = self.endpoints.get_mut(name) else { return };
+        let actor = endpoint.queue.iter().find(|queued| queued.id == *by).map(actor_of);
+        let (Some(run), Some(actor)) = (&mut endpoint.run, actor) else { return };
+        run.lineage.superseded_by = Some(by.clone());
+        let why = actor.given_reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let actor = Actor { reason: format!("superseded by {by}{why}"), ..actor };
+        let input = Input::Command(Command::Abort, standing);
+        if let Err(error) = self.feed(name, input, By::Operator(actor)).await {
+            tracing::warn!(endpoint = %name, %error, "a shift does not make way");
+        }
+    }
+
+    async fn begin_queued(&mut self, name: &EndpointName, id: &ShiftId) {
+        let Some(endpoint) = self.endpoints.get(name) else { return };
+        let Some(queued) = endpoint.queue.iter().find(|queued| queued.id == *id).cloned() else { return };
+        // It was promoted after all where it was past its way back.
+        let went_back =
+            |ended: &&Ended| ended.state != State::Promoted && Some(&ended.id) == queued.supersedes.as_ref();
+        let supersedes = endpoint.ended.as_ref().filter(went_back).map(|ended| ended.id.clone());
+        let findings: Vec<FindingForm> = serde_json::from_value(queued.findings.clone()).unwrap_or_default();
+        let order = Order {
+            plan: queued.plan.clone(),
+            actor: actor_of(&queued),
+            findings: findings.into_iter().map(FindingForm::finding).collect(),
+            lineage: Lineage { supersedes, ..Lineage::default() },
+        };
+        match self.begin_now(name, order, queued.id.clone()).await {
+            Ok(_) => {
+                if let Some(endpoint) = self.endpoints.get_mut(name) {
+                    endpoint.queue.retain(|waiting| waiting.id != queued.id);
+                }
+            }
+            // Tried again when the journal can be written.
+            Err(ControlError::Store(_)) => {}
+            Err(error) => self.drop_queued(name, id, format!("it could not begin: {error}")).await,
+        }
+    }
+
+    async fn drop_queued(&mut self, name: &EndpointName, id: &ShiftId, why: String) {
+        let Some(endpoint) = self.endpoints.get(name) else { return };
+        let Some(queued) = endpoint.queue.iter().find(|queued| queued.id == *id).cloned() else { return };
+        tracing::info!(endpoint = %name, shift = %id, why, "a queued shift is dropped");
+        // A failure is told by the ledger, and the drop is tried again.
+        drop(self.take_out(name, &queued, &Actor::from("queue"), why).await);
+    }
+
+    async fn take_out(
+        &mut self,
+        name: &EndpointName,
+        queued: &QueuedShift,
+        actor: &Actor,
+        why: String,
+    ) -> Result<(), StoreError> {
+        let draft = self.queue_draft("shift.dropped", queued, actor, why);
+        self.commit(vec![Record::Dequeued(queued.id.clone())], &[draft]).await?;
+        if let Some(endpoint) = self.endpoints.get_mut(name) {
+            endpoint.queue.retain(|waiting| waiting.id != queued.id);
+        }
+        Ok(())
+    }
+
+    /// The events of shifts that wait on an endpoint that goes.
+    pub(super) fn orphaned(&self, name: &EndpointName, actor: &Actor) -> Vec<Draft> {
+        let queue = self.endpoints.get(name).map(|endpoint| endpoint.queue.as_slice()).unwrap_or_default();
+        let why = "its endpoint is gone";
+        queue.iter().map(|queued| self.queue_draft("shift.dropped", queued, actor, why.to_owned())).collect()
+    }
+
+    fn queue_draft(&self, kind: &'static str, queued: &QueuedShift, actor: &Actor, cause: String) -> Draft {
+        let draft = self.draft(kind, Some(&queued.endpoint), actor, cause);
+        Draft { shift: Some(queued.id.clone()), ..draft }
+    }
+}
+
+impl Endpoint {
+    /// Those that wait, in their order.
+    pub(super) fn queue_views(&self) -> Vec<QueuedView> {
+        (0..self.queue.len()).map(|place| self.queued_view(&self.queue, place)).collect()
+    }
+
+    fn place_of(&self, id: &ShiftId) -> Option<usize> {
+        self.queue.iter().position(|queued| queued.id == *id)
+    }
+
+    fn turn(&self) -> Act {
+        let Some(first) = self.queue.first() else { return Act::Wait };
+        if let Some(run) = &self.run {
+            let makes_way = first.supersedes.as_ref() == Some(&run.id) && run.engine.state().has_way_back();
+            return if makes_way { Act::MakeWay(first.id.clone()) } else { Act::Wait };
+        }
+        let is_picky = first.supersedes.is_none() && first.plan.turn.start_after == StartAfter::Promoted;
+        match &self.ended {
+            Some(Ended { id, state }) if is_picky && *state != State::Promoted => {
+                let became = state.as_str().replace('_', " ");
+                let why = format!("{id}, which it was to follow once promoted, was {became}");
+                Act::Drop(first.id.clone(), why)
+            }
+            Some(_) | None if self.freeze.is_some() => Act::Wait,
+            Some(_) | None => Act::Begin(first.id.clone()),
+        }
+    }
+
+    fn queued_view(&self, queue: &[QueuedShift], place: usize) -> QueuedView {
+        let queued = &queue[place];
+        let before = place.checked_sub(1).map(|before| &queue[before].id);
+        let before = before.or(self.run.as_ref().map(|run| &run.id));
+        let waits_for = match (&queued.supersedes, before, queued.plan.turn.start_after) {
+            (Some(other), _, _) => format!("the end of {other}, which it supersedes and which rolls back"),
+            (None, Some(before), StartAfter::Promoted) => {
+                format!("the promotion of {before}; dropped if that goes back")
+            }
+            (None, Some(before), StartAfter::Ended) => format!("the end of {before}"),
+            (None, None, _) => "its endpoint to be free".to_owned(),
+        };
+        QueuedView { queued: queued.clone(), place: place + 1, waits_for }
+    }
+}
+
+fn actor_of(queued: &QueuedShift) -> Actor {
+    Actor { name: queued.actor.clone(), peer: queued.peer.clone(), reason: queued.reason.clone() }
+}
+
+impl Run {
+    /// What is left to say of a shift that ends now.
+    pub(super) fn ended(&self) -> Ended {
+        Ended { id: self.id.clone(), state: self.engine.state().clone() }
+    }
+}
