@@ -9,6 +9,7 @@ use super::{
     reader::{Table, boolean, parsed},
     shape, webhooks,
 };
+use crate::fleet::ProviderSpec;
 
 /// One for each person or pipeline; more are a matter for an identity service in front.
 const MOST_KEYS: usize = 100;
@@ -76,6 +77,9 @@ fn read_fleets(table: &Table<'_>) -> Option<Vec<AwsFleet>> {
         let name = table.required("name", "\"cluster\"", parsed(fleet_name));
         table.demand("provider", "{ type = \"process\", command = [\"serve\", \"{port}\"] }");
         let provider = provider::read(table, &shape::AWS_PARTS);
+        if matches!(provider, Some(ProviderSpec::Dns(_))) {
+            table.problem("provider", "a name's instances are somebody else's and serve no model that a client names: write \"process\" or \"command\"");
+        }
         Some(AwsFleet { name: name?, provider: Arc::new(provider?) })
     });
     let fleets: Vec<Option<AwsFleet>> = fleets.collect();

@@ -8,6 +8,7 @@ mod alarms;
 mod aws;
 mod balance;
 mod differences;
+mod dns;
 mod document;
 mod endpoint;
 mod externals;

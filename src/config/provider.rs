@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 use serde_json::{Map, Value as Json, json};
 
 use super::{
+    dns,
     document::{Value, quoted},
     instance::MAX_INSTANCES,
     reader::{Table, text, whole, word},
@@ -35,6 +36,7 @@ pub(super) fn shape_of(value: &Value, shapes: &'static ProviderShapes) -> &'stat
     match kind {
         Some(Ok(Kind::Process)) => shapes.process,
         Some(Ok(Kind::Command)) => shapes.command,
+        Some(Ok(Kind::Dns)) => shapes.dns,
         Some(Err(_)) | None => shapes.any,
     }
 }
@@ -44,6 +46,7 @@ pub(super) fn read_spec(table: &Table<'_>) -> Option<ProviderSpec> {
     match table.required("type", "\"process\"", word(&KINDS))? {
         Kind::Process => read_process(table).map(ProviderSpec::Process),
         Kind::Command => read_commands(table).map(ProviderSpec::Command),
+        Kind::Dns => dns::read(table).map(ProviderSpec::Dns),
     }
 }
 
@@ -52,9 +55,10 @@ pub(super) fn read_spec(table: &Table<'_>) -> Option<ProviderSpec> {
 enum Kind {
     Process,
     Command,
+    Dns,
 }
 
-const KINDS: [(&str, Kind); 2] = [("process", Kind::Process), ("command", Kind::Command)];
+const KINDS: [(&str, Kind); 3] = [("process", Kind::Process), ("command", Kind::Command), ("dns", Kind::Dns)];
 
 fn read_process(table: &Table<'_>) -> Option<ProcessSpec> {
     let example = "[\"python3\", \"serve.py\", \"--port\", \"{port}\"]";
@@ -152,6 +156,7 @@ pub(super) fn render(spec: &ProviderSpec) -> Json {
     match spec {
         ProviderSpec::Process(process) => render_process(process),
         ProviderSpec::Command(commands) => render_commands(commands),
+        ProviderSpec::Dns(name) => dns::render(name),
     }
 }
 

@@ -64,9 +64,11 @@ shapes! { CONFIG:
     BLUE "endpoint.blue" ["version" "instances" "variants" "provider" "protocol" "tls"]
     BLUE_PROVIDER "endpoint.blue.provider" [
         "type" "command" "provision" "list" "retire" "env" "count" "timeout" "refresh" "stop_grace" "log_limit" "on_exit" "replace_after"
+        "name" "port" "resolvers" "ttl_floor" "ttl_ceiling"
     ]
     BLUE_PROCESS "endpoint.blue.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
     BLUE_COMMAND "endpoint.blue.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
+    BLUE_DNS "endpoint.blue.provider" ["type" "name" "port" "resolvers" "timeout" "ttl_floor" "ttl_ceiling"]
     BLUE_INSTANCES "endpoint.blue.instances" ["address" "weight" "max_concurrency"]
     BLUE_VARIANTS "endpoint.blue.variants" ["name" "weight" "instances"]
     BLUE_VARIANT_INSTANCES "endpoint.blue.variants.instances" ["address" "weight" "max_concurrency"]
@@ -97,9 +99,11 @@ shapes! { PLAN:
     GREEN "green" ["version" "instances" "variants" "provider" "protocol" "tls"]
     GREEN_PROVIDER "green.provider" [
         "type" "command" "provision" "list" "retire" "env" "count" "timeout" "refresh" "stop_grace" "log_limit" "on_exit" "replace_after"
+        "name" "port" "resolvers" "ttl_floor" "ttl_ceiling"
     ]
     GREEN_PROCESS "green.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
     GREEN_COMMAND "green.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
+    GREEN_DNS "green.provider" ["type" "name" "port" "resolvers" "timeout" "ttl_floor" "ttl_ceiling"]
     GREEN_INSTANCES "green.instances" ["address" "weight" "max_concurrency"]
     GREEN_VARIANTS "green.variants" ["name" "weight" "instances"]
     GREEN_VARIANT_INSTANCES "green.variants.instances" ["address" "weight" "max_concurrency"]
@@ -140,6 +144,7 @@ pub(super) struct ProviderShapes {
     pub(super) any: &'static Shape,
     pub(super) process: &'static Shape,
     pub(super) command: &'static Shape,
+    pub(super) dns: &'static Shape,
 }
 
 /// The shapes of the tables in a fleet.
@@ -156,16 +161,26 @@ pub(super) static BLUE_PARTS: FleetParts = FleetParts {
     instances: &BLUE_INSTANCES,
     variants: &BLUE_VARIANTS,
     variant_instances: &BLUE_VARIANT_INSTANCES,
-    provider: ProviderShapes { any: &BLUE_PROVIDER, process: &BLUE_PROCESS, command: &BLUE_COMMAND },
+    provider: ProviderShapes {
+        any: &BLUE_PROVIDER,
+        process: &BLUE_PROCESS,
+        command: &BLUE_COMMAND,
+        dns: &BLUE_DNS,
+    },
     tls: &BLUE_TLS,
 };
 pub(super) static AWS_PARTS: ProviderShapes =
-    ProviderShapes { any: &AWS_PROVIDER, process: &AWS_PROCESS, command: &AWS_COMMAND };
+    ProviderShapes { any: &AWS_PROVIDER, process: &AWS_PROCESS, command: &AWS_COMMAND, dns: &AWS_PROVIDER };
 pub(super) static GREEN_PARTS: FleetParts = FleetParts {
     instances: &GREEN_INSTANCES,
     variants: &GREEN_VARIANTS,
     variant_instances: &GREEN_VARIANT_INSTANCES,
-    provider: ProviderShapes { any: &GREEN_PROVIDER, process: &GREEN_PROCESS, command: &GREEN_COMMAND },
+    provider: ProviderShapes {
+        any: &GREEN_PROVIDER,
+        process: &GREEN_PROCESS,
+        command: &GREEN_COMMAND,
+        dns: &GREEN_DNS,
+    },
     tls: &GREEN_TLS,
 };
 

@@ -64,6 +64,13 @@ pub(super) fn fitted(endpoint: &Endpoint, plan: PlanSpec) -> Result<PlanSpec, Co
                        a part of one and none of another: use \"linear\" or \"canary\", which move all variants by the same share";
         return Err(problem("strategy.type", message.to_owned()));
     }
+    let is_counted_elsewhere =
+        |spec: &FleetSpec| spec.provider.as_ref().is_some_and(|provider| provider.is_counted_elsewhere());
+    if is_counted_elsewhere(serving) || is_counted_elsewhere(&plan.green) {
+        let message = "\"rolling\" orders instances batch by batch, and those of a name are whoever answers for it to make and to end: use \
+                       \"canary\", \"linear\", \"steps\" or \"all_at_once\"";
+        return Err(problem("strategy.type", message.to_owned()));
+    }
     if endpoint.record.rest.is_some() {
         let message = "the fleet in service is what a rollback that failed has left of two, which only a whole fleet can take the place \
                        of: use \"canary\", \"linear\", \"steps\" or \"all_at_once\"";

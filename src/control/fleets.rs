@@ -93,6 +93,17 @@ impl Task {
         // Those that are known stay the first, in their order: the last are those that go when there are to be fewer.
         let place = |member: &Member| made.record.members.iter().position(|known| known.id == member.id);
         members.sort_by_key(|member| place(member).unwrap_or(usize::MAX));
+        let provider = made.record.spec.provider.clone();
+        let is_counted_elsewhere = provider.is_some_and(|provider| provider.is_counted_elsewhere());
+        if is_counted_elsewhere {
+            made.record.count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        }
+        // Where none of those that are known stays, the others serve before their first check: there is nobody else.
+        let health = if is_counted_elsewhere && !members.iter().any(|member| place(member).is_some()) {
+            Health::Unknown
+        } else {
+            Health::Unhealthy
+        };
         let is_news = made.record.members != members;
         // What was told before the count changed is about another count.
         if usize::try_from(made.record.count).ok() != Some(members.len()) || !is_news && role != Role::Making
@@ -111,7 +122,7 @@ impl Task {
         let made = self.links.provider.fixed().fleet_of_members(&record.spec, &record.members);
         for instance in made.instances.iter().filter(|instance| fresh.contains(instance.address())) {
             // It is there, but whether it is ready only a check can say.
-            instance.set_health(Health::Unhealthy);
+            instance.set_health(health);
         }
         if let Some(endpoint) = self.endpoints.get_mut(name) {
             endpoint.take_members(role, made, &self.links);
@@ -168,12 +179,26 @@ impl Task {
             return Err(ControlError::ShiftRunning { endpoint: name.clone(), running: run.id.clone() });
         }
         let incoming = endpoint.incoming.as_ref().and_then(|incoming| incoming.fleet.made.as_ref());
-        let Some(made) = incoming.or(endpoint.blue.made.as_ref()) else {
-            return Err(ControlError::NotScalable {
-                endpoint: name.clone(),
-                version: endpoint.blue.route.fleet.version.clone(),
-            });
+        let refused = |why: &str| ControlError::NotScalable {
+            endpoint: name.clone(),
+            version: endpoint.blue.route.fleet.version.clone(),
+            why: why.to_owned(),
         };
+        let Some(made) = incoming.or(endpoint.blue.made.as_ref()) else {
+            return Err(refused(
+                "they are the addresses that the declaration names, so their number is changed there",
+            ));
+        };
+        if made.record.spec.provider.as_ref().is_some_and(|provider| provider.is_counted_elsewhere()) {
+            return Err(refused(
+                "they are the addresses of a name, so their number is changed by whoever answers for it",
+            ));
+        }
+        if endpoint.blue.rest.is_some() {
+            return Err(refused(
+                "a rollback that failed has left them of two fleets: start a shift to a whole one first",
+            ));
+        }
         let scaled = made.record.scaled(count.get());
         if execution == Execution::Real && scaled != made.record {
             let cause = format!("{}: {} instances instead of {}", scaled.id, count, made.record.count);

@@ -98,14 +98,14 @@ pub enum ControlError {
         running: ShiftId,
     },
     /// The number of instances is not the proxy's to change.
-    #[error(
-        "the instances of {version} are the addresses that {endpoint}'s declaration names, so their number is changed there"
-    )]
+    #[error("the instances of {version} at {endpoint} cannot be scaled: {why}")]
     NotScalable {
         /// Whose.
         endpoint: EndpointName,
         /// The version in service.
         version: Version,
+        /// Whose it is, and what would do it.
+        why: String,
     },
     /// There is no version before, or it cannot be had any more.
     #[error("cannot undo {endpoint}: {why}")]

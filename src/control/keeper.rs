@@ -265,6 +265,10 @@ impl Keeper {
         let mut made = provider.provision(&self.order).await.map_err(|error| error.to_string())?;
         // What a call that was cut short has left: nobody here knows of it, so nothing is in flight on it.
         let is_surplus = |member: &Member| !self.order.members.contains(member);
+        if self.order.provider.is_counted_elsewhere() {
+            check(&made, number(&made))?;
+            return Ok(FleetNews::Members(made));
+        }
         if number(&made) > self.order.count && number(&self.order.members) == self.order.count {
             let surplus: Vec<_> = made.iter().filter(|member| is_surplus(member)).cloned().collect();
             provider.retire(&self.order, &surplus).await.map_err(|error| error.to_string())?;

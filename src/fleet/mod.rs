@@ -15,7 +15,7 @@ mod warmth;
 pub use ejection::EjectionRule;
 pub use instance::{Address, AddressError, Health, Instance};
 pub use protocol::Protocol;
-pub use provider::{CommandSpec, Member, OnExit, ProcessSpec, ProviderSpec};
+pub use provider::{CommandSpec, DnsSpec, Member, OnExit, ProcessSpec, ProviderSpec};
 pub use spec::{FleetSpec, InstanceSpec, Weight};
 pub use tls::{CertificateFiles, UpstreamTls};
 pub use variant::{MAX_VARIANTS, Variant, VariantSpec, VariantWeight, in_words};

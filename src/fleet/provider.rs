@@ -1,6 +1,6 @@
 //! What a fleet's instances are made by, where they are not simply there.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use super::Address;
 
@@ -11,6 +11,8 @@ pub enum ProviderSpec {
     Process(ProcessSpec),
     /// What an operator's commands make.
     Command(CommandSpec),
+    /// Whatever addresses a name has.
+    Dns(DnsSpec),
 }
 
 /// How a model server is started as a process.
@@ -53,6 +55,23 @@ pub struct CommandSpec {
     pub replace_after: Duration,
 }
 
+/// The name whose addresses are a fleet's instances.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DnsSpec {
+    /// A host's name, no address (checked by `config`).
+    pub name: String,
+    /// Where all of them listen; not zero.
+    pub port: u16,
+    /// Whom to ask; none for those that the system asks.
+    pub resolvers: Vec<SocketAddr>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How long an answer holds at least, whatever it says.
+    pub ttl_floor: Duration,
+    /// How long at most; no shorter than `ttl_floor`.
+    pub ttl_ceiling: Duration,
+}
+
 /// What becomes of a fleet's processes when the proxy ends in an orderly way. After a crash they are taken over in any case.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum OnExit {
@@ -78,6 +97,15 @@ impl ProviderSpec {
         match self {
             Self::Process(spec) => spec.count,
             Self::Command(spec) => spec.count,
+            Self::Dns(_) => None,
+        }
+    }
+
+    /// Whether somebody else says how many instances there are, and nobody can be asked for more or fewer.
+    pub const fn is_counted_elsewhere(&self) -> bool {
+        match self {
+            Self::Process(_) | Self::Command(_) => false,
+            Self::Dns(_) => true,
         }
     }
 
@@ -86,6 +114,7 @@ impl ProviderSpec {
         match self {
             Self::Process(spec) => Self::Process(ProcessSpec { count, ..spec.clone() }),
             Self::Command(spec) => Self::Command(CommandSpec { count, ..spec.clone() }),
+            Self::Dns(spec) => Self::Dns(spec.clone()),
         }
     }
 
@@ -94,15 +123,17 @@ impl ProviderSpec {
         let after = match self {
             Self::Process(spec) => spec.replace_after,
             Self::Command(spec) => spec.replace_after,
+            Self::Dns(_) => Duration::ZERO,
         };
         Some(after).filter(|after| !after.is_zero())
     }
 
-    /// `process` or `command`.
+    /// `process`, `command` or `dns`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Process(_) => "process",
             Self::Command(_) => "command",
+            Self::Dns(_) => "dns",
         }
     }
 
@@ -126,6 +157,15 @@ impl ProcessSpec {
     pub const STOP_GRACE: Duration = Duration::from_secs(30);
     /// Enough for the stack traces of a crash loop, and little beside a model's weights.
     pub const LOG_LIMIT_BYTES: u64 = 8 << 20;
+}
+
+impl DnsSpec {
+    /// A resolver of the same network answers in milliseconds; one that asks further has two tries of a second.
+    pub const TIMEOUT: Duration = Duration::from_secs(2);
+    /// A time to live of zero asks for a question with every use, which nobody means of a fleet.
+    pub const TTL_FLOOR: Duration = Duration::from_secs(1);
+    /// An instance that is gone is found out by the checks; a new one should not wait for an hour.
+    pub const TTL_CEILING: Duration = Duration::from_secs(300);
 }
 
 impl CommandSpec {

@@ -7,8 +7,10 @@
 //! - `fixed`: the addresses that the configuration names; nothing is started.
 //! - `process`: processes of this machine.
 //! - `command`: an operator's commands.
+//! - `dns`: the addresses of a name; somebody else starts and ends what listens there.
 
 mod command;
+mod dns;
 mod fixed;
 mod process;
 
@@ -72,6 +74,7 @@ pub struct Providers {
     pub workers: usize,
     process: Arc<ProcessProvider>,
     command: Arc<dyn Provider>,
+    dns: Arc<dns::DnsProvider>,
 }
 
 /// Who goes on when this process of the proxy ends.
@@ -109,6 +112,10 @@ pub enum NewsKind {
     Moved,
     /// It was let go and has ended.
     Stopped,
+    /// The fleet's name cannot be resolved; the last known instances stay.
+    Unresolved,
+    /// It can be again.
+    Resolved,
 }
 
 /// Why an order was not carried out.
@@ -132,7 +139,8 @@ impl Providers {
         news: mpsc::Sender<News>,
         command: Arc<dyn Provider>,
     ) -> Self {
-        Self { workers, process: Arc::new(ProcessProvider::new(folder, news)), command }
+        let dns = Arc::new(dns::DnsProvider::new(news.clone()));
+        Self { workers, process: Arc::new(ProcessProvider::new(folder, news)), command, dns }
     }
 
     /// Whoever makes such instances.
@@ -140,6 +148,7 @@ impl Providers {
         match spec {
             ProviderSpec::Process(_) => &*self.process,
             ProviderSpec::Command(_) => &*self.command,
+            ProviderSpec::Dns(_) => &*self.dns,
         }
     }
 
@@ -169,6 +178,8 @@ impl NewsKind {
             Self::Died => "instance.died",
             Self::Moved => "instance.moved",
             Self::Stopped => "instance.stopped",
+            Self::Unresolved => "fleet.unresolved",
+            Self::Resolved => "fleet.resolved",
         }
     }
 }

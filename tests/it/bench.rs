@@ -46,7 +46,11 @@ pub(crate) struct Answer {
 
 impl ModelServer {
     pub(crate) fn start(name: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(name, SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    pub(crate) fn start_at(name: &'static str, address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let (served, failing) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let hanging = Arc::new(AtomicBool::new(false));

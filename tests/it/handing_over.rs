@@ -17,25 +17,25 @@ use std::{
 use crate::bench::{ModelServer, PATIENCE, Snapback, plan, request, write_config};
 
 /// The sockets that outlive the processes.
-struct Sockets {
+pub(crate) struct Sockets {
     data: TcpListener,
     admin: TcpListener,
 }
 
 /// A process that has inherited the sockets and may still be waiting for the journal.
-struct Successor {
+pub(crate) struct Successor {
     child: Child,
     lines: mpsc::Receiver<String>,
 }
 
 impl Sockets {
-    fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let listener = || TcpListener::bind("127.0.0.1:0").unwrap();
         Self { data: listener(), admin: listener() }
     }
 
     /// Descriptors 3 and 4 of the new process, which says where it listens, and logs, on standard output.
-    fn pass_to(&self, config: &Path) -> Successor {
+    pub(crate) fn pass_to(&self, config: &Path) -> Successor {
         let pass = |listener: &TcpListener| Stdio::from(OwnedFd::from(listener.try_clone().unwrap()));
         let script = "exec 3<&0 4<&2 </dev/null 2>&1; \
                       LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=data:admin exec \"$0\" serve -c \"$1\"";
@@ -60,7 +60,7 @@ impl Sockets {
 
 impl Successor {
     /// Waits until it says this.
-    fn wait_for(&self, needle: &str) {
+    pub(crate) fn wait_for(&self, needle: &str) {
         let mut said = Vec::new();
         while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
             if line.contains(needle) {
@@ -71,7 +71,7 @@ impl Successor {
         panic!("{needle:?} is not in {said:?}");
     }
 
-    fn announced(self, sockets: &Sockets) -> Snapback {
+    pub(crate) fn announced(self, sockets: &Sockets) -> Snapback {
         self.wait_for("admin: http://");
         let Self { child, lines } = self;
         Snapback::of(child, sockets.data_address(), sockets.admin.local_addr().unwrap(), lines)

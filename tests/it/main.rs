@@ -14,6 +14,9 @@
 //! - `losing.rs`: what a power loss leaves of the journal's files, and a full disk.
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
 //! - `providing.rs`: fleets of processes that the proxy starts itself.
+//! - `keeping.rs`: such fleets over time: replaced, moved, kept, handed over, declared anew.
+//! - `batching.rs`: rolling shifts over such fleets.
+//! - `resolving.rs`: fleets that are the addresses of a name.
 //! - `telling.rs`: webhooks, the file of events, the trail of who did what, backups.
 //! - `queueing.rs`: shifts that wait for others.
 //! - `undoing.rs`: the version before comes back.
@@ -26,18 +29,21 @@
     reason = "a process is watched from outside by the machine's own clock"
 )]
 
+mod batching;
 mod bench;
 mod crashing;
 mod ending;
 mod freezing;
 mod handing_over;
 mod judging;
+mod keeping;
 mod losing;
 mod protecting;
 mod providing;
 mod queueing;
 mod replaying;
 mod rescuing;
+mod resolving;
 mod rolling;
 mod securing;
 mod shifting;

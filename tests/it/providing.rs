@@ -13,16 +13,16 @@ use serde_json::{Value, json};
 use crate::bench::{PATIENCE, Snapback};
 
 /// A folder with a configuration whose endpoint `chat` is served by processes of v1. Whatever is still there at its end is killed.
-struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self::of(|_| provider("v1", Some(count)))
     }
 
-    fn of(provider: impl Fn(&Path) -> Value) -> Self {
+    pub(crate) fn of(provider: impl Fn(&Path) -> Value) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         let text = format!(
             r#"
@@ -45,28 +45,42 @@ health = {{ path = "/health", interval = "50ms" }}
         place
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("snapback.toml")
     }
 
-    fn start(&self) -> Snapback {
+    pub(crate) fn start(&self) -> Snapback {
         Snapback::start(&self.config())
     }
 
     /// The living processes that were started for this folder, and whatever they started: process id and fleet.
-    fn processes(&self) -> BTreeSet<(u32, String)> {
+    pub(crate) fn processes(&self) -> BTreeSet<(u32, String)> {
+        let of = |(number, mark): (u32, String)| Some((number, mark.split('|').nth(1)?.to_owned()));
+        self.marked().filter_map(of).collect()
+    }
+
+    /// How many instances those are: one of them may have started a process of its own for a moment.
+    pub(crate) fn instances(&self) -> usize {
+        self.marked().map(|(_, mark)| mark).collect::<BTreeSet<_>>().len()
+    }
+
+    fn marked(&self) -> impl Iterator<Item = (u32, String)> {
         let mark = format!("SNAPBACK_INSTANCE={}", self.folder.path().display());
-        let of = |number: u32| {
+        let of = move |number: u32| {
             let environ = fs::read(format!("/proc/{number}/environ")).ok()?;
             let environ = String::from_utf8_lossy(&environ).into_owned();
             let mark = environ.split('\0').find(|variable| variable.starts_with(&mark))?;
-            Some((number, mark.split('|').nth(1)?.to_owned()))
+            Some((number, mark.to_owned()))
         };
         let numbers = fs::read_dir("/proc").unwrap().flatten();
-        numbers.filter_map(|entry| of(entry.file_name().to_str()?.parse().ok()?)).collect()
+        numbers.filter_map(move |entry| of(entry.file_name().to_str()?.parse().ok()?))
     }
 
-    fn wait_for_processes(&self, wanted: usize) -> BTreeSet<(u32, String)> {
+    pub(crate) fn wait_for_processes(&self, wanted: usize) -> BTreeSet<(u32, String)> {
         wait_for(&format!("{wanted} processes"), || {
             Some(self.processes()).filter(|processes| processes.len() == wanted)
         })
@@ -85,7 +99,7 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config/processes/model.py")
 }
 
-fn provider(version: &str, count: Option<usize>) -> Value {
+pub(crate) fn provider(version: &str, count: Option<usize>) -> Value {
     let mut provider = json!({
         "type": "process",
         "command": ["python3", script().to_str().unwrap(), "{port}", "{version}"],
@@ -119,7 +133,7 @@ fn toml_of(value: &Value) -> String {
     }
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Some(found) = look() {
@@ -130,22 +144,22 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     panic!("never came: {what}");
 }
 
-fn kill(number: u32) {
+pub(crate) fn kill(number: u32) {
     drop(std::process::Command::new("kill").args(["-9", &number.to_string()]).status());
 }
 
-fn wait_until_served_by(snapback: &Snapback, version: &str) {
+pub(crate) fn wait_until_served_by(snapback: &Snapback, version: &str) {
     wait_for(&format!("an answer of {version}"), || {
         let answer = snapback.ask();
         (answer.status == 200 && answer.body == version.as_bytes()).then_some(())
     });
 }
 
-fn endpoint(snapback: &Snapback) -> Value {
+pub(crate) fn endpoint(snapback: &Snapback) -> Value {
     snapback.admin("GET", "/v1/endpoints/chat", "").1
 }
 
-fn wait_until_healthy(snapback: &Snapback, count: usize) -> Value {
+pub(crate) fn wait_until_healthy(snapback: &Snapback, count: usize) -> Value {
     wait_for(&format!("{count} healthy instances"), || {
         let endpoint = endpoint(snapback);
         let instances = endpoint["blue"]["instances"].as_array().unwrap();

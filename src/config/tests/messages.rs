@@ -188,6 +188,24 @@ instances = [
 }
 
 #[test]
+fn a_name_that_is_none_and_a_resolver_without_a_port_are_told_with_what_would_be_right() {
+    let provider = "type = \"dns\", name = \"10.0.0.1\", port = 0, resolvers = [\"10.0.0.2\"], ttl_floor = \"10s\", ttl_ceiling = \"1s\"";
+    let text =
+        format!("[[endpoint]]\nname = \"x\"\nblue = {{ version = \"v1\", provider = {{ {provider} }} }}\n");
+    let told = config_problems(&text);
+    let expected = [
+        "provider.name: \"10.0.0.1\" is an address and has no others: write it into instances",
+        "provider.port: expected a whole number from 1 to 65535, not the number 0",
+        "provider.resolvers[0]: \"10.0.0.2\" is not the address of a resolver; write for instance \"10.0.0.2:53\"",
+        "provider.ttl_ceiling: 1s is less than ttl_floor, 10s: an answer holds for at least that",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for part in expected {
+        assert!(told.iter().any(|problem| problem.ends_with(part)), "{part} in {told:#?}");
+    }
+}
+
+#[test]
 fn a_provider_is_told_what_it_lacks_and_what_it_cannot_have() {
     let fleet = |provider: &str| {
         format!("[[endpoint]]\nname = \"x\"\nblue = {{ version = \"v1\", provider = {{ {provider} }} }}\n")
@@ -195,7 +213,9 @@ fn a_provider_is_told_what_it_lacks_and_what_it_cannot_have() {
     let problems = |provider: &str| config_problems(&fleet(provider));
     assert_eq!(
         problems("type = \"procces\""),
-        [r#"c.toml:3: endpoint[0].blue.provider.type: expected one of "process", "command", not "procces""#]
+        [
+            r#"c.toml:3: endpoint[0].blue.provider.type: expected one of "process", "command", "dns", not "procces""#
+        ]
     );
     assert_eq!(
         problems("type = \"process\""),

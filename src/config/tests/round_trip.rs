@@ -1,6 +1,6 @@
 //! What is written reads back to an equal value.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use proptest::{option, prelude::*, sample::select};
@@ -12,8 +12,8 @@ use crate::{
         format_size, units,
     },
     fleet::{
-        Address, CertificateFiles, CommandSpec, EjectionRule, FleetSpec, InstanceSpec, OnExit, ProcessSpec,
-        Protocol, ProviderSpec, UpstreamTls, VariantSpec, VariantWeight, Weight,
+        Address, CertificateFiles, CommandSpec, DnsSpec, EjectionRule, FleetSpec, InstanceSpec, OnExit,
+        ProcessSpec, Protocol, ProviderSpec, UpstreamTls, VariantSpec, VariantWeight, Weight,
     },
     meter::GrpcStatus,
     name::{EndpointName, VariantName, Version},
@@ -46,8 +46,19 @@ prop_compose! {
         log_limit_bytes in (4_u64 << 10)..=(1 << 30),
         keeps in any::<bool>(),
         is_command in any::<bool>(),
+        named in option::of((1_u16.., prop::collection::vec((any::<[u8; 4]>(), 1_u16..), 0..3))),
         (timeout, refresh, replace_after) in (span(), span(), span()),
     ) -> ProviderSpec {
+        if let Some((port, resolvers)) = named {
+            return ProviderSpec::Dns(DnsSpec {
+                name: "models.internal".to_owned(),
+                port,
+                resolvers: resolvers.into_iter().map(SocketAddr::from).collect(),
+                timeout,
+                ttl_floor: refresh,
+                ttl_ceiling: refresh + replace_after,
+            });
+        }
         if is_command {
             return ProviderSpec::Command(CommandSpec {
                 provision: vec!["provision".to_owned()],

@@ -75,8 +75,10 @@ fn the_reference_plan_shows_the_defaults() {
 
 /// A text without the keys of providers of the other type.
 fn of_processes(text: &str) -> String {
-    let others = ["provision = ", "list = ", "retire = ", "timeout = \"5m\"", "refresh = "];
-    let lines = text.lines().filter(|line| !others.iter().any(|other| line.starts_with(other)));
+    let commands = ["provision = ", "list = ", "retire = ", "timeout = \"5m\"", "refresh = "];
+    let names = ["name = \"models.internal\"", "port = ", "resolvers = ", "ttl_floor = ", "ttl_ceiling = "];
+    let others = commands.iter().chain(&names).collect::<Vec<_>>();
+    let lines = text.lines().filter(|line| !others.iter().any(|other| line.starts_with(**other)));
     lines.collect::<Vec<_>>().join("\n")
 }
 

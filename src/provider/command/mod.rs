@@ -158,6 +158,6 @@ impl Provider for CommandProvider {
 fn spec(provider: &Arc<ProviderSpec>) -> Option<&CommandSpec> {
     match &**provider {
         ProviderSpec::Command(spec) => Some(spec),
-        ProviderSpec::Process(_) => None,
+        ProviderSpec::Process(_) | ProviderSpec::Dns(_) => None,
     }
 }

@@ -219,7 +219,7 @@ impl Provider for ProcessProvider {
     fn provision<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Vec<Member>, ProviderError>> {
         match &*order.provider {
             ProviderSpec::Process(spec) => Box::pin(self.bring_up(order, spec)),
-            ProviderSpec::Command(_) => {
+            ProviderSpec::Command(_) | ProviderSpec::Dns(_) => {
                 Box::pin(async { Err(order.error("provision", "the fleet is made of no processes")) })
             }
         }
@@ -275,7 +275,7 @@ impl Provider for ProcessProvider {
     fn patience(&self, order: &Order) -> Duration {
         match &*order.provider {
             ProviderSpec::Process(spec) => PROVISION_PATIENCE.saturating_add(spec.stop_grace),
-            ProviderSpec::Command(_) => PROVISION_PATIENCE,
+            ProviderSpec::Command(_) | ProviderSpec::Dns(_) => PROVISION_PATIENCE,
         }
     }
 }
