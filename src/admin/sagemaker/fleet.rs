@@ -160,6 +160,8 @@ fn named_provider(
         ProviderSpec::Command(spec) => {
             ProviderSpec::Command(CommandSpec { env: with(&spec.env), ..spec.clone() })
         }
+        // Refused by `config`: nothing can be handed to whoever runs what a name leads to.
+        ProviderSpec::Dns(spec) => ProviderSpec::Dns(spec.clone()),
     };
     spec.counting(Some(asked))
 }

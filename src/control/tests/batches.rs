@@ -242,10 +242,7 @@ async fn wherever_the_process_dies_the_shift_goes_on_and_nothing_leaks() {
             let world = World::start_with(&three(), world.crash().await);
             let view = world.until_over(&id).await;
             world.pass(60_000).await;
-            let expected = match view.state {
-                State::Promoted => (3, 0),
-                _ => (0, 3),
-            };
+            let expected = if view.state == State::Promoted { (3, 0) } else { (0, 3) };
             assert_eq!(
                 (existing(&world, &id), named(&world)),
                 (expected, (3, 0)),
