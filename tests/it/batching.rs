@@ -57,9 +57,15 @@ fn of_three_processes_never_more_than_four_are_there_and_at_the_end_only_greens(
 #[test]
 fn an_abort_goes_back_one_for_one_and_leaves_blues_processes_alone() {
     let (place, snapback) = three();
-    let mut plan = plan("300ms");
+    let mut plan = plan("20m");
     plan["strategy"]["rollback_batch"] = json!(1);
     let id = snapback.start_shift(&plan);
+    for (step, share) in [(1, "33.34%"), (2, "66.67%")] {
+        snapback.drive_until(&id, |shift| shift["share"] == share);
+        let skip = json!({ "skip": "bake", "step": step }).to_string();
+        let (status, told) = snapback.admin("POST", &format!("/v1/shifts/{id}/promote"), &skip);
+        assert_eq!(status, 200, "{told}");
+    }
     snapback.drive_until(&id, |shift| shift["share"] == "100%");
     let (status, _) = snapback.admin("POST", &format!("/v1/shifts/{id}/abort"), "");
     assert_eq!(status, 200);
