@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
     sync::{
         Arc, Condvar, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc,
     },
     time::Duration,
@@ -18,15 +18,15 @@ use super::{
 use crate::{
     fleet::Protocol,
     meter::{FailureKind, Hedge, Reading},
-    route::{HedgePolicy, HedgedFleets},
+    route::{Balance, HedgePolicy, HedgedFleets},
     weight::Share,
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const AFTER: Duration = Duration::from_millis(50);
 
-/// Two instances, of which the one that a request reaches first does as `first` says and the other as `second` says. Says when the
-/// connection of the first one ends.
+/// Two instances that take turns. The first request that the first one gets is done by as `first` says, all others as `second` says, in
+/// whatever order a busy machine lets them arrive. Says when the connection of a request that was to wait ends.
 struct Pair {
     origins: [Origin; 2],
     ended: mpsc::Receiver<()>,
@@ -46,8 +46,9 @@ impl Pair {
     fn new(first: Does, second: Does) -> Self {
         let (end, ended) = mpsc::channel();
         let arrivals = Arc::new((Mutex::new(0), Condvar::new()));
-        let instance = || {
+        let instance = |place: usize| {
             let (end, arrivals) = (Mutex::new(end.clone()), Arc::clone(&arrivals));
+            let is_first = AtomicBool::new(place == 0);
             Origin::raw(move |stream, seen, _| {
                 let mut reader = MessageReader::new(stream.try_clone().unwrap());
                 while let Some(request) = reader.request() {
@@ -56,7 +57,7 @@ impl Pair {
                     let mut number = count.lock().unwrap();
                     *number += 1;
                     arrived.notify_all();
-                    let does = if *number == 1 { first } else { second };
+                    let does = if is_first.swap(false, Ordering::SeqCst) { first } else { second };
                     match does {
                         Does::Answer(words) => drop(stream.write_all(words.as_bytes())),
                         Does::Wait => {
@@ -73,7 +74,7 @@ impl Pair {
                 }
             })
         };
-        Self { origins: [instance(), instance()], ended }
+        Self { origins: [0, 1].map(instance), ended }
     }
 
     fn seen(&self) -> Vec<Seen> {
@@ -82,6 +83,7 @@ impl Pair {
 
     fn setup(&self) -> Setup {
         let mut setup = Setup::new(&[self.origins[0].address, self.origins[1].address]);
+        setup.balance = Balance::RoundRobin;
         setup.rescue.hedge = Some(HedgePolicy { after: AFTER, fleets: HedgedFleets::Blue });
         setup
     }
@@ -91,6 +93,7 @@ impl Pair {
         let mut setup = Setup::new(&[super::kit::nobody()]);
         setup.green = self.origins.iter().map(|origin| origin.address).collect();
         setup.green_share = "100%";
+        setup.balance = Balance::RoundRobin;
         setup.rescue.hedge = Some(HedgePolicy { after: AFTER, fleets });
         setup.rescue.on = crate::route::Replayed::Never;
         setup
@@ -139,27 +142,23 @@ fn what_a_copy_fails_counts_for_nobody_and_the_first_instance_is_waited_for() {
         let (release, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         let Does::Answer(words) = copy else { unreachable!() };
-        let arrivals = Arc::new(Mutex::new(0));
-        let answer = Arc::new(move |stream: &mut TcpStream| {
-            let number = {
-                *arrivals.lock().unwrap() += 1;
-                *arrivals.lock().unwrap()
-            };
-            if number == 1 {
+        let answer = Arc::new(move |place: usize, stream: &mut TcpStream| {
+            if place == 0 {
                 wait.lock().unwrap().recv().unwrap();
                 stream.write_all(OK.as_bytes()).unwrap();
             } else {
                 stream.write_all(words.as_bytes()).unwrap();
             }
         });
-        let origins = [0, 1].map(|_| {
+        let origins = [0, 1].map(|place| {
             let answer = Arc::clone(&answer);
             Origin::new(move |_, stream| {
-                answer(stream);
+                answer(place, stream);
                 Then::Keep
             })
         });
         let mut setup = Setup::new(&[origins[0].address, origins[1].address]);
+        setup.balance = Balance::RoundRobin;
         setup.rescue.hedge = Some(HedgePolicy { after: AFTER, fleets: HedgedFleets::Blue });
         let rig = setup.start();
         let mut client = rig.client();
@@ -194,7 +193,9 @@ fn green_hedges_only_where_both_fleets_do() {
     for (fleets, hedged) in [(HedgedFleets::Blue, [0, 0, 0]), (HedgedFleets::Both, [1, 1, 0])] {
         let pair = Pair::new(Does::Wait, Does::Answer(OK));
         let mut setup = pair.setup_green(fleets);
-        setup.limits.head_timeout = Duration::from_secs(2);
+        if hedged == [0, 0, 0] {
+            setup.limits.head_timeout = Duration::from_secs(1);
+        }
         let rig = setup.start();
         let status = rig.client().post("/", "x").status;
         let reading = rig.green_when(|reading| reading.settled() == 1);
@@ -256,14 +257,14 @@ fn when_nobody_answers_the_request_fails_once() {
 
 #[test]
 fn the_stream_of_an_instance_that_lost_is_reset_and_its_connection_kept() {
-    let (arrivals, (end, ended)) = (Arc::new(AtomicUsize::new(0)), mpsc::channel());
-    let instance = || {
-        let (arrivals, end) = (Arc::clone(&arrivals), end.clone());
+    let (end, ended) = mpsc::channel();
+    let instance = |place: usize| {
+        let end = end.clone();
         Origin2::new(move |mut asked: Asked| {
-            let (arrivals, end) = (Arc::clone(&arrivals), end.clone());
+            let end = end.clone();
             async move {
                 let (body, _) = asked.read().await;
-                if arrivals.fetch_add(1, Ordering::SeqCst) == 0 {
+                if (place, asked.number) == (0, 1) {
                     let reset = std::future::poll_fn(|context| asked.respond.poll_reset(context)).await;
                     end.send(reset.unwrap()).unwrap();
                 } else {
@@ -272,9 +273,10 @@ fn the_stream_of_an_instance_that_lost_is_reset_and_its_connection_kept() {
             }
         })
     };
-    let origins = [instance(), instance()];
+    let origins = [0, 1].map(instance);
     let mut setup = Setup::new(&[origins[0].address, origins[1].address]);
     setup.protocol = Protocol::H2c;
+    setup.balance = Balance::RoundRobin;
     setup.rescue.hedge = Some(HedgePolicy { after: AFTER, fleets: HedgedFleets::Blue });
     let rig = setup.start();
     let mut client = rig.client();
