@@ -152,7 +152,7 @@ fn admit(worker: &Rc<Worker>, accepted: Accepted, others: Option<&Arc<[mpsc::Sen
         tracing::debug!(%error, peer = %accepted.peer, "a client left at once");
         return;
     }
-    tokio::task::spawn_local(connection::serve(Admitted::new(worker), accepted));
+    connection::begin(Admitted::new(worker), accepted);
 }
 
 /// Gives the connection to another worker, or back.

@@ -48,15 +48,21 @@ pub(super) struct Client {
     asking: Cell<&'static [u8]>,
     /// Whether the socket takes no more for now.
     is_blocked: Cell<bool>,
-    /// Streams that end badly once what they handed over is written.
-    last_words: RefCell<Vec<Rc<Pulse>>>,
     stage: Cell<Stage>,
     order: Cell<Order>,
     at_close: Cell<AtClose>,
-    /// The pulses of its HTTP/2 streams.
-    streams: RefCell<Vec<Rc<Pulse>>>,
+    /// What it has where it speaks HTTP/2.
+    streams: OnceCell<Box<Streams>>,
     /// Where the worker's list has this connection.
     pub(super) place: Cell<usize>,
+}
+
+/// The streams of a connection in HTTP/2, by their pulses.
+#[derive(Debug, Default)]
+struct Streams {
+    open: RefCell<Vec<Rc<Pulse>>>,
+    /// Those that end badly once what they handed over is written.
+    last_words: RefCell<Vec<Rc<Pulse>>>,
 }
 
 /// What a connection is doing.
@@ -110,11 +116,10 @@ impl Client {
             searched: Cell::default(),
             asking: Cell::new(b""),
             is_blocked: Cell::new(false),
-            last_words: RefCell::default(),
             stage: Cell::new(Stage::Fresh),
             order: Cell::new(Order::Serve),
             at_close: Cell::new(AtClose::Nothing),
-            streams: RefCell::default(),
+            streams: OnceCell::new(),
             place: Cell::new(0),
             worker,
         };
@@ -170,13 +175,14 @@ impl Client {
 
     /// A stream begins. While there are any, the connection itself waits for nothing.
     pub(super) fn add_stream(&self, pulse: &Rc<Pulse>) {
-        self.streams.borrow_mut().push(Rc::clone(pulse));
+        self.streams.get_or_init(Box::default).open.borrow_mut().push(Rc::clone(pulse));
         self.pulse.expect_within(Duration::MAX);
     }
 
     /// A stream ended.
     pub(super) fn remove_stream(&self, pulse: &Rc<Pulse>) {
-        let mut streams = self.streams.borrow_mut();
+        let Some(streams) = self.streams.get() else { return };
+        let mut streams = streams.open.borrow_mut();
         if let Some(place) = streams.iter().position(|other| Rc::ptr_eq(other, pulse)) {
             streams.swap_remove(place);
         }
@@ -195,7 +201,9 @@ impl Client {
             }
         };
         look(&self.pulse);
-        self.streams.borrow().iter().for_each(|stream| look(stream));
+        if let Some(streams) = self.streams.get() {
+            streams.open.borrow().iter().for_each(|stream| look(stream));
+        }
     }
 
     /// Whether something was read that is not understood yet.
@@ -319,13 +327,14 @@ impl Client {
 
     /// Lets everything be written that streams have handed over, and then wakes this one.
     pub(super) fn await_flush(&self, stream: &Rc<Pulse>) {
-        self.last_words.borrow_mut().push(Rc::clone(stream));
+        self.streams.get_or_init(Box::default).last_words.borrow_mut().push(Rc::clone(stream));
         self.pulse.wake();
     }
 
     /// Whether what the stream had handed over when it asked is not written yet.
     pub(super) fn is_flushing(&self, stream: &Rc<Pulse>) -> bool {
-        self.last_words.borrow().iter().any(|waiting| Rc::ptr_eq(waiting, stream))
+        let is_it = |waiting: &Rc<Pulse>| Rc::ptr_eq(waiting, stream);
+        self.streams.get().is_some_and(|streams| streams.last_words.borrow().iter().any(is_it))
     }
 
     /// What is to be done when the socket is closed.
@@ -360,8 +369,9 @@ impl Client {
 
     /// The connection has had a turn. Unless its socket is full, it has written all that may be written.
     pub(super) fn end_turn(&self) {
-        if !self.is_blocked.get() && !self.last_words.borrow().is_empty() {
-            self.last_words.take().iter().for_each(|stream| stream.wake());
+        let Some(streams) = self.streams.get().filter(|_| !self.is_blocked.get()) else { return };
+        if !streams.last_words.borrow().is_empty() {
+            streams.last_words.take().iter().for_each(|stream| stream.wake());
         }
     }
 

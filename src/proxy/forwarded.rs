@@ -65,6 +65,11 @@ impl Downstream {
         Self { address: HeaderValue::try_from(text).expect("an IP address is visible ASCII"), scheme, word }
     }
 
+    /// Its address, for people.
+    pub(super) fn address(&self) -> &str {
+        self.address.to_str().unwrap_or_default()
+    }
+
     /// Adds the headers about the client to a request's head that has these.
     pub(super) fn write(&self, out: &mut impl Lines, headers: &HeaderMap) {
         if let Word::Believed { node } = &self.word {

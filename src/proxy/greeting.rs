@@ -3,7 +3,7 @@
 //! A plain connection has neither and passes without a wait. The others count as connections already, so that they are limited
 //! and drained like all; a greeting that fails or takes too long ends its connection and is counted, and that is all it does.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
 
 use super::{
     client::{Client, Order},
@@ -46,18 +46,22 @@ enum GreetingError {
     ProxyHeader(#[from] crate::net::ProxyHeaderError),
 }
 
-/// Brings a connection to its first request and gives it to the client; `None` when it is to be closed.
-pub(super) async fn greet(client: &Client, accepted: Accepted) -> Option<Protocol> {
+/// Gives a connection that has no greeting to the client at once; one that has comes back.
+pub(super) fn skip(client: &Client, accepted: Accepted) -> Option<Accepted> {
     let settings = &client.worker.settings;
-    if accepted.tls.is_none() && settings.proxy_protocol == ProxyProtocol::Off {
-        let Accepted { stream, peer, tls: _ } = accepted;
-        let downstream = Downstream::new(peer, Scheme::Http, &settings.trusted_proxies);
-        client.introduce(downstream, Stream::Plain(stream));
-        return Some(Protocol::Unsaid);
+    if accepted.tls.is_some() || settings.proxy_protocol == ProxyProtocol::Required {
+        return Some(accepted);
     }
-    // On the heap, so that plain connections do not carry the place of a handshake for as long as they live.
+    let Accepted { stream, peer, tls: _ } = accepted;
+    let downstream = Downstream::new(peer, Scheme::Http, &settings.trusted_proxies);
+    client.introduce(downstream, Stream::Plain(stream));
+    None
+}
+
+/// Brings a connection to its first request and gives it to the client; `None` when it is to be closed.
+pub(super) async fn greet(client: Rc<Client>, accepted: Accepted) -> Option<Protocol> {
     let (peer, has_tls) = (accepted.peer, accepted.tls.is_some());
-    match Box::pin(within_time(client, shake_hands(client, accepted))).await {
+    match within_time(&client, shake_hands(&client, accepted)).await {
         Some(Ok(protocol)) => Some(protocol),
         Some(Err(error)) => {
             match error {

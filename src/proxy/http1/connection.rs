@@ -5,7 +5,7 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response};
@@ -32,42 +32,85 @@ use crate::proxy::{
 
 /// Serves a client's requests, one after the other, until its connection ends. An error is an end out of order: it was late, cut or left
 /// by its client, or its response has no end.
-pub(in crate::proxy) async fn serve(client: &Rc<Client>, mut socket: ClientSocket) -> io::Result<()> {
+///
+/// No `async fn`, and no `while let`: those keep their arguments and what they match twice, for as long as a connection is idle.
+pub(in crate::proxy) fn serve(
+    client: &Rc<Client>,
+    mut socket: ClientSocket,
+) -> impl Future<Output = io::Result<()>> + use<> {
     let caller = Caller::connection(client);
-    while let Some((terms, mut handling)) = attend(&caller, |context| poll_next(context, &caller)).await?? {
-        let mut reply = attend(&caller, |context| {
-            handling.as_mut().poll(context).map(|response| Reply::new(response, terms, client))
-        })
-        .await?;
-        // A token stream may go on for hours, and needs nothing of what led to it.
-        drop(handling);
-        attend(&caller, |context| reply.poll(context, &client.worker, &mut socket)).await??;
-        let is_last = reply.is_last();
-        reply.end(&client.worker);
-        if let Some(tunnel) = caller.take_tunnel() {
-            relay(&caller, tunnel, socket).await;
-            return Ok(());
-        }
-        if client.stage() == Stage::Exchange {
-            caller.end_exchange();
-        }
-        if is_last || !caller.has_read_request() {
-            // To close over what the client has sent could take the answer away from it (RFC 9112 section 9.6).
-            if client.has_input() || !caller.has_read_request() {
-                client.linger_at_close();
+    async move {
+        loop {
+            let next = attend(&caller, |context| poll_next(context, &caller)).await??;
+            let Some(mut answering) = next else { break };
+            let is_last = attend(&caller, |context| answering.poll(context, &caller, &mut socket)).await??;
+            // A tunnel may go on for hours, too.
+            drop(answering);
+            if let Some(tunnel) = caller.take_tunnel() {
+                relay(&caller, tunnel, socket).await;
+                return Ok(());
             }
-            break;
+            if end_exchange(&caller, is_last) {
+                break;
+            }
         }
+        close(&caller.client, &mut socket).await
     }
-    close(client, &mut socket).await
+}
+
+/// A response was written. Whether the connection ends with it.
+fn end_exchange(caller: &Caller, is_last: bool) -> bool {
+    let client = &caller.client;
+    if client.stage() == Stage::Exchange {
+        caller.end_exchange();
+    }
+    let is_over = is_last || !caller.has_read_request();
+    // To close over what the client has sent could take the answer away from it (RFC 9112 section 9.6).
+    if is_over && (client.has_input() || !caller.has_read_request()) {
+        client.linger_at_close();
+    }
+    is_over
 }
 
 /// The next request, on its way to an answer. `None` when no more comes, or the worker drains.
 fn poll_next<'a>(
     context: &mut Context<'_>,
     caller: &'a Rc<Caller>,
-) -> Poll<io::Result<Option<(Terms, Handling<'a>)>>> {
+) -> Poll<io::Result<Option<Answering<'a>>>> {
     poll_head(context, &caller.client).map_ok(|head| head.map(|head| handle(caller, head)))
+}
+
+/// A request on its way to its answer, and then the answer. All of it is on the heap: most connections of a gateway are idle, and have room for
+/// neither.
+enum Answering<'a> {
+    Handling(Terms, Handling<'a>),
+    /// The request's own state is given back by then: a token stream may go on for hours, and needs nothing of what led to it.
+    Replying(Box<Reply>),
+}
+
+impl Answering<'_> {
+    /// Ready when the answer was written, and with whether the connection ends with it. An answer that can be written at once never needs
+    /// a place of its own.
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        caller: &Caller,
+        socket: &mut ClientSocket,
+    ) -> Poll<io::Result<bool>> {
+        let (client, worker) = (&caller.client, caller.worker());
+        match self {
+            Self::Handling(terms, handling) => {
+                let mut reply = Reply::new(ready!(handling.as_mut().poll(context)), *terms, client);
+                let written = reply.poll(context, worker, socket);
+                if written.is_pending() {
+                    *self = Self::Replying(Box::new(reply));
+                    return Poll::Pending;
+                }
+                written.map_ok(|()| reply.end(worker))
+            }
+            Self::Replying(reply) => reply.poll(context, worker, socket).map_ok(|()| reply.end(worker)),
+        }
+    }
 }
 
 /// Passes on what goes through a connection that has become a tunnel. On the heap, so that others carry no room for it.
@@ -111,19 +154,19 @@ fn poll_head(context: &mut Context<'_>, client: &Client) -> Poll<io::Result<Opti
 type Handling<'a> = Pin<Box<dyn Future<Output = Response<ResponseBody>> + 'a>>;
 
 /// Has a request answered, or says why it is none.
-fn handle(caller: &Rc<Caller>, head: Result<Head, Failure>) -> (Terms, Handling<'_>) {
+fn handle(caller: &Rc<Caller>, head: Result<Head, Failure>) -> Answering<'_> {
     let Head { parts, body, terms } = match head {
         Ok(head) => head,
         Err(failure) => {
             let refusal = std::future::ready(refuse(&caller.client, &failure));
-            return (Terms::UNKNOWN, Box::pin(refusal));
+            return Answering::Handling(Terms::UNKNOWN, Box::pin(refusal));
         }
     };
     if terms.waits_to_be_asked {
         caller.client.await_asking();
     }
     let body = Incoming::Http1(Body::new(&caller.client, body));
-    (terms, Box::pin(forward::handle(caller, Request::from_parts(parts, body))))
+    Answering::Handling(terms, Box::pin(forward::handle(caller, Request::from_parts(parts, body))))
 }
 
 /// Answers what is no request. Where the next one would begin, nobody knows.
@@ -136,9 +179,12 @@ fn refuse(client: &Client, failure: &Failure) -> Response<ResponseBody> {
 }
 
 /// Waits for what a connection does next, for as long as the client is there, nothing is late, and the worker does not cut it.
-async fn attend<T>(caller: &Caller, mut next: impl FnMut(&mut Context<'_>) -> Poll<T>) -> io::Result<T> {
-    let client = &caller.client;
-    poll_fn(|context| {
+fn attend<T>(
+    caller: &Caller,
+    mut next: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> impl Future<Output = io::Result<T>> {
+    poll_fn(move |context| {
+        let client = &caller.client;
         client.pulse.listen(context.waker());
         if client.order() == Order::Cut {
             client.give_up();
@@ -157,7 +203,6 @@ async fn attend<T>(caller: &Caller, mut next: impl FnMut(&mut Context<'_>) -> Po
         }
         Poll::Pending
     })
-    .await
 }
 
 /// Ends the connection in order, within the time that its client has for that.

@@ -97,14 +97,10 @@ impl Reply {
         reply
     }
 
-    /// Whether the connection is not to be kept.
-    pub(super) fn is_last(&self) -> bool {
+    /// Gives its buffer back. Whether the connection is not to be kept.
+    pub(super) fn end(&mut self, worker: &Worker) -> bool {
+        worker.give_buffer(std::mem::take(self.out.small()));
         self.is_last
-    }
-
-    /// Gives its buffer back.
-    pub(super) fn end(self, worker: &Worker) {
-        worker.give_buffer(self.out.into_buffer());
     }
 
     /// Writes what there is. Ready when all of it was written, or with an error when there will be no end.
