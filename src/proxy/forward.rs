@@ -84,8 +84,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     }
     let limits = dealt.view.route.limits;
     caller.client.set_on_half_close(limits.on_half_close);
-    check_head(&head, &limits)?;
-    check_length(&head.headers, &limits)?;
+    check_size(&head, &limits)?;
     if caller.pulse.is_expired() {
         caller.pulse.expect_end_within(limits.idle_timeout);
         return Err(Failure::Deadline);
@@ -94,9 +93,7 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     let ask = Ask::of(&mut head, body.as_ref(), &dealt.view.route.upgrades, &mut *caller.worker().rng())?;
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
-    if let Some(total) = limits.total_timeout {
-        caller.pulse.end_by(Some(exchange.dispatched_at().after(total)));
-    }
+    caller.pulse.end_by(limits.total_timeout.map(|total| exchange.dispatched_at().after(total)));
     if let Some(call) = call {
         call.tell(&mut head.headers, exchange.dispatched_at());
         exchange.carry(call);
@@ -198,6 +195,12 @@ fn key(head: &request::Parts) -> RequestKey<'_> {
         str::from_utf8(host.unwrap_or(authority)).ok()
     });
     RequestKey { host, path: head.uri.path(), headers: &head.headers, model: ModelKey::Unread }
+}
+
+/// Keeps a request within its endpoint's bounds, as far as its head tells.
+fn check_size(head: &request::Parts, limits: &Limits) -> Result<(), Failure> {
+    check_head(head, limits)?;
+    check_length(&head.headers, limits)
 }
 
 /// What the head takes on an HTTP/1 connection, whatever it came on, as far as the endpoint bounds it. The worker's own bound was
