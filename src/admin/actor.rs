@@ -1,6 +1,6 @@
 //! Who asks, as far as a request says: the names it gives, and where it came from.
 //!
-//! The port has no accounts, so a name is what a caller claims; the address and the certificate that it showed are what the connection
+//! Where tokens are asked for, a name is the token's; else it is what a caller claims. The address and the certificate that it showed are what the connection
 //! proves. Events keep both.
 
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use axum::extract::FromRequestParts;
 use http::{HeaderMap, request::Parts};
 
-use super::problem::Fault;
+use super::{problem::Fault, tokens::Caller};
 use crate::{control::Actor, net::Stream};
 
 /// The header that says who asks.
@@ -31,6 +31,8 @@ pub(super) struct Peer(pub(super) String);
 /// What a request's head says of who asks.
 #[derive(Debug)]
 pub(super) struct HeaderActor {
+    /// Of the token that was shown.
+    proven: Option<String>,
     name: Option<String>,
     reason: Option<String>,
     peer: Option<String>,
@@ -52,16 +54,17 @@ impl Peer {
 }
 
 impl HeaderActor {
-    /// Who asks. The header counts before the body.
+    /// Who asks. A token's name counts before the header, and that before the body.
     pub(super) fn or(self, body: Option<String>) -> Result<Actor, Fault> {
         self.because(body, String::new())
     }
 
     /// Who asks, and why. What the headers say counts before the body.
     pub(super) fn because(self, name: Option<String>, reason: String) -> Result<Actor, Fault> {
-        let name = match self.name.or(name) {
-            Some(name) => check_actor(name)?,
-            None => DEFAULT_ACTOR.to_owned(),
+        let name = match (self.proven, self.name.or(name)) {
+            (Some(name), _) => name,
+            (None, Some(name)) => check_actor(name)?,
+            (None, None) => DEFAULT_ACTOR.to_owned(),
         };
         let reason = self.reason.unwrap_or(reason).chars().take(REASON_LIMIT).collect();
         Ok(Actor { name, peer: self.peer, reason })
@@ -88,6 +91,7 @@ impl<S: Send + Sync> FromRequestParts<S> for HeaderActor {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Fault> {
         Ok(Self {
+            proven: parts.extensions.get().map(|Caller(name)| name.clone()),
             name: text_in(&parts.headers, ACTOR_HEADER)?,
             reason: text_in(&parts.headers, REASON_HEADER)?,
             peer: parts.extensions.get().map(|Peer(text)| text.clone()),
@@ -119,7 +123,7 @@ mod tests {
     use super::*;
 
     fn header(name: Option<&str>) -> HeaderActor {
-        HeaderActor { name: name.map(str::to_owned), reason: None, peer: None }
+        HeaderActor { proven: None, name: name.map(str::to_owned), reason: None, peer: None }
     }
 
     #[test]
@@ -128,6 +132,12 @@ mod tests {
         assert_eq!(header(Some("header")).or(body()).unwrap().name, "header");
         assert_eq!(header(None).or(body()).unwrap().name, "body");
         assert_eq!(header(None).or(None).unwrap().name, "operator");
+    }
+
+    #[test]
+    fn a_tokens_name_counts_before_every_claim() {
+        let shown = HeaderActor { proven: Some("ci".to_owned()), ..header(Some("header")) };
+        assert_eq!(shown.or(Some("body".to_owned())).unwrap().name, "ci");
     }
 
     #[test]

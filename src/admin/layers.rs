@@ -15,7 +15,7 @@ use tower::{
 };
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
-use super::{problem::Fault, refusals, state::Port};
+use super::{problem::Fault, refusals, state::Port, tokens::Caller};
 
 /// The largest request body. A plan with hundreds of instances is some tens of kilobytes.
 pub(super) const BODY_LIMIT_BYTES: usize = 1 << 20;
@@ -61,10 +61,27 @@ pub(super) fn guarded(routes: Router<Arc<Port>>, port: &Arc<Port>) -> Router<Arc
     )
 }
 
-async fn admit(State(port): State<Arc<Port>>, request: Request, next: Next) -> Response {
-    match port.access.check(&request) {
-        Ok(()) => next.run(request).await,
-        Err(fault) => fault.into_response(),
+async fn admit(State(port): State<Arc<Port>>, mut request: Request, next: Next) -> Response {
+    if let Err(fault) = port.access.check(&request) {
+        return fault.into_response();
+    }
+    let Some(gate) = &port.gate else { return next.run(request).await };
+    match gate.check(request.method(), request.headers(), request.extensions()).await {
+        Ok(None) => next.run(request).await,
+        Ok(Some(caller)) => {
+            request.extensions_mut().insert(caller.clone());
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(caller);
+            response
+        }
+        Err(fault) => {
+            // What a header claims of somebody who is not let in is not worth a place in the trail.
+            let name = if let Fault::Role { name, .. } = &fault { name.as_str() } else { "unknown" };
+            let caller = Caller(name.to_owned());
+            let mut response = fault.into_response();
+            response.extensions_mut().insert(caller);
+            response
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::{refusals::Refusal, wire};
 use crate::{
-    config::{Problem, Problems},
+    config::{Problem, Problems, Role},
     control::ControlError,
     name::{EndpointName, NameError},
     store::StoreError,
@@ -19,6 +19,9 @@ use crate::{
 
 /// What a client that may try again is asked to wait: requests here take milliseconds, so a second is long.
 const RETRY_AFTER_SECONDS: &str = "1";
+
+/// How long failures count (see `tokens`).
+const FAILURES_RETRY_SECONDS: &str = "60";
 
 /// What can go wrong with a request to the admin port.
 #[derive(Debug)]
@@ -51,6 +54,19 @@ pub(super) enum Fault {
         /// As sent.
         origin: String,
     },
+    /// No valid token was shown, for this reason.
+    NoToken(&'static str),
+    /// The token's role does not reach.
+    Role {
+        /// Of the token.
+        name: String,
+        /// What it is.
+        has: Role,
+        /// What it would have to be at least.
+        needed: Role,
+    },
+    /// This peer has shown too many tokens that are none.
+    ManyFailures,
     /// The body is not declared to be JSON.
     MediaType {
         /// As declared.
@@ -116,6 +132,11 @@ impl Fault {
             Self::ForeignOrigin { .. } => {
                 row(StatusCode::FORBIDDEN, "urn:snapback:foreign-origin", "Foreign origin")
             }
+            Self::NoToken(_) => row(StatusCode::UNAUTHORIZED, "urn:snapback:unauthorized", "Unauthorized"),
+            Self::Role { .. } => row(StatusCode::FORBIDDEN, "urn:snapback:role", "Role does not suffice"),
+            Self::ManyFailures => {
+                row(StatusCode::TOO_MANY_REQUESTS, "urn:snapback:many-failures", "Too many failures")
+            }
             Self::MediaType { .. } => {
                 row(StatusCode::UNSUPPORTED_MEDIA_TYPE, "about:blank", "Unsupported Media Type")
             }
@@ -164,6 +185,16 @@ impl Fault {
                 format!(
                     "a page of {origin:?} may not change anything here: only pages of this port itself may"
                 )
+            }
+            Self::NoToken(why) => {
+                format!("{why}: send authorization: Bearer with a token of [admin] tokens_file")
+            }
+            Self::Role { name, has, needed } => {
+                format!("token {name} has the role {has}; this takes the role {needed}")
+            }
+            Self::ManyFailures => {
+                "too many requests without a valid token came from this address; one with a valid token is served"
+                    .to_owned()
             }
             Self::MediaType { given: Some(given) } => {
                 format!("the body is {given:?}: send JSON, with content-type: application/json")
@@ -312,6 +343,12 @@ impl IntoResponse for Fault {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"snapback\""));
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(FAILURES_RETRY_SECONDS));
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }

@@ -15,7 +15,7 @@ use axum::{
 };
 use http::{Method, StatusCode};
 
-use super::{actor::HeaderActor, state::Port};
+use super::{actor::HeaderActor, state::Port, tokens::Caller};
 use crate::{
     clock,
     control::{Actor, Handle},
@@ -95,10 +95,14 @@ impl Allowance {
 pub(super) async fn record(State(port): State<Arc<Port>>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let (path, is_dry) = (shortened(request.uri().path()), is_dry(&request));
-    let actor = HeaderActor::of_refused(request.headers(), request.extensions().get());
+    let mut actor = HeaderActor::of_refused(request.headers(), request.extensions().get());
     let response = next.run(request).await;
     let status = response.status();
-    let is_access = status == StatusCode::FORBIDDEN;
+    if let Some(Caller(name)) = response.extensions().get() {
+        actor.name.clone_from(name);
+    }
+    let is_access =
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&status);
     let reads = method == Method::GET || method == Method::HEAD;
     if let Some(Refusal(why)) = response.extensions().get()
         && (is_access || !reads && !is_dry)

@@ -4,7 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use tokio::sync::{Semaphore, watch};
 
-use super::{access::Access, refusals::Refusals, sagemaker};
+use super::{
+    access::Access,
+    refusals::Refusals,
+    sagemaker,
+    tokens::{Gate, Tokens},
+};
 use crate::{config::AwsConfig, control::Handle, delivery::Webhooks, telemetry::Telemetry, tls};
 
 /// How many event streams are open at a time. Each costs a connection and a place in control's channel; dashboards and terminals
@@ -29,6 +34,8 @@ pub struct Admin {
     pub draining: watch::Receiver<bool>,
     /// TLS, if callers connect with it.
     pub tls: Option<Arc<tls::Server>>,
+    /// Who may call, if callers are asked.
+    pub tokens: Option<Arc<Tokens>>,
     /// How webhooks and the file of events do.
     pub webhooks: Webhooks,
     /// The file of events, against which the journal's end is checked.
@@ -44,6 +51,7 @@ pub(super) struct Port {
     pub(super) telemetry: Telemetry,
     pub(super) source: Option<PathBuf>,
     pub(super) access: Access,
+    pub(super) gate: Option<Gate>,
     pub(super) refusals: Refusals,
     pub(super) draining: watch::Receiver<bool>,
     pub(super) shutdown: watch::Receiver<bool>,
@@ -59,20 +67,29 @@ pub(super) struct Port {
 impl Port {
     /// For a port bound to this address, which ends when `shutdown` turns true.
     pub(super) fn new(admin: Admin, bound: SocketAddr, shutdown: watch::Receiver<bool>) -> Self {
-        let Admin { handle, telemetry, source, allow_remote, draining, tls, webhooks, events_file, aws } =
-            admin;
+        let Admin {
+            handle,
+            telemetry,
+            source,
+            allow_remote,
+            draining,
+            tls,
+            tokens,
+            webhooks,
+            events_file,
+            aws,
+        } = admin;
+        let (is_local, is_signed) = (bound.ip().is_loopback(), aws.sagemaker && !aws.keys.is_empty());
+        let takes_any_name = allow_remote || tls.is_some() || tokens.is_some() && !is_local;
         Self {
+            gate: tokens.map(|tokens| Gate::new(tokens, is_local, is_signed)),
             refusals: Refusals::new(handle.clone()),
             sagemaker: aws.sagemaker.then(|| Arc::new(sagemaker::Api::new(handle.clone(), aws))),
             handle,
             telemetry,
             source,
-            // A browser that was led here under another name is stopped by the name in the certificate.
-            access: if allow_remote || tls.is_some() {
-                Access::AnyName
-            } else {
-                Access::Named { bound: bound.ip() }
-            },
+            // A browser that was led here under another name is stopped by the name in the certificate, or has no token to show.
+            access: if takes_any_name { Access::AnyName } else { Access::Named { bound: bound.ip() } },
             draining,
             shutdown,
             streams: Arc::new(Semaphore::new(STREAMS)),

@@ -132,13 +132,13 @@ impl Wanted {
 fn check_admin(listener: &TcpListener, config: &AdminConfig) -> Result<(), StartError> {
     let address = listener.local_addr()?;
     let asks_who = config.tls.as_ref().is_some_and(|tls| tls.0.client_ca.is_some());
-    if address.ip().is_loopback() || config.allow_remote || asks_who {
+    if address.ip().is_loopback() || config.allow_remote || asks_who || config.tokens_file.is_some() {
         return Ok(());
     }
     Err(StartError::AdminBind {
         address,
-        reason: "the inherited socket can be reached from other machines: listen on 127.0.0.1, or set admin.tls with client_ca, or \
-                 admin.allow_remote"
+        reason: "the inherited socket can be reached from other machines: listen on 127.0.0.1, or set admin.tokens_file, admin.tls with \
+                 client_ca, or admin.allow_remote"
             .to_owned(),
     })
 }

@@ -86,6 +86,9 @@ pub enum StartError {
     /// A certificate or a key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The tokens of the admin port cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] admin::TokensError),
     /// The journal cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -116,6 +119,7 @@ struct ControlParts {
     meters: Arc<[WorkerMeters]>,
     listener: TcpListener,
     admin_tls: Option<Arc<Server>>,
+    tokens: Option<Arc<admin::Tokens>>,
     keychain: Arc<Keychain>,
     draining: watch::Receiver<bool>,
     heir: Heir,
@@ -140,6 +144,7 @@ pub fn start_inheriting(
     let Sockets { listeners, admin, admin_tls } = Sockets::open(&config, &keychain, inherited)?;
     let admin_address = admin.local_addr()?;
     let (data_addresses, listens) = (internet_addresses(&listeners), listeners.bound().to_vec());
+    let tokens = config.admin.tokens_file.as_deref().map(admin::Tokens::load).transpose()?.map(Arc::new);
     let journal = Arc::new(open_journal(&config.state, succession)?);
 
     let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
@@ -155,6 +160,7 @@ pub fn start_inheriting(
         meters: meters.clone(),
         listener: admin,
         admin_tls: admin_tls.clone(),
+        tokens,
         keychain,
         draining: draining.clone(),
         heir: match succession {
@@ -299,6 +305,7 @@ fn control_thread(
             meters,
             listener,
             admin_tls,
+            tokens,
             keychain,
             draining,
             heir,
@@ -338,6 +345,7 @@ fn control_thread(
             aws: config.aws.clone(),
             draining,
             tls: admin_tls,
+            tokens,
         };
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,

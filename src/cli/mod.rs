@@ -25,6 +25,7 @@ mod report;
 mod screen;
 mod shift;
 mod sse;
+mod token;
 pub mod view;
 mod watch;
 mod webhook;
@@ -82,6 +83,7 @@ async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, 
         ClientCommand::Reload(args) => reload::reload(args, output).await?,
         ClientCommand::Webhook(args) => webhook::webhook(args, output).await?,
         ClientCommand::Audit(args) => return audit::audit(args, output).await,
+        ClientCommand::Token(args) => token::token(args, output)?,
         ClientCommand::Journal(args) => journal::journal(args, output).await?,
     }
     Ok(Exit::Done)

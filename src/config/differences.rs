@@ -42,7 +42,7 @@ impl Config {
             underscores,
             trusted_proxies,
         } = data;
-        let AdminConfig { listen: admin_listen, allow_remote, tls: admin_tls } = admin;
+        let AdminConfig { listen: admin_listen, allow_remote, tls: admin_tls, tokens_file } = admin;
         let StateConfig { path, takeover_timeout, keep_events, keep_shifts } = state;
         let LogConfig { level, format } = log;
         let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
@@ -76,6 +76,10 @@ impl Config {
             ("admin.tls", admin_tls.as_ref().map_or("nothing".to_owned(), |tls| server_tls(&tls.0))),
             ("admin.listen", format!("{:?}", admin_listen.to_string())),
             ("admin.allow_remote", allow_remote.to_string()),
+            (
+                "admin.tokens_file",
+                tokens_file.as_ref().map_or("nothing".to_owned(), |path| format!("{path:?}")),
+            ),
             ("state.path", format!("{:?}", path.display().to_string())),
             ("state.takeover_timeout", span(takeover_timeout)),
             ("state.keep_events", keep_events.to_string()),

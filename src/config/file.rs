@@ -1,6 +1,6 @@
 //! Reads a configuration file.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     AdminConfig, Config, DataConfig, DataTls, EndpointSpec, LogConfig, LogFormat, StateConfig, aws,
@@ -133,13 +133,15 @@ fn read_admin(table: &Table<'_>) -> AdminConfig {
     let allow_remote = table.optional("allow_remote", boolean).unwrap_or(false);
     let tls = table.table("tls", &shape::ADMIN_TLS).map(|tls| tls::read_admin(&tls));
     let asks_who = tls.as_ref().is_some_and(|tls| tls.0.client_ca.is_some());
-    if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback() && !allow_remote && !asks_who) {
+    let tokens_file = table.optional("tokens_file", parsed(tokens_path));
+    let is_guarded = allow_remote || asks_who || table.has("tokens_file");
+    if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback() && !is_guarded) {
         table.problem(
             "listen",
             format!(
-                "{listen} can be reached from other machines, and the admin port has no authentication: whoever reaches it \
-                 commands every shift. Listen on 127.0.0.1, ask for client certificates (admin.tls with client_ca), or write \
-                 allow_remote = true where a firewall or a container's network guards the port"
+                "{listen} can be reached from other machines, and the admin port asks nobody who they are: whoever reaches it \
+                 commands every shift. Listen on 127.0.0.1, ask for tokens (admin.tokens_file, see `snapback token new`) or client \
+                 certificates (admin.tls with client_ca), or write allow_remote = true where a firewall or a container's network guards the port"
             ),
         );
     }
@@ -147,6 +149,14 @@ fn read_admin(table: &Table<'_>) -> AdminConfig {
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
         allow_remote,
         tls,
+        tokens_file,
+    }
+}
+
+fn tokens_path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("the path is empty; write for instance \"tokens.toml\"".to_owned()),
+        path => Ok(path.into()),
     }
 }
 

@@ -27,6 +27,7 @@ mod rescue;
 mod shape;
 mod thresholds;
 mod tls;
+mod tokens;
 mod turn;
 mod units;
 mod variant;
@@ -39,6 +40,9 @@ pub use alarms::alarm_name;
 pub use problems::{Problem, Problems};
 pub use shape::{known_keys, known_plan_keys};
 pub use thresholds::{format_bound, format_measure};
+pub use tokens::{
+    Role, TokenSpec, format_token_hash, parse_tokens, token_expiry, token_hash, token_name, token_text,
+};
 pub use units::{format_fraction, format_quantile, format_size, format_tolerance};
 pub use webhooks::{EventsFile, WebhookSpec};
 
@@ -129,12 +133,14 @@ pub struct DataConfig {
 /// `[admin]`: the admin port.
 #[derive(Clone, PartialEq, Debug)]
 pub struct AdminConfig {
-    /// Where operators connect; loopback unless `allow_remote`.
+    /// Where operators connect; loopback unless something says who may call, or `allow_remote`.
     pub listen: SocketAddr,
-    /// Whether `listen` may be an address that other machines reach. There is no authentication, so it is off unless written.
+    /// Whether `listen` may be an address that other machines reach. It needs neither tokens nor certificates then, so it is off unless written.
     pub allow_remote: bool,
     /// TLS towards operators.
     pub tls: Option<AdminTls>,
+    /// Who may call, and what for; without it whoever reaches the port may do everything.
+    pub tokens_file: Option<PathBuf>,
 }
 
 /// `[data.tls]`

@@ -41,7 +41,7 @@ shapes! { CONFIG:
     ]
     DATA_TLS "data.tls" ["listen" "certificates" "client_ca" "client_auth"]
     DATA_CERTIFICATES "data.tls.certificates" ["cert" "key"]
-    ADMIN "admin" ["listen" "allow_remote" "tls"]
+    ADMIN "admin" ["listen" "allow_remote" "tls" "tokens_file"]
     ADMIN_TLS "admin.tls" ["certificates" "client_ca"]
     ADMIN_CERTIFICATES "admin.tls.certificates" ["cert" "key"]
     STATE "state" ["path" "takeover_timeout" "keep_events" "keep_shifts"]
@@ -183,6 +183,11 @@ pub(super) static GREEN_PARTS: FleetParts = FleetParts {
     },
     tls: &GREEN_TLS,
 };
+
+shapes! { TOKENS:
+    TOKENS_ROOT "" ["token"]
+    TOKEN "token" ["name" "role" "hash" "expires"]
+}
 
 /// The path of every key of a configuration file, list indices left out, such as `endpoint.health.interval`.
 ///

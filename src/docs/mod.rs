@@ -2,3 +2,6 @@
 
 #[doc = include_str!("hardening.md")]
 pub mod hardening {}
+
+#[doc = include_str!("tokens.md")]
+pub mod tokens {}

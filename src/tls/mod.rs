@@ -23,6 +23,7 @@ pub use client::Connector;
 pub use error::TlsError;
 pub use keychain::{Keychain, Refreshed, Which};
 pub use server::{HANDSHAKE_TIMEOUT, Server};
+pub(crate) use stamp::Stamp;
 
 use std::sync::{Arc, OnceLock};
 

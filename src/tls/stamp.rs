@@ -9,7 +9,7 @@ use std::{
 /// How files looked when they were last read. A renewal may replace a file, write into it, or turn a symbolic link (as
 /// Kubernetes does with secrets); each changes one of these numbers.
 #[derive(Debug)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     files: Vec<PathBuf>,
     seen: Mutex<Vec<Option<Look>>>,
 }
@@ -25,14 +25,14 @@ struct Look {
 
 impl Stamp {
     /// To be taken before the files are read: a change in between is then seen as one.
-    pub(super) fn new(files: Vec<PathBuf>) -> Self {
+    pub(crate) fn new(files: Vec<PathBuf>) -> Self {
         let seen = files.iter().map(|path| look(path)).collect();
         Self { files, seen: Mutex::new(seen) }
     }
 
     /// Whether a file looks different from the last time; this look becomes the last. So a bad file is told of once and not with
     /// every look.
-    pub(super) fn has_changed(&self) -> bool {
+    pub(crate) fn has_changed(&self) -> bool {
         let looks: Vec<_> = self.files.iter().map(|path| look(path)).collect();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let changed = *seen != looks;

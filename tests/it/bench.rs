@@ -205,6 +205,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_snapback"))
         .args(arguments)
         .env_remove("SNAPBACK_ADMIN")
+        .env_remove("SNAPBACK_TOKEN")
         .output()
         .unwrap()
 }

@@ -2,6 +2,7 @@
 //!
 //! - `bench.rs` (the workbench, not a benchmark): the process under test, model servers to put behind it, a plain client.
 //! - `starting.rs`: what a start refuses, and what it says.
+//! - `admitting.rs`: tokens of the admin port, and what their roles may do.
 //! - `protecting.rs`: weights, limits on instances, and a process with few descriptors.
 //! - `rescuing.rs`: a failing green costs no client anything.
 //! - `rolling.rs`: rolling shifts, batch by batch, and back.
@@ -29,6 +30,7 @@
     reason = "a process is watched from outside by the machine's own clock"
 )]
 
+mod admitting;
 mod batching;
 mod bench;
 mod crashing;

@@ -501,7 +501,9 @@ fn every_component_is_referred_to_and_every_reference_leads_somewhere() {
     let root = description();
     let (mut referred, mut defined) = (BTreeSet::new(), BTreeSet::new());
     references(&root, &mut referred);
-    for (group, components) in root["components"].as_object().unwrap() {
+    // Security schemes are referred to by their names.
+    let groups = root["components"].as_object().unwrap().iter();
+    for (group, components) in groups.filter(|(group, _)| *group != "securitySchemes") {
         defined.extend(
             components.as_object().unwrap().keys().map(|name| format!("#/components/{group}/{name}")),
         );
@@ -532,4 +534,20 @@ async fn every_route_is_described_and_every_description_is_a_route() {
         assert_eq!(allowed, methods, "{path}");
     }
     world.end().await;
+}
+
+#[test]
+fn every_operation_but_health_says_that_it_may_ask_for_a_token() {
+    let root = description();
+    assert_eq!(root["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+    for (path, item) in root["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
+            let is_health = path == "/healthz" || path == "/readyz";
+            for status in ["401", "429"] {
+                assert_eq!(operation["responses"][status].is_null(), is_health, "{method} {path}: {status}");
+            }
+            assert!(!operation["responses"]["403"].is_null(), "{method} {path}");
+            assert_eq!(operation["security"] == json!([]), is_health, "{method} {path}");
+        }
+    }
 }

@@ -91,6 +91,7 @@ impl World {
             allow_remote: false,
             draining,
             tls: None,
+            tokens: None,
             webhooks: Webhooks::default(),
             events_file: None,
             aws: config.aws.clone(),

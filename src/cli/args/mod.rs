@@ -3,11 +3,13 @@
 mod endpoint;
 mod plan;
 mod shift;
+mod token;
 mod trail;
 
 pub use endpoint::{EndpointArgs, EndpointCommand};
 pub use plan::{LintArgs, PlanArgs, PlanCommand, RecordingArgs, RecordingCommand, ReplayArgs};
 pub use shift::{IfRunning, Order, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs};
+pub use token::{BearerToken, TokenArgs, TokenCommand};
 pub use trail::{AuditArgs, AuditCommand, JournalArgs, JournalCommand, WebhookArgs, WebhookCommand};
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -153,6 +155,12 @@ Examples:
     /// Copy the journal.
     #[command(display_order = 11, after_help = "Example:\n  snapback journal backup monday.db")]
     Journal(JournalArgs),
+    /// Make tokens for the admin port.
+    #[command(
+        display_order = 12,
+        after_help = "Example:\n  snapback token new --name ci --role operator --expires 2027-01-31"
+    )]
+    Token(TokenArgs),
 }
 
 /// `serve`
@@ -243,6 +251,15 @@ pub struct Connection {
         requires = "cert"
     )]
     pub key: Option<PathBuf>,
+    /// The file with the token that says who you are, where the admin port asks for one; without it SNAPBACK_TOKEN is the token.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Connection",
+        value_name = "FILE",
+        value_parser = BearerToken::from_file
+    )]
+    pub token_file: Option<BearerToken>,
     /// `table` for people, `json` for programs: the API's document, unchanged.
     #[arg(
         long,
@@ -349,7 +366,7 @@ impl ClientCommand {
     /// How the command's answer is printed.
     pub fn format(&self) -> OutputFormat {
         match self {
-            Self::Check(_) => OutputFormat::Table,
+            Self::Check(_) | Self::Token(_) => OutputFormat::Table,
             Self::Endpoint(args) => args.connection.output,
             Self::Shift(args) => args.connection.output,
             Self::Plan(args) => args.connection.output,
@@ -418,6 +435,7 @@ mod tests {
             "snapback audit list --after 7 --endpoint chat",
             "snapback audit verify --file events.jsonl",
             "snapback journal backup monday.db",
+            "snapback token new --name ci --role operator --expires 2027-01-31",
             "snapback model-server --version v1 --listen 127.0.0.1:0",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -441,6 +459,9 @@ mod tests {
             ("snapback plan replay plan.toml", "--recording"),
             ("snapback plan replay plan.toml --endpoint chat --splits 3", "--aa"),
             ("snapback plan replay plan.toml --endpoint chat --recording a.ndjson", "cannot be used with"),
+            ("snapback endpoint list --token-file /nonexistent/token", "No such file"),
+            ("snapback token new --name ci --role root", "viewer, operator or admin"),
+            ("snapback token new --name ci --role viewer --expires soon", "is not a day"),
             ("snapback check", "--config"),
         ] {
             let error = parse(line).unwrap_err();

@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     admin_url::{AdminScheme, AdminUrl},
-    args::Connection,
+    args::{BearerToken, Connection},
 };
 use crate::{
     admin::wire,
@@ -39,12 +39,16 @@ const ACTOR_HEADER: &str = "x-snapback-actor";
 /// Tells the admin port why.
 const REASON_HEADER: &str = "x-snapback-reason";
 
+/// Where the token is, if no file is named.
+const TOKEN_VARIABLE: &str = "SNAPBACK_TOKEN";
+
 /// Asks one admin port.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     url: AdminUrl,
     /// There for https.
     tls: Option<Arc<Connector>>,
+    token: Option<BearerToken>,
     actor: Option<HeaderValue>,
     reason: Option<HeaderValue>,
 }
@@ -108,14 +112,19 @@ impl Client {
             AdminScheme::Plain => None,
             AdminScheme::Tls => Some(Arc::new(Connector::new(Arc::new(trust(connection))))),
         };
-        Self::with(connection.admin.clone(), tls)
+        let from_environment = || {
+            let token = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty());
+            token.and_then(|token| BearerToken::new(&token).ok())
+        };
+        let token = connection.token_file.clone().or_else(from_environment);
+        Self { token, ..Self::with(connection.admin.clone(), tls) }
     }
 
     /// Speaks TLS if it is given a connector.
     pub(super) fn with(url: AdminUrl, tls: Option<Arc<Connector>>) -> Self {
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
         let actor = user.and_then(|user| HeaderValue::from_bytes(user.as_bytes()).ok());
-        Self { url, tls, actor, reason: None }
+        Self { url, tls, token: None, actor, reason: None }
     }
 
     /// Gives this as the reason with every request; an empty one is none.
@@ -212,6 +221,9 @@ impl Client {
         headers.insert(header::HOST, host);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some(token) = &self.token {
+            headers.insert(header::AUTHORIZATION, token.header().clone());
+        }
         if let Some(actor) = &self.actor {
             headers.insert(ACTOR_HEADER, actor.clone());
         }
@@ -319,6 +331,9 @@ impl ClientError {
             ),
             Self::Refused(problem) if problem.running_shift.is_some() => {
                 Some("see it with `snapback shift status ID`, end it with `snapback shift abort ID`")
+            }
+            Self::Refused(problem) if problem.status == StatusCode::UNAUTHORIZED => {
+                Some("show a token with --token-file FILE or in SNAPBACK_TOKEN")
             }
             Self::Lost { .. }
             | Self::Silent { .. }

@@ -98,10 +98,15 @@ fn an_admin_port_that_others_can_reach_needs_consent() {
     assert_eq!(
         config_problems("[admin]\nlisten = \"0.0.0.0:9090\"\n"),
         [
-            "c.toml:2: admin.listen: 0.0.0.0:9090 can be reached from other machines, and the admin port has no authentication: \
-          whoever reaches it commands every shift. Listen on 127.0.0.1, ask for client certificates (admin.tls with client_ca), or write \
-          allow_remote = true where a firewall or a container's network guards the port"
+            "c.toml:2: admin.listen: 0.0.0.0:9090 can be reached from other machines, and the admin port asks nobody who they are: \
+          whoever reaches it commands every shift. Listen on 127.0.0.1, ask for tokens (admin.tokens_file, see `snapback token new`) or \
+          client certificates (admin.tls with client_ca), or write allow_remote = true where a firewall or a container's network guards the port"
         ]
+    );
+    assert!(parse("[admin]\nlisten = \"0.0.0.0:9090\"\ntokens_file = \"tokens.toml\"\n", "c.toml").is_ok());
+    assert_eq!(
+        config_problems("[admin]\ntokens_file = \"\"\n"),
+        ["c.toml:2: admin.tokens_file: the path is empty; write for instance \"tokens.toml\""]
     );
     assert!(parse("[admin]\nlisten = \"0.0.0.0:9090\"\nallow_remote = true\n", "c.toml").is_ok());
     let tls =
