@@ -122,3 +122,32 @@ fn a_file_of_tokens_that_others_can_write_is_refused_at_the_start() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("can be written by others") && said.contains("chmod"), "{said}");
 }
+
+#[test]
+fn with_tokens_the_port_may_be_reached_by_others_who_then_need_one_for_metrics_and_for_sagemakers_api() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let [(viewer, viewer_lines), (admin, admin_lines)] =
+        ["viewer", "admin"].map(|role| new_token(role, role, &[]));
+    let (config, _) = write_guarded(folder.path(), blue.address, &format!("{viewer_lines}{admin_lines}"));
+    let text = std::fs::read_to_string(&config).unwrap();
+    let (head, tail) = text.split_once("[admin]").unwrap();
+    let tail = tail.replacen("127.0.0.1:0", "0.0.0.0:0", 1);
+    std::fs::write(&config, format!("{head}[aws]\nsagemaker = false\n[admin]{tail}")).unwrap();
+    let snapback = Snapback::start(&config);
+    let statuses = |method: &str, path: &str| {
+        ["", &viewer, &admin].map(|token| ask(snapback.admin, method, path, token).0)
+    };
+    assert_eq!(statuses("GET", "/metrics"), [401, 200, 200]);
+    assert_eq!(statuses("GET", "/readyz"), [200; 3]);
+    // An admin gets as far as the handler, which does not speak the API here.
+    assert_eq!(statuses("POST", "/"), [401, 403, 405]);
+    assert_eq!(statuses("GET", "/nothing"), [401, 404, 404]);
+
+    let unguarded = text.replace("tokens_file", "# tokens_file");
+    let unguarded = unguarded.replace("listen = \"127.0.0.1:0\"\n[state]", "listen = \"0.0.0.0:0\"\n[state]");
+    std::fs::write(&config, unguarded).unwrap();
+    let output = run(&["serve", "-c", config.to_str().unwrap()]);
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("admin.tokens_file") && said.contains("snapback token new"), "{said}");
+}
