@@ -283,7 +283,7 @@ fn the_stream_of_an_instance_that_lost_is_reset_and_its_connection_kept() {
     assert_eq!(client.post("/", "prompt").text(), "prompt");
     assert_eq!(ended.recv().unwrap(), h2::Reason::CANCEL);
     // From here on nothing is hedged, however slow the machine is.
-    let rescue = RescuePolicy { hedge: None, ..rig.route.rescue.clone() };
+    let rescue = RescuePolicy { hedge: None, ..rig.route.rescue };
     let route = Arc::new(EndpointRoute { rescue, ..rig.route.clone() });
     let generation = Generation(rig.table.load().generation().0 + 1);
     rig.table.store(Arc::new(RouteTable::new(generation, vec![route])));
