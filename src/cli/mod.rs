@@ -119,4 +119,6 @@ impl Exit {
 }
 
 #[cfg(test)]
+mod documented;
+#[cfg(test)]
 mod tests;

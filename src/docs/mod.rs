@@ -5,3 +5,9 @@ pub mod hardening {}
 
 #[doc = include_str!("tokens.md")]
 pub mod tokens {}
+
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
+#[doc = include_str!("comparison.md")]
+pub mod comparison {}
