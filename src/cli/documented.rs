@@ -21,7 +21,10 @@ fn pages() -> Vec<(PathBuf, String)> {
 
 /// What follows `snapback ` in code: in lines that are indented as code, and between backticks.
 fn commands(page: &str) -> Vec<&str> {
-    let lines = page.lines().filter_map(|line| line.strip_prefix("    ")).filter_map(|line| line.strip_prefix("snapback "));
+    let lines = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .filter_map(|line| line.strip_prefix("snapback "));
     let inline = page.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("snapback "));
     lines.chain(inline).collect()
 }
@@ -39,7 +42,9 @@ fn flaw(grammar: &Command, words: &str) -> Option<String> {
     }
     let unknown = words.filter_map(|word| word.strip_prefix("--")).find(|flag| {
         let name = flag.split(['=', '`']).next().unwrap_or_default();
-        !name.is_empty() && name != "help" && at.get_arguments().all(|argument| argument.get_long() != Some(name))
+        !name.is_empty()
+            && name != "help"
+            && at.get_arguments().all(|argument| argument.get_long() != Some(name))
     })?;
     Some(format!("'{}' has no option '--{unknown}'", at.get_name()))
 }
@@ -51,7 +56,9 @@ fn every_command_that_the_pages_name_exists() {
     let flaws: Vec<String> = pages()
         .iter()
         .flat_map(|(path, text)| commands(text).into_iter().map(move |words| (path, words)))
-        .filter_map(|(path, words)| flaw(&grammar, words).map(|flaw| format!("{}: `{words}`: {flaw}", path.display())))
+        .filter_map(|(path, words)| {
+            flaw(&grammar, words).map(|flaw| format!("{}: `{words}`: {flaw}", path.display()))
+        })
         .collect();
     assert!(flaws.is_empty(), "{}", flaws.join("\n"));
 }
