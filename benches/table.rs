@@ -67,6 +67,7 @@ fn table(endpoints: u32) -> RouteTable {
                 meters: Arc::new(FleetMeters::new(1)),
             },
             green: None,
+            leg: None,
             watch: None,
             recording: Recording::default(),
         })

@@ -51,7 +51,7 @@
 //!   protects a proxy on a network, and which test holds it.
 //! - Edges: [`proxy`] the data plane; [`control`] decides, watches, remembers and recovers; [`admin`] the admin port; [`cli`] the commands;
 //!   [`provider`] makes fleets; [`store`] the journal; [`delivery`] carries its events out; [`telemetry`] metrics and logs; [`tls`]
-//!   certificates and handshakes; [`aws`] signatures of Amazon's clients; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
+//!   certificates and handshakes; [`pages`] files that grow in pages; [`aws`] signatures of Amazon's clients; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
 //!   [`replay`] plays a plan over recorded outcomes; [`config`] files; [`net`] sockets; [`clock`] the clocks.
 //! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`].
 //! - Leaves: [`name`], [`time`], [`weight`].
@@ -86,6 +86,7 @@ pub mod lint;
 pub mod meter;
 pub mod name;
 pub mod net;
+pub mod pages;
 pub mod provider;
 pub mod proxy;
 pub mod replay;

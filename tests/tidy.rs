@@ -27,10 +27,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("control", "store provider telemetry lint replay trial tls config net clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
     // Reads the journal behind whoever writes it, and is asked by nobody but the admin port.
-    ("delivery", "store tls config net clock pure leaves"),
+    ("delivery", "store tls pages config net clock pure leaves"),
     ("store", "config clock pure leaves"),
     ("provider", "clock pure leaves"),
-    ("telemetry", "config clock pure leaves"),
+    ("telemetry", "pages config clock pure leaves"),
     ("tls", "config net pure leaves"),
     // Between what a plan says and whoever runs or reads it: commands forecast without a proxy in reach.
     ("lint", "config pure leaves"),
@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &str)] = &[
     // Checks signatures on whichever port they come to.
     ("aws", "leaves"),
     ("clock", "time"),
+    ("pages", ""),
     // The engine is told what the alarms say in its own words, so that it can be tested without a statistic.
     ("shift", "fleet leaves"),
     ("alarm", "meter leaves"),

@@ -5,6 +5,7 @@ mod limits;
 mod serve;
 mod sockets;
 mod start;
+mod witnessing;
 
 pub use serve::serve;
 pub use start::{Running, StartError, start, start_inheriting};

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::{
     deliver, limits,
     sockets::{Sockets, internet_addresses},
+    witnessing::Witnessing,
 };
 use crate::{
     admin, clock,
@@ -26,7 +27,7 @@ use crate::{
     proxy::{BindError, DataPlane, LeastRate, Listen, Settings},
     route::RouteTable,
     store::{Kept, SqliteJournal, StoreError},
-    telemetry::Telemetry,
+    telemetry::{AccessLogError, Telemetry, Witnesses},
     tls::{Keychain, Server, TlsError},
 };
 
@@ -42,6 +43,7 @@ pub struct Running {
     admin_tls: Option<Arc<Server>>,
     succession: Succession,
     data_plane: DataPlane,
+    witnessing: Witnessing,
     drain: watch::Sender<bool>,
     control: ControlThread,
     handle: Handle,
@@ -89,6 +91,9 @@ pub enum StartError {
     /// The tokens of the admin port cannot be used.
     #[error(transparent)]
     Tokens(#[from] admin::TokensError),
+    /// The access log cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     /// The journal cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -121,6 +126,7 @@ struct ControlParts {
     admin_tls: Option<Arc<Server>>,
     tokens: Option<Arc<admin::Tokens>>,
     keychain: Arc<Keychain>,
+    witnesses: Witnesses,
     draining: watch::Receiver<bool>,
     heir: Heir,
 }
@@ -145,11 +151,12 @@ pub fn start_inheriting(
     let admin_address = admin.local_addr()?;
     let (data_addresses, listens) = (internet_addresses(&listeners), listeners.bound().to_vec());
     let tokens = config.admin.tokens_file.as_deref().map(admin::Tokens::load).transpose()?.map(Arc::new);
+    let witnessing = Witnessing::start(&config)?;
     let journal = Arc::new(open_journal(&config.state, succession)?);
 
     let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
     let meters: Arc<[WorkerMeters]> = (0..config.data.workers).map(|_| WorkerMeters::default()).collect();
-    let settings = settings(&config.data, &keychain);
+    let settings = settings(&config.data, &keychain, witnessing.witnesses.clone());
     let (drain, draining) = watch::channel(false);
 
     let (control, handle) = ControlThread::start(ControlParts {
@@ -162,6 +169,7 @@ pub fn start_inheriting(
         admin_tls: admin_tls.clone(),
         tokens,
         keychain,
+        witnesses: witnessing.witnesses.clone(),
         draining: draining.clone(),
         heir: match succession {
             Succession::Last => Heir::Nobody,
@@ -176,6 +184,7 @@ pub fn start_inheriting(
         admin_tls,
         succession,
         data_plane,
+        witnessing,
         drain,
         control,
         handle,
@@ -238,11 +247,12 @@ impl Running {
     ///
     /// With inherited sockets control and the journal go first, so that the next process can serve before this one stops to.
     pub fn stop(self) {
-        let Self { succession, data_plane, drain, control, handle, .. } = self;
+        let Self { succession, data_plane, witnessing, drain, control, handle, .. } = self;
         drop(handle);
         let drain = || {
             drain.send_replace(true);
             data_plane.join();
+            drop(witnessing);
         };
         match succession {
             Succession::Last => {
@@ -307,6 +317,7 @@ fn control_thread(
             admin_tls,
             tokens,
             keychain,
+            witnesses,
             draining,
             heir,
         } = parts;
@@ -330,7 +341,7 @@ fn control_thread(
             Ok(begun) => begun,
             Err(error) => return tell(Err(error.into())),
         };
-        let telemetry = Telemetry::new(table, meters);
+        let telemetry = Telemetry::new(table, meters, witnesses);
         let (delivery, webhooks) = match deliver::start(&config, &handle, outbox, difference).await {
             Ok(begun) => begun,
             Err(error) => return tell(Err(error)),
@@ -359,7 +370,7 @@ fn control_thread(
     });
 }
 
-fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
+fn settings(data: &DataConfig, keychain: &Arc<Keychain>, witnesses: Witnesses) -> Settings {
     let DataConfig {
         listen: _,
         workers: _,
@@ -397,5 +408,6 @@ fn settings(data: &DataConfig, keychain: &Arc<Keychain>) -> Settings {
         underscores,
         trusted_proxies: trusted_proxies.clone(),
         keychain: Arc::clone(keychain),
+        witnesses,
     }
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
-    AdminConfig, Config, DataConfig, DataTls, EndpointSpec, LogConfig, LogFormat, StateConfig, aws,
+    AdminConfig, Config, DataConfig, DataTls, EndpointSpec, LogConfig, LogFormat, StateConfig, access_log,
+    aws,
     document::{Value, quoted},
     endpoint,
     reader::{Placed, Table, boolean, parsed, text, whole, word},
@@ -63,6 +64,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<Config> {
     let data = DataConfig { tls: data_tls, ..read_data(&data_table, listens) };
     let state = read_state(&root.section("state", &shape::STATE));
     let log = read_log(&root.section("log", &shape::LOG));
+    let access_log = access_log::read(&root.section("access_log", &shape::ACCESS_LOG));
     let events_file = webhooks::read_file(&root.section("events", &shape::EVENTS));
     let aws = aws::read(&root.section("aws", &shape::AWS), &admin);
     let (webhooks, endpoints) = (webhooks::read(root), read_endpoints(root));
@@ -71,6 +73,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<Config> {
         admin,
         state,
         log,
+        access_log,
         events_file,
         webhooks: webhooks?,
         aws: aws?,

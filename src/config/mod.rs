@@ -4,6 +4,7 @@
 //! its keys by way of `reader`, which refuses what is not in `shape` and goes on after a bad value, so that one pass finds every
 //! problem. Values carry their units (`units`). `render` writes JSON that reads back to an equal value.
 
+mod access_log;
 mod alarms;
 mod aws;
 mod balance;
@@ -44,7 +45,7 @@ pub use tokens::{
     Role, TokenSpec, format_token_hash, parse_tokens, token_expiry, token_hash, token_name, token_text,
 };
 pub use units::{format_fraction, format_quantile, format_size, format_tolerance};
-pub use webhooks::{EventsFile, WebhookSpec};
+pub use webhooks::{PagedFile, WebhookSpec};
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -79,8 +80,10 @@ pub struct Config {
     pub state: StateConfig,
     /// `[log]`
     pub log: LogConfig,
+    /// `[access_log]`, if there is one.
+    pub access_log: Option<AccessLogConfig>,
     /// `[events]`: the file that they are written to, if any.
-    pub events_file: Option<EventsFile>,
+    pub events_file: Option<PagedFile>,
     /// `[[webhook]]`
     pub webhooks: Vec<WebhookSpec>,
     /// `[aws]`
@@ -240,6 +243,30 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// `[access_log]` that goes somewhere.
+#[derive(Clone, PartialEq, Debug)]
+pub struct AccessLogConfig {
+    /// Where to.
+    pub to: AccessTarget,
+    /// The odds for a request that came to nothing bad.
+    pub sample: f64,
+    /// The odds for the others.
+    pub sample_failures: f64,
+    /// Whether paths are written with their queries.
+    pub with_query: bool,
+    /// How many requests of a worker wait for the writer at most.
+    pub queue: usize,
+}
+
+/// Where the access log goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AccessTarget {
+    /// To standard output.
+    Stdout,
+    /// To a file, page by page.
+    File(PagedFile),
 }
 
 /// `[[endpoint]]`, also the body of `PUT /v1/endpoints/{name}`.

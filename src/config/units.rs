@@ -82,6 +82,16 @@ pub(super) fn fraction(value: &Value) -> Result<f64, String> {
     hundredths(number).filter(|fraction| *fraction > 0.0 && *fraction < 1.0).ok_or_else(error)
 }
 
+/// A fraction from 0 to 1, written as a percentage with as many decimals as it needs.
+pub(super) fn percent(value: &Value) -> Result<f64, String> {
+    with_percent_sign(value)?;
+    let text = text(value)?;
+    let error =
+        || format!("{} is not a percentage from 0% to 100%, such as \"1%\" or \"0.05%\"", quoted(text));
+    let number = text.strip_suffix('%').ok_or_else(error)?;
+    hundredths(number).filter(|fraction| (0.0..=1.0).contains(fraction)).ok_or_else(error)
+}
+
 /// A quantile above 0 and below 1: `p99`, `p99.9`.
 pub(super) fn quantile(value: &Value) -> Result<f64, String> {
     let text =

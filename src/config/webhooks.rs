@@ -56,9 +56,9 @@ pub struct WebhookSpec {
     pub ca: Option<PathBuf>,
 }
 
-/// `[events]` with a file.
+/// A file that grows in pages, such as that of `[events]`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EventsFile {
+pub struct PagedFile {
     /// The page that is written.
     pub path: PathBuf,
     /// How large a page becomes.
@@ -99,11 +99,17 @@ pub(super) fn read(root: &Table<'_>) -> Option<Vec<WebhookSpec>> {
 }
 
 /// The file of `[events]`, if there is one.
-pub(super) fn read_file(table: &Table<'_>) -> Option<EventsFile> {
+pub(super) fn read_file(table: &Table<'_>) -> Option<PagedFile> {
     let path = table.optional("file", path);
+    let (page_bytes, pages) = read_pages(table);
+    Some(PagedFile { path: path?, page_bytes, pages })
+}
+
+/// How large a page becomes, and how many full ones are kept.
+pub(super) fn read_pages(table: &Table<'_>) -> (u64, u32) {
     let page_bytes = table.optional("page", size(LEAST_PAGE, MOST_PAGE)).unwrap_or(DEFAULT_PAGE);
     let pages = table.optional("pages", whole(0..=MOST_PAGES)).unwrap_or(DEFAULT_PAGES);
-    Some(EventsFile { path: path?, page_bytes, pages })
+    (page_bytes, pages)
 }
 
 /// What is configured, in a line.
@@ -121,8 +127,8 @@ pub(super) fn describe(webhooks: &[WebhookSpec]) -> String {
 }
 
 /// The same of the file.
-pub(super) fn describe_file(file: Option<&EventsFile>) -> String {
-    let Some(EventsFile { path, page_bytes, pages }) = file else { return "nothing".to_owned() };
+pub(super) fn describe_file(file: Option<&PagedFile>) -> String {
+    let Some(PagedFile { path, page_bytes, pages }) = file else { return "nothing".to_owned() };
     format!("{path:?}, page = {:?}, pages = {pages}", format_size(*page_bytes))
 }
 

@@ -154,6 +154,7 @@ impl Endpoint {
                 Effect::Provision(side, count) => self.order(links, side, count),
                 Effect::Serve(side, count) => self.serve(links, side, count),
                 Effect::BeginStep(step) => {
+                    links.publisher.begin_step(&run.endpoint, &run.id, step + 1);
                     if let Some((green, step)) = run.green.as_ref().zip(run.plan.shift.steps().get(step)) {
                         green.watched.begin_step(step.share);
                     }

@@ -20,7 +20,7 @@ use crate::{
     meter::{Recorder, Recording, WatchPoint},
     name::{EndpointName, ShiftId},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
+        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Leg, Limits, MatchRule,
         Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
     },
     time::Moment,
@@ -49,6 +49,8 @@ struct Routes {
 struct Guard {
     shift: ShiftId,
     latch: Latch,
+    /// The step it is in.
+    step: usize,
     /// What a snap leaves green: nothing, but in a rolling shift that goes back in batches.
     left: Share,
 }
@@ -120,7 +122,7 @@ impl Publisher {
 
     /// A shift begins: from now on it may be given a share, until it is snapped back.
     pub(super) fn arm(&self, endpoint: &EndpointName, shift: &ShiftId) {
-        let guard = Guard { shift: shift.clone(), latch: Latch::Armed, left: Share::NONE };
+        let guard = Guard { shift: shift.clone(), latch: Latch::Armed, step: 0, left: Share::NONE };
         self.lock().guards.insert(endpoint.clone(), guard);
     }
 
@@ -142,6 +144,13 @@ impl Publisher {
             route.watch = Some(Arc::clone(watch));
         });
         Ok(self.store(&mut state))
+    }
+
+    /// The shift begins a step: what is published from now on belongs to it.
+    pub(super) fn begin_step(&self, endpoint: &EndpointName, shift: &ShiftId, step: usize) {
+        if let Some(guard) = self.lock().guards.get_mut(endpoint).filter(|guard| guard.shift == *shift) {
+            guard.step = step;
+        }
     }
 
     /// From now on a snap leaves green this share, if it has as much.
@@ -304,6 +313,7 @@ impl Routes {
                 split: fresh,
                 blue: blue.clone(),
                 green: None,
+                leg: None,
                 watch: None,
                 recording: Recording::default(),
             })
@@ -328,7 +338,12 @@ impl Routes {
         if let Some(route) = self.routes.get_mut(endpoint) {
             let route = Arc::make_mut(route);
             change(route);
-            route.record_under(self.guards.get(endpoint).map(|guard| &guard.shift));
+            let guard = self.guards.get(endpoint);
+            route.record_under(guard.map(|guard| &guard.shift));
+            let leg = guard.filter(|_| route.green.is_some()).map(|guard| (&guard.shift, guard.step));
+            if route.leg.as_deref().map(|leg| (&leg.shift, leg.step)) != leg {
+                route.leg = leg.map(|(shift, step)| Arc::new(Leg { shift: shift.clone(), step }));
+            }
         }
     }
 

@@ -13,12 +13,12 @@ use std::{
 use tokio::sync::{broadcast, watch};
 
 use super::{
-    Render,
-    roll::{self, Page},
+    Render, roll,
     status::{FileStatus, lock},
 };
 use crate::{
-    config::EventsFile,
+    config::PagedFile,
+    pages::{self, Page},
     store::{Event, Head, Journal, StoreError},
 };
 
@@ -31,7 +31,7 @@ const REST: Duration = Duration::from_secs(5);
 /// The file at work.
 #[derive(Debug)]
 pub(super) struct Sink {
-    spec: EventsFile,
+    spec: PagedFile,
     journal: Arc<dyn Journal>,
     render: Render,
     status: Arc<Mutex<FileStatus>>,
@@ -60,7 +60,7 @@ pub fn last_written(path: &Path) -> io::Result<Option<Head>> {
 impl Sink {
     /// Goes on after the last event that is in the file, as far as the journal knows it.
     pub(super) fn new(
-        spec: EventsFile,
+        spec: PagedFile,
         journal: Arc<dyn Journal>,
         render: Render,
         status: Arc<Mutex<FileStatus>>,
@@ -128,14 +128,14 @@ impl Sink {
     }
 
     fn append(&mut self, line: &str) -> io::Result<()> {
-        let EventsFile { path, page_bytes, pages } = &self.spec;
+        let PagedFile { path, page_bytes, pages: kept } = &self.spec;
         let mut page = match self.page.take().filter(|page| !page.is_moved()) {
             Some(page) => page,
-            None => Page::open(path)?,
+            None => roll::open(path)?,
         };
         if page.is_full(line.len(), *page_bytes) {
-            roll::turn(path, *pages)?;
-            page = Page::open(path)?;
+            pages::turn(path, *kept)?;
+            page = roll::open(path)?;
         }
         let written = page.append(line.as_bytes());
         self.page = Some(page);

@@ -14,7 +14,7 @@ use super::{
     webhook::{Inbox, Webhook},
 };
 use crate::{
-    config::{EventsFile, WebhookSpec},
+    config::{PagedFile, WebhookSpec},
     store::{Event, Journal, Outbox, StoreError},
 };
 
@@ -44,7 +44,7 @@ pub struct Parts {
     /// Every `[[webhook]]`.
     pub webhooks: Vec<WebhookSpec>,
     /// `[events] file`.
-    pub file: Option<EventsFile>,
+    pub file: Option<PagedFile>,
     /// The journal, from which events are read.
     pub journal: Arc<dyn Journal>,
     /// The same, as far as webhooks write it.

@@ -11,3 +11,6 @@ pub mod operating {}
 
 #[doc = include_str!("comparison.md")]
 pub mod comparison {}
+
+#[doc = include_str!("access-log.md")]
+pub mod access_log {}

@@ -60,6 +60,11 @@ pub(super) fn document(failure: &Failure) -> String {
     )
 }
 
+/// The end of the problem's type.
+pub(super) fn name(failure: &Failure) -> &'static str {
+    row(failure).name
+}
+
 /// The same in one line.
 pub(super) fn title(failure: &Failure) -> &'static str {
     row(failure).title

@@ -10,6 +10,7 @@ use http::{
 };
 
 use super::{
+    account::Account,
     answer,
     body::{AtEnd, ResponseBody},
     call::{Call, Lost},
@@ -45,9 +46,13 @@ use crate::{
 /// Answers a request: with an instance's response, or with a problem.
 pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
     caller.begin_exchange(request.body().is_end_stream());
-    match forward(caller, request).await {
+    let account = Account::begin(caller, &request);
+    let response = match forward(caller, request, account.as_ref()).await {
         Ok(response) => response,
         Err(refused) => {
+            if let Some(account) = &account {
+                account.failed(&refused);
+            }
             let meters = caller.worker().meters();
             if let Failure::NoMatch = refused {
                 meters.unmatched.up()
@@ -58,11 +63,19 @@ pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> R
             }
             answer(caller, &refused)
         }
+    };
+    if let Some(account) = account {
+        account.answered(response.status().as_u16());
     }
+    response
 }
 
 /// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
-async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Failure> {
+async fn forward(
+    caller: &Rc<Caller>,
+    request: Request<Incoming>,
+    account: Option<&Rc<Account>>,
+) -> Result<Response<ResponseBody>, Failure> {
     let (mut head, mut incoming) = request.into_parts();
     let call = GrpcCall::of(caller, &head)?;
     gate::admit(&mut head, bounds(caller))?;
@@ -93,6 +106,9 @@ async fn forward(caller: &Rc<Caller>, request: Request<Incoming>) -> Result<Resp
     let ask = Ask::of(&mut head, body.as_ref(), &dealt.view.route.upgrades, &mut *caller.worker().rng())?;
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
+    if let Some(account) = account {
+        exchange.tell(account);
+    }
     caller.pulse.end_by(limits.total_timeout.map(|total| exchange.dispatched_at().after(total)));
     if let Some(call) = call {
         call.tell(&mut head.headers, exchange.dispatched_at());
@@ -142,6 +158,9 @@ async fn fail(
     caller.pulse.expect_end_within(idle_timeout);
     if let Some(body) = exchange.request_body() {
         body.discard().await;
+    }
+    if let Some(account) = exchange.account() {
+        account.failed(&failure);
     }
     exchange.settle_failed(&failure);
     answer(caller, &failure)

@@ -21,6 +21,8 @@
 //!    counts green's requests against a shift's latency alarms as soon as they are late, while they are still open. A gRPC caller sets its
 //!    own limit for the whole call (`deadline`). `pace` finds clients that send or take a byte at a time.
 //!
+//! Where somebody is told of requests, such as an access log, each has an `account`.
+//!
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
 //!
@@ -31,6 +33,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod accept;
+mod account;
 mod answer;
 mod blank_line;
 mod body;

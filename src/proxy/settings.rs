@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     net::{ProxyProtocol, TrustedProxies},
     route::Underscores,
+    telemetry::Witnesses,
     tls::Keychain,
 };
 
@@ -43,6 +44,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// Makes connections to instances with TLS.
     pub keychain: Arc<Keychain>,
+    /// Who is told of requests.
+    pub witnesses: Witnesses,
 }
 
 /// How fast clients must send request bodies and take responses; slower ones are cut.

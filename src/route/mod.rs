@@ -41,7 +41,7 @@ pub use rescue::{GrpcStatuses, HedgePolicy, HedgedFleets, Replayed, RescuePolicy
 pub use signals::Signals;
 pub use sticky::{Sticky, sticky_side};
 pub use table::{
-    EndpointRoute, EndpointSlot, FleetRoute, Generation, HalfClose, Limits, Lookup, RouteTable, Split,
+    EndpointRoute, EndpointSlot, FleetRoute, Generation, HalfClose, Leg, Limits, Lookup, RouteTable, Split,
 };
 pub use underscores::Underscores;
 pub use upgrades::{UpgradeError, Upgrades};

@@ -86,10 +86,21 @@ pub struct EndpointRoute {
     pub blue: FleetRoute,
     /// The fleet coming in, while a shift runs.
     pub green: Option<FleetRoute>,
+    /// Where the running shift is, while green has a place in the table. For whoever tells of requests; nothing is decided by it.
+    pub leg: Option<Arc<Leg>>,
     /// The running shift's, while one runs.
     pub watch: Option<Arc<WatchPoint>>,
     /// Where its outcomes are recorded, if they are.
     pub recording: Recording,
+}
+
+/// How far a shift has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leg {
+    /// Which shift.
+    pub shift: ShiftId,
+    /// The step that it is in, from 1.
+    pub step: usize,
 }
 
 /// Green's share, and when it was set.

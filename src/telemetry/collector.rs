@@ -12,6 +12,7 @@ use super::{
     reloads::{Reload, Reloaded, Reloads},
     shifts::{self, Ends, ShiftEnd, ShiftFigures},
     totals::{Sums, Totals},
+    witnesses::{self, Witnesses},
 };
 use crate::{
     clock,
@@ -27,6 +28,7 @@ use crate::{
 pub struct Telemetry {
     table: Arc<ArcSwap<RouteTable>>,
     workers: Arc<[WorkerMeters]>,
+    witnesses: Witnesses,
     started: WallTime,
     totals: Mutex<Totals>,
     ends: Mutex<Ends>,
@@ -35,11 +37,12 @@ pub struct Telemetry {
 }
 
 impl Telemetry {
-    /// Reads the meters of whatever this table holds, and these workers' own.
-    pub fn new(table: Arc<ArcSwap<RouteTable>>, workers: Arc<[WorkerMeters]>) -> Self {
+    /// Reads the meters of whatever this table holds, these workers' own, and what became of what these witnesses were told.
+    pub fn new(table: Arc<ArcSwap<RouteTable>>, workers: Arc<[WorkerMeters]>, witnesses: Witnesses) -> Self {
         Self {
             table,
             workers,
+            witnesses,
             started: clock::wall(),
             totals: Mutex::default(),
             ends: Mutex::default(),
@@ -87,6 +90,7 @@ impl Telemetry {
         deliveries::write(&text, &lock(&self.deliveries));
         lock(&self.reloads).write(&text);
         write_workers(&text, &self.workers);
+        witnesses::write(&text, &self.witnesses);
         text.gauges(&names::TABLE_GENERATION)([], real(table.generation().0));
         text.gauges(&names::BUILD_INFO)([env!("CARGO_PKG_VERSION")], 1.0);
         #[expect(

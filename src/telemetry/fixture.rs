@@ -65,6 +65,7 @@ impl Fixture {
             split: Split { green: Share::from_basis_points(2_500).unwrap(), epoch: 1 },
             blue: fleet("v1", 9001),
             green: Some(fleet("v2", 9002)),
+            leg: None,
             watch: None,
         };
         Self { route }

@@ -3,6 +3,7 @@
 //! The meters are the metrics already: one writer each, summed by whoever reads. So nothing here is bumped by the data plane; a
 //! scrape reads the meters and hands them to the recorder of the `metrics` crates, whose exporter writes them down.
 
+mod access_log;
 mod buckets;
 mod collector;
 mod deliveries;
@@ -10,18 +11,25 @@ mod exposition;
 mod log;
 mod names;
 mod panics;
+mod passage;
 mod reloads;
 mod shifts;
 mod totals;
+mod trace_context;
+mod witnesses;
 
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub use access_log::{AccessLog, AccessLogError, AccessLogWriter};
 pub use collector::Telemetry;
 pub use deliveries::{DeliveryFigures, WebhookFigures};
 pub use exposition::CONTENT_TYPE;
 pub use log::{LogError, start_logging};
+pub use passage::{Attempt, Dealt, Passage, Try};
 pub use reloads::{Reload, Reloaded};
 pub use shifts::{Aftermath, ShiftEnd, ShiftFigures};
+pub use trace_context::TraceContext;
+pub use witnesses::Witnesses;

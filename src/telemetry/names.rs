@@ -63,6 +63,9 @@ pub(super) const ATTEMPT_FAILED: &str = "failed";
 /// The value of `cause` in [`SHIFTS`] of those that did not.
 pub(super) const NO_CAUSE: &str = "none";
 
+/// The values of `result` in [`ACCESS_LOG_LINES`].
+pub(super) const LINE_RESULTS: [&str; 3] = ["written", "dropped", "failed"];
+
 const FLEET: [&str; 2] = ["endpoint", "fleet"];
 
 /// One metric: its name, what it means, and which labels its series have.
@@ -312,6 +315,11 @@ pub(super) const RELOAD_REFUSED: Family<1> = family(
     "snapback_reload_refused",
     ["what"],
     "1 while the last reload of the configuration file or of certificates was refused, and what was there before goes on",
+);
+pub(super) const ACCESS_LOG_LINES: Family<1> = family(
+    "snapback_access_log_lines_total",
+    ["result"],
+    "Lines of the access log: written, dropped because the writer's queue was full, or failed to be written",
 );
 pub(super) const BUILD_INFO: Family<1> =
     family("snapback_build_info", ["version"], "Always 1; the label says which version runs");

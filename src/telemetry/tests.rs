@@ -28,7 +28,7 @@ fn telemetry(fixture: &Fixture) -> (Telemetry, Shared) {
     workers[1].accepted.up();
     workers[1].connections.up();
     let table = Arc::new(ArcSwap::from_pointee(fixture.table()));
-    (Telemetry::new(table.clone(), workers), table)
+    (Telemetry::new(table.clone(), workers, Default::default()), table)
 }
 
 fn figures() -> ShiftFigures {

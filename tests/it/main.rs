@@ -13,6 +13,7 @@
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
 //! - `ending.rs`: SIGTERM, SIGHUP.
 //! - `losing.rs`: what a power loss leaves of the journal's files, and a full disk.
+//! - `noting.rs`: the access log.
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
 //! - `providing.rs`: fleets of processes that the proxy starts itself.
 //! - `keeping.rs`: such fleets over time: replaced, moved, kept, handed over, declared anew.
@@ -40,6 +41,7 @@ mod handing_over;
 mod judging;
 mod keeping;
 mod losing;
+mod noting;
 mod protecting;
 mod providing;
 mod queueing;

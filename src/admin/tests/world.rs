@@ -86,7 +86,7 @@ impl World {
         let (drain, draining) = watch::channel(false);
         let admin = Admin {
             handle: handle.clone(),
-            telemetry: Telemetry::new(table, Arc::from([WorkerMeters::default()])),
+            telemetry: Telemetry::new(table, Arc::from([WorkerMeters::default()]), Default::default()),
             source: Some(config_file.clone()),
             allow_remote: false,
             draining,

@@ -8,6 +8,7 @@ use crate::{
     fleet::Side,
     meter::{Hedge, Rescue},
     proxy::{
+        account::Account,
         grpc::GrpcCall,
         lane::{Draw, RouteView},
         pool::Upstream,
@@ -27,6 +28,7 @@ pub(in crate::proxy) struct Original {
     upstream: Rc<Upstream>,
     request_body: Option<Rc<RequestBody>>,
     grpc: Option<GrpcCall>,
+    account: Option<Rc<Account>>,
 }
 
 impl Exchange {
@@ -55,6 +57,7 @@ impl Exchange {
         });
         rescue.ask = self.ask.clone();
         rescue.grpc = self.grpc.as_ref().map(GrpcCall::again);
+        rescue.tried = self.account().map(|account| account.begin_try(now));
         rescue.deaths = self.deaths.elsewhere();
         Some(rescue)
     }
@@ -69,6 +72,7 @@ impl Exchange {
             upstream: Rc::clone(self.upstream()?),
             request_body: self.request_body.clone(),
             grpc: self.grpc.as_ref().map(GrpcCall::again),
+            account: self.account().cloned(),
         })
     }
 }
@@ -94,6 +98,7 @@ impl Original {
             request_body: self.request_body.clone(),
             dispatched_at: now,
         });
+        copy.tried = self.account.as_ref().map(|account| account.begin_try(now));
         copy.grpc = self.grpc.as_ref().map(GrpcCall::again);
         Some(copy)
     }

@@ -2,6 +2,7 @@
 
 mod again;
 mod judging;
+mod telling;
 
 pub(super) use again::Original;
 
@@ -10,6 +11,7 @@ use std::rc::Rc;
 use http::{HeaderMap, Method, request};
 
 use super::{
+    account::Tried,
     deaths::Deaths,
     error::Failure,
     grpc::GrpcCall,
@@ -78,6 +80,8 @@ pub(super) struct Exchange {
     is_rescued: bool,
     /// Whether it was dealt while its instance warmed up.
     is_warm_up: bool,
+    /// Only where somebody is told of requests.
+    tried: Option<Tried>,
 }
 
 /// What is known of a try when it begins.
@@ -143,6 +147,7 @@ impl Exchange {
             is_excused: false,
             is_rescued: false,
             is_warm_up: false,
+            tried: None,
         }
     }
 
@@ -200,6 +205,7 @@ impl Exchange {
         if !self.view.budget.spend(self.policy().budget, now) {
             return false;
         }
+        self.tell_move(failure.verdict(), now);
         if let Some(mut left) = self.seat.replace(other) {
             left.heed_end(failure.verdict(), None, now);
         }
@@ -257,6 +263,8 @@ impl Exchange {
     /// has failed nothing.
     pub(super) fn adopt(&mut self, mut copy: Self, failed: Option<&Failure>) {
         self.shard().hedge(Hedge::Won);
+        self.tell_lost(clock::now());
+        self.tried = copy.tried.take();
         let left = std::mem::replace(&mut self.seat, copy.seat.take());
         if let (Some(mut left), Some(failure)) = (left, failed) {
             left.heed_end(failure.verdict(), None, clock::now());
@@ -338,6 +346,9 @@ impl Exchange {
     /// The request is sent a second time.
     pub(super) fn count_retry(&self) {
         self.shard().retried();
+        if let Some(account) = self.account() {
+            account.retried();
+        }
     }
 
     /// The response's head came, to a request with this method.
@@ -480,7 +491,7 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         self.worker.end_request();
         if self.role == Role::Copy {
-            return;
+            return self.tell_lost(self.ended_at.unwrap_or_else(clock::now));
         }
         let ended_at = self.ended_at.unwrap_or_else(clock::now);
         if self.verdict == Verdict::ClientGone && self.is_overdue(ended_at) {
@@ -520,5 +531,6 @@ impl Drop for Exchange {
         {
             watch.ring(ended_at);
         }
+        self.tell_end(&outcome, ended_at);
     }
 }

@@ -116,6 +116,7 @@ impl Setup {
                 proxy_protocol: ProxyProtocol::Off,
                 underscores: Underscores::Drop,
                 trusted_proxies: TrustedProxies::default(),
+                witnesses: Default::default(),
                 keychain: Arc::default(),
             },
             rule: MatchRule::default(),
@@ -164,6 +165,7 @@ impl Setup {
                 fleet("blue", &blue, self.workers, |instance| speak(instance).secured(self.blue_tls.clone())),
                 &self.variants,
             ),
+            leg: None,
             watch: green.is_some().then(|| {
                 let watch = WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new()));
                 Arc::new(watch.with_token_bounds(&self.token_bounds).warming(self.warm_up))
