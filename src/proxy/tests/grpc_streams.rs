@@ -23,7 +23,8 @@ fn reading_streams(origin: &Origin2) -> Setup {
     Setup { signals: Signals::Grpc, ..setup(origin) }
 }
 
-/// An origin that sends a message for each word of the test's, and ends its call when the test has hung up.
+/// An origin that sends a message for each word of the test's, and ends its call when the test has hung up and the client's last message is
+/// there: a call that ends before it would have let the proxy drop it unread.
 fn prompted() -> (Origin2, mpsc::Sender<()>) {
     let (prompt, prompts) = mpsc::channel();
     let prompts = Arc::new(Mutex::new(prompts));
@@ -39,6 +40,7 @@ fn prompted() -> (Origin2, mpsc::Sender<()>) {
                 }
                 stream.send_data(Bytes::from_static(MESSAGE), false).unwrap();
             }
+            asked.read().await;
             stream.send_trailers(trailers(GrpcStatus::Ok)).unwrap();
         }
     });
@@ -128,4 +130,28 @@ async fn a_stream_of_tritons_that_hangs_is_late_at_its_bound_and_a_unary_call_is
     drop(tokio::join!(first, second, third));
     let cohort = rig.cohort_when(|cohort| cohort.tokens[0].judged == 2);
     assert_eq!(cohort.tokens[0].long, 2 * WHOLE_STREAM);
+}
+
+#[tokio::test]
+async fn a_method_that_has_streamed_is_late_when_it_hangs_and_another_is_not() {
+    const BOUND: TokenBound = TokenBound::FirstToken { below: Duration::from_millis(30) };
+    let blue = ending(GrpcStatus::Ok, &[MESSAGE, MESSAGE]);
+    let (green, _told) = hanging(None);
+    let mut setup = reading_streams(&blue);
+    (setup.green, setup.green_share) = (vec![green.address], "0%");
+    setup.token_bounds = vec![BOUND];
+    let rig = setup.start();
+    end(&mut call(&rig, "/my.Model/Generate", None, Sends::One).await).await;
+    rig.blue_when(|reading| reading.settled() == 1);
+    rig.give("100%");
+    let (known, unknown, open) = tokio::join!(
+        call(&rig, "/my.Model/Generate", Some("500m"), Sends::One),
+        call(&rig, "/my.Model/Predict", Some("500m"), Sends::One),
+        call(&rig, "/my.Model/Generate", Some("500m"), Sends::More),
+    );
+    drop((known, unknown, open));
+    let cohort = rig.cohort_when(|cohort| cohort.settled == 3);
+    // Of one nobody knows that it streams, and of one whose client has not ended nobody knows what it waits for.
+    let tokens = cohort.tokens[0];
+    assert_eq!((tokens.judged, tokens.long, tokens.excused), (1, WHOLE_STREAM, 2));
 }

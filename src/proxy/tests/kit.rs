@@ -338,7 +338,7 @@ impl Origin {
     pub(super) fn raw(
         serve: impl Fn(&mut TcpStream, &Mutex<Vec<Seen>>, usize) + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = listener();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
@@ -368,6 +368,16 @@ impl Origin {
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
+}
+
+/// A listener that hundreds of connections can wait in at once. The standard library's holds 128, and what comes on top is tried again by the
+/// kernel after a second, when the plane's time to connect is over: on a busy machine a request of a burst failed in the place of its answer.
+fn listener() -> TcpListener {
+    const WAITING: i32 = 1_024;
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(WAITING).unwrap();
+    socket.into()
 }
 
 impl Seen {
