@@ -112,7 +112,7 @@ async fn forward(
     caller.pulse.end_by(limits.total_timeout.map(|total| exchange.dispatched_at().after(total)));
     if let Some(call) = call {
         call.tell(&mut head.headers, exchange.dispatched_at());
-        exchange.carry(call);
+        exchange.carry(call, head.uri.path());
     }
     exchange.ask_for(ask);
     exchange.expect_stream(&head);

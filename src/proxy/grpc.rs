@@ -14,7 +14,7 @@ use super::{
     caller::Caller,
     deadline::{self, Deadline},
     error::{Failure, Shed},
-    grpc_messages::Form,
+    grpc_messages::{Form, StreamingMethods},
     grpc_replies::Replies,
 };
 use crate::{
@@ -33,6 +33,8 @@ pub(super) struct GrpcCall {
     pub(super) status: Option<GrpcStatus>,
     /// Whether its answer is a stream, as far as its method tells.
     pub(super) form: Form,
+    /// Its path, while a second message of its answer would say something new of its method.
+    untold: Option<Box<str>>,
     /// Only of a call whose answer may hold errors and end well.
     replies: Option<Box<Replies>>,
 }
@@ -52,7 +54,13 @@ impl GrpcCall {
         let begin = |timeout| Deadline::begin(caller.worker(), &caller.pulse, timeout, clock::now());
         let deadline = deadline::timeout(&head.headers)?.map(begin).transpose()?;
         let path = head.uri.path();
-        Ok(Some(Self { deadline, status: None, form: Form::of(path), replies: Replies::of(path) }))
+        Ok(Some(Self {
+            deadline,
+            status: None,
+            form: Form::of(path),
+            untold: None,
+            replies: Replies::of(path),
+        }))
     }
 
     /// Tells the instance that gets the call now how much of its time is left.
@@ -65,7 +73,20 @@ impl GrpcCall {
     /// The same call as another instance gets it.
     pub(super) fn again(&self) -> Self {
         let (deadline, replies) = (self.deadline.clone(), self.fresh_replies());
-        Self { deadline, status: None, form: self.form, replies }
+        Self { deadline, status: None, form: self.form, untold: self.untold.clone(), replies }
+    }
+
+    /// Takes what was seen of the method before, at an endpoint that reads messages.
+    pub(super) fn remember(&mut self, path: &str, methods: &StreamingMethods) {
+        self.form = methods.form(path, self.form);
+        self.untold = (self.form == Form::Untold).then(|| path.into());
+    }
+
+    /// Its answer turns out to be a stream, as far as its messages tell.
+    pub(super) fn tell_streaming(&mut self, methods: &StreamingMethods) {
+        if let Some(path) = self.untold.take() {
+            methods.see(&path);
+        }
     }
 
     /// What reads the answer from its beginning for errors in it.

@@ -1,27 +1,42 @@
 //! The messages of a gRPC stream as its tokens: the first of them, the gaps between them, how many there are.
 //!
-//! Nothing on the wire says whether a call is a stream. A method that is known to be one is ([`Form`]); of any other, a call whose second
-//! message has come, and one with a single message is taken for a unary call, which has no tokens. A message counts when its last byte is
-//! there, since no client can use it before; whether it is compressed does not matter.
+//! Nothing on the wire says whether a call is a stream. A method that is known to be one is ([`Form`]), and so is one of whose calls one had a
+//! second message before ([`StreamingMethods`]); of any other, a call whose second message has come, and one with a single message is taken
+//! for a unary call, which has no tokens. A message counts when its last byte is there, since no client can use it before; whether it is
+//! compressed does not matter.
 //!
 //! A conversation holds many requests, and what passes between an answer and the next request is the client's time. So a gap counts only
 //! if the client has sent nothing in between.
 
-use std::time::Duration;
+use std::{cell::RefCell, collections::HashSet, time::Duration};
 
 use super::{grpc_framing::Framing, tap::Pace};
 use crate::{meter::Gaps, time::Moment};
+
+/// Methods of an endpoint that a worker remembers as streams. Services have some tens of methods; beyond this, a server that streams under any
+/// path would make the memory grow with what clients ask for.
+const METHODS: usize = 256;
+
+/// The longest path that is remembered.
+const PATH_BYTES: usize = 256;
 
 /// What is known of a call by its method.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Form {
     /// Its messages are no tokens.
     Unary,
-    /// They are.
+    /// They are, and each message of the client's asks for one.
     Stream,
+    /// They are, as calls of the method have shown before. What the client's messages ask for is not known.
+    Seen,
     /// Nothing: its second message will tell.
     Untold,
 }
+
+/// The methods of one endpoint of which a call had a second message, on one worker. That a method never streams cannot be known: a stream
+/// may have a single message. What a call counts as is settled by calls before it, so no call is chosen by what it comes to.
+#[derive(Debug, Default)]
+pub(super) struct StreamingMethods(RefCell<HashSet<Box<str>>>);
 
 /// What reads one call's answer.
 #[derive(Debug)]
@@ -54,7 +69,7 @@ impl Form {
     pub(super) fn messages(self) -> Option<Box<Messages>> {
         let is_stream = match self {
             Self::Unary => return None,
-            Self::Stream => true,
+            Self::Stream | Self::Seen => true,
             Self::Untold => false,
         };
         Some(Box::new(Messages {
@@ -67,6 +82,24 @@ impl Form {
             sent_bytes: 0,
             pace: Pace::default(),
         }))
+    }
+}
+
+impl StreamingMethods {
+    /// What is known of a call of this path, with what was seen.
+    pub(super) fn form(&self, path: &str, by_itself: Form) -> Form {
+        match by_itself {
+            Form::Untold if self.0.borrow().contains(path) => Form::Seen,
+            Form::Unary | Form::Stream | Form::Seen | Form::Untold => by_itself,
+        }
+    }
+
+    /// A call of this path has had a second message.
+    pub(super) fn see(&self, path: &str) {
+        let mut methods = self.0.borrow_mut();
+        if methods.len() < METHODS && path.len() <= PATH_BYTES && !methods.contains(path) {
+            methods.insert(path.into());
+        }
     }
 }
 
@@ -153,6 +186,19 @@ mod tests {
         assert_eq!((messages.is_stream(), messages.first(), messages.count()), (false, None, 0));
         assert_eq!(read(&mut messages, &[(30, COMPRESSED, 5)]), [20]);
         assert_eq!((messages.first(), messages.count()), (Some(at(10)), 2));
+    }
+
+    #[test]
+    fn a_method_is_known_as_a_stream_once_a_call_of_it_was_one_and_few_are_remembered() {
+        let methods = StreamingMethods::default();
+        let form = |path: &str| methods.form(path, Form::of(path));
+        assert_eq!(form("/my.Model/Generate"), Form::Untold);
+        methods.see("/my.Model/Generate");
+        methods.see(&format!("/{}", "m".repeat(PATH_BYTES)));
+        (0..2 * METHODS).for_each(|number| methods.see(&format!("/{number}")));
+        assert_eq!((form("/my.Model/Generate"), form("/my.Model/Predict")), (Form::Seen, Form::Untold));
+        assert_eq!(form("/grpc.health.v1.Health/Watch"), Form::Unary);
+        assert_eq!(methods.0.borrow().len(), METHODS);
     }
 
     #[test]

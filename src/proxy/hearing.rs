@@ -104,6 +104,11 @@ impl Hearing {
         matches!(self.reader, Some(Reader::Events(_)))
     }
 
+    /// Whether what has come of the answer shows that it is a stream.
+    pub(super) fn hears_stream(&self) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.kind() == Kind::Stream)
+    }
+
     /// The longest time between two tokens, of an answer that counts.
     pub(super) fn worst_gap(&self) -> Option<Duration> {
         self.worst_gap

@@ -11,6 +11,7 @@ use rand::Rng;
 
 use super::{
     budget::Budget,
+    grpc_messages::StreamingMethods,
     overdue::OpenRequests,
     pool::Upstream,
     queue::{Doorbells, Queue},
@@ -32,6 +33,8 @@ pub(super) struct RouteView {
     pub(super) route: Arc<EndpointRoute>,
     /// The endpoint's second tries.
     pub(super) budget: Rc<Budget>,
+    /// Which methods of gRPC stream, of an endpoint that reads their messages.
+    pub(super) streaming: Rc<StreamingMethods>,
     blue: Variants,
     green: Option<Variants>,
 }
@@ -92,7 +95,14 @@ struct Lane {
     deck: Deck,
     /// Only of an endpoint with variants.
     variants: Option<Box<VariantDecks>>,
+    kept: Kept,
+}
+
+/// What an endpoint's routes have in common.
+#[derive(Debug)]
+struct Kept {
     budget: Rc<Budget>,
+    streaming: Rc<StreamingMethods>,
 }
 
 impl Draw {
@@ -233,7 +243,7 @@ impl Lanes {
                 (place, decks.fleets.get_mut(place).unwrap_or(&mut lane.deck))
             }
         };
-        lane.budget.count();
+        lane.kept.budget.count();
         let side = match route.session_side(headers) {
             Some(side) => side,
             None => deck.deal(route.split, rng),
@@ -252,13 +262,14 @@ impl Lanes {
         match place {
             Some(lane) if Arc::ptr_eq(&lane.view.route, route) => {}
             Some(lane) => {
-                lane.view = Rc::new(view(route, &lane.budget, known));
+                lane.view = Rc::new(view(route, &lane.kept, known));
                 lane.follow_variants(route);
             }
             None => {
                 let budget = Rc::new(Budget::new(route.blue.meters.workers()));
-                let view = Rc::new(view(route, &budget, known));
-                let lane = place.insert(Lane { view, deck: Deck::default(), variants: None, budget });
+                let kept = Kept { budget, streaming: Rc::default() };
+                let view = Rc::new(view(route, &kept, known));
+                let lane = place.insert(Lane { view, deck: Deck::default(), variants: None, kept });
                 lane.follow_variants(route);
             }
         }
@@ -302,7 +313,7 @@ impl Lanes {
 
     /// Every endpoint's second tries.
     pub(super) fn budgets(&self) -> impl Iterator<Item = &Budget> {
-        self.lanes.iter().flatten().map(|lane| &*lane.budget)
+        self.lanes.iter().flatten().map(|lane| &*lane.kept.budget)
     }
 
     /// The instances that the worker knows.
@@ -340,12 +351,14 @@ impl Lane {
     }
 }
 
-fn view(route: &Arc<EndpointRoute>, budget: &Rc<Budget>, known: &mut Known) -> RouteView {
+fn view(route: &Arc<EndpointRoute>, kept: &Kept, known: &mut Known) -> RouteView {
+    let Kept { budget, streaming } = kept;
     RouteView {
         blue: variants(route, Side::Blue, &route.blue, known),
         green: route.green.as_ref().map(|green| variants(route, Side::Green, green, known)),
         route: Arc::clone(route),
         budget: Rc::clone(budget),
+        streaming: Rc::clone(streaming),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
     meter::{FailureKind, Verdict},
     proxy::{
         error::Failure,
+        grpc_messages::Form,
         hearing::{Reader, Turn},
         tap::Tap,
         upload::Progress,
@@ -61,7 +62,14 @@ impl Exchange {
     pub(super) fn reader(&self, status: u16, method: &Method, headers: &HeaderMap) -> Option<Reader> {
         match (self.view.route.signals, &self.grpc) {
             (Signals::Off, _) | (Signals::Auto, Some(_)) => None,
-            (Signals::Grpc, Some(call)) => call.form.messages().map(Reader::Messages),
+            (Signals::Grpc, Some(call)) => {
+                let form = match (call.form, self.whose_turn()) {
+                    // Nobody knows whether the instance owes anything before the client has ended.
+                    (Form::Seen, Turn::Untold) => Form::Untold,
+                    (form, Turn::Instance | Turn::Untold) => form,
+                };
+                form.messages().map(Reader::Messages)
+            }
             (Signals::Auto | Signals::Grpc, None) if method == Method::HEAD => None,
             (Signals::Auto | Signals::Grpc, None) => Tap::of(status, headers).map(Reader::Events),
         }

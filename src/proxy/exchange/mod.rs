@@ -33,7 +33,7 @@ use crate::{
         FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict, WarmUp,
     },
     name::VariantName,
-    route::{BodyScanner, Limits, Protection, RescuePolicy},
+    route::{BodyScanner, Limits, Protection, RescuePolicy, Signals},
     time::Moment,
 };
 
@@ -190,7 +190,10 @@ impl Exchange {
     }
 
     /// The request is a gRPC call.
-    pub(super) fn carry(&mut self, call: GrpcCall) {
+    pub(super) fn carry(&mut self, mut call: GrpcCall, path: &str) {
+        if self.view.route.signals == Signals::Grpc {
+            call.remember(path, &self.view.streaming);
+        }
         self.grpc = Some(call);
     }
 
@@ -408,6 +411,11 @@ impl Exchange {
             return Heard::Made;
         }
         let heard = self.hear(|hearing, counted| hearing.pass(bytes, was_awaited, counted));
+        if let Some(call) = &mut self.grpc
+            && self.hearing.hears_stream()
+        {
+            call.tell_streaming(&self.view.streaming);
+        }
         if self.hearing.has_failed() && !self.is_blamed {
             self.find_in_band_failure();
         }

@@ -266,6 +266,8 @@ impl WatchedStream {
     pub(super) fn ask_by_method(&self, form: Form, body: Option<&Rc<RequestBody>>) {
         match form {
             Form::Stream => self.wish(StreamWish::InMessages, body),
+            // It may be a conversation whose client has much to say first, so the client must have ended.
+            Form::Seen => self.wish(StreamWish::Stated, body),
             Form::Unary | Form::Untold => {}
         }
     }
