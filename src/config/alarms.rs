@@ -10,7 +10,7 @@ use super::{
     reader::{Table, parsed, whole, word},
     shape, thresholds,
     units::{
-        format_fraction, format_quantile, format_tolerance, fraction, positive_duration, quantile, tolerance,
+        format_fraction, format_quantile, format_tolerance, fraction, quantile, resolvable_time, tolerance,
     },
 };
 use crate::{
@@ -141,7 +141,7 @@ fn read_guard(table: &Table<'_>) -> Option<Guard> {
         }
         Metric::Times(timing) => {
             let quantile = table.required("quantile", "\"p99\"", quantile);
-            let below = table.required("below", "\"250ms\"", positive_duration);
+            let below = table.required("below", "\"250ms\"", resolvable_time);
             let (quantile, below) = (quantile?, below?);
             match timing {
                 Timing::Latency => GuardBound::Latency { quantile, below },

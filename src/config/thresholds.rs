@@ -9,14 +9,13 @@ use super::{
     document::{Value, quoted},
     reader::{Table, parsed, text, whole, word},
     shape,
-    units::{duration, format_fraction, fraction, percentage, quantile},
+    units::{countable_time, duration, format_fraction, fraction, percentage, quantile, resolvable_time},
 };
 use crate::{
     alarm::{
         AlarmPlan, Bound, Comparison, LowSamples, Measure, MissingData, Statistic, Threshold, Trim, Unit,
     },
     fleet::{FleetSpec, in_words},
-    meter::Edge,
     name::VariantName,
     shift::{NoData, ShiftPlan},
     time::format_duration,
@@ -30,9 +29,6 @@ const MAX_PERIODS: usize = 100;
 
 /// Below this a period has too few requests to make a statistic of, and the evaluator's looks, ten milliseconds apart, blur its ends.
 const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
-
-/// The width of the histograms' finest buckets.
-const FINEST_TIME: Duration = Duration::from_nanos(1_024);
 
 const METRICS: [(&str, Metric); 8] = [
     ("latency", Metric::Latency),
@@ -221,7 +217,6 @@ fn read_bound(table: &Table<'_>, measure: Option<Measure>) -> Option<(Comparison
 
 /// A time that the histograms can tell from its neighbours.
 fn time(value: &Value, measure: Measure) -> Result<Duration, String> {
-    let bound = duration(value)?;
     let exact = match measure {
         Measure::Latency(statistic)
         | Measure::FirstByte(statistic)
@@ -231,13 +226,7 @@ fn time(value: &Value, measure: Measure) -> Result<Duration, String> {
         }
         Measure::ErrorRate | Measure::ClientErrorRate | Measure::Requests | Measure::Failures => true,
     };
-    if bound < FINEST_TIME {
-        Err("is finer than the histograms' buckets, which are 1us wide: write \"2us\" or more".to_owned())
-    } else if !exact && Edge::at_or_above(bound).is_none() {
-        Err("is beyond the histograms' last bucket, from 72m on: write less".to_owned())
-    } else {
-        Ok(bound)
-    }
+    if exact { countable_time(value) } else { resolvable_time(value) }
 }
 
 fn period(value: &Value) -> Result<Duration, String> {

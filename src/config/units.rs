@@ -9,7 +9,7 @@ use super::{
     document::{Value, quoted},
     reader::text,
 };
-use crate::{alarm::Tolerance, shift::Batch, time::parse_duration, weight::Share};
+use crate::{alarm::Tolerance, meter::Edge, shift::Batch, time::parse_duration, weight::Share};
 
 /// The longest duration that a document may ask for. Far beyond any real wait, so that a slip of units shows, and near
 /// enough that sums of waits stay within every clock.
@@ -42,6 +42,28 @@ pub(super) fn positive_duration(value: &Value) -> Result<Duration, String> {
         Duration::ZERO => Err("must be longer than 0s".to_owned()),
         span => Ok(span),
     }
+}
+
+/// The width of the histograms' finest buckets.
+const FINEST_TIME: Duration = Duration::from_nanos(1_024);
+
+/// A time that can be counted at: not below the histograms' finest bucket, in which no answer can be told from another.
+pub(super) fn countable_time(value: &Value) -> Result<Duration, String> {
+    match duration(value)? {
+        bound if bound < FINEST_TIME => {
+            Err("is finer than the histograms' buckets, which are 1us wide: write \"2us\" or more".to_owned())
+        }
+        bound => Ok(bound),
+    }
+}
+
+/// A time that the histograms can tell from its neighbours on both sides.
+pub(super) fn resolvable_time(value: &Value) -> Result<Duration, String> {
+    let bound = countable_time(value)?;
+    if Edge::at_or_above(bound).is_none() {
+        return Err("is beyond the histograms' last bucket, from 72m on: write less".to_owned());
+    }
+    Ok(bound)
 }
 
 /// A share of the traffic.

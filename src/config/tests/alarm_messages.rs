@@ -110,6 +110,35 @@ period = "1s"
 }
 
 #[test]
+fn a_guard_has_a_bound_that_the_histograms_can_tell_from_others() {
+    let lines = |metric: &str, below: &str| {
+        format!("[[guard]]\nmetric = \"{metric}\"\nquantile = \"p99\"\nbelow = \"{below}\"\n")
+    };
+    let guard = |metric: &str, below: &str| plan_problems(&lines(metric, below));
+    for metric in ["latency", "first_token", "token_gap"] {
+        for below in ["0s", "50ns", "1us"] {
+            assert_eq!(
+                guard(metric, below),
+                [
+                    r#"p.toml:6: guard[0].below: is finer than the histograms' buckets, which are 1us wide: write "2us" or more"#
+                ],
+                "{metric} {below}"
+            );
+        }
+        for below in ["73m", "3h"] {
+            assert_eq!(
+                guard(metric, below),
+                ["p.toml:6: guard[0].below: is beyond the histograms' last bucket, from 72m on: write less"],
+                "{metric} {below}"
+            );
+        }
+        for below in ["2us", "72m"] {
+            PlanSpec::from_toml(&format!("{PLAN_HEAD}{}", lines(metric, below)), "p.toml").unwrap();
+        }
+    }
+}
+
+#[test]
 fn external_alarms_say_what_they_take() {
     let lines = r#"[[external]]
 lease = "500ms"

@@ -195,14 +195,19 @@ prop_compose! {
     }
 }
 
+/// Times that the histograms can tell from others: 2 us to an hour.
+fn resolvable() -> impl Strategy<Value = Duration> {
+    (2_000_u64..3_600_000_000_000).prop_map(Duration::from_nanos)
+}
+
 prop_compose! {
     fn alarms()(
         bounds in prop::collection::vec(
             (prop_oneof![
                 (1e-9..1.0).prop_map(|below| GuardBound::ErrorRate { below }),
-                (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::Latency { quantile, below }),
-                (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::FirstToken { quantile, below }),
-                (1e-9..1.0, span()).prop_map(|(quantile, below)| GuardBound::TokenGap { quantile, below }),
+                (1e-9..1.0, resolvable()).prop_map(|(quantile, below)| GuardBound::Latency { quantile, below }),
+                (1e-9..1.0, resolvable()).prop_map(|(quantile, below)| GuardBound::FirstToken { quantile, below }),
+                (1e-9..1.0, resolvable()).prop_map(|(quantile, below)| GuardBound::TokenGap { quantile, below }),
             ], option::of(1_u32..=1_000)),
             0..8,
         ),
