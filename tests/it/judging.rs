@@ -4,6 +4,7 @@ use std::{
     io::{BufReader, Read, Write},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -152,6 +153,64 @@ fn a_slow_warm_up_raises_no_latency_guard_and_is_told() {
 }
 
 #[test]
+fn a_green_that_is_shown_to_be_good_ends_its_step_early_and_no_earlier_than_ten_seconds() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let green = ModelServer::start("v2");
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let mut plan = plan(green.address, "10m");
+    plan["strategy"]["final_bake"] = json!("100ms");
+    plan["strategy"]["ramp_when_safe"] = json!({ "margin": "5%", "requests": 50 });
+    plan["regression"] = json!([{ "metric": "error_rate", "tolerance": "5%" }]);
+    let began = Instant::now();
+    let id = snapback.start_shift(&plan);
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert!(began.elapsed() >= Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(shift["state"], "promoted", "{shift:#}");
+    let told = shift.to_string();
+    assert!(told.contains("that green is within every bound"), "{shift:#}");
+}
+
+#[test]
+fn a_step_that_shows_too_little_of_a_good_green_lasts_its_whole_bake() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let green = ModelServer::start("v2");
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let mut plan = plan(green.address, "12s");
+    // A thousand times as many requests as this step gets would show it.
+    plan["guard"] = json!([{ "metric": "error_rate", "below": "0.0001%" }]);
+    plan["strategy"]["final_bake"] = json!("100ms");
+    plan["strategy"]["ramp_when_safe"] = json!({});
+    let id = snapback.start_shift(&plan);
+    let shift = snapback.drive_until(&id, |shift| shift["over"] == true);
+    assert_eq!(shift["state"], "promoted", "{shift:#}");
+    assert!(!shift.to_string().contains("that green is within every bound"), "{shift:#}");
+}
+
+#[test]
+fn a_green_that_hangs_is_worse_than_blue_at_the_endpoints_bound_without_one_completion() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let green = ModelServer::start("v2");
+    green.hang();
+    let lines = "limits = { head_timeout = \"200ms\" }\nrescue = { on = \"never\" }\n";
+    let snapback = Snapback::start(&config_with(folder.path(), blue.address, lines));
+    let mut plan = plan(green.address, "10m");
+    plan["guard"] = json!([]);
+    plan["regression"] = json!([{ "metric": "error_rate" }]);
+    let id = snapback.start_shift(&plan);
+    snapback.wait_until(&id, |shift| shift["state"] == "baking");
+    let open: Vec<_> = (0..60).map(|_| snapback.ask_and_hold()).collect();
+    let shift = snapback.wait_until(&id, |shift| shift["over"] == true);
+    let alarm = &shift["alarms"][0];
+    assert_eq!(
+        (&shift["state"], &shift["cause"]["alarm"], &alarm["blue_failures"]),
+        (&json!("rolled_back"), &json!("error_rate_regression"), &json!(0)),
+        "{shift:#}"
+    );
+    assert_eq!(alarm["failures"], alarm["requests"], "none of green's requests was completed: {alarm:#}");
+    drop(open);
+}
+
+#[test]
 fn plans_that_cannot_work_are_refused_with_what_would_be_right() {
     let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));
@@ -169,6 +228,11 @@ fn plans_that_cannot_work_are_refused_with_what_would_be_right() {
     for quantile in ["p0", "p100", "p101", "0.99"] {
         let latency = json!({ "metric": "latency", "quantile": quantile, "below": "1s" });
         refused(&guard(latency), "above p0 and below p100");
+    }
+    for (below, wanted) in
+        [("50ns", "finer than the histograms' buckets"), ("3h", "beyond the histograms' last")]
+    {
+        refused(&guard(json!({ "metric": "latency", "quantile": "p99", "below": below })), wanted);
     }
     refused(&guard(json!({ "metric": "error_rate", "below": "0%" })), "above 0% and below 100%");
     refused(
