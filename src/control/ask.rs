@@ -10,6 +10,7 @@ use super::{
     declare::{self, Changes, Known, KnownEndpoints, Occasion},
     endpoint::Endpoint,
     freeze::Frost,
+    glance::Look,
     ledger::Draft,
     raised::Before,
     resources::ResourceChange,
@@ -42,6 +43,8 @@ pub(super) enum Ask {
         name: EndpointName,
         reply: Reply<EndpointView>,
     },
+    /// What is seen.
+    Look(Look),
     Put {
         spec: Box<EndpointSpec>,
         actor: Actor,
@@ -173,6 +176,7 @@ impl Task {
             Ask::Endpoint { name, reply } => {
                 respond(reply, self.endpoint(&name).map(|endpoint| endpoint.view(&self.links)));
             }
+            Ask::Look(look) => self.look(look),
             Ask::Put { spec, actor, execution, reply } => {
                 respond(reply, self.put_endpoint(*spec, &actor, execution).await);
             }
@@ -515,6 +519,6 @@ fn summary(lines: &[String]) -> String {
     if lines.is_empty() { "nothing changed".to_owned() } else { lines.join("; ") }
 }
 
-fn respond<T>(reply: Reply<T>, answer: Result<T, ControlError>) {
+pub(super) fn respond<T>(reply: Reply<T>, answer: Result<T, ControlError>) {
     drop(reply.send(answer));
 }

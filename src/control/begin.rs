@@ -8,6 +8,7 @@ use super::{
     endpoint::{Endpoint, Links},
     owed::Owed,
     run::{Earlier, Rollback, Run},
+    series::{Totals, Track},
     variants,
 };
 use crate::{
@@ -107,6 +108,8 @@ pub(super) fn fitted(endpoint: &Endpoint, plan: PlanSpec) -> Result<PlanSpec, Co
 /// A run of an accepted plan, before its first input.
 pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpec, actor: &str) -> Run {
     let now = links.timer.now();
+    let blue_baseline = endpoint.blue.route.meters.read();
+    let track = Track::default().from(Totals::of(&blue_baseline));
     Run {
         made: endpoint.green_of(&id, &plan),
         making: None,
@@ -117,7 +120,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         blue_spec: endpoint.record.serving.clone(),
         blue_fleet: endpoint.record.fleet.clone(),
         blue: endpoint.blue.route.clone(),
-        blue_baseline: endpoint.blue.route.meters.read(),
+        blue_baseline,
         engine: Shift::new(plan.shift.clone(), now),
         plan,
         findings: Vec::new(),
@@ -129,6 +132,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         moments: Moments::default(),
         rollback: Rollback::default(),
         transitions: Vec::new(),
+        track,
         earlier: Earlier::default(),
         dealt_at_share: None,
         drain: None,

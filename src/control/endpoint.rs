@@ -15,6 +15,7 @@ use super::{
     publisher::{Declared, Publisher},
     queue::Ended,
     run::Run,
+    series::Series,
     task::Note,
     timer::Timer,
     traffic::{Ring, traffic_since},
@@ -54,6 +55,8 @@ pub(super) struct Endpoint {
     pub(super) freeze: Option<Freeze>,
     /// Its last outcomes, over all its fleets; `None` where they are not recorded.
     pub(super) recorder: Option<Arc<Recorder>>,
+    /// Its last minutes.
+    pub(super) series: Series,
 }
 
 /// A fleet in use: routed to, checked, sampled.
@@ -105,6 +108,7 @@ impl Endpoint {
             ended: None,
             freeze: None,
             recorder,
+            series: Series::default(),
         }
     }
 

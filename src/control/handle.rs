@@ -5,14 +5,15 @@ use std::{num::NonZeroU32, sync::Arc};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::{
-    Actor, EndpointView, Lineage, Report, ShiftView, Submitted,
+    Actor, EndpointView, Glance, Lineage, Report, Scene, ShiftView, Submitted, Track,
     ask::{Ask, Order, Reply},
     asking::Inquire,
+    glance::Look,
     ledger::thread_failed,
     outlook,
     probe::Check,
     raised,
-    report::recorded_view,
+    report::{self, recorded_view},
     variants::Weights,
 };
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
     name::{EndpointName, ShiftId, Version},
     shift::{Command, IfRunning, Refusal},
     store::{Event, Journal, StoreError},
+    time::WallTime,
     tls::{Keychain, Which},
 };
 
@@ -166,6 +168,28 @@ impl Handle {
     /// One endpoint.
     pub async fn endpoint(&self, name: &EndpointName) -> Result<EndpointView, ControlError> {
         self.ask(|reply| Ask::Endpoint { name: name.clone(), reply }).await
+    }
+
+    /// All endpoints at a glance, by name.
+    pub async fn glances(&self) -> Result<Vec<Glance>, ControlError> {
+        self.ask(|reply| Ask::Look(Look::Glances { reply })).await
+    }
+
+    /// One endpoint with its running shift, and the points of its last minutes after a moment.
+    pub async fn scene(&self, name: &EndpointName, after: Option<WallTime>) -> Result<Scene, ControlError> {
+        let scene = self.ask(|reply| Ask::Look(Look::Scene { name: name.clone(), after, reply })).await?;
+        Ok(*scene)
+    }
+
+    /// A shift's traffic from its beginning; empty for one of a journal that was written before there were any.
+    pub async fn track(&self, id: &ShiftId) -> Result<Track, ControlError> {
+        if let Some(track) = self.ask(|reply| Ask::Look(Look::Track { id: id.clone(), reply })).await? {
+            return Ok(track);
+        }
+        let wanted = id.clone();
+        let record = self.read(move |journal| journal.shift(&wanted)).await?;
+        let record = record.ok_or_else(|| ControlError::NoShift(id.clone()))?;
+        Ok(report::Report::read(&record).track())
     }
 
     /// Where an endpoint's outcomes are recorded, if they are, and how its requests come to their fleet.

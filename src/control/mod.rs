@@ -14,6 +14,7 @@
 //! - `resources` keeps the documents of other faces, which control does not read.
 //!   `queue` lets shifts wait for their turn.
 //! - `past` keeps the last minutes, and `outlook` says from them what a plan can find.
+//! - `series` keeps traffic over time for whoever looks at it, `glance` says what is seen of endpoints once a second.
 //! - `actor` is who asks; `evidence` gives the figures behind an event; `trail` asks the journal whether it is whole.
 //! - `view`, `report`, `alarm_form`, `external_form`, `fate`, `traffic`, `thresholds` and `words` say how things are.
 
@@ -36,6 +37,7 @@ mod external_form;
 mod fate;
 mod fleets;
 mod freeze;
+mod glance;
 mod growth;
 mod handle;
 mod jitter;
@@ -59,6 +61,7 @@ mod reload;
 mod report;
 mod resources;
 mod run;
+mod series;
 mod start;
 mod task;
 mod thresholds;
@@ -80,10 +83,12 @@ pub use crate::provider::Heir;
 pub use actor::Actor;
 pub use external::Report;
 pub use fate::Fate;
+pub use glance::{FleetGlance, Glance, Scene, ShiftGlance};
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use lineage::Lineage;
 pub use queue::Submitted;
 pub use resources::ResourceChange;
+pub use series::{FleetPoint, Point, Track};
 pub use start::{Control, Parts, StartError, start};
 pub use variants::Weights;
 pub use view::{

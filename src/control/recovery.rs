@@ -15,6 +15,7 @@ use super::{
     queue::Ended,
     report::{Report, Resumed},
     run::{By, Run},
+    series::Totals,
     start::StartError,
     task::Task,
 };
@@ -134,7 +135,7 @@ impl Task {
         };
         let mut run = begin::run(endpoint, &self.links, id.clone(), record.plan.clone(), &record.actor);
         run.engine = Shift::restore(record.plan.shift.clone(), &record.snapshot, now);
-        let Resumed { earlier, rollback, transitions, findings, lineage, lasting } =
+        let Resumed { earlier, rollback, transitions, findings, lineage, lasting, track } =
             Report::read(&record).resumed();
         let ShiftRecord { blue, blue_fleet, started_at, moments, .. } = record;
         if endpoint.record.serving != blue {
@@ -153,6 +154,7 @@ impl Task {
             transitions,
             findings,
             lineage,
+            track: track.from(Totals::of(&run.blue.meters.read())),
             lasting: lasting.into_iter().filter(|report| run.plan.alarms.is_told(&report.name)).collect(),
             ..run
         });

@@ -13,6 +13,7 @@ use super::{
     lineage::LineageForm,
     outlook::FindingForm,
     run::{Earlier, Rollback, Run},
+    series::{Track, TrackForm},
     thresholds::ThresholdForm,
     traffic::{ratio, traffic_since},
     words,
@@ -127,12 +128,12 @@ impl Endpoint {
             actor: run.actor.clone(),
             started_at: run.started_at,
             moments: view.moments,
-            report: Report::of(view).to_json(),
+            report: Report { track: TrackForm::of(&run.track), ..Report::of(view) }.to_json(),
         }
     }
 
     /// Where a shift's fleet is sampled: green's moves to the endpoint when it is adopted.
-    fn ring_of<'a>(&'a self, run: &'a Run, side: Side) -> Option<&'a super::endpoint::LiveFleet> {
+    pub(super) fn ring_of<'a>(&'a self, run: &'a Run, side: Side) -> Option<&'a super::endpoint::LiveFleet> {
         match (side, &run.green) {
             (Side::Blue, _) => Some(run.old_blue.as_ref().unwrap_or(&self.blue)),
             (Side::Green, Some(green)) => {
@@ -192,6 +193,7 @@ pub(super) struct Report {
     transitions: Vec<TransitionForm>,
     findings: Vec<FindingForm>,
     lineage: LineageForm,
+    track: TrackForm,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -232,6 +234,7 @@ pub(super) struct Resumed {
     pub(super) lineage: Lineage,
     /// Reports on external alarms.
     pub(super) lasting: Vec<Lasting>,
+    pub(super) track: Track,
 }
 
 impl Report {
@@ -252,7 +255,13 @@ impl Report {
             transitions: view.transitions.iter().map(TransitionForm::of).collect(),
             findings: view.findings.iter().map(FindingForm::of).collect(),
             lineage: LineageForm::of(&view.lineage),
+            track: TrackForm::default(),
         }
+    }
+
+    /// The shift's traffic from its beginning.
+    pub(super) fn track(self) -> Track {
+        self.track.track()
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -286,7 +295,8 @@ impl Report {
         let findings = self.findings.into_iter().map(FindingForm::finding).collect();
         let lineage = self.lineage.lineage();
         let lasting = self.externals.iter().filter_map(ExternalForm::lasting).collect();
-        Resumed { earlier, rollback, transitions, findings, lineage, lasting }
+        let track = self.track.track();
+        Resumed { earlier, rollback, transitions, findings, lineage, lasting, track }
     }
 }
 

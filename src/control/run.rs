@@ -13,6 +13,7 @@ use super::{
     keeper::Made,
     ledger::Draft,
     owed::Owed,
+    series::Track,
     timer::Timer,
     watched::{Snap, Watched},
 };
@@ -66,6 +67,8 @@ pub(super) struct Run {
     pub(super) moments: Moments,
     pub(super) rollback: Rollback,
     pub(super) transitions: Vec<Transition>,
+    /// Its traffic from its beginning.
+    pub(super) track: Track,
     /// What earlier processes counted.
     pub(super) earlier: Earlier,
     /// What was dealt, blue's and green's, when green's share was last published.
@@ -224,6 +227,7 @@ impl Run {
     }
 
     pub(super) fn remember(&mut self, transition: Transition) {
+        self.track_change(transition.at, transition.share);
         if self.transitions.len() == MAX_TRANSITIONS {
             self.transitions.remove(0);
         }

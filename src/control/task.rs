@@ -424,8 +424,10 @@ impl Task {
 
     fn sample(&mut self) {
         let now = self.links.timer.now();
+        let wall = self.links.timer.wall_of(now);
         for endpoint in self.endpoints.values_mut() {
             endpoint.sample(now);
+            endpoint.chart(wall);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::{Traffic, TrafficWindow};
+use super::{Traffic, TrafficWindow, series::FleetPoint};
 use crate::{
     meter::{FailureKind, FleetMeters, HistogramSnapshot, Reading},
     time::Moment,
@@ -64,30 +64,71 @@ impl Ring {
     /// What happened since the oldest sample.
     pub(super) fn window(&self, meters: &FleetMeters, now: Moment) -> TrafficWindow {
         let Some(oldest) = self.samples.front() else { return TrafficWindow::default() };
-        let (then, now_figures) = (&oldest.figures, Figures::of(meters, meters.read()));
-        let span = now.since(oldest.at);
-        let requests = now_figures.reading.dealt.saturating_sub(then.reading.dealt);
-        let failed = now_figures.reading.failed().saturating_sub(then.reading.failed());
-        // What counts for nobody is no part of a rate.
-        let for_nobody = |reading: &Reading| reading.client_gone + reading.shed;
-        let gone = for_nobody(&now_figures.reading).saturating_sub(for_nobody(&then.reading));
-        let settled = now_figures.reading.settled().saturating_sub(then.reading.settled());
-        let latency = now_figures.latency.since(&then.latency);
-        let first_byte = now_figures.first_byte.since(&then.first_byte);
-        let first_token = now_figures.first_token.since(&then.first_token);
-        TrafficWindow {
-            span,
-            requests,
-            rate: per_second(requests, span),
-            error_rate: ratio(failed, settled.saturating_sub(gone)),
-            p50: latency.quantile(0.5),
-            p99: latency.quantile(0.99),
-            first_byte_p50: first_byte.quantile(0.5),
-            first_byte_p99: first_byte.quantile(0.99),
-            first_token_p50: first_token.quantile(0.5),
-            first_token_p99: first_token.quantile(0.99),
+        between(&oldest.figures, &Figures::of(meters, meters.read()), now.since(oldest.at))
+    }
+
+    /// What happened from the oldest sample to the newest; costs nothing where nothing did.
+    pub(super) fn latest(&self) -> TrafficWindow {
+        let (Some(oldest), Some(newest)) = (self.samples.front(), self.samples.back()) else {
+            return TrafficWindow::default();
+        };
+        let span = newest.at.since(oldest.at);
+        if Arc::ptr_eq(&oldest.figures, &newest.figures) {
+            return TrafficWindow { span, ..TrafficWindow::default() };
+        }
+        between(&oldest.figures, &newest.figures, span)
+    }
+
+    /// What happened in the last two samples, with the quantiles of the whole window: one second has too few requests for a p99.
+    pub(super) fn point(&self) -> FleetPoint {
+        let Some(newest) = self.samples.back() else { return FleetPoint::default() };
+        let before = self.samples.iter().rev().nth(2).or(self.samples.front()).unwrap_or(newest);
+        let (now, then) = (&newest.figures.reading, &before.figures.reading);
+        let (window, count) = (self.latest(), |now: u64, then: u64| small(now.saturating_sub(then)));
+        let micros =
+            |span: Option<Duration>| span.map(|span| u32::try_from(span.as_micros()).unwrap_or(u32::MAX));
+        FleetPoint {
+            requests: count(now.dealt, then.dealt),
+            settled: count(judged(now), judged(then)),
+            failed: count(now.failed(), then.failed()),
+            in_flight: small(now.dealt.saturating_sub(now.settled())),
+            p50_us: micros(window.p50),
+            p99_us: micros(window.p99),
+            first_token_p50_us: micros(window.first_token_p50),
+            first_token_p99_us: micros(window.first_token_p99),
         }
     }
+}
+
+/// What happened from one reading to a later one.
+fn between(then: &Figures, now: &Figures, span: Duration) -> TrafficWindow {
+    let requests = now.reading.dealt.saturating_sub(then.reading.dealt);
+    let failed = now.reading.failed().saturating_sub(then.reading.failed());
+    let settled = judged(&now.reading).saturating_sub(judged(&then.reading));
+    let latency = now.latency.since(&then.latency);
+    let first_byte = now.first_byte.since(&then.first_byte);
+    let first_token = now.first_token.since(&then.first_token);
+    TrafficWindow {
+        span,
+        requests,
+        rate: per_second(requests, span),
+        error_rate: ratio(failed, settled),
+        p50: latency.quantile(0.5),
+        p99: latency.quantile(0.99),
+        first_byte_p50: first_byte.quantile(0.5),
+        first_byte_p99: first_byte.quantile(0.99),
+        first_token_p50: first_token.quantile(0.5),
+        first_token_p99: first_token.quantile(0.99),
+    }
+}
+
+/// Settled; what counts for nobody is no part of a rate.
+pub(super) fn judged(reading: &Reading) -> u64 {
+    reading.settled().saturating_sub(reading.client_gone + reading.shed)
+}
+
+pub(super) fn small(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// What a fleet's requests came to since `baseline`. Those in flight are all that are in flight now.
