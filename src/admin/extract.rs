@@ -76,6 +76,24 @@ pub(super) struct EventFilter {
     pub(super) after: Option<u64>,
 }
 
+/// The query of `GET /v1/live`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LiveFilter {
+    /// What it is about; all endpoints when absent.
+    pub(super) endpoint: Option<String>,
+}
+
+/// The query of `GET /v1/history`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryFilter {
+    /// Only what is about this endpoint.
+    pub(super) endpoint: Option<String>,
+    /// Only events with an id below this.
+    pub(super) before: Option<u64>,
+}
+
 /// A body that is one JSON document.
 pub(super) struct Document(pub(super) serde_json::Value);
 

@@ -9,6 +9,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use http::{HeaderName, HeaderValue, header};
 use tower::{
     ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer, timeout::TimeoutLayer,
     timeout::error::Elapsed,
@@ -52,6 +53,8 @@ pub(super) fn guarded(routes: Router<Arc<Port>>, port: &Arc<Port>) -> Router<Arc
         ServiceBuilder::new()
             // Outermost, so that refusals and panics are logged with the request that they belong to.
             .layer(TraceLayer::new_for_http())
+            // Around all that answers.
+            .layer(middleware::from_fn(hardened))
             // A panic is one request's end, not the port's.
             .layer(CatchPanicLayer::custom(|_panic| Fault::Panicked.into_response()))
             // Around the one below, whose refusals belong into the trail too.
@@ -59,6 +62,31 @@ pub(super) fn guarded(routes: Router<Arc<Port>>, port: &Arc<Port>) -> Router<Arc
             // Before any work is done for a caller who has no business here.
             .layer(middleware::from_fn_with_state(port.clone(), admit)),
     )
+}
+
+/// What a browser is told of every answer: it is what it says it is, nobody may frame it or read it from another page, and it is not kept.
+async fn hardened(request: Request, next: Next) -> Response {
+    const FOR_ALL: [(HeaderName, HeaderValue); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    ];
+    // The dashboard has its own.
+    const FOR_OTHERS: [(HeaderName, HeaderValue); 2] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.extend(FOR_ALL);
+    for (name, value) in FOR_OTHERS {
+        headers.entry(name).or_insert(value);
+    }
+    response
 }
 
 async fn admit(State(port): State<Arc<Port>>, mut request: Request, next: Next) -> Response {

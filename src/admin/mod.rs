@@ -1,4 +1,4 @@
-//! The admin port: native API, events, metrics, health.
+//! The admin port: native API, events, metrics, health, dashboard.
 //!
 //! A request passes the `layers`, its handler takes it apart with the extractors of `extract`, asks control, and turns the view that it
 //! gets into a representation ([`wire`]) by `represent`; whatever goes wrong on the way becomes a problem document by the one table in
@@ -13,7 +13,9 @@ mod alarm_wire;
 mod alarms;
 mod audit;
 mod aws;
+mod caller;
 mod counted;
+mod dashboard;
 mod endpoints;
 mod events;
 mod explain;
@@ -22,12 +24,14 @@ mod extract;
 mod feed;
 mod forecast;
 mod freeze;
+mod glances;
 mod health;
+mod history;
 mod layers;
+mod live;
 mod observe;
 mod operate;
 mod pace;
-mod page;
 mod played;
 mod problem;
 mod queue;
@@ -38,6 +42,7 @@ mod roles;
 mod routes;
 pub mod sagemaker;
 mod scale;
+mod series;
 mod serve;
 mod shifts;
 mod standing;

@@ -289,7 +289,7 @@ fn traffic(counts: Traffic) -> wire::Traffic {
     }
 }
 
-fn recent(window: &TrafficWindow) -> wire::Recent {
+pub(super) fn recent(window: &TrafficWindow) -> wire::Recent {
     let TrafficWindow {
         span,
         requests,

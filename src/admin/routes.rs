@@ -9,15 +9,19 @@ use axum::{
 use http::{Method, Uri};
 
 use super::{
-    alarms, audit, aws, endpoints, events, freeze, health, layers, operate, page, problem::Fault, queue,
-    recording, scale, shifts, state::Port, undo, webhooks, weights,
+    alarms, audit, aws, caller, dashboard, endpoints, events, freeze, health, history, layers, live, operate,
+    problem::Fault, queue, recording, scale, series, shifts, state::Port, undo, webhooks, weights,
 };
 use crate::shift::Command;
 
 /// The whole port.
 pub(super) fn router(port: Arc<Port>) -> Router {
     let api = Router::new()
-        .route("/", get(page::index).post(aws::front::serve))
+        .route("/", get(dashboard::index).post(aws::front::serve))
+        .route("/assets/{file}", get(dashboard::asset))
+        .route("/v1/caller", get(caller::show))
+        .route("/v1/live", get(live::stream))
+        .route("/v1/history", get(history::list))
         .route("/v1/endpoints", get(endpoints::list))
         .route("/v1/endpoints/{name}", get(endpoints::show).put(endpoints::put).delete(endpoints::delete))
         .route("/v1/endpoints/{name}/freeze", freeze::of_one(freeze::Frost::Begin))
@@ -29,10 +33,12 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/endpoints/{name}/weights", post(weights::weigh))
         .route("/v1/endpoints/{name}/undo", post(undo::undo))
         .route("/v1/endpoints/{name}/shifts", get(shifts::list).post(shifts::start))
+        .route("/v1/endpoints/{name}/series", get(series::of_endpoint))
         .route("/v1/endpoints/{name}/recording", get(recording::export))
         .route("/v1/endpoints/{name}/replay", post(recording::replay))
         .route("/v1/endpoints/{name}/queue", get(queue::list))
         .route("/v1/shifts/{id}", get(shifts::show).delete(queue::cancel))
+        .route("/v1/shifts/{id}/series", get(series::of_shift))
         .route("/v1/shifts/{id}/pause", shifts::commanding(Command::Pause))
         .route("/v1/shifts/{id}/resume", shifts::commanding(Command::Resume))
         .route("/v1/shifts/{id}/promote", post(shifts::promote))

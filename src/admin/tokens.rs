@@ -136,12 +136,21 @@ impl Gate {
             Need::Signature => Role::Admin,
             Need::Role(role) => role,
         };
+        let (name, has) = self.holder(headers, extensions).await?;
+        if has >= needed { Ok(Some(Caller(name))) } else { Err(Fault::Role { name, has, needed }) }
+    }
+
+    /// Whose token is shown, and what it is for.
+    pub(super) async fn holder(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<(String, Role), Fault> {
         let tokens = Arc::clone(&self.tokens);
         let known = tokio::task::spawn_blocking(move || tokens.current()).await;
         let known = known.map_err(|_| Fault::Panicked)?;
         match find(&known, headers, clock::wall()) {
-            Ok(token) if token.role >= needed => Ok(Some(Caller(token.name.clone()))),
-            Ok(token) => Err(Fault::Role { name: token.name.clone(), has: token.role, needed }),
+            Ok(token) => Ok((token.name.clone(), token.role)),
             Err(why) => Err(self.failed(extensions.get(), why)),
         }
     }

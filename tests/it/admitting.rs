@@ -142,6 +142,15 @@ fn with_tokens_the_port_may_be_reached_by_others_who_then_need_one_for_metrics_a
     // An admin gets as far as the handler, which does not speak the API here.
     assert_eq!(statuses("POST", "/"), [401, 403, 405]);
     assert_eq!(statuses("GET", "/nothing"), [401, 404, 404]);
+    // The dashboard's page asks for a token itself, and says whose it is.
+    assert_eq!(statuses("GET", "/"), [200; 3]);
+    assert_eq!(ask(snapback.admin, "GET", "/v1/caller", "wrong").0, 401);
+    let callers = ["", &viewer, &admin].map(|token| ask(snapback.admin, "GET", "/v1/caller", token).1);
+    assert!(callers[0].contains("\"tokens\":true,\"name\":null,\"role\":null"), "{callers:?}");
+    assert!(
+        callers[1].contains("\"role\":\"viewer\"") && callers[2].contains("\"name\":\"admin\""),
+        "{callers:?}"
+    );
 
     let unguarded = text.replace("tokens_file", "# tokens_file");
     let unguarded = unguarded.replace("listen = \"127.0.0.1:0\"\n[state]", "listen = \"0.0.0.0:0\"\n[state]");

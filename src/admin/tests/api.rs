@@ -222,7 +222,7 @@ async fn a_reload_applies_a_good_file_and_refuses_a_bad_one() {
 }
 
 #[tokio::test]
-async fn health_readiness_metrics_and_the_page_are_there() {
+async fn health_readiness_and_metrics_are_there() {
     let world = World::new();
     assert_eq!(world.get("/healthz").await.status, 200);
     assert_eq!(world.get("/readyz").await.status, 200);
@@ -239,8 +239,5 @@ async fn health_readiness_metrics_and_the_page_are_there() {
         metrics.text()
     );
 
-    let page = world.get("/").await;
-    assert!(page.text().contains("<a href=\"/v1/endpoints/chat\">chat</a><td>v1"), "{}", page.text());
-    assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
     world.end().await;
 }
