@@ -25,7 +25,7 @@ const LOOKED_THROUGH: usize = 10_000;
 const GIVEN: usize = 1_000;
 
 /// What belongs into the trail even when no address stands with it: files that are read again, and what points to somebody's hand.
-const ACTS: [&str; 13] = [
+const ACTS: [&str; 14] = [
     "shift.started",
     "shift.queued",
     "shift.dropped",
@@ -39,6 +39,7 @@ const ACTS: [&str; 13] = [
     "command.refused",
     "access.refused",
     "journal.cut",
+    "log.level",
 ];
 
 pub(super) async fn list(

@@ -29,6 +29,7 @@ mod health;
 mod history;
 mod layers;
 mod live;
+mod log;
 mod observe;
 mod operate;
 mod pace;

@@ -100,6 +100,10 @@ pub(super) enum Fault {
     },
     /// There is no configuration file to read again.
     NoSource,
+    /// A log level cannot be what is asked for, and why.
+    LogLevel(String),
+    /// The proxy runs inside another program, whose log this is not.
+    NoLog,
     /// Too much is asked at once.
     Overloaded,
     /// The answer took too long.
@@ -152,6 +156,8 @@ impl Fault {
             Self::EventsFile { .. } => {
                 row(StatusCode::SERVICE_UNAVAILABLE, "urn:snapback:events-file", "Events' file unreadable")
             }
+            Self::LogLevel(_) => INVALID_DOCUMENT,
+            Self::NoLog => row(StatusCode::CONFLICT, "urn:snapback:no-log", "No log"),
             Self::NoSource => row(StatusCode::CONFLICT, "urn:snapback:no-file", "No configuration file"),
             Self::Overloaded => row(StatusCode::SERVICE_UNAVAILABLE, "urn:snapback:overloaded", "Overloaded"),
             Self::TooSlow => row(StatusCode::SERVICE_UNAVAILABLE, "urn:snapback:timeout", "Timeout"),
@@ -210,6 +216,8 @@ impl Fault {
             Self::Shape(error) => format!("the body does not fit: {error}"),
             Self::NoWebhook { name, known } => format!("there is no webhook {name:?}; there are: {known}"),
             Self::EventsFile { path, reason } => format!("the events' file {path} cannot be read: {reason}"),
+            Self::LogLevel(why) => why.clone(),
+            Self::NoLog => "the proxy runs inside another program, which has the log".to_owned(),
             Self::NoSource => {
                 "this process was started without a configuration file, so there is none to read again"
                     .to_owned()

@@ -60,6 +60,8 @@ const TABLE: &[(Method, &str, Need)] = &[
     (Method::POST, "/v1/shifts/{id}/abort", Of(Operator)),
     (Method::POST, "/v1/alarms/{name}/state", Of(Operator)),
     (Method::POST, "/v1/reload", Of(Admin)),
+    (Method::GET, "/v1/log", Of(Viewer)),
+    (Method::POST, "/v1/log", Of(Operator)),
     (Method::GET, "/v1/events", Of(Viewer)),
     (Method::GET, "/v1/webhooks", Of(Viewer)),
     (Method::POST, "/v1/webhooks/{name}/retry", Of(Operator)),

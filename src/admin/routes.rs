@@ -9,8 +9,8 @@ use axum::{
 use http::{Method, Uri};
 
 use super::{
-    alarms, audit, aws, caller, dashboard, endpoints, events, freeze, health, history, layers, live, operate,
-    problem::Fault, queue, recording, scale, series, shifts, state::Port, undo, webhooks, weights,
+    alarms, audit, aws, caller, dashboard, endpoints, events, freeze, health, history, layers, live, log,
+    operate, problem::Fault, queue, recording, scale, series, shifts, state::Port, undo, webhooks, weights,
 };
 use crate::shift::Command;
 
@@ -45,6 +45,7 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/shifts/{id}/abort", shifts::commanding(Command::Abort))
         .route("/v1/alarms/{name}/state", post(alarms::report))
         .route("/v1/reload", post(operate::reload))
+        .route("/v1/log", get(log::show).post(log::change))
         .route("/v1/events", get(events::stream))
         .route("/v1/webhooks", get(webhooks::list))
         .route("/v1/webhooks/{name}/retry", post(webhooks::retry))

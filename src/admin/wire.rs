@@ -15,6 +15,7 @@ pub use super::{
     freeze::{Freeze, Freezes},
     glances::{FleetGlance, Glance, Glances, Seen, ShiftGlance},
     history::History,
+    log::{Log, LogBody},
     played::{Aa, Behaviour, PlayedRecording, Replay, ReplayAlarm, ReplayEnd, ReplayStep, Replayed, Stretch},
     queue::{Queue, Queued},
     scale::ScaleBody,

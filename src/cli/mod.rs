@@ -15,6 +15,7 @@ mod events;
 mod follow;
 mod freeze;
 mod journal;
+mod log_level;
 mod output;
 mod plan;
 mod plan_file;
@@ -81,6 +82,7 @@ async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, 
         ClientCommand::Freeze(args) => freeze::freeze(args, "freeze", output).await?,
         ClientCommand::Unfreeze(args) => freeze::freeze(args, "unfreeze", output).await?,
         ClientCommand::Reload(args) => reload::reload(args, output).await?,
+        ClientCommand::LogLevel(args) => log_level::log_level(args, output).await?,
         ClientCommand::Webhook(args) => webhook::webhook(args, output).await?,
         ClientCommand::Audit(args) => return audit::audit(args, output).await,
         ClientCommand::Token(args) => token::token(args, output)?,

@@ -3,10 +3,11 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
 };
 
-use super::panics::log_panics;
+use super::{log_level::LogLevel, panics::log_panics};
 use crate::config::{LogConfig, LogFormat};
 
 /// Why logging cannot start as configured.
@@ -14,7 +15,7 @@ use crate::config::{LogConfig, LogFormat};
 pub enum LogError {
     /// `[log] level` is not a filter.
     #[error(
-        "[log] level: {directive:?} is not a filter: {reason}; write a level (error, warn, info, debug, trace, off) or \
+        "{directive:?} is not a filter: {reason}; write a level (error, warn, info, debug, trace, off) or \
          target=level, separated by commas, such as \"info,snapback::proxy=debug\""
     )]
     Filter {
@@ -23,6 +24,9 @@ pub enum LogError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The log is gone, with the process's end.
+    #[error("the log has ended")]
+    Ended,
     /// A subscriber is installed already.
     #[error("logging has been started already in this process")]
     AlreadyStarted,
@@ -31,7 +35,7 @@ pub enum LogError {
 /// Sends log lines to standard error from now on, for the whole process, panics among them. Standard output is left to what a command prints.
 pub fn start_logging(config: &LogConfig) -> Result<(), LogError> {
     let LogConfig { level, format } = config;
-    let filter = filter(level)?;
+    let (filter, reloading) = reload::Layer::new(filter(level)?);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => {
             fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).boxed()
@@ -42,13 +46,14 @@ pub fn start_logging(config: &LogConfig) -> Result<(), LogError> {
         .with(lines.with_filter(filter))
         .try_init()
         .map_err(|_| LogError::AlreadyStarted)?;
+    LogLevel::begin(reloading, level);
     log_panics();
     Ok(())
 }
 
 /// Reads a filter. A word that is no level would be taken for a target, so that `inof` would log nothing at all; such a word is
 /// refused instead.
-fn filter(text: &str) -> Result<EnvFilter, LogError> {
+pub(super) fn filter(text: &str) -> Result<EnvFilter, LogError> {
     let directives: Vec<&str> = text.split(',').map(str::trim).collect();
     for directive in &directives {
         check(directive).map_err(|reason| LogError::Filter {
@@ -106,7 +111,7 @@ mod tests {
     fn the_error_says_what_would_be_right() {
         assert_eq!(
             filter("inof").unwrap_err().to_string(),
-            "[log] level: \"inof\" is not a filter: there is no such level; write a level (error, warn, info, debug, trace, \
+            "\"inof\" is not a filter: there is no such level; write a level (error, warn, info, debug, trace, \
              off) or target=level, separated by commas, such as \"info,snapback::proxy=debug\""
         );
     }

@@ -182,3 +182,44 @@ fn a_log_that_cannot_be_begun_is_an_error_at_the_start() {
         "{said}"
     );
 }
+
+#[test]
+fn the_log_says_more_for_a_while_and_the_trail_says_who_wanted_that() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let admin = format!("http://{}", snapback.admin);
+    let log_level = |arguments: &[&str]| {
+        let output = crate::bench::run(&[&["log-level", "--admin", &admin], arguments].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap().trim().to_owned())
+    };
+    assert_eq!(log_level(&[]), (true, "info".to_owned()));
+    let (done, said) = log_level(&["debug", "--for", "1d", "--reason", "odd resets"]);
+    assert!(done && said.starts_with("debug until ") && said.ends_with("then info"), "{said}");
+    snapback.admin("GET", "/v1/endpoints", "");
+    snapback.wait_for_log("started processing request");
+
+    let (done, said) = log_level(&["inof"]);
+    assert!(!done && said.contains("\"inof\" is not a filter") && said.contains("write a level"), "{said}");
+    let (status, problem) = snapback.admin("POST", "/v1/log", "{\"level\":\"warn\",\"for\":\"40d\"}");
+    assert_eq!(status, 422, "{problem}");
+    let (status, dry) = snapback.admin("POST", "/v1/log?dry_run=true", "{\"level\":\"warn\"}");
+    assert_eq!(
+        (status, dry["level"].as_str(), log_level(&[]).1.starts_with("debug")),
+        (200, Some("warn"), true)
+    );
+
+    assert!(log_level(&["trace", "--for", "1ms"]).0);
+    let deadline = Instant::now() + PATIENCE;
+    while log_level(&[]).1 != "info" {
+        assert!(Instant::now() < deadline);
+    }
+    let (_, trail) = snapback.admin("GET", "/v1/audit", "");
+    let causes = || trail["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "log.level");
+    let whole = format!("{trail:#}");
+    assert!(causes().any(|event| event["reason"] == "odd resets" && event["actor"] == "operator"), "{whole}");
+    assert!(causes().any(|event| event["actor"] == "snapback"), "{whole}");
+    let (done, said) = log_level(&["warn"]);
+    assert!(done && said.contains("its configuration has info"), "{said}");
+    assert_eq!(log_level(&["--reset"]), (true, "info".to_owned()));
+}

@@ -273,6 +273,10 @@ fn what_operators_hold_and_skip_is_described_property_by_property() {
     let freezes = wire::Freezes { freezes: vec![freeze().into()] };
     fits_in_full("Freeze", &freezes.freezes[0]);
     fits_in_full("Freezes", &freezes);
+    let until = Some("2026-01-31T12:00:00.250Z".to_owned());
+    fits_in_full("Log", &wire::Log { level: "debug".into(), configured: "info".into(), until });
+    let (level, span) = (Some("debug".into()), Some("10m".into()));
+    fits_in_full("LogBody", &wire::LogBody { level, span, reason: "odd".into(), actor: Some("ann".into()) });
     fits_in_full(
         "PromoteBody",
         &wire::PromoteBody {

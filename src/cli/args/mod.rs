@@ -1,12 +1,14 @@
 //! The command line's grammar, for every command of the binary; that of endpoints, shifts, plans and the trail is in files of their own.
 
 mod endpoint;
+mod log_level;
 mod plan;
 mod shift;
 mod token;
 mod trail;
 
 pub use endpoint::{EndpointArgs, EndpointCommand};
+pub use log_level::LogLevelArgs;
 pub use plan::{LintArgs, PlanArgs, PlanCommand, RecordingArgs, RecordingCommand, ReplayArgs};
 pub use shift::{IfRunning, Order, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs};
 pub use token::{BearerToken, TokenArgs, TokenCommand};
@@ -140,6 +142,12 @@ Examples:
         after_help = "A file with problems changes nothing.\n\nExample:\n  snapback reload --dry-run"
     )]
     Reload(ReloadArgs),
+    /// Show or change which lines the proxy writes to its log.
+    #[command(
+        display_order = 8,
+        after_help = "Examples:\n  snapback log-level\n  snapback log-level info,snapback::proxy=debug --for 10m --reason \"odd resets\""
+    )]
+    LogLevel(LogLevelArgs),
     /// See how webhooks do, and send again what they could not deliver.
     #[command(
         display_order = 9,
@@ -374,6 +382,7 @@ impl ClientCommand {
             Self::Events(args) => args.connection.output,
             Self::Alarm(args) => args.connection.output,
             Self::Freeze(args) | Self::Unfreeze(args) => args.connection.output,
+            Self::LogLevel(args) => args.connection.output,
             Self::Reload(args) => args.connection.output,
             Self::Webhook(args) => args.connection.output,
             Self::Audit(args) => args.connection.output,
