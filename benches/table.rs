@@ -56,6 +56,7 @@ fn table(endpoints: u32) -> RouteTable {
             rescue: RescuePolicy::default(),
             sticky: None,
             variant_header: None,
+            invocations: None,
             balance: Balance::default(),
             protection: Protection::default(),
             rewrite: None,

@@ -24,7 +24,7 @@ use crate::{
     meter::{Bell, WorkerMeters},
     net::{Inherited, ListenAddress},
     provider::Heir,
-    proxy::{BindError, DataPlane, LeastRate, Listen, Settings},
+    proxy::{Amazon, BindError, DataPlane, LeastRate, Listen, Settings},
     route::RouteTable,
     store::{Kept, SqliteJournal, StoreError},
     telemetry::{AccessLogError, Telemetry, Witnesses},
@@ -156,7 +156,11 @@ pub fn start_inheriting(
 
     let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
     let meters: Arc<[WorkerMeters]> = (0..config.data.workers).map(|_| WorkerMeters::default()).collect();
-    let settings = settings(&config.data, &keychain, witnessing.witnesses.clone());
+    let amazon = config.aws.sagemaker.then(|| Amazon {
+        region: config.aws.region.as_str().into(),
+        account: config.aws.account.as_str().into(),
+    });
+    let settings = settings(&config.data, amazon, &keychain, witnessing.witnesses.clone());
     let (drain, draining) = watch::channel(false);
 
     let (control, handle) = ControlThread::start(ControlParts {
@@ -370,7 +374,12 @@ fn control_thread(
     });
 }
 
-fn settings(data: &DataConfig, keychain: &Arc<Keychain>, witnesses: Witnesses) -> Settings {
+fn settings(
+    data: &DataConfig,
+    amazon: Option<Amazon>,
+    keychain: &Arc<Keychain>,
+    witnesses: Witnesses,
+) -> Settings {
     let DataConfig {
         listen: _,
         workers: _,
@@ -407,6 +416,7 @@ fn settings(data: &DataConfig, keychain: &Arc<Keychain>, witnesses: Witnesses) -
         proxy_protocol,
         underscores,
         trusted_proxies: trusted_proxies.clone(),
+        amazon,
         keychain: Arc::clone(keychain),
         witnesses,
     }

@@ -15,8 +15,11 @@ use super::{
 };
 use crate::{
     fleet::{FleetSpec, Protocol},
-    name::{EndpointName, Version},
-    route::{HalfClose, HostPattern, Limits, MatchRule, RescuePolicy, Rewrite, Signals, Upgrades, normalise},
+    name::{EndpointName, VariantName, Version},
+    route::{
+        HalfClose, HostPattern, Invocations, Limits, MatchRule, RescuePolicy, Rewrite, Signals, Upgrades,
+        normalise,
+    },
 };
 
 /// So many checks in a row are minutes at least; more is a slip.
@@ -38,6 +41,9 @@ const MAX_RECORDING: usize = 1_000_000;
 const MAX_BODY: u64 = 1 << 40;
 /// What is kept of one request for a second try stays in memory, so many requests must fit.
 const MAX_REPLAY: u64 = 1 << 30;
+
+/// How clients of SageMaker Runtime name the variant that they want.
+const TARGET_VARIANT: HeaderName = HeaderName::from_static("x-amzn-sagemaker-target-variant");
 
 /// An endpoint of a configuration file.
 pub(super) fn read(table: &Table<'_>) -> Option<EndpointSpec> {
@@ -91,7 +97,13 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
     let upgrades = read_upgrades(table);
     let signals = table.optional("signals", word(&SIGNALS)).unwrap_or_default();
     let variant_header = table.optional("variant_header", parsed(header_name));
-    if table.has("variant_header") && blue.as_ref().is_some_and(|blue| blue.variants.is_empty()) {
+    let invocations = table.table("invocations", &shape::INVOCATIONS).map(|table| Invocations {
+        variant: table.optional("variant", parsed(VariantName::parse)).unwrap_or_else(all_traffic),
+    });
+    let has_variants = blue.as_ref().is_some_and(|blue| !blue.variants.is_empty());
+    let variant_header =
+        variant_header.or_else(|| (invocations.is_some() && has_variants).then_some(TARGET_VARIANT));
+    if table.has("variant_header") && blue.as_ref().is_some() && !has_variants {
         table.problem(
             "variant_header",
             "lets requests name a variant, and blue has none: give it variants, or leave this out",
@@ -114,7 +126,13 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
         signals,
         recording,
         variant_header,
+        invocations,
     })
+}
+
+/// What SageMaker's own console and SDK call the one variant of an endpoint.
+fn all_traffic() -> VariantName {
+    VariantName::parse("AllTraffic").expect("letters make a name")
 }
 
 /// An empty list refuses them all.

@@ -60,8 +60,8 @@ use crate::{
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     route::{
-        Balance, FailureClasses, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Signals, Sticky,
-        Underscores, Upgrades,
+        Balance, FailureClasses, Invocations, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Signals,
+        Sticky, Underscores, Upgrades,
     },
     shift::{ShiftPlan, Turn},
 };
@@ -302,6 +302,8 @@ pub struct EndpointSpec {
     pub recording: usize,
     /// The header by which requests name their variant.
     pub variant_header: Option<HeaderName>,
+    /// Whether its clients speak Amazon SageMaker Runtime's API.
+    pub invocations: Option<Invocations>,
 }
 
 /// What an instance is asked.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     alarm::AlarmPlan,
     fleet::{CertificateFiles, FleetSpec, UpstreamTls},
-    route::{HostPattern, Limits, MatchRule},
+    route::{HostPattern, Invocations, Limits, MatchRule},
     shift::{Approval, Batch, NoData, OnRestart, Rolling, ShiftLimits, ShiftPlan, Step, StrategyKind},
     time::format_duration,
 };
@@ -34,6 +34,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         signals,
         recording,
         variant_header,
+        invocations,
     } = spec;
     let mut document = json!({
         "name": name.as_str(),
@@ -57,6 +58,9 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
     }
     if let Some(header) = variant_header {
         document["variant_header"] = header.as_str().into();
+    }
+    if let Some(Invocations { variant }) = invocations {
+        document["invocations"] = json!({ "variant": variant.as_str() });
     }
     if let Some(rewrite) = rewrite {
         document["rewrite"] =

@@ -57,7 +57,7 @@ shapes! { CONFIG:
     ]
     AWS_PROCESS "aws.fleets.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
     AWS_COMMAND "aws.fleets.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
-    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header"]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header" "invocations"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
@@ -86,10 +86,11 @@ shapes! { CONFIG:
     RESCUE "endpoint.rescue" ["on" "statuses" "grpc_statuses" "until" "retry" "budget"]
     HEDGE "endpoint.hedge" ["after" "fleets"]
     STICKY "endpoint.sticky" ["header" "cookie"]
+    INVOCATIONS "endpoint.invocations" ["variant"]
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header" "invocations"]
 }
 
 shapes! { PLAN:

@@ -167,6 +167,7 @@ impl Endpoint {
             upgrades: self.record.declared.upgrades.clone(),
             signals: self.record.declared.signals,
             variant_header: self.record.declared.variant_header.clone(),
+            invocations: self.record.declared.invocations.clone(),
             recorder: self.recorder.clone(),
             blue: self.blue.served(),
         }

@@ -20,8 +20,8 @@ use crate::{
     meter::{Recorder, Recording, WatchPoint},
     name::{EndpointName, ShiftId},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Leg, Limits, MatchRule,
-        Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
+        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Invocations, Leg, Limits,
+        MatchRule, Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
     },
     time::Moment,
     weight::Share,
@@ -85,6 +85,7 @@ pub(super) struct Declared {
     pub(super) upgrades: Upgrades,
     pub(super) signals: Signals,
     pub(super) variant_header: Option<HeaderName>,
+    pub(super) invocations: Option<Invocations>,
     pub(super) recorder: Option<Arc<Recorder>>,
     pub(super) blue: FleetRoute,
 }
@@ -290,6 +291,7 @@ impl Routes {
             upgrades,
             signals,
             variant_header,
+            invocations,
             recorder,
             blue,
         } = declared;
@@ -310,6 +312,7 @@ impl Routes {
                 upgrades: upgrades.clone(),
                 signals,
                 variant_header: variant_header.clone(),
+                invocations: invocations.clone(),
                 split: fresh,
                 blue: blue.clone(),
                 green: None,
@@ -330,6 +333,7 @@ impl Routes {
         route.upgrades = upgrades;
         route.signals = signals;
         route.variant_header = variant_header;
+        route.invocations = invocations;
         route.blue = blue;
         route.record_to(recorder, shift.as_ref());
     }
@@ -428,6 +432,7 @@ mod tests {
                 upgrades: Upgrades::default(),
                 signals: Signals::Auto,
                 variant_header: None,
+                invocations: None,
                 recorder,
                 blue: fleet(version),
             }))]);

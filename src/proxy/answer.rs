@@ -8,7 +8,7 @@ use http::{
 
 use super::{
     body::ResponseBody,
-    error::{Failure, FailureSide, Shed},
+    error::{Failure, FailureSide, Sent, Shed},
     headers::{self, Connection},
 };
 use crate::route::ShedStatus;
@@ -25,11 +25,28 @@ struct Row<'f> {
 /// What all of them are (RFC 9457 section 3).
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
+/// Why an answer is the proxy's own, for whoever says it in other words; kept with the answer.
+#[derive(Clone, Debug)]
+pub(super) struct Cause {
+    pub(super) side: FailureSide,
+    pub(super) sent: Option<Sent>,
+    pub(super) title: &'static str,
+    pub(super) detail: Box<str>,
+}
+
+impl Cause {
+    fn of(failure: &Failure) -> Self {
+        let Row { title, detail, .. } = row(failure);
+        Self { side: failure.side(), sent: failure.sent(), title, detail: detail.into() }
+    }
+}
+
 /// The answer to a request that failed, as a problem document.
 pub(super) fn problem(failure: &Failure, connection: Connection) -> Response<ResponseBody> {
     let status = row(failure).status;
     let mut response = Response::new(ResponseBody::Own(Bytes::from(document(failure))));
     *response.status_mut() = status;
+    response.extensions_mut().insert(Cause::of(failure));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     headers::announce(headers, connection);

@@ -16,6 +16,7 @@ use super::{
     error::Failure,
     exchange::{End, Exchange},
     grpc,
+    invocation::EventStream,
     pulse::Late,
     tap::Progress,
 };
@@ -32,6 +33,8 @@ pub(super) enum ResponseBody {
     Own(Bytes),
     /// An instance's body.
     Streamed(Box<Stream>),
+    /// The same, in the framing of Amazon's event streams.
+    Events(Box<EventStream>),
 }
 
 /// An instance's response body: passes frames on as they come, and ends the exchange at the last one.
@@ -202,6 +205,7 @@ impl Body for ResponseBody {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Self::Streamed(stream) => stream.poll(context),
+            Self::Events(events) => events.poll_frame(context),
         }
     }
 
@@ -210,6 +214,7 @@ impl Body for ResponseBody {
             Self::Empty => true,
             Self::Own(_) => false,
             Self::Streamed(stream) => stream.open.is_none() && stream.cut.is_none(),
+            Self::Events(events) => events.is_end_stream(),
         }
     }
 
@@ -218,6 +223,7 @@ impl Body for ResponseBody {
             Self::Empty => Some(0),
             Self::Own(bytes) => u64::try_from(bytes.len()).ok(),
             Self::Streamed(stream) => stream.open.as_ref().and_then(|open| open.call.bytes_left()),
+            Self::Events(_) => None,
         };
         length.map_or_else(SizeHint::default, SizeHint::with_exact)
     }

@@ -25,6 +25,7 @@ use super::{
     http2_call::Following,
     http2_head,
     incoming::Incoming,
+    invocation,
     lane::Dealt,
     peek,
     pool::{Upstream, Way},
@@ -43,9 +44,18 @@ use crate::{
     route::{Limits, ModelKey, RequestKey, Underscores},
 };
 
-/// Answers a request: with an instance's response, or with a problem.
+/// Answers a request, in the words of the API that its client speaks.
 pub(super) async fn handle(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
     caller.begin_exchange(request.body().is_end_stream());
+    if invocation::may_be_meant(request.uri().path()) {
+        // Boxed, so that all others carry no room for it.
+        return Box::pin(invocation::handle(caller, request)).await;
+    }
+    answered(caller, request).await
+}
+
+/// Answers a request: with an instance's response, or with a problem.
+pub(super) async fn answered(caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
     let account = Account::begin(caller, &request);
     let response = match forward(caller, request, account.as_ref()).await {
         Ok(response) => response,
@@ -83,12 +93,7 @@ async fn forward(
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
         Ok(dealt) => dealt,
         Err(failure) => {
-            let limits = Limits::default();
-            // The answer must get out, even if the client was late with what the endpoint depends on.
-            caller.pulse.expect_end_within(limits.idle_timeout);
-            if let Some(body) = RequestBody::new(caller, limits, &head.headers, early, incoming) {
-                body.discard().await;
-            }
+            discard(caller, &head.headers, early, incoming).await;
             return Err(failure);
         }
     };
@@ -126,6 +131,7 @@ async fn forward(
     }
     let fleet = exchange.fleet_label();
     let variant = exchange.variant().filter(|_| caller.worker().settings.expose_variant).cloned();
+    let invoked = exchange.invoked_variant().cloned();
     let mut response = match reached {
         Ok(reached) => {
             caller.pulse.expect_within(limits.idle_timeout);
@@ -134,7 +140,20 @@ async fn forward(
         Err(failure) => fail(caller, exchange, failure, limits.idle_timeout).await,
     };
     expose(caller, response.headers_mut(), fleet, variant.as_ref());
+    if let Some(invoked) = invoked {
+        headers::say_invoked(response.headers_mut(), &invoked);
+    }
     Ok(response)
+}
+
+/// Reads what is left of the body of a request that belongs to no endpoint.
+pub(super) async fn discard(caller: &Rc<Caller>, headers: &HeaderMap, early: Early, incoming: Incoming) {
+    let limits = Limits::default();
+    // The answer must get out, even if the client was late with what the endpoint depends on.
+    caller.pulse.expect_end_within(limits.idle_timeout);
+    if let Some(body) = RequestBody::new(caller, limits, headers, early, incoming) {
+        body.discard().await;
+    }
 }
 
 /// Says where the request went, as far as the configuration wants that to be said.

@@ -25,6 +25,7 @@ use crate::name::VariantName;
 /// Says which fleet answered, where the config asks for it.
 static FLEET: HeaderName = HeaderName::from_static("x-snapback-fleet");
 static VARIANT: HeaderName = HeaderName::from_static("x-snapback-variant");
+static INVOKED_VARIANT: HeaderName = HeaderName::from_static("x-amzn-invoked-production-variant");
 
 /// The request's id.
 pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -294,6 +295,13 @@ pub(super) fn expose_fleet(headers: &mut HeaderMap, fleet: &'static str) {
 pub(super) fn expose_variant(headers: &mut HeaderMap, variant: &VariantName) {
     if let Ok(value) = HeaderValue::from_str(variant.as_str()) {
         headers.insert(&VARIANT, value);
+    }
+}
+
+/// Says which variant of SageMaker's has served.
+pub(super) fn say_invoked(headers: &mut HeaderMap, variant: &VariantName) {
+    if let Ok(value) = HeaderValue::from_str(variant.as_str()) {
+        headers.insert(&INVOKED_VARIANT, value);
     }
 }
 

@@ -26,6 +26,8 @@
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
 //!
+//! Where an endpoint speaks Amazon SageMaker Runtime's API, `invocation` stands around all that.
+//!
 //! A request that its instance answers by switching protocols becomes a tunnel (`upgrade`). Trailers pass in both directions, but for those
 //! that may only stand in a head (`trailers`).
 
@@ -70,6 +72,7 @@ mod http2;
 mod http2_call;
 mod http2_head;
 mod incoming;
+mod invocation;
 mod lane;
 mod listener;
 mod multiplex;
@@ -102,5 +105,5 @@ mod tests;
 pub use greeting::PROTOCOLS;
 pub use listener::{BindError, Listen, Listeners};
 pub use plane::DataPlane;
-pub use settings::{LeastRate, Settings};
+pub use settings::{Amazon, LeastRate, Settings};
 pub use tap::{Progress, Tap};

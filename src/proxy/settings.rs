@@ -42,10 +42,21 @@ pub struct Settings {
     pub proxy_protocol: ProxyProtocol,
     /// The peers whose `forwarded` and `x-forwarded-` headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// What Amazon's resources are called here, where the facade of SageMaker is on.
+    pub amazon: Option<Amazon>,
     /// Makes connections to instances with TLS.
     pub keychain: Arc<Keychain>,
     /// Who is told of requests.
     pub witnesses: Witnesses,
+}
+
+/// What stands in the names of Amazon's resources.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Amazon {
+    /// Such as `us-east-1`.
+    pub region: Box<str>,
+    /// Twelve digits.
+    pub account: Box<str>,
 }
 
 /// How fast clients must send request bodies and take responses; slower ones are cut.

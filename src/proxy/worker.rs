@@ -24,6 +24,7 @@ use super::{
     deadline::Deadlines,
     error::Failure,
     headers::{NewId, RequestIds},
+    invocation::Named,
     lane::{Dealt, Lanes},
     listener::Listener,
     pulse::{LOOK, SWEEP},
@@ -33,7 +34,7 @@ use super::{
 use crate::{
     clock,
     meter::WorkerMeters,
-    route::{self, Generation, Lookup, ModelKey, RequestKey, RouteTable, UnknownVariant},
+    route::{self, Generation, Invocations, Lookup, ModelKey, RequestKey, RouteTable, UnknownVariant},
 };
 
 /// How long a connection without a request is kept when the worker drains. A client that is about to send one would otherwise find
@@ -197,6 +198,17 @@ impl Worker {
             Lookup::NeedsModel => Ok(Deal::NeedsModel),
             Lookup::Nobody => Err(Failure::NoMatch),
         }
+    }
+
+    /// What a name stands for in the paths of Amazon's API.
+    pub(super) fn named(&self, name: &str) -> Named {
+        let mut table = self.table.borrow_mut();
+        let Some(route) = table.load().endpoints().iter().find(|route| route.name.as_str() == name) else {
+            return Named::Nobody;
+        };
+        let Some(Invocations { variant }) = &route.invocations else { return Named::Another };
+        let is_alone = route.blue.fleet.variants.is_empty();
+        Named::Ours { alone: is_alone.then(|| variant.clone()) }
     }
 
     /// One more request in flight.

@@ -9,6 +9,7 @@ mod deck;
 mod failure_body;
 mod failures;
 mod hash;
+mod invocations;
 mod matching;
 mod model;
 mod path;
@@ -30,6 +31,7 @@ pub use deck::Deck;
 pub use failure_body::{BodyScanner, BodySign, FailureBody};
 pub use failures::FailureClasses;
 pub use hash::hash;
+pub use invocations::Invocations;
 pub use matching::{HostPattern, MatchRule, RequestKey};
 pub use model::{
     GrpcScanner, JsonScanner, ModelKey, ModelScanner, PromptScanner, Scan, StreamScanner, StreamWish,

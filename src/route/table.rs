@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName};
 
 use super::{
-    Balance, FailureClasses, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Signals, Sticky,
-    Upgrades, matching::Fit, sticky_side,
+    Balance, FailureClasses, Invocations, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Signals,
+    Sticky, Upgrades, matching::Fit, sticky_side,
 };
 use crate::{
     fleet::{Fleet, Side},
@@ -70,6 +70,8 @@ pub struct EndpointRoute {
     pub sticky: Option<Sticky>,
     /// The header by which a request names its variant, whatever the variants weigh.
     pub variant_header: Option<HeaderName>,
+    /// Its clients speak Amazon SageMaker Runtime's API.
+    pub invocations: Option<Invocations>,
     /// How its instances share its requests.
     pub balance: Balance,
     /// What keeps its instances, and its clients, from instances in trouble.

@@ -56,6 +56,7 @@ impl Fixture {
             rescue: RescuePolicy::default(),
             sticky: None,
             variant_header: None,
+            invocations: None,
             balance: Balance::default(),
             protection: Protection::default(),
             rewrite: None,

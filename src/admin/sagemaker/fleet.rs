@@ -206,6 +206,9 @@ impl Blueprint {
         let document = json!({
             "match": { "path_prefix": format!("/endpoints/{name}/") },
             "rewrite": {},
+            "invocations": { "variant": variant["VariantName"] },
+            // A container has a minute to answer, and requests are no larger (the service's own bounds).
+            "limits": { "head_timeout": "60s", "body_limit": "6MiB" },
             "blue": { "version": "any", "instances": ["127.0.0.1:1"] },
             "health": { "path": self.health_path, "timeout": "2s" },
             "balance": balance(variant),

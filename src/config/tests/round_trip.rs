@@ -19,9 +19,9 @@ use crate::{
     name::{EndpointName, VariantName, Version},
     route::{
         Admission, Balance, Blame, BodySign, EjectingFleets, Ejection, FailureBody, FailureClasses,
-        GrpcStatuses, HalfClose, HashKey, HedgePolicy, HedgedFleets, HostPattern, Limits, MatchRule,
-        Protection, Replayed, RescuePolicy, RescueUntil, Rewrite, ShedStatus, Signals, Statuses, Sticky,
-        Upgrades, normalise,
+        GrpcStatuses, HalfClose, HashKey, HedgePolicy, HedgedFleets, HostPattern, Invocations, Limits,
+        MatchRule, Protection, Replayed, RescuePolicy, RescueUntil, Rewrite, ShedStatus, Signals, Statuses,
+        Sticky, Upgrades, normalise,
     },
     weight::Share,
 };
@@ -323,7 +323,9 @@ prop_compose! {
             ..failures
         };
         let variant_header = header.filter(|_| !blue.variants.is_empty()).map(|name| HeaderName::from_bytes(name.as_bytes()).unwrap());
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals, recording, variant_header }
+        let invocations = (recording % 2 == 1).then(|| Invocations { variant: VariantName::parse("AllTraffic").unwrap() });
+        let variant_header = variant_header.filter(|_| invocations.is_none());
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals, recording, variant_header, invocations }
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
         FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict, WarmUp,
     },
     name::VariantName,
-    route::{BodyScanner, Limits, Protection, RescuePolicy, Signals},
+    route::{BodyScanner, Invocations, Limits, Protection, RescuePolicy, Signals},
     time::Moment,
 };
 
@@ -309,6 +309,12 @@ impl Exchange {
     /// The variant that the request was dealt to, where its endpoint has variants.
     pub(super) fn variant(&self) -> Option<&VariantName> {
         self.view.variant(self.draw)
+    }
+
+    /// The same, as SageMaker's clients are told it: their endpoints have a variant at least.
+    pub(super) fn invoked_variant(&self) -> Option<&VariantName> {
+        let Invocations { variant } = self.view.route.invocations.as_ref()?;
+        Some(self.variant().unwrap_or(variant))
     }
 
     /// The fleet that the request was dealt to.

@@ -24,8 +24,9 @@ use crate::{
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
     proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
-        Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Underscores, Upgrades,
+        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Invocations, Limits,
+        MatchRule, Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Underscores,
+        Upgrades,
     },
     tls,
     weight::Share,
@@ -66,6 +67,8 @@ pub(super) struct Setup {
     pub(super) variants: Vec<(&'static str, f64)>,
     /// The header by which requests name one of them.
     pub(super) variant_header: Option<HeaderName>,
+    /// Whether clients speak SageMaker Runtime's API.
+    pub(super) invocations: Option<Invocations>,
     pub(super) settings: Settings,
     pub(super) rule: MatchRule,
     pub(super) balance: Balance,
@@ -100,6 +103,7 @@ impl Setup {
             sticky: None,
             variants: Vec::new(),
             variant_header: None,
+            invocations: None,
             settings: Settings {
                 expose_fleet: false,
                 expose_variant: false,
@@ -117,6 +121,7 @@ impl Setup {
                 underscores: Underscores::Drop,
                 trusted_proxies: TrustedProxies::default(),
                 witnesses: Default::default(),
+                amazon: None,
                 keychain: Arc::default(),
             },
             rule: MatchRule::default(),
@@ -154,6 +159,7 @@ impl Setup {
             rescue: self.rescue,
             sticky: self.sticky,
             variant_header: self.variant_header,
+            invocations: self.invocations,
             balance: self.balance,
             protection: self.protection,
             rewrite: self.rewrite,
