@@ -323,8 +323,7 @@ prop_compose! {
             ..failures
         };
         let variant_header = header.filter(|_| !blue.variants.is_empty()).map(|name| HeaderName::from_bytes(name.as_bytes()).unwrap());
-        let invocations = (recording % 2 == 1).then(|| Invocations { variant: VariantName::parse("AllTraffic").unwrap() });
-        let variant_header = variant_header.filter(|_| invocations.is_none());
+        let invocations = (recording % 2 == 1 && blue.variants.is_empty()).then(|| Invocations { variant: VariantName::parse("AllTraffic").unwrap() });
         EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals, recording, variant_header, invocations }
     }
 }
