@@ -49,6 +49,9 @@ stop() { # pids...
     local pid
     for pid in "$@"; do
         kill "$pid" 2>/dev/null || true
+        # Pingora waits for five minutes after SIGTERM.
+        for _ in {1..30}; do kill -0 "$pid" 2>/dev/null && sleep 0.1 || break; done
+        kill -KILL "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
 }
