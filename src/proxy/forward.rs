@@ -1,6 +1,6 @@
 //! Handling a request: one function whose lines are its life.
 
-use std::{error::Error, future::poll_fn, rc::Rc, time::Duration};
+use std::{error::Error, future::poll_fn, pin::Pin, rc::Rc, time::Duration};
 
 use http::{
     HeaderMap, Request, Response, StatusCode, Version,
@@ -126,7 +126,7 @@ async fn forward(
         None => attempt(caller, &mut exchange, head, &limits).await,
         Some(hedge) => Box::pin(hedge.attempt(caller, &mut exchange, head, &limits)).await,
     };
-    if let Some(replay) = replay {
+    if let Some(replay) = replay.filter(|_| Replay::has_cause(&exchange, &reached)) {
         (exchange, reached) = Box::pin(replay.finish(caller, exchange, reached, &limits)).await;
     }
     let fleet = exchange.fleet_label();
@@ -373,16 +373,23 @@ fn write(caller: &Caller, exchange: &Exchange, sent: &mut Sent<'_>) -> Sending {
     Sending::new(out, framing, body.cloned())
 }
 
-/// Makes a connection to the request's instance, or to another one if that cannot be reached and may be avoided.
-async fn connect(caller: &Caller, exchange: &mut Exchange, limits: &Limits) -> Result<Way, Failure> {
-    let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
-    match connect_to(caller, upstream, limits).await {
-        Err(failure) if rescue::connect_elsewhere(exchange, &failure) => {
-            let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
-            connect_to(caller, upstream, limits).await
+/// Makes a connection to the request's instance, or to another one if that cannot be reached and may be avoided. Boxed: most requests find a
+/// connection, and carry no room for the making of one, which would be half of all that they carry.
+fn connect<'a>(
+    caller: &'a Caller,
+    exchange: &'a mut Exchange,
+    limits: &'a Limits,
+) -> Pin<Box<dyn Future<Output = Result<Way, Failure>> + 'a>> {
+    Box::pin(async move {
+        let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
+        match connect_to(caller, upstream, limits).await {
+            Err(failure) if rescue::connect_elsewhere(exchange, &failure) => {
+                let upstream = exchange.upstream().ok_or(Failure::NoInstance)?;
+                connect_to(caller, upstream, limits).await
+            }
+            ended => ended,
         }
-        ended => ended,
-    }
+    })
 }
 
 async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -> Result<Way, Failure> {

@@ -52,6 +52,15 @@ impl Replay {
         is_wanted.then(|| Self { head: head.clone() })
     }
 
+    /// Whether there is anything to look at, before room is made for that: most tries bring an answer that nobody objects to.
+    pub(super) fn has_cause(exchange: &Exchange, reached: &Result<Reached, Failure>) -> bool {
+        let policy = exchange.policy();
+        reached.is_err()
+            || exchange.is_blamed()
+            || exchange.has_named_status()
+            || (exchange.side() == Side::Green && policy.until == RescueUntil::FirstToken)
+    }
+
     /// Looks at what a try came to, and makes another one where that is right.
     pub(super) async fn finish(
         self,
