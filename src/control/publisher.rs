@@ -20,8 +20,8 @@ use crate::{
     meter::{Recorder, Recording, WatchPoint},
     name::{EndpointName, ShiftId},
     route::{
-        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Invocations, Leg, Limits,
-        MatchRule, Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
+        Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Invocations, Leg,
+        Limits, MatchRule, Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
     },
     time::Moment,
     weight::Share,

@@ -96,10 +96,11 @@ fn exception(failure: &Failure) -> Bytes {
     } else {
         ("InternalStreamFailure", None)
     };
-    let mut document = serde_json::json!({ "Message": crate::proxy::answer::title(failure) });
-    if let Some(code) = code {
-        document["ErrorCode"] = code.into();
-    }
+    let told = crate::proxy::answer::title(failure);
+    let document = match code {
+        Some(code) => serde_json::json!({ "Message": told, "ErrorCode": code }),
+        None => serde_json::json!({ "Message": told }),
+    };
     let headers =
         [(":exception-type", kind), (":content-type", "application/json"), (":message-type", "exception")];
     message(&headers, document.to_string().as_bytes())

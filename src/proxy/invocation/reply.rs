@@ -75,12 +75,16 @@ pub(super) fn own_failure(
         }
         (FailureSide::Upstream, Some(Sent::Perhaps) | None) => (StatusCode::FAILED_DEPENDENCY, MODEL),
     };
-    let mut document = json!({ "Message": message });
-    if name == MODEL {
-        document["OriginalStatusCode"] = response.status().as_u16().into();
-        document["OriginalMessage"] = message.into();
-        document["LogStreamArn"] = names.log_stream().into();
-    }
+    let document = if name == MODEL {
+        json!({
+            "Message": message,
+            "OriginalStatusCode": response.status().as_u16(),
+            "OriginalMessage": message,
+            "LogStreamArn": names.log_stream(),
+        })
+    } else {
+        json!({ "Message": message })
+    };
     let mut ours = error(status, name, &document);
     for (name, value) in
         response.headers().iter().filter(|(name, _)| **name != CONTENT_TYPE && **name != CONTENT_LENGTH)
