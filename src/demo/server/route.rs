@@ -47,8 +47,15 @@ async fn dispatch(service: &Service, request: Request<Incoming>) -> Result<Respo
         ["health"] | ["ping"] => get(&request, || Ok(json!({"status": "ok"}))),
         ["v1", "models"] => get(&request, || Ok(json!({"object": "list", "data": [card(service)]}))),
         ["v1", "models", name] => get(&request, || service.check_model(Some(name)).map(|()| card(service))),
-        ["v1", "completions"] => complete(service, Kind::Completion, request).await,
-        ["v1", "chat", "completions"] => complete(service, Kind::Chat, request).await,
+        ["v1", "completions"] => complete(service, Kind::Completion, &posted(request).await?).await,
+        ["v1", "chat", "completions"] => complete(service, Kind::Chat, &posted(request).await?).await,
+        // As vLLM's containers have it: the body says which of the two.
+        ["invocations"] => {
+            let body = posted(request).await?;
+            let document: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let kind = if document.get("messages").is_some() { Kind::Chat } else { Kind::Completion };
+            complete(service, kind, &body).await
+        }
         ["v2"] => get(&request, || Ok(server_metadata())),
         ["v2", "health", "live"] => get(&request, || Ok(json!({"live": true}))),
         ["v2", "health", "ready"] => get(&request, || Ok(json!({"ready": true}))),
@@ -70,13 +77,8 @@ async fn dispatch(service: &Service, request: Request<Incoming>) -> Result<Respo
     }
 }
 
-async fn complete(
-    service: &Service,
-    kind: Kind,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, ApiError> {
-    let body = posted(request).await?;
-    let job = Job::accept(service, kind, &body)?;
+async fn complete(service: &Service, kind: Kind, body: &[u8]) -> Result<Response<Body>, ApiError> {
+    let job = Job::accept(service, kind, body)?;
     match job.delivery {
         Delivery::Whole => Ok(json_response(StatusCode::OK, &job.complete().await)),
         Delivery::Stream { .. } => {

@@ -80,6 +80,15 @@ async fn the_third_version_answers_words_and_fails_on_digits_with_500_before_any
 }
 
 #[tokio::test]
+async fn a_container_of_sagemaker_is_asked_for_both_at_one_path() {
+    let server = started(ModelVersion::V1).await;
+    let told = post(&server, "/invocations", chat("How do I cook rice?", false)).await;
+    assert_eq!(document(&told)["object"], "chat.completion");
+    let told = post(&server, "/invocations", "{\"prompt\":\"The weather\"}").await;
+    assert_eq!(document(&told)["object"], "text_completion");
+}
+
+#[tokio::test]
 async fn a_full_server_says_503_and_serves_again_when_a_slot_is_free() {
     let service =
         Service { model: Arc::new(Model::load(ModelVersion::V1)), slots: Arc::new(Semaphore::new(1)) };
