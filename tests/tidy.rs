@@ -22,7 +22,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("app", "admin control proxy delivery store provider telemetry tls config net clock pure leaves"),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
     ("cli", "admin::wire lint replay tls config net clock fleet leaves"),
-    ("admin", "control delivery store telemetry lint replay trial tls aws config net clock pure leaves"),
+    (
+        "admin",
+        "control delivery store telemetry lint replay trial tls aws cloudwatch config net clock pure leaves",
+    ),
     // Control and the proxy share what `app` gives to both, and never import each other.
     ("control", "store provider telemetry lint replay trial tls config net clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
@@ -44,6 +47,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("aws", "leaves"),
     ("clock", "time"),
     ("pages", ""),
+    // Metrics and alarms for Amazon's clients, told the time by whoever asks.
+    ("cloudwatch", "alarm meter fleet leaves"),
     // The engine is told what the alarms say in its own words, so that it can be tested without a statistic.
     ("shift", "fleet leaves"),
     ("alarm", "meter leaves"),
@@ -55,7 +60,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("weight", ""),
 ];
 
-const PURE: &str = "shift alarm route meter fleet";
+const PURE: &str = "cloudwatch shift alarm route meter fleet";
 const LEAVES: &str = "name time weight";
 
 /// Paths, with all below them, that mean I/O, a clock, a logger or randomness from nowhere.

@@ -58,12 +58,12 @@ impl Api {
         }
         let last = picture.shift.as_ref().map(|shift| last_deployment(&picture, shift));
         add("LastDeployment", last.clone());
-        let header = last.map(|last| {
+        let headers = last.map(|last| {
             let part = |name: &str| last.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let (outcome, config, shift) = (part("Outcome"), part("EndpointConfigName"), part("ShiftId"));
             (LAST_DEPLOYMENT, format!("{outcome}; config={config}; shift={shift}"))
         });
-        Ok(Answer { document: Some(document), header })
+        Ok(Answer { document: Some(document), headers: headers.into_iter().collect() })
     }
 }
 

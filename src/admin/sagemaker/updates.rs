@@ -34,6 +34,8 @@ impl Api {
         let deployment = deployment_of(&request, &picture.record)?;
         let read = Deployment::read(deployment.as_ref())?;
         let shift = read.plan(blueprint.size)?;
+        let alarms = read.alarm_names();
+        self.cloudwatch.refuse_raised(alarms.values().map(String::as_str)).await?;
         let plan =
             PlanSpec { green: blueprint.spec.clone(), shift, alarms: read.alarms(), turn: Turn::default() };
         let target = Target { weight, ..target(config_name, variant, &blueprint) };
@@ -45,6 +47,7 @@ impl Api {
             ..picture.record.clone()
         };
         self.begin(&picture, view, (plan, record), &request.actor).await?;
+        self.cloudwatch.tell_new_deployment(alarms.values().map(String::as_str)).await;
         Ok(json!({ "EndpointArn": arn }).into())
     }
 
