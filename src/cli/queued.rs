@@ -60,7 +60,7 @@ pub(super) async fn until_begun(
 }
 
 enum Standing {
-    Waits(wire::Queued),
+    Waits(Box<wire::Queued>),
     Begun(Box<wire::Shift>),
     Gone,
 }
@@ -68,7 +68,7 @@ enum Standing {
 async fn standing(client: &Client, id: &str, endpoint: &str) -> Result<Standing, super::client::ClientError> {
     let wire::Queue { queue } = client.get(&format!("/v1/endpoints/{endpoint}/queue")).await?.read()?;
     if let Some(queued) = queue.into_iter().find(|queued| queued.id.as_deref() == Some(id)) {
-        return Ok(Standing::Waits(queued));
+        return Ok(Standing::Waits(Box::new(queued)));
     }
     // Asked after the queue: what has left it by now has begun, or never will.
     match client.get(&format!("/v1/shifts/{id}")).await {
