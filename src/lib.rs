@@ -52,7 +52,8 @@
 //! - Edges: [`proxy`] the data plane; [`control`] decides, watches, remembers and recovers; [`admin`] the admin port; [`cli`] the commands;
 //!   [`provider`] makes fleets; [`store`] the journal; [`delivery`] carries its events out; [`telemetry`] metrics and logs; [`tls`]
 //!   certificates and handshakes; [`pages`] files that grow in pages; [`aws`] signatures of Amazon's clients; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
-//!   [`replay`] plays a plan over recorded outcomes; [`config`] files; [`net`] sockets; [`clock`] the clocks.
+//!   [`replay`] plays a plan over recorded outcomes; [`config`] files; [`net`] sockets; [`clock`] the clocks;
+//!   [`fault`] the points at which a test kills the process.
 //! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`], and [`cloudwatch`], which keeps metrics and
 //!   judges alarms for Amazon's clients.
 //! - Leaves: [`name`], [`time`], [`weight`].
@@ -80,6 +81,7 @@ pub mod control;
 pub mod delivery;
 pub mod demo;
 pub mod docs;
+pub mod fault;
 pub mod fleet;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

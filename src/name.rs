@@ -132,6 +132,16 @@ fn is_dashed_name(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
+/// The known name that a misspelt one is nearest to: one slip in up to five letters, one more for every three after that. `None` where
+/// nothing is near, and of a text that is longer than names are.
+pub fn nearest_name<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if given.len() > 64 {
+        return None;
+    }
+    let (slips, name) = known.into_iter().map(|name| (strsim::osa_distance(given, name), name)).min()?;
+    (slips <= (name.len() / 3).max(1)).then_some(name)
+}
+
 /// Keeps an error message readable whatever was sent.
 fn shorten(text: &str) -> String {
     text.chars().take(80).collect()

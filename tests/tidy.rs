@@ -19,7 +19,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("docs", ""),
     ("main", "demo app cli"),
     ("demo", "app cli admin::wire config telemetry clock pure leaves"),
-    ("app", "admin control proxy delivery store provider telemetry tls config net clock pure leaves"),
+    ("app", "admin control proxy delivery store provider telemetry tls config net fault clock pure leaves"),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
     ("cli", "admin::wire lint replay tls config net clock fleet leaves"),
     (
@@ -27,12 +27,12 @@ const LAYERS: &[(&str, &str)] = &[
         "control delivery store telemetry lint replay trial tls aws cloudwatch config net clock pure leaves",
     ),
     // Control and the proxy share what `app` gives to both, and never import each other.
-    ("control", "store provider telemetry lint replay trial tls config net clock pure leaves"),
+    ("control", "store provider telemetry lint replay trial tls config net fault clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
     // Reads the journal behind whoever writes it, and is asked by nobody but the admin port.
     ("delivery", "store tls pages config net clock pure leaves"),
     ("store", "config clock pure leaves"),
-    ("provider", "clock pure leaves"),
+    ("provider", "fault clock pure leaves"),
     ("telemetry", "pages config clock pure leaves"),
     ("tls", "config net pure leaves"),
     // Between what a plan says and whoever runs or reads it: commands forecast without a proxy in reach.
@@ -49,6 +49,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("pages", ""),
     // Metrics and alarms for Amazon's clients, told the time by whoever asks.
     ("cloudwatch", "alarm meter fleet leaves"),
+    // A point names what is about to happen in words of whoever comes to it.
+    ("fault", ""),
     // The engine is told what the alarms say in its own words, so that it can be tested without a statistic.
     ("shift", "fleet leaves"),
     ("alarm", "meter leaves"),

@@ -13,6 +13,7 @@ use super::{Running, limits, start_inheriting};
 use crate::{
     config,
     control::{Execution, Handle},
+    fault,
     net::Inherited,
     telemetry,
 };
@@ -37,6 +38,9 @@ fn try_serve(path: &Path) -> Result<(), Box<dyn Error>> {
         Inherited::take().map_err(|error| format!("cannot take over inherited sockets: {error}"))?;
     let config = config::load(path)?;
     telemetry::start_logging(&config.log)?;
+    if fault::is_on() {
+        tracing::warn!("fault points are on: this process may kill itself, as only a test wants it to");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = {
         let _inside = runtime.enter();

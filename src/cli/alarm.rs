@@ -2,16 +2,16 @@
 
 use super::{
     CliError,
-    args::{AlarmArgs, AlarmCommand},
+    args::{AlarmCommand, Asked, Because},
     client::Client,
     output::Output,
 };
 use crate::admin::wire;
 
 /// Reports a state, and says which shifts heard it.
-pub(super) async fn alarm(args: AlarmArgs, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn alarm(args: Asked<AlarmCommand>, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(&args.connection);
-    let AlarmCommand::Set { name, state, reason } = args.command;
+    let AlarmCommand::Set { name, state, because: Because { reason } } = args.command;
     let body =
         serde_json::to_value(wire::AlarmReport { state, reason, actor: None }).expect("texts are JSON");
     let answer = client.post(&format!("/v1/alarms/{name}/state"), Some(body)).await?;

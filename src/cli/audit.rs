@@ -8,18 +8,18 @@ use std::{
 
 use super::{
     CliError, Exit,
-    args::{AuditArgs, AuditCommand, OutputFormat},
+    args::{Asked, AuditCommand, EventFilter, OutputFormat},
     client::Client,
     events,
     output::Output,
 };
-use crate::{admin::wire, name::EndpointName};
+use crate::admin::wire;
 
 /// Carries out a command about the audit trail.
-pub(super) async fn audit(args: AuditArgs, output: &mut Output) -> Result<Exit, CliError> {
+pub(super) async fn audit(args: Asked<AuditCommand>, output: &mut Output) -> Result<Exit, CliError> {
     match args.command {
-        AuditCommand::List { after, endpoint } => {
-            list(&Client::new(&args.connection), after, endpoint.as_ref(), output).await?;
+        AuditCommand::List(filter) => {
+            list(&Client::new(&args.connection), filter, output).await?;
             Ok(Exit::Done)
         }
         AuditCommand::Verify { file: Some(file) } => verify_file(&file, output),
@@ -29,8 +29,7 @@ pub(super) async fn audit(args: AuditArgs, output: &mut Output) -> Result<Exit, 
 
 async fn list(
     client: &Client,
-    mut after: u64,
-    endpoint: Option<&EndpointName>,
+    EventFilter { mut after, endpoint }: EventFilter,
     output: &mut Output,
 ) -> Result<(), CliError> {
     let whose = endpoint.map(|name| format!("&endpoint={name}")).unwrap_or_default();
@@ -39,7 +38,7 @@ async fn list(
         let wire::Audit { events: acts, next } = answer.read()?;
         for act in &acts {
             match output.format() {
-                OutputFormat::Json => output.text(&serde_json::to_string(act).expect("an event is JSON"))?,
+                OutputFormat::Json => output.json(act)?,
                 OutputFormat::Table => output.text(&line(act))?,
             }
         }

@@ -40,7 +40,9 @@ fn check_plan(path: &Path) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::OutputFormat;
+    use crate::cli::args::{Format, OutputFormat};
+
+    const TABLE: Format = Format { output: OutputFormat::Table };
 
     const PLAN: &str = "strategy = { type = \"canary\", share = \"5%\", bake = \"2m\", final_bake = \"5m\" }\n\
         [green]\nversion = \"v2\"\ninstances = [\"127.0.0.1:9003\"]\n[[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\n";
@@ -50,7 +52,7 @@ mod tests {
         let (config_path, plan_path) = (folder.path().join("a.toml"), folder.path().join("b.toml"));
         std::fs::write(&config_path, config).unwrap();
         std::fs::write(&plan_path, plan).unwrap();
-        let args = CheckArgs { config: Some(config_path), plan: Some(plan_path) };
+        let args = CheckArgs { config: Some(config_path), plan: Some(plan_path), format: TABLE };
         let mut output =
             Output::new(OutputFormat::Table, Box::new(std::io::sink()), Box::new(std::io::sink()));
         check(&args, &mut output)
@@ -67,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let args = CheckArgs { config: None, plan: Some("nowhere/plan.toml".into()) };
+        let args = CheckArgs { config: None, plan: Some("nowhere/plan.toml".into()), format: TABLE };
         let mut output =
             Output::new(OutputFormat::Table, Box::new(std::io::sink()), Box::new(std::io::sink()));
         let error = check(&args, &mut output).unwrap_err().report();

@@ -2,11 +2,11 @@
 
 use super::{
     CliError,
-    args::{EndpointArgs, EndpointCommand},
+    args::{Asked, Because, EndpointCommand, OneEndpoint},
     client::Client,
     freeze,
     output::{
-        Column::{Left, Right},
+        Column::{Left, Right, State},
         Output, Table,
     },
     plan_file, report, shift,
@@ -15,28 +15,35 @@ use super::{
 use crate::admin::wire;
 
 /// Answers a question about endpoints.
-pub(super) async fn endpoint(args: EndpointArgs, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn endpoint(args: Asked<EndpointCommand>, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(&args.connection);
     let answer = match &args.command {
         EndpointCommand::List => client.get("/v1/endpoints").await?,
-        EndpointCommand::Show { name } => client.get(&format!("/v1/endpoints/{name}")).await?,
-        EndpointCommand::Scale { name, count } => {
+        EndpointCommand::Show { which: OneEndpoint { endpoint } } => {
+            client.get(&format!("/v1/endpoints/{endpoint}")).await?
+        }
+        EndpointCommand::Scale { which: OneEndpoint { endpoint }, count } => {
             let body = serde_json::to_value(wire::ScaleBody { count: *count, actor: None });
             let body = body.expect("a number is JSON");
-            client.post(&format!("/v1/endpoints/{name}/scale"), Some(body)).await?
+            client.post(&format!("/v1/endpoints/{endpoint}/scale"), Some(body)).await?
         }
-        EndpointCommand::Weights { name, weights, dry_run } => {
+        EndpointCommand::Weights { which: OneEndpoint { endpoint }, weights, dry_run } => {
             let body = wire::WeightsBody { weights: weights.iter().cloned().collect(), actor: None };
             let body = serde_json::to_value(body).expect("texts and numbers are JSON");
-            let query = if *dry_run { "?dry_run=true" } else { "" };
-            client.post(&format!("/v1/endpoints/{name}/weights{query}"), Some(body)).await?
+            let query = dry_run.query();
+            client.post(&format!("/v1/endpoints/{endpoint}/weights{query}"), Some(body)).await?
         }
-        EndpointCommand::Undo { name, plan, dry_run, reason } => {
+        EndpointCommand::Undo {
+            which: OneEndpoint { endpoint },
+            plan,
+            dry_run,
+            because: Because { reason },
+        } => {
             let plan = plan.as_deref().map(plan_file::read_part).transpose()?;
             let body = wire::UndoBody { reason: reason.clone(), actor: None, plan };
             let body = serde_json::to_value(body).expect("texts and JSON are JSON");
-            let query = if *dry_run { "?dry_run=true" } else { "" };
-            client.post(&format!("/v1/endpoints/{name}/undo{query}"), Some(body)).await?
+            let query = dry_run.query();
+            client.post(&format!("/v1/endpoints/{endpoint}/undo{query}"), Some(body)).await?
         }
     };
     output.answer(&answer, || match args.command {
@@ -102,7 +109,7 @@ fn show(endpoint: &wire::Endpoint) -> String {
         Right("FAILED"),
     ]);
     let mut instances =
-        Table::new([Left("FLEET"), Left("INSTANCE"), Right("WEIGHT"), Left("HEALTH"), Right("IN FLIGHT")]);
+        Table::new([Left("FLEET"), Left("INSTANCE"), Right("WEIGHT"), State("HEALTH"), Right("IN FLIGHT")]);
     let blue_share = super::view::complement(&endpoint.share);
     let blue = ("blue", blue_share, &endpoint.blue);
     let green = endpoint.green.as_ref().map(|green| ("green", endpoint.share.clone(), green));

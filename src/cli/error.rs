@@ -53,6 +53,14 @@ pub(super) enum CliError {
     /// The endpoint is as it was declared.
     #[error("endpoint {0} has had no shift yet: start one with `snapback shift start {0} PLAN`")]
     NoShiftYet(String),
+    /// A shift that waited is neither in its queue any more nor has it begun.
+    #[error(
+        "{id} left the queue of {endpoint} without beginning: `snapback events --endpoint {endpoint}` says why"
+    )]
+    LeftQueue { id: String, endpoint: String },
+    /// A document of the server's is not what this version of the command knows.
+    #[error("cannot read a shift in the answer: is the server of the same version as this command?")]
+    Document(#[from] serde_json::Error),
     /// The server named a shift in a way that no shift can be named.
     #[error("the admin port named a shift without a proper id: is it of the same version as this command?")]
     NoId,
@@ -80,6 +88,28 @@ impl CliError {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// Whether the server may be of another version than this command.
+    pub(super) fn is_of_another_version(&self) -> bool {
+        match self {
+            Self::Client(error) => error.is_of_another_version(),
+            Self::NoId | Self::Document(_) => true,
+            Self::Problems(_)
+            | Self::File { .. }
+            | Self::Copy { .. }
+            | Self::Json { .. }
+            | Self::NoExternalAlarm { .. }
+            | Self::Recording { .. }
+            | Self::Replay(_)
+            | Self::NoSuchName { .. }
+            | Self::NoShiftYet(_)
+            | Self::LeftQueue { .. }
+            | Self::Output(_)
+            | Self::Terminal(_)
+            | Self::Start(_)
+            | Self::GaveUp { .. } => false,
+        }
+    }
+
     /// The error with its causes, and what to try next. A file's problems stand as they are, `file:line: ...`, where editors find them.
     pub(super) fn report(&self) -> String {
         if let Self::Problems(problems) = self {
@@ -102,6 +132,8 @@ impl CliError {
             | Self::Replay(_)
             | Self::NoSuchName { .. }
             | Self::NoShiftYet(_)
+            | Self::LeftQueue { .. }
+            | Self::Document(_)
             | Self::NoId
             | Self::Output(_)
             | Self::Terminal(_)

@@ -28,7 +28,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 pub(super) async fn events(args: EventsArgs, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(&args.connection);
     let follow = args.follow;
-    let mut printer = Printer { after: args.after, args, output };
+    let mut printer = Printer { after: args.filter.after, args, output };
     let mut retry = Retry::new();
     let mut is_first = true;
     let mut is_lost = false;
@@ -66,7 +66,7 @@ struct Printer<'a> {
 impl Printer<'_> {
     /// The stream of what has not been printed yet.
     fn path(&self) -> String {
-        let endpoint = self.args.endpoint.as_ref().map(|name| format!("&endpoint={name}"));
+        let endpoint = self.args.filter.endpoint.as_ref().map(|name| format!("&endpoint={name}"));
         format!("{PATH}?after={}{}", self.after, endpoint.unwrap_or_default())
     }
 

@@ -11,6 +11,8 @@ use super::{
     CliError, Exit,
     client::{Answer, Client, ClientError},
     output::Output,
+    paint::{Tone, toned},
+    progress::{Place, Progress},
     view::{self, text},
 };
 use crate::{admin::wire, clock, name::ShiftId};
@@ -98,7 +100,7 @@ impl Retry {
     }
 }
 
-/// Waits for the end without a word, or until the time is up; then prints how it ended.
+/// Waits for the end, or until the time is up; then prints how it ended. What happens meanwhile is told beside the output.
 pub(super) async fn wait(
     client: Client,
     id: &ShiftId,
@@ -108,7 +110,7 @@ pub(super) async fn wait(
     // Beyond the clock's end there is no deadline.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut sightings = follow(client, id);
-    let mut last = None;
+    let (mut last, mut progress) = (None, Progress::default());
     loop {
         let sighting = match deadline {
             Some(deadline) => timeout_at(deadline, sightings.recv()).await,
@@ -119,8 +121,11 @@ pub(super) async fn wait(
                 print_end(&shift, &answer, output)?;
                 return Ok(Exit::of(&shift));
             }
-            Ok(Some(Sighting::Seen(shift, answer))) => last = Some((shift, answer)),
-            Ok(Some(Sighting::Lost)) => {}
+            Ok(Some(Sighting::Seen(shift, answer))) => {
+                progress.see(&shift, output);
+                last = Some((shift, answer));
+            }
+            Ok(Some(Sighting::Lost)) => progress.lose(output),
             Ok(Some(Sighting::Failed(error))) => return Err(error),
             Ok(None) | Err(_) => break,
         }
@@ -167,20 +172,6 @@ pub(super) async fn lines(client: Client, id: &ShiftId, output: &mut Output) -> 
     Ok(Exit::StillRunning)
 }
 
-/// What makes a new line worth printing.
-#[derive(PartialEq)]
-struct Place {
-    state: String,
-    step: Option<usize>,
-    share: String,
-}
-
-impl Place {
-    fn of(shift: &wire::Shift) -> Self {
-        Self { state: shift.state.clone(), step: shift.step, share: shift.share.clone() }
-    }
-}
-
 /// `   47s  chat v1 -> v2 baking, ...`
 fn timed(shift: &wire::Shift) -> String {
     let elapsed =
@@ -190,5 +181,10 @@ fn timed(shift: &wire::Shift) -> String {
 
 /// How it ended, for people; the document for programs.
 pub(super) fn print_end(shift: &wire::Shift, answer: &Answer, output: &mut Output) -> Result<(), CliError> {
-    output.answer(answer, || Ok(view::outcome(shift)))
+    output.answer(answer, || {
+        let told = view::outcome(shift);
+        let (headline, rest) = told.split_once('\n').unwrap_or((&told, ""));
+        let tone = Tone::of_state(&shift.state.replace('_', " "));
+        Ok(format!("{}\n{rest}", toned(tone, headline)))
+    })
 }

@@ -6,11 +6,11 @@ use crate::admin::wire;
 /// Freezes or unfreezes, and says which freezes there are then.
 pub(super) async fn freeze(args: FreezeArgs, verb: &str, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(&args.connection);
-    let path = match &args.endpoint {
+    let path = match &args.whose.endpoint {
         Some(name) => format!("/v1/endpoints/{name}/{verb}"),
         None => format!("/v1/{verb}"),
     };
-    let body = wire::CommandBody { reason: args.reason, actor: None };
+    let body = wire::CommandBody { reason: args.because.reason, actor: None };
     let body = serde_json::to_value(body).expect("texts are JSON");
     let answer = client.post(&path, Some(body)).await?;
     output.answer(&answer, || {

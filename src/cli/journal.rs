@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 
 use super::{
     CliError,
-    args::{JournalArgs, JournalCommand},
+    args::{Asked, JournalCommand, OutputFormat},
     client::Client,
     output::Output,
 };
@@ -20,7 +20,7 @@ use super::{
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Carries out a command about the journal.
-pub(super) async fn journal(args: JournalArgs, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn journal(args: Asked<JournalCommand>, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(&args.connection);
     let JournalCommand::Backup { file } = args.command;
     let failed = |source| CliError::Copy { path: file.clone(), source };
@@ -41,7 +41,11 @@ pub(super) async fn journal(args: JournalArgs, output: &mut Output) -> Result<()
         // What is incomplete must not be taken for a backup.
         drop(fs::remove_file(&part));
     }
-    output.text(&format!("{} bytes in {}", kept?, file.display()))
+    let bytes = kept?;
+    match output.format() {
+        OutputFormat::Json => output.json(&serde_json::json!({ "bytes": bytes, "file": file })),
+        OutputFormat::Table => output.text(&format!("{bytes} bytes in {}", file.display())),
+    }
 }
 
 async fn write(client: &Client, mut body: Incoming, part: &Path) -> Result<u64, CliError> {

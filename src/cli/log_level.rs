@@ -1,11 +1,16 @@
 //! `snapback log-level`.
 
-use super::{CliError, args::LogLevelArgs, client::Client, output::Output};
+use super::{
+    CliError,
+    args::{Because, LogLevelArgs},
+    client::Client,
+    output::Output,
+};
 use crate::admin::wire;
 
 /// Shows or changes which lines the proxy writes to its log.
 pub(super) async fn log_level(args: LogLevelArgs, output: &mut Output) -> Result<(), CliError> {
-    let LogLevelArgs { connection, level, reset, span, reason } = args;
+    let LogLevelArgs { connection, level, reset, span, because: Because { reason } } = args;
     let client = Client::new(&connection);
     let answer = if level.is_some() || reset {
         let body = wire::LogBody { level, span, reason, actor: None };

@@ -17,14 +17,18 @@ mod freeze;
 mod journal;
 mod log_level;
 mod output;
+mod paint;
 mod plan;
 mod plan_file;
 mod plan_replay;
+mod progress;
+mod queued;
 mod recording;
 mod reload;
 mod report;
 mod screen;
 mod shift;
+mod shift_list;
 mod sse;
 mod token;
 pub mod view;
@@ -32,6 +36,7 @@ mod watch;
 mod webhook;
 
 pub use admin_url::{AdminScheme, AdminUrl, AdminUrlError};
+use args::Connection;
 pub use args::{Args, ClientCommand, Command};
 pub use screen::Screen;
 
@@ -40,6 +45,7 @@ use std::process::ExitCode;
 use crate::admin::wire;
 use error::CliError;
 use output::Output;
+use paint::{Tone, toned};
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,8 +54,10 @@ enum Exit {
     Done,
     /// The shift that was waited for rolled back.
     RolledBack,
-    /// The shift that was waited for is still running.
+    /// The shift that was waited for is still running, or waits for its turn.
     StillRunning,
+    /// The shift that was waited for was dropped before its turn came.
+    Dropped,
     /// The plan that was looked at has errors.
     PlanErrors,
     /// The chain of events that was checked breaks.
@@ -59,12 +67,19 @@ enum Exit {
 /// Carries a command out and says how the process ends; errors are printed here. Wants a thread without a runtime.
 pub fn run(command: ClientCommand) -> ExitCode {
     let mut output = Output::standard(command.format());
+    let connection = command.connection().cloned();
     let result = block_on(carry_out(command, &mut output));
     match result {
         Ok(exit) => exit.code(),
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
         Err(error) => {
-            output.note(&error.report());
+            let told = error.report();
+            let told =
+                told.strip_prefix("error:").map(|rest| format!("{}{rest}", toned(Some(Tone::Bad), "error:")));
+            output.note(&told.unwrap_or_else(|| error.report()));
+            if let Some(connection) = connection.filter(|_| error.is_of_another_version()) {
+                tell_versions(&connection, &mut output);
+            }
             ExitCode::FAILURE
         }
     }
@@ -91,7 +106,21 @@ async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, 
     Ok(Exit::Done)
 }
 
-fn block_on(work: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
+/// Two versions that do not understand each other are told apart where the server says which one it is.
+fn tell_versions(connection: &Connection, output: &mut Output) {
+    const OWN: &str = env!("CARGO_PKG_VERSION");
+    let asked = block_on(async { Ok(client::Client::new(connection).version().await) });
+    match asked {
+        Ok(Some(server)) if server != OWN => {
+            output.note(&format!(
+                "  the server is version {server}, this command {OWN}: use the same version of both"
+            ));
+        }
+        Ok(Some(_) | None) | Err(_) => {}
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Start)?;
     let result = runtime.block_on(work);
@@ -114,7 +143,7 @@ impl Exit {
     fn code(self) -> ExitCode {
         match self {
             Self::Done => ExitCode::SUCCESS,
-            Self::RolledBack | Self::PlanErrors | Self::Broken => ExitCode::FAILURE,
+            Self::RolledBack | Self::Dropped | Self::PlanErrors | Self::Broken => ExitCode::FAILURE,
             Self::StillRunning => ExitCode::from(3),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     CliError, Exit,
-    args::{LintArgs, OutputFormat, PlanArgs, PlanCommand},
+    args::{Asked, LintArgs, OutputFormat, PlanCommand},
     client::{Client, ClientError},
     output::{
         Column::{Left, Right},
@@ -18,19 +18,19 @@ use crate::{
 };
 
 /// Answers a question about a plan.
-pub(super) async fn plan(args: PlanArgs, output: &mut Output) -> Result<Exit, CliError> {
-    let PlanArgs { connection, command } = args;
+pub(super) async fn plan(args: Asked<PlanCommand>, output: &mut Output) -> Result<Exit, CliError> {
+    let Asked { connection, command } = args;
     let args = match command {
         PlanCommand::Lint(args) => args,
         PlanCommand::Replay(args) => return plan_replay::replay(&connection, &args, output).await,
     };
     let client = Client::new(&connection);
-    let plan = plan_file::read(&args.plan)?;
+    let plan = plan_file::read(&args.plan.plan)?;
     if args.offline {
         return alone(&args, &plan, output);
     }
     let traffic = args.traffic.map(|rate| format!("&traffic={rate}/s")).unwrap_or_default();
-    let path = format!("/v1/endpoints/{}/shifts?dry_run=true{traffic}", args.endpoint);
+    let path = format!("/v1/endpoints/{}/shifts?dry_run=true{traffic}", args.whose.endpoint);
     let answer = match client.post(&path, Some(plan.to_json())).await {
         Ok(answer) => answer,
         Err(error @ ClientError::Unreachable { .. }) if args.traffic.is_some() => {
@@ -52,7 +52,7 @@ fn alone(args: &LintArgs, plan: &PlanSpec, output: &mut Output) -> Result<Exit, 
     let lint = wire::Lint::from(lint::lint(plan, &Situation::unknown(args.traffic)));
     match output.format() {
         OutputFormat::Json => {
-            output.text(&serde_json::to_string(&lint).expect("texts and numbers are JSON"))?;
+            output.json(&lint)?;
         }
         OutputFormat::Table => {
             let table = forecast_table(&heading(args, plan), &lint.forecast);
@@ -67,7 +67,7 @@ fn exit(findings: &[wire::Finding]) -> Exit {
 }
 
 fn heading(args: &LintArgs, plan: &PlanSpec) -> String {
-    format!("{} to {}", args.endpoint, plan.green.version)
+    format!("{} to {}", args.whose.endpoint, plan.green.version)
 }
 
 fn forecast_table(heading: &str, forecast: &wire::Forecast) -> String {

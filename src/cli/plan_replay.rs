@@ -25,7 +25,7 @@ pub(super) async fn replay(
     args: &ReplayArgs,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let plan = plan_file::read(&args.plan)?;
+    let plan = plan_file::read(&args.plan.plan)?;
     let recording = match &args.recording {
         Some(path) => from_file(path)?,
         None => {
@@ -48,7 +48,7 @@ pub(super) async fn replay(
     };
     match output.format() {
         OutputFormat::Json => {
-            output.text(&serde_json::to_string(&answer).expect("texts and finite numbers are JSON"))?;
+            output.json(&answer)?;
         }
         OutputFormat::Table => output.text(&text(&plan, &answer))?,
     }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     CliError,
-    args::{RecordingArgs, RecordingCommand},
+    args::{Asked, OneEndpoint, RecordingCommand},
     client::{Client, ClientError},
     output::Output,
 };
@@ -26,8 +26,8 @@ pub(super) struct Download {
 }
 
 /// Does what was asked with recordings.
-pub(super) async fn recording(args: RecordingArgs, output: &mut Output) -> Result<(), CliError> {
-    let RecordingCommand::Export { endpoint } = args.command;
+pub(super) async fn recording(args: Asked<RecordingCommand>, output: &mut Output) -> Result<(), CliError> {
+    let RecordingCommand::Export(OneEndpoint { endpoint }) = args.command;
     let mut download = Download::begin(Client::new(&args.connection), &endpoint).await?;
     while let Some(part) = download.part().await? {
         output.raw(&part)?;

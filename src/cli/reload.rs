@@ -5,8 +5,8 @@ use crate::admin::wire;
 
 /// Makes the proxy read its configuration again, and says what changed.
 pub(super) async fn reload(args: ReloadArgs, output: &mut Output) -> Result<(), CliError> {
-    let client = Client::new(&args.connection).because(&args.reason);
-    let query = if args.dry_run { "?dry_run=true" } else { "" };
+    let client = Client::new(&args.connection).because(&args.because.reason);
+    let query = args.dry_run.query();
     let answer = client.post(&format!("/v1/reload{query}"), None).await?;
     output.answer(&answer, || {
         let wire::Reload { changes } = answer.read()?;

@@ -2,7 +2,7 @@
 
 use super::{
     output::{
-        Column::{Left, Right},
+        Column::{Left, Right, State},
         Table,
     },
     plan,
@@ -43,7 +43,7 @@ pub(super) fn status(shift: &wire::Shift, now: WallTime) -> String {
 /// Why a shift is where it is: sentences, the alarms' numbers, the timeline.
 pub(super) fn explanation(shift: &wire::Shift, now: WallTime) -> String {
     let mut timeline =
-        Table::new([Left("AT"), Right("AFTER"), Left("STATE"), Right("SHARE"), Left("BY"), Left("WHY")]);
+        Table::new([Left("AT"), Right("AFTER"), State("STATE"), Right("SHARE"), Left("BY"), Left("WHY")]);
     let started = moment(&shift.started_at);
     for wire::Transition { at, before: _, after, share, actor, cause } in &shift.transitions {
         let offset = started.zip(moment(at)).map(|(start, at)| took(start, at));
@@ -180,7 +180,7 @@ fn alarms(shift: &wire::Shift) -> String {
 fn externals(shift: &wire::Shift) -> Table {
     let mut table = Table::new([
         Left("EXTERNAL"),
-        Left("STATE"),
+        State("STATE"),
         Left("LEASE"),
         Left("THEN"),
         Right("VALUE"),
@@ -204,7 +204,7 @@ fn thresholds(shift: &wire::Shift) -> Table {
     let mut table = Table::new([
         Left("THRESHOLD"),
         Left("BREACHES"),
-        Left("STATE"),
+        State("STATE"),
         Right("NEWEST"),
         Right("BREACHING"),
         Right("RAISED BY"),
@@ -236,7 +236,7 @@ fn tests(shift: &wire::Shift) -> Table {
     let mut table = Table::new([
         Left("ALARM"),
         Left("BOUND"),
-        Left("STATE"),
+        State("STATE"),
         Right("BAD"),
         Right("OF"),
         Right("SEEN"),
@@ -263,13 +263,14 @@ fn tests(shift: &wire::Shift) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::paint::Paint;
     use crate::cli::view::tests::{baking, rolled_back};
 
     #[test]
     fn a_status_has_place_traffic_and_alarms() {
         let now = moment("2026-01-31T12:02:12Z").unwrap();
         assert_eq!(
-            status(&baking(), now),
+            Paint::Plain.render(&status(&baking(), now)),
             "\
 shift     chat-7, started by admin
 endpoint  chat, v1 -> v2 baking

@@ -4,36 +4,50 @@ use std::num::NonZeroUsize;
 
 use super::{
     CliError, Exit,
-    args::{IfRunning, Order, ShiftArgs, ShiftCommand, ShiftRef, WaitArgs},
+    args::{
+        Asked, Because, DryRun, IfRunning, OneEndpoint, Order, PlanFile, ShiftCommand, ShiftRef, WaitArgs,
+    },
     client::{Answer, Client},
     follow,
     output::Output,
-    plan_file, report, view, watch,
+    plan_file,
+    queued::{self, Turn},
+    report, shift_list, view, watch,
 };
-use crate::{
-    admin::wire,
-    clock,
-    config::PlanSpec,
-    name::{EndpointName, ShiftId},
-};
+use crate::{admin::wire, clock, config::PlanSpec, name::ShiftId};
 
 /// Carries out a command about a shift.
-pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, CliError> {
+pub(super) async fn shift(args: Asked<ShiftCommand>, output: &mut Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.connection);
     match args.command {
-        ShiftCommand::Start { endpoint, plan, dry_run, ignored_alarms, if_running, reason, watch, wait } => {
-            let client = client.because(&reason);
+        ShiftCommand::Start { whose, plan, dry_run, ignored_alarms, if_running, because, watch, wait } => {
+            let client = client.because(&because.reason);
+            let PlanFile { plan } = plan;
             // Checked here first: these problems name the file's lines, which a server that gets JSON cannot.
             let plan = plan_file::read_ignoring(&plan, &ignored_alarms)?;
-            let answer = start(&client, &endpoint, plan, dry_run, if_running).await?;
-            let started = match answer.read()? {
-                wire::Submitted::Begun(shift) => *shift,
-                wire::Submitted::Queued(queued) => return print_queued(&queued, &answer, output),
-            };
-            if watch || wait.wait {
-                return follow_started(client, &started, wait, output).await;
+            let answer = start(&client, &whose, plan, dry_run, if_running).await?;
+            let watched = if watch { Watched::Watch } else { Watched::Wait(wait) };
+            match answer.read()? {
+                wire::Submitted::Begun(shift) if watch || wait.wait => {
+                    follow_started(client, &shift, watched, output).await
+                }
+                wire::Submitted::Begun(shift) => {
+                    output.answer(&answer, || Ok(report::started(&shift)))?;
+                    Ok(Exit::Done)
+                }
+                wire::Submitted::Queued(queued) if queued.id.is_some() && (watch || wait.wait) => {
+                    output.note(&queued_line(&queued));
+                    match queued::until_begun(&client, &queued, wait.timeout, output).await? {
+                        Turn::Begun(shift) => follow_started(client, &shift, watched, output).await,
+                        Turn::Gone => Ok(Exit::Dropped),
+                        Turn::NotYet => Ok(Exit::StillRunning),
+                    }
+                }
+                wire::Submitted::Queued(queued) => print_queued(&queued, &answer, output),
             }
-            output.answer(&answer, || Ok(report::started(&started)))?;
+        }
+        ShiftCommand::List(args) => {
+            shift_list::list(&client, args, output).await?;
             Ok(Exit::Done)
         }
         ShiftCommand::Status { shift, wait: WaitArgs { wait: true, timeout } } => {
@@ -58,7 +72,7 @@ pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, 
         ShiftCommand::Resume(order) => command(&client, "resume", order, output).await,
         ShiftCommand::Promote { order, bake: false } => command(&client, "promote", order, output).await,
         ShiftCommand::Promote { order, bake: true } => skip_bake(&client, order, output).await,
-        ShiftCommand::Cancel { id, reason } => {
+        ShiftCommand::Cancel { id, because: Because { reason } } => {
             let answer = client.because(&reason).delete(&format!("/v1/shifts/{id}")).await?;
             output.answer(&answer, || {
                 let queued: wire::Queued = answer.read()?;
@@ -73,9 +87,9 @@ pub(super) async fn shift(args: ShiftArgs, output: &mut Output) -> Result<Exit, 
 
 async fn start(
     client: &Client,
-    endpoint: &EndpointName,
+    OneEndpoint { endpoint }: &OneEndpoint,
     plan: PlanSpec,
-    dry_run: bool,
+    DryRun { dry_run }: DryRun,
     if_running: Option<IfRunning>,
 ) -> Result<Answer, CliError> {
     let parameters = dry_run.then(|| "dry_run=true".to_owned()).into_iter();
@@ -85,7 +99,6 @@ async fn start(
     Ok(client.post(&format!("/v1/endpoints/{endpoint}/shifts{query}"), Some(plan.to_json())).await?)
 }
 
-/// What waits cannot be watched yet, so whoever wanted to is told that it still is to come.
 fn print_queued(queued: &wire::Queued, answer: &Answer, output: &mut Output) -> Result<Exit, CliError> {
     output.answer(answer, || Ok(queued_line(queued)))?;
     Ok(if queued.id.is_some() { Exit::StillRunning } else { Exit::Done })
@@ -101,21 +114,26 @@ pub(super) fn queued_line(queued: &wire::Queued) -> String {
 async fn follow_started(
     client: Client,
     started: &wire::Shift,
-    wait: WaitArgs,
+    watched: Watched,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     let id = id_of(started)?;
     output.note(&format!("shift {id} started"));
-    if wait.wait {
-        follow::wait(client, &id, wait.timeout, output).await
-    } else {
-        watch::watch(client, &id, output).await
+    match watched {
+        Watched::Wait(wait) => follow::wait(client, &id, wait.timeout, output).await,
+        Watched::Watch => watch::watch(client, &id, output).await,
     }
+}
+
+/// What is done after a start.
+enum Watched {
+    Wait(WaitArgs),
+    Watch,
 }
 
 async fn command(client: &Client, verb: &str, order: Order, output: &mut Output) -> Result<Exit, CliError> {
     let (shift, _) = find(client, &order.shift).await?;
-    let answer = post_command(client, &id_of(&shift)?, verb, order.reason).await?;
+    let answer = post_command(client, &id_of(&shift)?, verb, order.because.reason).await?;
     print_after(&answer, output)
 }
 
@@ -123,7 +141,7 @@ async fn command(client: &Client, verb: &str, order: Order, output: &mut Output)
 async fn skip_bake(client: &Client, order: Order, output: &mut Output) -> Result<Exit, CliError> {
     let (shift, _) = find(client, &order.shift).await?;
     let step = shift.step.and_then(NonZeroUsize::new);
-    let body = wire::PromoteBody { reason: order.reason, actor: None, skip: wire::Skip::Bake, step };
+    let body = wire::PromoteBody { reason: order.because.reason, actor: None, skip: wire::Skip::Bake, step };
     let body = serde_json::to_value(body).expect("texts and numbers are JSON");
     let answer = client.post(&format!("/v1/shifts/{}/promote", id_of(&shift)?), Some(body)).await?;
     print_after(&answer, output)

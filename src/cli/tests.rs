@@ -34,6 +34,8 @@ struct Story {
     posted: Vec<(String, String)>,
     /// The streams of events, or none while the port is away, and what `Last-Event-ID` each was asked for with.
     streams: VecDeque<Option<&'static str>>,
+    /// How often the queue was asked for; it is empty from the third time on.
+    queue_asked: u32,
     asked_after: Vec<String>,
 }
 
@@ -51,6 +53,8 @@ async fn serve(story: Story) -> (SocketAddr, Shared) {
         .route("/v1/endpoints", get(|| async { Json(wire::Endpoints { endpoints: vec![endpoint_now()] }) }))
         .route("/v1/endpoints/{name}", get(|| async { Json(endpoint_now()) }))
         .route("/v1/endpoints/{name}/shifts", get(list_shifts).post(start_shift))
+        .route("/v1/endpoints/{name}/queue", get(list_queue))
+        .route("/metrics", get(|| async { "# TYPE x gauge\nsnapback_build_info{version=\"9.9.9\"} 1\n" }))
         .route("/v1/shifts/{id}", get(show_shift))
         .route("/v1/shifts/{id}/{verb}", post(heard))
         .route("/v1/reload", post(reloaded))
@@ -125,6 +129,24 @@ async fn list_shifts(Path(name): Path<String>) -> Response {
         "idle" => Json(wire::Shifts { shifts: vec![] }).into_response(),
         _ => problem(StatusCode::NOT_FOUND, &format!("there is no endpoint {name}; there are: chat, idle")),
     }
+}
+
+async fn list_queue(State(story): State<Shared>) -> Response {
+    let queued = wire::Queued {
+        id: Some("chat-8".into()),
+        endpoint: "chat".into(),
+        place: 1,
+        waits_for: "chat-7".into(),
+        green_version: "v3".into(),
+        supersedes: None,
+        actor: "ben".into(),
+        reason: String::new(),
+        queued_at: "2026-01-31T12:01:00Z".into(),
+        plan: serde_json::Value::Null,
+    };
+    let asked = &mut story.lock().unwrap().queue_asked;
+    *asked += 1;
+    Json(wire::Queue { queue: if *asked < 3 { vec![queued] } else { vec![] } }).into_response()
 }
 
 async fn start_shift(State(story): State<Shared>, uri: Uri, body: String) -> Response {
@@ -288,6 +310,47 @@ async fn a_plan_with_problems_is_told_with_its_lines_and_sent_nowhere() {
     let (_, error) = run(&format!("shift start chat {}", plan.display()), address).await;
     assert!(error.contains("plan.toml:1: gren"), "{error}");
     assert!(story.lock().unwrap().posted.is_empty());
+}
+
+#[tokio::test]
+async fn shifts_are_listed_running_ones_first_then_queued_ones_then_those_that_are_over() {
+    let (address, _) = serve(Story::default()).await;
+    let (exit, printed) = run("shift list chat", address).await;
+    assert_eq!(exit, Some(Exit::Done));
+    let ids: Vec<_> = printed.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(ids, ["chat-7", "chat-8", "chat-1"], "{printed}");
+    assert!(printed.contains("queued") && printed.contains("waits for chat-7"), "{printed}");
+    assert!(
+        printed.lines().any(|line| line.starts_with("chat-1") && line.ends_with("2m20s  errors")),
+        "{printed}"
+    );
+    let (_, printed) = run("shift list --output json --only over", address).await;
+    let listed: wire::Shifts = serde_json::from_str(&printed).unwrap();
+    assert_eq!(listed.shifts.len(), 1, "the one endpoint there is");
+    let (_, printed) = run("shift list idle --only running", address).await;
+    assert_eq!(printed, "no shift runs\n");
+}
+
+#[tokio::test]
+async fn a_queued_shift_is_waited_for_until_its_turn_comes() {
+    let (address, _) = serve(told([a(baking())])).await;
+    let url = super::AdminUrl::parse(&address.to_string()).unwrap();
+    let client = super::client::Client::with(url, None);
+    let wire::Queue { queue } = client.get("/v1/endpoints/chat/queue").await.unwrap().read().unwrap();
+    let mut output = Output::new(OutputFormat::Table, Box::new(std::io::sink()), Box::new(std::io::sink()));
+    let begun = wire::Queued { id: Some("chat-7".into()), ..queue[0].clone() };
+    let turn = super::queued::until_begun(&client, &begun, None, &mut output).await.unwrap();
+    assert!(matches!(turn, super::queued::Turn::Begun(shift) if shift.endpoint == "chat"));
+    let turn = super::queued::until_begun(&client, &queue[0], None, &mut output).await.unwrap();
+    assert!(matches!(turn, super::queued::Turn::Gone), "chat-8 is no shift, and in no queue any more");
+}
+
+#[tokio::test]
+async fn an_answer_of_another_version_is_told_apart() {
+    let (address, _) = serve(Story::default()).await;
+    let url = super::AdminUrl::parse(&address.to_string()).unwrap();
+    let client = super::client::Client::with(url, None);
+    assert_eq!(client.version().await.as_deref(), Some("9.9.9"));
 }
 
 #[tokio::test]

@@ -2,21 +2,21 @@
 
 use super::{
     CliError,
-    args::{WebhookArgs, WebhookCommand},
+    args::{Asked, Because, WebhookCommand},
     client::Client,
     output::{Column, Output, Table},
 };
 use crate::admin::wire;
 
 /// Carries out a command about webhooks.
-pub(super) async fn webhook(args: WebhookArgs, output: &mut Output) -> Result<(), CliError> {
+pub(super) async fn webhook(args: Asked<WebhookCommand>, output: &mut Output) -> Result<(), CliError> {
     let client = Client::new(&args.connection);
     match args.command {
         WebhookCommand::List => {
             let answer = client.get("/v1/webhooks").await?;
             output.answer(&answer, || Ok(listed(&answer.read()?)))
         }
-        WebhookCommand::Retry { name, reason } => {
+        WebhookCommand::Retry { name, because: Because { reason } } => {
             let client = client.because(&reason);
             let answer = client.post(&format!("/v1/webhooks/{name}/retry"), None).await?;
             output.answer(&answer, || {

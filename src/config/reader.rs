@@ -10,6 +10,7 @@ use super::{
     problems::{Place, Report},
     shape::Shape,
 };
+use crate::name::nearest_name;
 
 /// A table of a document whose keys are all known to its shape; the others were reported when it was opened.
 #[derive(Debug)]
@@ -250,15 +251,9 @@ impl<'d> Table<'d> {
     }
 }
 
-/// The known key that a misspelt one is nearest to: one slip in up to five letters, one more for every three after that.
+/// The known key that a misspelt one is nearest to.
 fn nearest(name: &str, keys: &'static [&'static str]) -> Option<&'static str> {
-    if name.len() > 64 {
-        return None;
-    }
-    let plain = name.to_ascii_lowercase().replace('-', "_");
-    let distance = |key: &&'static str| (strsim::osa_distance(&plain, key), *key);
-    let (slips, key) = keys.iter().map(distance).min()?;
-    (slips <= (key.len() / 3).max(1)).then_some(key)
+    nearest_name(&name.to_ascii_lowercase().replace('-', "_"), keys.iter().copied())
 }
 
 /// Any text.

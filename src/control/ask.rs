@@ -24,7 +24,7 @@ use crate::{
     fleet::{FleetSpec, Health, InstanceSpec, Side},
     lint::{Finding, Situation},
     meter::Recorder,
-    name::{EndpointName, ShiftId},
+    name::{EndpointName, ShiftId, nearest_name},
     shift::{IfRunning, Input, Shift},
     store::{EndpointRecord, Freeze, Origin, Record, StoreError},
     time::WallTime,
@@ -230,9 +230,9 @@ impl Task {
     }
 
     pub(super) fn endpoint(&self, name: &EndpointName) -> Result<&Endpoint, ControlError> {
-        self.endpoints.get(name).ok_or_else(|| {
-            let known: Vec<_> = self.endpoints.keys().map(EndpointName::as_str).collect();
-            ControlError::NoEndpoint { name: name.clone(), known: known.join(", ") }
+        self.endpoints.get(name).ok_or_else(|| ControlError::NoEndpoint {
+            name: name.clone(),
+            known: known_names(name, self.endpoints.keys()),
         })
     }
 
@@ -521,4 +521,17 @@ fn summary(lines: &[String]) -> String {
 
 pub(super) fn respond<T>(reply: Reply<T>, answer: Result<T, ControlError>) {
     drop(reply.send(answer));
+}
+
+/// The names that there are, as far as a sentence holds them, and the one that was probably meant.
+fn known_names<'a>(asked: &EndpointName, known: impl ExactSizeIterator<Item = &'a EndpointName>) -> String {
+    const TOLD: usize = 10;
+    let known: Vec<&str> = known.map(EndpointName::as_str).collect();
+    let told = match known.len().checked_sub(TOLD) {
+        None if known.is_empty() => "none".to_owned(),
+        None | Some(0) => known.join(", "),
+        Some(more) => format!("{} and {more} more", known[..TOLD].join(", ")),
+    };
+    let meant = nearest_name(asked.as_str(), known.iter().copied());
+    meant.map_or_else(|| told.clone(), |meant| format!("{told}; did you mean {meant}?"))
 }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     alarm::Dealing,
+    fault,
     fleet::Side,
     name::{FleetId, ShiftId},
     shift::{Count, Effect, Input, Refusal, State},
@@ -135,6 +136,7 @@ impl Endpoint {
     pub(super) fn perform(&mut self, links: &Links, effects: Vec<Effect>) {
         let gives_share = effects.iter().any(|effect| matches!(effect, Effect::PublishShare(_)));
         for effect in effects {
+            fault::point(|| format!("before {effect:?}"));
             let Some(run) = &mut self.run else { return };
             match effect {
                 Effect::Provision(Side::Green, count) if run.green.is_none() => {

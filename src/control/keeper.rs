@@ -17,6 +17,7 @@ use super::{
     task::Note,
 };
 use crate::{
+    fault,
     fleet::{Address, Fleet, Member, ProviderSpec},
     name::{EndpointName, FleetId},
     provider::{Order, Providers},
@@ -259,10 +260,13 @@ impl Keeper {
     ) -> Result<FleetNews, String> {
         let provider = self.providers.of(provider);
         if !leaving.is_empty() {
+            self.comes_to("retirement");
             provider.retire(&self.order, leaving).await.map_err(|error| error.to_string())?;
             leaving.clear();
         }
+        self.comes_to("provisioning");
         let mut made = provider.provision(&self.order).await.map_err(|error| error.to_string())?;
+        self.comes_to("news of the provisioning");
         // What a call that was cut short has left: nobody here knows of it, so nothing is in flight on it.
         let is_surplus = |member: &Member| !self.order.members.contains(member);
         if self.order.provider.is_counted_elsewhere() {
@@ -285,7 +289,9 @@ impl Keeper {
         if members.is_empty() {
             return Ok(FleetNews::Gone);
         }
+        self.comes_to("retirement of all");
         provider.retire(&self.order, &members).await.map_err(|error| error.to_string())?;
+        self.comes_to("news of the retirement");
         let left = provider.list(&self.order).await.map_err(|error| error.to_string())?;
         match left.as_slice() {
             [] => Ok(FleetNews::Gone),
@@ -293,6 +299,10 @@ impl Keeper {
                 Err(format!("instance {} at {} was retired and is still there", left.id, left.address))
             }
         }
+    }
+
+    fn comes_to(&self, what: &str) {
+        fault::point(|| format!("before {what} of {}", self.order.version));
     }
 
     /// Control that is gone needs no news.

@@ -9,6 +9,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::aside::aside;
 use crate::{
+    fault,
     name::{EndpointName, ShiftId},
     store::{Event, Hash, Head, Journal, Record, StoreError},
     time::{Moment, WallTime},
@@ -65,7 +66,9 @@ impl Ledger {
     pub(super) async fn commit(&mut self, records: Vec<Record>, drafts: &[Draft]) -> Result<(), StoreError> {
         let (records, events) = self.number(records, drafts);
         let journal = Arc::clone(&self.journal);
+        fault::point(|| format!("before {}", told(drafts)));
         let written = aside(move || journal.commit(&records)).await;
+        fault::point(|| format!("after {}", told(drafts)));
         let written = written.unwrap_or_else(|error| Err(thread_failed(&error)));
         self.conclude(written, events)
     }
@@ -77,7 +80,9 @@ impl Ledger {
         drafts: &[Draft],
     ) -> Result<(), StoreError> {
         let (records, events) = self.number(records, drafts);
+        fault::point(|| format!("before {}", told(drafts)));
         let written = self.journal.commit(&records);
+        fault::point(|| format!("after {}", told(drafts)));
         self.conclude(written, events)
     }
 
@@ -129,6 +134,15 @@ impl Ledger {
             }
         }
         written
+    }
+}
+
+/// A commit in the words of its first event: how many follow may depend on the traffic.
+fn told(drafts: &[Draft]) -> String {
+    match drafts.first() {
+        Some(Draft { kind, after: Some(after), .. }) => format!("commit of {kind} {after}"),
+        Some(Draft { kind, after: None, .. }) => format!("commit of {kind}"),
+        None => "commit of records".to_owned(),
     }
 }
 

@@ -11,6 +11,7 @@
 //! - `replaying.rs`: what was recorded says again what the shift said.
 //! - `streaming.rs`: alarms on the tokens of streams.
 //! - `crashing.rs`: kill -9 at any time, and what the next start does.
+//! - `dying.rs`: kill -9 at each boundary between two effects.
 //! - `ending.rs`: SIGTERM, SIGHUP.
 //! - `losing.rs`: what a power loss leaves of the journal's files, and a full disk.
 //! - `noting.rs`: the access log.
@@ -35,6 +36,7 @@ mod admitting;
 mod batching;
 mod bench;
 mod crashing;
+mod dying;
 mod ending;
 mod freezing;
 mod handing_over;

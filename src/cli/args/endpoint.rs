@@ -4,8 +4,8 @@ use std::{num::NonZeroU32, path::PathBuf};
 
 use clap::Subcommand;
 
-use super::Connection;
-use crate::name::{EndpointName, VariantName};
+use super::{Because, DryRun, OneEndpoint};
+use crate::name::VariantName;
 
 const UNDO: &str = "\
 The version before must be there still, or a provider must make it again. A shift that runs is taken back by `snapback shift abort`.
@@ -29,33 +29,27 @@ fn weight(text: &str) -> Result<(String, f64), String> {
     Ok((name.to_owned(), number))
 }
 
-/// `endpoint`
-#[derive(Clone, Debug, clap::Args)]
-pub struct EndpointArgs {
-    /// Where and how.
-    #[command(flatten)]
-    pub connection: Connection,
-    /// Which question.
-    #[command(subcommand)]
-    pub command: EndpointCommand,
-}
-
 /// The questions about endpoints.
 #[derive(Clone, Debug, Subcommand)]
 pub enum EndpointCommand {
     /// All endpoints.
+    #[command(
+        after_help = "Examples:\n  snapback endpoint list\n  snapback endpoint list --output json | jq '.endpoints[].name'"
+    )]
     List,
     /// One endpoint with its instances and traffic.
+    #[command(after_help = "Example:\n  snapback endpoint show chat")]
     Show {
-        /// Its name.
-        #[arg(value_name = "NAME", value_parser = EndpointName::parse)]
-        name: EndpointName,
+        /// Which.
+        #[command(flatten)]
+        which: OneEndpoint,
     },
     /// Give the fleet in service another count of instances; not while a shift runs.
+    #[command(after_help = "Example:\n  snapback endpoint scale chat --count 3")]
     Scale {
-        /// The endpoint's name.
-        #[arg(value_name = "NAME", value_parser = EndpointName::parse)]
-        name: EndpointName,
+        /// Which.
+        #[command(flatten)]
+        which: OneEndpoint,
         /// How many instances.
         #[arg(long, value_name = "N")]
         count: NonZeroU32,
@@ -63,30 +57,30 @@ pub enum EndpointCommand {
     /// Give the variants of the fleet in service other weights, such as a=3 b=1; not while a shift runs.
     #[command(after_help = WEIGHTS)]
     Weights {
-        /// The endpoint's name.
-        #[arg(value_name = "NAME", value_parser = EndpointName::parse)]
-        name: EndpointName,
+        /// Which.
+        #[command(flatten)]
+        which: OneEndpoint,
         /// A variant and what it is to weigh against the others; 0 for nothing.
         #[arg(value_name = "VARIANT=WEIGHT", required = true, value_parser = weight)]
         weights: Vec<(String, f64)>,
-        /// Only check it.
-        #[arg(long)]
-        dry_run: bool,
+        /// Whether to.
+        #[command(flatten)]
+        dry_run: DryRun,
     },
     /// Go back to the version before, also after the end of the shift: a shift of its own.
     #[command(after_help = UNDO)]
     Undo {
-        /// The endpoint's name.
-        #[arg(value_name = "NAME", value_parser = EndpointName::parse)]
-        name: EndpointName,
+        /// Which.
+        #[command(flatten)]
+        which: OneEndpoint,
         /// A plan file without green, instead of all at once with the last shift's alarms and last bake.
         #[arg(long, value_name = "PLAN")]
         plan: Option<PathBuf>,
-        /// Check everything and show what would be started; change nothing.
-        #[arg(long)]
-        dry_run: bool,
-        /// Why; goes into the journal and the events.
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-        reason: String,
+        /// Whether to.
+        #[command(flatten)]
+        dry_run: DryRun,
+        /// Why.
+        #[command(flatten)]
+        because: Because,
     },
 }

@@ -1,6 +1,6 @@
 //! The grammar of `log-level`.
 
-use super::Connection;
+use super::{Because, Connection};
 
 /// `log-level`
 #[derive(Clone, Debug, clap::Args)]
@@ -17,7 +17,7 @@ pub struct LogLevelArgs {
     /// For how long, such as 10m; then it goes back by itself.
     #[arg(long = "for", value_name = "TIME", requires = "level")]
     pub span: Option<String>,
-    /// Why; goes into the journal and the events.
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub reason: String,
+    /// Why.
+    #[command(flatten)]
+    pub because: Because,
 }

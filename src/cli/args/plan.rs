@@ -4,30 +4,19 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::Connection;
+use super::{OneEndpoint, PlanFile};
 use crate::{
     lint::parse_rate,
     name::{EndpointName, ShiftId},
     replay::MOST_SPLITS,
 };
 
-/// `plan`
-#[derive(Clone, Debug, clap::Args)]
-pub struct PlanArgs {
-    /// Where and how.
-    #[command(flatten)]
-    pub connection: Connection,
-    /// Which question.
-    #[command(subcommand)]
-    pub command: PlanCommand,
-}
-
 /// The questions about plans.
 #[derive(Clone, Debug, Subcommand)]
 pub enum PlanCommand {
     /// What each step's alarms can find at the endpoint's traffic, and what to change.
     #[command(
-        after_help = "Exit status:\n  0  no errors; there may be warnings\n  1  the plan has errors, or could not be looked at\n  2  the command line is wrong"
+        after_help = "Examples:\n  snapback plan lint chat plan.toml\n  snapback plan lint chat plan.toml --offline --traffic 20/s\n\nExit status:\n  0  no errors; there may be warnings\n  1  the plan has errors, or could not be looked at\n  2  the command line is wrong"
     )]
     Lint(LintArgs),
     /// What a plan would have decided over recorded outcomes, and when: the real engine and alarms, in virtual time.
@@ -35,6 +24,11 @@ pub enum PlanCommand {
         after_help = "A recording that holds both fleets is played as it was, at the plan's shares; one of a single fleet
 is dealt to both, as if green were as good as blue. With --aa blue is played against itself many times
 over: how often would this plan have called a healthy green bad on this traffic?
+
+Examples:
+  snapback plan replay plan.toml --endpoint chat
+  snapback plan replay plan.toml --recording monday.ndjson --green-from tuesday.ndjson
+  snapback plan replay plan.toml --recording monday.ndjson --aa
 
 Exit status:
   0  promoted; with --aa: the plan's promise about false alarms is not broken
@@ -49,11 +43,11 @@ Exit status:
 #[derive(Clone, Debug, clap::Args)]
 pub struct LintArgs {
     /// Whose traffic is to be shifted.
-    #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
-    pub endpoint: EndpointName,
-    /// The plan: a TOML file, or JSON if its name ends in .json; `-` reads TOML from standard input.
-    #[arg(value_name = "PLAN")]
-    pub plan: PathBuf,
+    #[command(flatten)]
+    pub whose: OneEndpoint,
+    /// Which plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
     /// At this rate of requests, such as 20/s, instead of that of the last minutes; then the admin port need not be in reach.
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub traffic: Option<f64>,
@@ -66,9 +60,9 @@ pub struct LintArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["endpoint", "recording"]))]
 pub struct ReplayArgs {
-    /// The plan: a TOML file, or JSON if its name ends in .json; `-` reads TOML from standard input.
-    #[arg(value_name = "PLAN")]
-    pub plan: PathBuf,
+    /// Which plan.
+    #[command(flatten)]
+    pub plan: PlanFile,
     /// Over what this endpoint's proxy has recorded.
     #[arg(long, value_name = "NAME", value_parser = EndpointName::parse)]
     pub endpoint: Option<EndpointName>,
@@ -98,24 +92,10 @@ pub struct ReplayArgs {
     pub seed: u64,
 }
 
-/// `recording`
-#[derive(Clone, Debug, clap::Args)]
-pub struct RecordingArgs {
-    /// Where and how.
-    #[command(flatten)]
-    pub connection: Connection,
-    /// What.
-    #[command(subcommand)]
-    pub command: RecordingCommand,
-}
-
 /// What can be done with recordings.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RecordingCommand {
     /// Write an endpoint's recording to standard output: a JSON document a line.
-    Export {
-        /// Whose.
-        #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
-        endpoint: EndpointName,
-    },
+    #[command(after_help = "Example:\n  snapback recording export chat > monday.ndjson")]
+    Export(OneEndpoint),
 }

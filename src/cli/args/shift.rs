@@ -1,66 +1,94 @@
 //! The grammar of `snapback shift`.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
-use super::Connection;
-use crate::{
-    name::{EndpointName, ShiftId},
-    time::parse_duration,
-};
+use super::{AnyEndpoint, Because, DryRun, OneEndpoint, PlanFile};
+use crate::{name::ShiftId, time::parse_duration};
 
-const EXIT_CODES: &str = "\
+const START: &str = "\
+While it waits, it says on standard error where the shift is, what holds it and what comes next.
+
+Examples:
+  snapback shift start chat plan.toml --dry-run
+  snapback shift start chat plan.toml --watch
+  snapback shift start chat plan.toml --wait --timeout 1h --reason \"release 12\"
+  snapback shift start chat plan.toml --if-running queue --wait
+
 Exit status:
-  0  done; for --wait and watch: promoted
-  1  failed; for --wait and watch: rolled back
+  0  started; with --wait or --watch: promoted
+  1  not started; with --wait or --watch: rolled back
   2  the command line is wrong
-  3  the shift still runs: the deadline of --wait passed, or watching was quit";
+  3  it still runs: the deadline of --wait passed, or watching was quit; or it waits for its turn";
 
-/// `shift`
-#[derive(Clone, Debug, clap::Args)]
-pub struct ShiftArgs {
-    /// Where and how.
-    #[command(flatten)]
-    pub connection: Connection,
-    /// What to do.
-    #[command(subcommand)]
-    pub command: ShiftCommand,
-}
+const STATUS: &str = "\
+Examples:
+  snapback shift status chat
+  snapback shift status chat-7 --wait --timeout 30m
+
+Exit status:
+  0  with --wait: promoted; without: there is such a shift
+  1  with --wait: rolled back; or it failed
+  2  the command line is wrong
+  3  the deadline of --wait passed, and it still runs";
+
+const WATCH: &str = "\
+On a terminal ? shows the keys: they pause, resume, promote and abort. Elsewhere it prints a line at each change.
+
+Examples:
+  snapback shift watch chat
+  snapback shift watch chat --output json | jq .share
+
+Exit status:
+  0  promoted
+  1  rolled back
+  3  watching was quit, and it still runs";
+
+const LIST: &str = "\
+Running shifts come first, then those that wait for their turn, then those that are over, newest first.
+
+Examples:
+  snapback shift list
+  snapback shift list chat --limit 5
+  snapback shift list --only running --output json";
 
 /// What can be done with shifts.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ShiftCommand {
     /// Start a shift of an endpoint by a plan.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = START, group = clap::ArgGroup::new("then").args(["dry_run", "watch", "wait"]))]
     Start {
         /// Whose traffic to shift.
-        #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
-        endpoint: EndpointName,
-        /// The plan: a TOML file, or JSON if its name ends in .json; `-` reads TOML from standard input.
-        #[arg(value_name = "PLAN")]
-        plan: PathBuf,
-        /// Check everything and show what would be started; change nothing.
-        #[arg(long, conflicts_with_all = ["watch", "wait"])]
-        dry_run: bool,
+        #[command(flatten)]
+        whose: OneEndpoint,
+        /// How.
+        #[command(flatten)]
+        plan: PlanFile,
+        /// Whether to.
+        #[command(flatten)]
+        dry_run: DryRun,
         /// Begin though this external alarm of the plan is raised; it is not judged until it has been ok once.
         #[arg(long = "ignore-alarm", value_name = "NAME")]
         ignored_alarms: Vec<String>,
         /// Where another shift runs: refuse, queue behind it, or supersede it, which rolls it back (default: as the plan says, else refuse).
         #[arg(long, value_name = "refuse|queue|supersede", value_parser = if_running, hide_possible_values = true)]
         if_running: Option<IfRunning>,
-        /// Why; goes into the journal and the events.
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-        reason: String,
+        /// Why.
+        #[command(flatten)]
+        because: Because,
         /// Watch it until it is over.
-        #[arg(long, conflicts_with = "wait")]
+        #[arg(long)]
         watch: bool,
         /// How long to wait.
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Shifts that run, that wait for their turn and that are over, of one endpoint or of all.
+    #[command(after_help = LIST)]
+    List(ListArgs),
     /// Where a shift is, with its traffic and alarms.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = STATUS)]
     Status {
         /// Which.
         #[command(flatten)]
@@ -70,17 +98,22 @@ pub enum ShiftCommand {
         wait: WaitArgs,
     },
     /// Watch a shift live until it is over; plain lines when the output is not a terminal.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = WATCH)]
     Watch {
         /// Which.
         #[command(flatten)]
         shift: ShiftRef,
     },
     /// Hold at the present step; alarms go on.
+    #[command(after_help = "Example:\n  snapback shift pause chat --reason \"looking at a trace\"")]
     Pause(Order),
     /// Go on, or approve the next step.
+    #[command(after_help = "Example:\n  snapback shift resume chat --reason \"answers look right\"")]
     Resume(Order),
     /// Skip the remaining bakes and give green everything, or skip this bake alone.
+    #[command(
+        after_help = "Examples:\n  snapback shift promote chat --bake\n  snapback shift promote chat --reason \"hotfix\""
+    )]
     Promote {
         /// Which, and why.
         #[command(flatten)]
@@ -90,17 +123,22 @@ pub enum ShiftCommand {
         bake: bool,
     },
     /// Roll back: all traffic to blue at once.
+    #[command(after_help = "Example:\n  snapback shift abort chat --reason \"support sees odd answers\"")]
     Abort(Order),
     /// Take a shift that waits for its turn out of its queue.
+    #[command(
+        after_help = "`snapback shift list` has its id.\n\nExample:\n  snapback shift cancel chat-9 --reason \"superseded\""
+    )]
     Cancel {
-        /// Its id, as `snapback endpoint show` has it.
+        /// Its id.
         #[arg(value_name = "ID", value_parser = ShiftId::parse)]
         id: ShiftId,
-        /// Why; goes into the journal and the events.
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-        reason: String,
+        /// Why.
+        #[command(flatten)]
+        because: Because,
     },
     /// Why a shift is where it is, with the alarms' numbers and the timeline.
+    #[command(after_help = "Examples:\n  snapback shift explain chat\n  snapback shift explain chat-7")]
     Explain {
         /// Which.
         #[command(flatten)]
@@ -115,6 +153,31 @@ pub struct IfRunning(pub &'static str);
 fn if_running(text: &str) -> Result<IfRunning, String> {
     let known = ["refuse", "queue", "supersede"].into_iter().find(|known| *known == text);
     known.map(IfRunning).ok_or_else(|| "it is refuse, queue or supersede".to_owned())
+}
+
+/// `shift list`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ListArgs {
+    /// Whose.
+    #[command(flatten)]
+    pub whose: AnyEndpoint,
+    /// Only those that run, that wait for their turn, or that are over.
+    #[arg(long, value_name = "running|queued|over", value_enum, hide_possible_values = true)]
+    pub only: Option<ShiftKind>,
+    /// At most so many that are over, of all endpoints together.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub limit: usize,
+}
+
+/// Where in its life a shift is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, ValueEnum)]
+pub enum ShiftKind {
+    /// It runs.
+    Running,
+    /// It waits for its turn.
+    Queued,
+    /// It is over.
+    Over,
 }
 
 /// A shift, by itself or by its endpoint.
@@ -143,7 +206,7 @@ pub struct Order {
     /// Which.
     #[command(flatten)]
     pub shift: ShiftRef,
-    /// Why; goes into the journal and the events.
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub reason: String,
+    /// Why.
+    #[command(flatten)]
+    pub because: Because,
 }

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use clap::Subcommand;
 use http::HeaderValue;
 
+use super::Format;
 use crate::config::{Role, token_expiry, token_name};
 
 /// Longer than any token.
@@ -13,6 +14,9 @@ const FILE_LIMIT: u64 = 4 << 10;
 /// `token`
 #[derive(Clone, Debug, clap::Args)]
 pub struct TokenArgs {
+    /// How the answer is printed.
+    #[command(flatten)]
+    pub format: Format,
     /// What.
     #[command(subcommand)]
     pub command: TokenCommand,
@@ -22,6 +26,9 @@ pub struct TokenArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum TokenCommand {
     /// Print a new token, and what the file of [admin] tokens_file needs of it. Nothing is kept.
+    #[command(
+        after_help = "Examples:\n  snapback token new --name ci --role operator\n  snapback token new --name grafana --role viewer --expires 2027-01-31"
+    )]
     New {
         /// Who will hold it; the actor of what is done with it.
         #[arg(long, value_name = "NAME", value_parser = token_name)]

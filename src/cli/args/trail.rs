@@ -4,60 +4,50 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::Connection;
-use crate::name::EndpointName;
+use super::{Because, Connection, EventFilter};
 
-/// `webhook`
+/// `events`
 #[derive(Clone, Debug, clap::Args)]
-pub struct WebhookArgs {
+pub struct EventsArgs {
     /// Where and how.
     #[command(flatten)]
     pub connection: Connection,
-    /// What.
-    #[command(subcommand)]
-    pub command: WebhookCommand,
+    /// Go on with new events as they happen, also after a lost connection.
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Which.
+    #[command(flatten)]
+    pub filter: EventFilter,
 }
 
 /// `webhook ...`
 #[derive(Clone, Debug, Subcommand)]
 pub enum WebhookCommand {
     /// How the webhooks do, what waits, and what could not be delivered.
+    #[command(after_help = "Example:\n  snapback webhook list")]
     List,
     /// Send what could not be delivered again, in order, until one fails.
+    #[command(after_help = "Example:\n  snapback webhook retry ops --reason \"the receiver is back\"")]
     Retry {
         /// Its name.
         #[arg(value_name = "NAME", value_parser = webhook_name)]
         name: String,
-        /// Why; goes into the journal and the events.
-        #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-        reason: String,
+        /// Why.
+        #[command(flatten)]
+        because: Because,
     },
-}
-
-/// `audit`
-#[derive(Clone, Debug, clap::Args)]
-pub struct AuditArgs {
-    /// Where and how.
-    #[command(flatten)]
-    pub connection: Connection,
-    /// Which question.
-    #[command(subcommand)]
-    pub command: AuditCommand,
 }
 
 /// `audit ...`
 #[derive(Clone, Debug, Subcommand)]
 pub enum AuditCommand {
     /// Who asked for what, from where and why, and who was refused.
-    List {
-        /// Only events with an id above this.
-        #[arg(long, value_name = "N", default_value_t = 0)]
-        after: u64,
-        /// Only this endpoint's events.
-        #[arg(long, value_name = "NAME", value_parser = EndpointName::parse)]
-        endpoint: Option<EndpointName>,
-    },
+    #[command(
+        after_help = "Examples:\n  snapback audit list\n  snapback audit list --endpoint chat --after 120"
+    )]
+    List(EventFilter),
     /// Whether any event was changed, taken out or cut off. Exit status 1 if so.
+    #[command(after_help = "Examples:\n  snapback audit verify\n  snapback audit verify --file events.jsonl")]
     Verify {
         /// Check this file of events by itself, without asking the admin port.
         #[arg(long, value_name = "FILE")]
@@ -65,23 +55,12 @@ pub enum AuditCommand {
     },
 }
 
-/// `journal`
-#[derive(Clone, Debug, clap::Args)]
-pub struct JournalArgs {
-    /// Where and how.
-    #[command(flatten)]
-    pub connection: Connection,
-    /// What.
-    #[command(subcommand)]
-    pub command: JournalCommand,
-}
-
 /// `journal ...`
 #[derive(Clone, Debug, Subcommand)]
 pub enum JournalCommand {
     /// Copy the journal while it serves.
     #[command(
-        after_help = "To restore: stop snapback, move the file in [state] path away with its -wal and -shm, put the copy in its place, start."
+        after_help = "Example:\n  snapback journal backup monday.db\n\nTo restore: stop snapback, move the file in [state] path away with its -wal and -shm, put the copy in its place, start."
     )]
     Backup {
         /// A new file on this machine.

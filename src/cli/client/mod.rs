@@ -140,6 +140,17 @@ impl Client {
         self.ask(self.request(Method::GET, path, None)).await
     }
 
+    /// Which version answers, as its metrics say; `None` where they are not to be had.
+    pub(super) async fn version(&self) -> Option<String> {
+        let mut request = self.request(Method::GET, "/metrics", None);
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let metrics = self.ask(request).await.ok()?;
+        let text = std::str::from_utf8(metrics.text()).ok()?;
+        let info = text.lines().find_map(|line| line.strip_prefix("snapback_build_info{"))?;
+        let (_, rest) = info.split_once("version=\"")?;
+        rest.split_once('"').map(|(version, _)| version.to_owned())
+    }
+
     /// `DELETE path`.
     pub(super) async fn delete(&self, path: &str) -> Result<Answer, ClientError> {
         self.ask(self.request(Method::DELETE, path, None)).await
@@ -315,6 +326,22 @@ impl ClientError {
         }
     }
 
+    /// Whether an answer is not as this version of the command knows it, or it asked for what that server does not have.
+    pub(super) fn is_of_another_version(&self) -> bool {
+        match self {
+            Self::Unreadable { .. } => true,
+            Self::Refused(problem) => {
+                problem.status == StatusCode::NOT_FOUND && problem.kind == "about:blank"
+            }
+            Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::Lost { .. }
+            | Self::Silent { .. }
+            | Self::Stranger { .. }
+            | Self::TooLong { .. } => false,
+        }
+    }
+
     /// Whether there is no such thing.
     pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(problem) if problem.status == StatusCode::NOT_FOUND)
@@ -332,8 +359,20 @@ impl ClientError {
             Self::Refused(problem) if problem.running_shift.is_some() => {
                 Some("see it with `snapback shift status ID`, end it with `snapback shift abort ID`")
             }
-            Self::Refused(problem) if problem.status == StatusCode::UNAUTHORIZED => {
-                Some("show a token with --token-file FILE or in SNAPBACK_TOKEN")
+            Self::Refused(problem) if problem.status == StatusCode::UNAUTHORIZED => Some(
+                "show a token with --token-file FILE or in SNAPBACK_TOKEN; `snapback token new` makes one",
+            ),
+            Self::Refused(problem) if problem.kind == "urn:snapback:role" => Some(
+                "show a token of that role with --token-file FILE or in SNAPBACK_TOKEN, or ask somebody who holds one",
+            ),
+            Self::Refused(problem) if problem.kind == "urn:snapback:no-endpoint" => {
+                Some("`snapback endpoint list` has them all")
+            }
+            Self::Refused(problem) if problem.kind == "urn:snapback:no-shift" => {
+                Some("`snapback shift list` has them all")
+            }
+            Self::Refused(problem) if problem.kind == "urn:snapback:frozen" => {
+                Some("`snapback unfreeze` lifts a freeze")
             }
             Self::Lost { .. }
             | Self::Silent { .. }

@@ -11,7 +11,7 @@ mod theme;
 mod thresholds;
 
 pub use live::{draw, render};
-pub(super) use plain::{complement, next, place, standing};
+pub(super) use plain::{complement, nearest, next, place, standing};
 pub use plain::{line, outcome};
 pub(super) use tables::bound;
 pub use theme::Palette;

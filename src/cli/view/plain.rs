@@ -64,7 +64,7 @@ pub(in crate::cli) fn complement(share: &str) -> String {
     Share::parse(share).map_or_else(|_| share.to_owned(), |share| share.complement().to_string())
 }
 
-fn nearest(shift: &wire::Shift) -> Option<String> {
+pub(in crate::cli) fn nearest(shift: &wire::Shift) -> Option<String> {
     let tests = shift.alarms.iter().map(|alarm| (&alarm.name, &alarm.state));
     let thresholds = shift.thresholds.iter().map(|threshold| (&threshold.name, &threshold.state));
     let externals = shift.externals.iter().map(|external| (&external.name, &external.state));

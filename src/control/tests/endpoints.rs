@@ -155,6 +155,8 @@ async fn an_unknown_endpoint_is_named_with_the_known_ones() {
     let world = World::start();
     let error = world.handle.endpoint(&name("nope")).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no endpoint nope; there are: chat");
+    let error = world.handle.endpoint(&name("caht")).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no endpoint caht; there are: chat; did you mean chat?");
     assert!(world.handle.shifts(&name("nope")).await.is_err());
 }
 

@@ -14,7 +14,7 @@ use super::{
     log,
     place::{Folder, Found, Identity, MARK, Place, Rank},
 };
-use crate::{fleet::ProcessSpec, name::Version};
+use crate::{fault, fleet::ProcessSpec, name::Version};
 
 /// How often a free port is asked for before it is given up: each answer may be a port that another instance was given a moment ago.
 const PORT_TRIES: u32 = 64;
@@ -51,6 +51,7 @@ impl Recipe {
             .stderr(out)
             .process_group(0)
             .spawn()?;
+        fault::point(|| format!("a process of {} has started", self.version));
         if let Some(identity) = identity(&child)
             && let Err(error) =
                 self.folder.remember(&self.place, &Found { identity, port, rank: Rank::Leader })

@@ -23,6 +23,7 @@ use super::{
     ports::Ports,
 };
 use crate::{
+    fault,
     name::EndpointName,
     provider::{News, NewsKind},
     time::format_duration,
@@ -168,6 +169,7 @@ impl Supervisor {
     /// SIGTERM to the whole group, SIGKILL after the grace.
     async fn stop(&self, mut process: Process) {
         process.signal_group(Signal::TERM);
+        fault::point(|| format!("a process of {} is told to end", self.recipe.version));
         if let Ok(exit) = process.exit()
             && tokio::time::timeout(self.recipe.spec.stop_grace, exit.readable()).await.is_err()
         {
