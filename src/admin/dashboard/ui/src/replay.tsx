@@ -17,6 +17,9 @@ import type { JournalEvent, Series, Shift, State, Transition } from "./wire";
 const REPLAY_MS = 20_000;
 const FRAME_MS = 50;
 
+/** So much room is left after the end, where the mark of a snapback stands. */
+const MARGIN = 0.06;
+
 /** What is known of a running shift is read again so often. */
 const READ_AGAIN_S = 3;
 
@@ -185,7 +188,7 @@ function Replay({ shift, series }: { shift: Shift; series: Series }) {
       {series.at_ms.length === 0 ? (
         <Empty>No figures over time were kept of this shift; its states are replayed all the same.</Empty>
       ) : (
-        <Charts series={series} domain={[from, until]} marks={marks} cursor={at} shift={shift} isPinned />
+        <Charts series={series} domain={[from, until + (until - from) * MARGIN]} marks={marks} cursor={at} shift={shift} isPinned />
       )}
       <States shift={shift} at={at} from={from} />
     </section>
