@@ -109,7 +109,7 @@ impl Live {
     fn concerns(&self, event: &Event) -> bool {
         match &self.view {
             View::All(_) => true,
-            View::One { name, seen: _ } => event.endpoint.as_ref().is_none_or(|endpoint| endpoint == name),
+            View::One { name, seen: _ } => event.endpoint.as_ref() == Some(name),
         }
     }
 

@@ -3,8 +3,8 @@
 //! Its sources are in `ui`: Preact with its signals, which are 8 kB compressed together and need no step of their own, in TypeScript; a parser of
 //! TOML, so that a plan can be written as its files are; charts drawn as SVG by some hundred lines of our own, because they follow the page's
 //! colours, can be read by assistive technology and by tests, and draw no more than 300 points. esbuild puts it together: one program, no
-//! plugins, the same bytes on every machine. `dist` is what comes out, so that building this crate needs no Node; a test builds it
-//! again from the lock file and compares.
+//! plugins, the same bytes on every machine. `dist` is what comes out, so that building this crate needs no Node (in `ui`: `npm ci`, `npm run
+//! check`, `npm run build`); a test builds it again from the lock file and compares.
 //!
 //! Names of assets carry a hash of their content, so browsers keep them for ever and never show an old one.
 

@@ -22,7 +22,10 @@ export function Lint({ checked, traffic, setTraffic }: { checked: Checked; traff
           />
         </label>
       </div>
-      <div aria-live="polite">
+      <p class="unseen" aria-live="polite">
+        {summary(checked)}
+      </p>
+      <div>
         {checked.is === "waiting" ? <Empty>The plan is being checked…</Empty> : null}
         {checked.is === "lacking" ? <Empty>{checked.what}</Empty> : null}
         {checked.is === "refused" ? <Problems checked={checked} /> : null}
@@ -42,6 +45,22 @@ export function Lint({ checked, traffic, setTraffic }: { checked: Checked; traff
       </div>
     </section>
   );
+}
+
+/** What is said aloud: a table that is read out at every key would say nothing. */
+function summary(checked: Checked): string {
+  switch (checked.is) {
+    case "waiting":
+      return "";
+    case "lacking":
+      return checked.what;
+    case "refused":
+      return `The plan has ${Math.max(1, checked.problem?.problems?.length ?? 1)} problems.`;
+    case "fits": {
+      const findings = checked.shift?.findings.length ?? 0;
+      return findings === 0 ? "The plan fits." : `The plan fits, with ${findings} findings.`;
+    }
+  }
 }
 
 function Problems({ checked }: { checked: Extract<Checked, { is: "refused" }> }) {

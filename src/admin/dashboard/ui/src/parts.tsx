@@ -4,6 +4,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { caller, whyNot } from "./caller";
 import { percent, words } from "./format";
+import { arrival } from "./router";
 import type { State } from "./wire";
 
 type Tone = "calm" | "going" | "wait" | "good" | "bad";
@@ -189,7 +190,15 @@ export function Empty({ children }: { children: ComponentChildren }) {
   return <p class="empty">{children}</p>;
 }
 
-/** A heading that can be given the focus when the page changes. */
+/** A heading that takes the focus when the page changes. */
 export function Title({ children }: { children: ComponentChildren }) {
-  return <h1 tabIndex={-1}>{children}</h1>;
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    if (arrival.isFresh) heading.current?.focus();
+  }, []);
+  return (
+    <h1 tabIndex={-1} ref={heading}>
+      {children}
+    </h1>
+  );
 }

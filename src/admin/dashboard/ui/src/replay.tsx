@@ -2,7 +2,7 @@
 
 import { useSignal, type Signal } from "@preact/signals";
 import { stringify } from "smol-toml";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Alarms } from "./alarms";
 import { get } from "./api";
 import { Charts, marksOf } from "./charts";
@@ -17,11 +17,19 @@ import type { JournalEvent, Series, Shift, State, Transition } from "./wire";
 const REPLAY_MS = 20_000;
 const FRAME_MS = 50;
 
+/** So much room is left after the end, where the mark of a snapback stands. */
+const MARGIN = 0.06;
+
+/** What is known of a running shift is read again so often. */
+const READ_AGAIN_S = 3;
+
 export function ShiftPage({ id }: { id: string }) {
   const [shift, setShift] = useState<Shift | null>(null);
   const [series, setSeries] = useState<Series>(nothing());
   const [problem, setProblem] = useState<string | null>(null);
   const endpoint = shift?.endpoint;
+  const isRunning = useRef(true);
+  isRunning.current = shift?.over === false;
   const read = async () => {
     const path = `/v1/shifts/${encodeURIComponent(id)}`;
     try {
@@ -36,11 +44,14 @@ export function ShiftPage({ id }: { id: string }) {
   useEffect(() => void (document.title = `${id} · Snapback`), [id]);
   useEffect(() => {
     if (!endpoint) return;
+    let seconds = 0;
     return watch({
       path: `/v1/live?endpoint=${encodeURIComponent(endpoint)}`,
       opened: () => {},
       heard: (kind, data) => {
         if (kind === "journal" && (JSON.parse(data) as JournalEvent).shift === id) void read();
+        if (kind === "endpoint") seconds += 1;
+        if (kind === "endpoint" && isRunning.current && seconds % READ_AGAIN_S === 0) void read();
       },
     });
   }, [id, endpoint]);
@@ -177,7 +188,7 @@ function Replay({ shift, series }: { shift: Shift; series: Series }) {
       {series.at_ms.length === 0 ? (
         <Empty>No figures over time were kept of this shift; its states are replayed all the same.</Empty>
       ) : (
-        <Charts series={series} domain={[from, until]} marks={marks} cursor={at} shift={shift} isPinned />
+        <Charts series={series} domain={[from, until + (until - from) * MARGIN]} marks={marks} cursor={at} shift={shift} isPinned />
       )}
       <States shift={shift} at={at} from={from} />
     </section>

@@ -17,12 +17,16 @@ function read(): Place {
 
 export const place = signal<Place>(read());
 
+/** Whether the page has just changed and nothing has been pressed since: then its heading takes the focus, so that whoever reads with
+ * their ears is told where they are now. */
+export const arrival = { isFresh: false };
+
 addEventListener("hashchange", () => {
+  arrival.isFresh = true;
   place.value = read();
   scrollTo(0, 0);
-  // Whoever reads with their ears is told where they are now.
-  requestAnimationFrame(() => document.querySelector<HTMLElement>("h1")?.focus());
 });
+for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => (arrival.isFresh = false), true);
 
 export const to = {
   overview: "#/",

@@ -29,9 +29,10 @@ export function RunningShift({ shift, now, ask }: { shift: Shift; now: number; a
           </a>
         ) : null}
       </div>
-      <p class="explanation" aria-live="polite">
-        {shift.explanation}
+      <p class="unseen" aria-live="polite">
+        {words(shift.state)}, {shift.step === null ? "before the first step" : `step ${shift.step} of ${shift.steps.length}`}
       </p>
+      <p class="explanation">{shift.explanation}</p>
       <Steps shift={shift} until={until} />
       <div class="shift-line">
         <span class="shift-split">

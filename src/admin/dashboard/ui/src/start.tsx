@@ -2,16 +2,16 @@
 
 import { parse } from "smol-toml";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { get, isUnreachable, post, Refused } from "./api";
+import { get, post, Refused } from "./api";
 import { whyNot } from "./caller";
 import { PlanForm } from "./form";
-import { link } from "./live";
+import { watch } from "./live";
 import { Lint } from "./lint";
 import { Act, Title, WhyNot } from "./parts";
 import { firstPlan, planOf } from "./plan";
 import { planText } from "./replay";
 import { to } from "./router";
-import type { Endpoint, Plan, Problem, Queued, Shift } from "./wire";
+import type { Endpoint, Plan, Problem, Queued, Seen, Shift } from "./wire";
 
 type Mode = "form" | "toml" | "json";
 const MODES: [Mode, string][] = [
@@ -44,12 +44,24 @@ export function StartPage({ name }: { name: string }) {
   const checked = useChecked(`${path}/shifts`, plan, traffic);
   useEffect(() => void (document.title = `Start a shift of ${name} · Snapback`), [name]);
   useEffect(() => {
-    get<Endpoint>(path).then(setEndpoint, (error: Error) => setProblem(error.message));
     get<{ shifts: Shift[] }>(`${path}/shifts`).then(
       ({ shifts }) => setLast(shifts.find((shift) => shift.undoes === null) ?? null),
       () => {},
     );
   }, [path]);
+  // What runs while somebody types matters to what happens when they press the button.
+  useEffect(
+    () =>
+      watch({
+        path: `/v1/live?endpoint=${encodeURIComponent(name)}`,
+        opened: () => {},
+        heard: (kind, data) => {
+          if (kind === "endpoint") setEndpoint((JSON.parse(data) as Seen).endpoint);
+        },
+        gone: setProblem,
+      }),
+    [name],
+  );
   const write = (as: Mode, from: Plan) => {
     setTextProblem(null);
     if (as === "toml") setText(planText(from));
@@ -206,10 +218,8 @@ function useChecked(path: string, plan: Plan, traffic: string): Checked {
       try {
         const answer = await post<Shift | Queued>(`${path}?dry_run=true${query}`, plan, abort.signal);
         setChecked({ is: "fits", shift: "steps" in answer ? answer : null });
-        link.value = { is: "live", at: Date.now() };
       } catch (error) {
         if (abort.signal.aborted) return;
-        if (isUnreachable(error)) link.value = { is: "stale", since: Date.now(), why: "the admin port cannot be reached" };
         const problem = error instanceof Refused ? error.problem : null;
         setChecked({ is: "refused", problem, text: (error as Error).message });
       }
