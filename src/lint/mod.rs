@@ -7,6 +7,8 @@
 //! Nothing here stops a shift: what cannot be carried out at all is refused by `config` and `control`. An error says that the plan does
 //! not do what it says, a warning that it does less than it seems to, a note what was assumed.
 
+#[cfg(test)]
+mod documented;
 mod findings;
 mod forecast;
 mod periods;

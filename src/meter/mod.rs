@@ -26,7 +26,7 @@ pub use gaps::{GapCounts, Gaps};
 pub use grpc::GrpcStatus;
 pub use hedge::Hedge;
 pub use histogram::{Edge, Histogram, HistogramSnapshot};
-pub use order::{DealingOrder, Run};
+pub use order::{CROWDS, DealingOrder, Run};
 pub use outcome::{FailureKind, Outcome, Overdue, Rescue, Verdict};
 pub use reading::{CohortReading, Reading};
 #[cfg(test)]

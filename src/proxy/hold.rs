@@ -17,6 +17,7 @@ use super::{
     exchange::Exchange,
     grpc::GrpcCall,
     pulse::unless_late,
+    read_memory::unshared,
     tap::{Meaning, Scanner},
 };
 use crate::route::{BodyScanner, Scan};
@@ -122,7 +123,7 @@ async fn until(caller: &Caller, call: &mut Call, mut look: impl FnMut(&[u8]) -> 
         let data = frame.data_ref().map(|data| &data[..]).unwrap_or_default();
         bytes += data.len();
         let told = look(data);
-        call.hold(frame);
+        call.hold(frame.map_data(unshared));
         match told {
             Some(held) => return held,
             None if bytes > HELD_BYTES => return Held::Released,

@@ -1,13 +1,16 @@
 //! A look into a request body, where only the model it names tells the endpoint, or only its prompt the instance.
 //!
-//! What is read is kept, frame by frame without a copy, and goes upstream first. The look ends at what is looked for, at the end
+//! What is read is kept, frame by frame and large ones without a copy, and goes upstream first. The look ends at what is looked for, at the end
 //! of the body, or at the window's; what has not shown by then is not there.
 
 use std::{future::poll_fn, rc::Rc};
 
 use http::{header::CONTENT_TYPE, request, uri::PathAndQuery};
 
-use super::{caller::Caller, error::Failure, incoming::Incoming, pulse::unless_late, upload::Early};
+use super::{
+    caller::Caller, error::Failure, incoming::Incoming, pulse::unless_late, read_memory::unshared,
+    upload::Early,
+};
 use crate::route::{ModelScanner, PromptScanner, Rewrite, Scan};
 
 /// The model, after as much of the body as it takes to know it, or to know that there is none.
@@ -70,7 +73,7 @@ async fn next(caller: &Rc<Caller>, incoming: &mut Incoming, early: &mut Early) -
     match unless_late(&caller.pulse, frame).await {
         Ok(Some(Ok(frame))) => match frame.into_data() {
             Ok(bytes) => {
-                early.frames.push_back(bytes);
+                early.frames.push_back(unshared(bytes));
                 Ok(true)
             }
             Err(frame) => {

@@ -16,12 +16,16 @@ use bytes::Bytes;
 use http::{HeaderMap, header::EXPECT};
 use http_body::Frame;
 
-use super::{caller::Caller, incoming::Incoming, trailers};
+use super::{caller::Caller, incoming::Incoming, read_memory::unshared, trailers};
 use crate::route::{Limits, Scan, StreamScanner};
 
 /// What is left of a request body that nobody wants is read if it is no more than this and has come already, so that the
 /// connection can be kept. More is cheaper to get rid of by closing.
 const DISCARD_BYTES: usize = 64 * 1024;
+
+/// What a kept frame beyond the first takes besides its bytes: its place in a list, and memory of its own. It counts against the limits, or a body
+/// of single bytes would take a hundred times what they say.
+const FRAME_BYTES: usize = 128;
 
 /// The body of one request.
 #[derive(Debug)]
@@ -299,17 +303,22 @@ impl RequestBody {
     fn keep(&self, frame: &Bytes) {
         let mut kept = self.kept.borrow_mut();
         if let Kept::All { first, others, bytes } = &mut *kept {
-            let total = bytes.saturating_add(frame.len());
-            if total > self.limits.replay_limit_bytes || !self.caller.worker().take_replay_room(frame.len()) {
+            // The first frame keeps its piece of memory, as the request itself does while it is read: most bodies have no other.
+            let (cost, frame) = match first {
+                None => (frame.len(), frame.clone()),
+                Some(_) => (frame.len().saturating_add(FRAME_BYTES), unshared(frame.clone())),
+            };
+            let total = bytes.saturating_add(cost);
+            if total > self.limits.replay_limit_bytes || !self.caller.worker().take_replay_room(cost) {
                 drop(kept);
                 self.forget();
                 return;
             }
             *bytes = total;
             if first.is_none() {
-                *first = Some(frame.clone());
+                *first = Some(frame);
             } else {
-                others.push(frame.clone());
+                others.push(frame);
             }
         }
     }

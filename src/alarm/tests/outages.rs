@@ -3,21 +3,38 @@
 //! One request per batch, in the order of dealing. Successes up to the next failure go in as one, cut where a part of the purse is due: they move
 //! neither a run nor, but for their number, the evidence.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{
-    super::{Dealing, Guard, GuardBound, outage::Reserve},
+    super::{Dealing, Guard, GuardBound, Tally, outage::Reserve},
     Trial,
     simulation::{successes_before_a_failure, within},
 };
-use crate::meter::Run;
+use crate::meter::{CROWDS, Run};
 
 /// One guard from a shift's begin on.
 struct Guarded {
     others: Trial,
     reserve: Reserve,
     dealt: u64,
-    run: u64,
+    /// The places of failures that a ring of the meters would remember.
+    failed: VecDeque<u64>,
+}
+
+/// As many as one worker remembers.
+const REMEMBERED: u64 = 1_024;
+
+/// The run and the crowds that end with the newest failure: those before were looked at before.
+fn newest(failed: &[u64], dealt: u64) -> Run {
+    let in_row = (0_u64..).zip(failed.iter().rev()).take_while(|(back, place)| *place + back + 1 == dealt);
+    let length = in_row.count() as u64;
+    let spans = CROWDS.map(|number| {
+        let first = failed.len().checked_sub(number as usize).and_then(|index| failed.get(index));
+        first.map_or(0, |first| dealt - first)
+    });
+    Run { length, spans, dealt }
 }
 
 impl Guarded {
@@ -26,13 +43,10 @@ impl Guarded {
             Guard { name: "errors".to_owned(), bound: GuardBound::ErrorRate { below }, burst: Some(burst) };
         let burst = Dealing::Deck.burst(guard.burst);
         let reserve = Reserve::of(&guard, burst, (1.0 / false_alarm).ln()).unwrap();
-        Self { others: Trial::of(below, burst, 1), reserve, dealt: 0, run: 0 }
+        Self { others: Trial::of(below, burst, 1), reserve, dealt: 0, failed: VecDeque::new() }
     }
 
     fn succeed(&mut self, mut requests: u32) {
-        if requests > 0 {
-            self.run = 0;
-        }
         self.dealt += u64::from(requests);
         while requests > 0 {
             let part = requests.min(self.others.until_due());
@@ -44,9 +58,12 @@ impl Guarded {
     /// Whether it raises the alarm, and whether the reserve does.
     fn fail(&mut self) -> (bool, bool) {
         self.others.cohorts(1, 1.0, 0.0, true);
+        self.failed.push_back(self.dealt);
         self.dealt += 1;
-        self.run += 1;
-        self.reserve.take_in(self.dealt, Run { length: self.run, dealt: self.dealt });
+        while self.failed.front().is_some_and(|first| first + REMEMBERED < self.dealt) {
+            self.failed.pop_front();
+        }
+        self.reserve.take_in(self.dealt, newest(self.failed.make_contiguous(), self.dealt));
         let is_won = self.reserve.is_won();
         let cash = self.others.purse.cash();
         (is_won || self.others.test.reaches(self.reserve.threshold_of_others(), cash), is_won)
@@ -102,7 +119,7 @@ fn a_green_at_its_bound_is_called_bad_as_seldom_as_promised_with_the_reserve_too
     for below in [0.001, 0.01, 0.05] {
         let (all, by_reserve) = false_alarms(below, 1, |_| 1, RUNS);
         assert!(all > 0.0 && all <= most(0.05, RUNS), "{below}: {all}");
-        assert!(by_reserve <= most(0.0025, RUNS), "{below}: {by_reserve} by runs");
+        assert!(by_reserve <= most(0.003_75, RUNS), "{below}: {by_reserve} by runs");
     }
 }
 
@@ -112,10 +129,10 @@ fn failures_that_come_in_groups_of_as_many_as_the_burst_factor_says_break_no_pro
     for below in [0.01, 0.05] {
         let (all, by_reserve) = false_alarms(below, 4, |_| 4, RUNS);
         assert!(all <= most(0.05, RUNS), "{below}: {all}");
-        assert!(by_reserve <= most(0.0025, RUNS), "{below}: {by_reserve} by runs");
+        assert!(by_reserve <= most(0.003_75, RUNS), "{below}: {by_reserve} by runs");
         let (all, by_reserve) = false_alarms(below, 4, |rng| rng.random_range(1..=4), RUNS);
         assert!(all <= most(0.05, RUNS), "{below}, of any size: {all}");
-        assert!(by_reserve <= most(0.0025, RUNS), "{below}, of any size: {by_reserve} by runs");
+        assert!(by_reserve <= most(0.003_75, RUNS), "{below}, of any size: {by_reserve} by runs");
     }
 }
 
@@ -150,5 +167,94 @@ fn an_outage_is_found_within_five_responses_after_tens_of_thousands_of_good_ones
             within(found_median, median, 0.15, 1.0, (healthy, rate));
             within(found_high, high, 0.25, 2.0, (healthy, rate));
         }
+    }
+}
+
+/// A green whose requests are dealt at random moments and answered in another order, and which breaks: what its guard makes of it, fed as the
+/// evaluator feeds it.
+struct Crossing {
+    guarded: Guarded,
+    /// The places of the first requests of the newest bet and of the one before.
+    bets: (u64, u64),
+    failed: Vec<u64>,
+}
+
+impl Crossing {
+    fn deal(&mut self, oldest_open: u64) {
+        let Guarded { others, dealt, .. } = &mut self.guarded;
+        if others.purse.is_due() && oldest_open >= self.bets.0 {
+            others.test.bet(others.purse.draw());
+            self.bets = (*dealt, self.bets.0);
+        }
+        others.purse.dealt(1);
+        others.test.observe(Tally { requests: 1.0, failures: 0.0 }, Tally::default());
+        *dealt += 1;
+    }
+
+    /// A request at this place has failed. Whether that raises the guard.
+    fn fail(&mut self, place: u64) -> bool {
+        let Guarded { others, reserve, dealt, .. } = &mut self.guarded;
+        let failure = Tally { requests: 0.0, failures: 1.0 };
+        if place >= self.bets.0 {
+            others.test.observe(failure, Tally::default());
+        } else if place >= self.bets.1 {
+            others.test.observe(Tally::default(), failure);
+        }
+        let index = self.failed.partition_point(|other| *other < place);
+        self.failed.insert(index, place);
+        reserve.take_in(*dealt, Run::of(&self.failed, *dealt));
+        reserve.is_won() || others.test.reaches(reserve.threshold_of_others(), others.purse.cash())
+    }
+}
+
+/// How many failures are known when the guard is raised.
+fn failures_known(per_second: f64, millis: f64, jitter_millis: f64, rng: &mut StdRng) -> u64 {
+    const BREAKS_AT: f64 = 1.0;
+    let mut exponential = |mean: f64| -mean * (1.0 - rng.random::<f64>()).ln();
+    let (mut now, mut place, mut happenings) = (0.0, 0_u64, Vec::new());
+    while now < BREAKS_AT + 0.2 + 4.0 * millis / 1e3 {
+        now += exponential(1.0 / per_second);
+        happenings.push((now, place, false));
+        happenings.push((now + (millis + exponential(jitter_millis)) / 1e3, place, true));
+        place += 1;
+    }
+    happenings.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut crossing = Crossing { guarded: Guarded::new(0.01, 1, 0.001), bets: (0, 0), failed: Vec::new() };
+    let (mut open, mut known) = (BTreeSet::new(), 0);
+    for (at, place, ends) in happenings {
+        if !ends {
+            crossing.deal(open.first().copied().unwrap_or(place));
+            open.insert(place);
+            continue;
+        }
+        open.remove(&place);
+        if at >= BREAKS_AT {
+            known += 1;
+            if crossing.fail(place) {
+                return known;
+            }
+        }
+    }
+    panic!("it is never found");
+}
+
+/// In the order of dealing it would be 5. What stands between the failures is open, and may yet be good.
+#[test]
+fn an_outage_is_found_soon_though_requests_end_in_another_order_than_they_were_dealt_in() {
+    const RUNS: usize = 100;
+    for (per_second, millis, jitter, median, high) in [
+        (1_000.0, 2.0, 0.5, 5, 6),
+        (5_000.0, 2.0, 1.0, 9, 10),
+        (5_000.0, 20.0, 2.0, 10, 12),
+        (5_000.0, 60.0, 2.0, 10, 12),
+        (5_000.0, 60.0, 10.0, 15, 18),
+        (10_000.0, 20.0, 5.0, 16, 18),
+    ] {
+        let mut rng = StdRng::seed_from_u64(20_261_125);
+        let mut known: Vec<_> =
+            (0..RUNS).map(|_| failures_known(per_second, millis, jitter, &mut rng)).collect();
+        known.sort_unstable();
+        let (found, worst) = (known[RUNS / 2], known[RUNS * 95 / 100]);
+        assert!(found <= median && worst <= high, "{per_second} {millis} {jitter}: {found} {worst}");
     }
 }

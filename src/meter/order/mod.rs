@@ -1,7 +1,9 @@
 //! Which of the requests dealt to green last have failed, in the order in which they were dealt.
 //!
 //! Counters say how many of a stretch of requests failed, and not whether the good ones came before the break or in between. The order
-//! does: requests that were dealt one after the other and all failed are a run, and a long run is an outage, however much was well before.
+//! does: requests that were dealt one after the other and all failed are a run, and a long run is an outage, however much was well before. Where
+//! many requests are open at a time they end in another order than they were dealt in, and what is still open stands between those that have
+//! failed; so it also says how close together the failures are that lie closest.
 //!
 //! Each worker has a ring of its own and is its only writer: a dealt request costs a plain store or two, a failure a look through the ring. A
 //! reader merges the rings by the moments of dealing, and leaves out what one of them may have forgotten. A request that is open, or
@@ -20,8 +22,11 @@ use std::sync::atomic::{
 use crate::time::Moment;
 
 /// Requests that each worker remembers. A run is found as long as fewer than these are dealt between its first request and the end of
-/// its last: one that takes a second to fail, up to 256 requests a second and worker. More would be found, at 8 bytes each.
-const KEPT: usize = 256;
+/// its last: one that takes a second to fail, up to a thousand requests a second and worker. More would be found, at 8 bytes each.
+const KEPT: usize = 1_024;
+
+/// Of how many failures it is known how close together they came.
+pub const CROWDS: [u64; 16] = [3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 17, 20, 24, 28, 34, 40];
 
 /// The requests dealt to a shift's green, on all workers.
 #[derive(Debug)]
@@ -29,11 +34,14 @@ pub struct DealingOrder {
     rings: Box<[Ring]>,
 }
 
-/// The longest run of failures, and of how many requests.
+/// The longest run of failures, how close together the others are, and of how many requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Run {
     /// Requests dealt one after the other that all failed.
     pub length: u64,
+    /// For each number of [`CROWDS`], how many requests dealt one after the other hold so many failures, at the least; 0 where there are
+    /// fewer failures.
+    pub spans: [u64; CROWDS.len()],
     /// Requests dealt so far, those of the run among them.
     pub dealt: u64,
 }
@@ -85,13 +93,30 @@ impl DealingOrder {
         deals.retain(|deal| known_after.is_none_or(|after| deal.nanos() > after));
         // Stable: what was dealt in the same nanosecond keeps an order that does not depend on what it came to.
         deals.sort_by_key(|deal| deal.nanos());
-        let (mut length, mut longest) = (0, 0);
-        for deal in deals {
-            length = if deal.has_failed() { length + 1 } else { 0 };
-            longest = longest.max(length);
-        }
-        Run { length: longest, dealt }
+        let places = (0_u64..).zip(&deals).filter(|(_, deal)| deal.has_failed());
+        let failed: Vec<u64> = places.map(|(place, _)| place).collect();
+        Run::of(&failed, dealt)
     }
+}
+
+impl Run {
+    /// Of so many requests dealt, those that failed by their places in the order of dealing, rising.
+    pub fn of(failed: &[u64], dealt: u64) -> Self {
+        let (mut length, mut longest, mut next) = (0, 0, None);
+        for place in failed {
+            length = if next == Some(*place) { length + 1 } else { 1 };
+            longest = longest.max(length);
+            next = Some(place + 1);
+        }
+        Self { length: longest, spans: CROWDS.map(|number| span(failed, number)), dealt }
+    }
+}
+
+/// How many requests hold so many failures at the least, by the places of the failures.
+fn span(failed: &[u64], number: u64) -> u64 {
+    let others = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
+    let ends = failed.iter().skip(others);
+    failed.iter().zip(ends).map(|(first, last)| last - first + 1).min().unwrap_or(0)
 }
 
 /// What a ring held.

@@ -7,7 +7,7 @@ fn at(nanos: u64) -> Moment {
 }
 
 fn run(order: &DealingOrder) -> (u64, u64) {
-    let Run { length, dealt } = order.longest_run();
+    let Run { length, spans: _, dealt } = order.longest_run();
     (length, dealt)
 }
 
@@ -57,6 +57,18 @@ fn what_is_forgotten_is_no_run_on_any_worker() {
     (newest..newest + 5).for_each(|nanos| order.dealt(0, at(nanos)));
     (newest..newest + 5).for_each(|nanos| order.failed(0, at(nanos)));
     assert_eq!(run(&order), (5, kept + 9));
+}
+
+#[test]
+fn failures_with_others_between_them_are_a_crowd_of_so_many_requests() {
+    let order = DealingOrder::new(2);
+    (0..100).for_each(|nanos| order.dealt((nanos % 2) as usize, at(nanos)));
+    for nanos in [5, 40, 42, 45, 46, 80] {
+        order.failed((nanos % 2) as usize, at(nanos));
+    }
+    let run = order.longest_run();
+    assert_eq!((run.length, &run.spans[..4]), (2, &[5, 7, 41, 76][..]));
+    assert!(run.spans[4..].iter().all(|span| *span == 0), "there are six");
 }
 
 #[test]

@@ -198,6 +198,23 @@ fn a_body_beyond_the_replay_limit_is_not_rescued_and_the_meters_say_why() {
 }
 
 #[test]
+fn a_body_of_single_bytes_is_soon_too_large_to_keep() {
+    let chunks = "1\r\nx\r\n".repeat(40);
+    for (replay_limit_bytes, status) in [(10_000, 200), (2_000, 502)] {
+        let (blue, green) = (Origin::saying(BLUE), green_saying(""));
+        let mut setup = setup(&blue, green.address);
+        (setup.limits.replay_limit_bytes, setup.green_share) = (replay_limit_bytes, "100%");
+        let rig = setup.start();
+        let head = "POST / HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = rig.client().send(format!("{head}{chunks}0\r\n\r\n")).answer();
+        assert_eq!(answer.status, status, "{replay_limit_bytes}");
+        for request in blue.seen() {
+            assert_eq!(request.body, "x".repeat(40).into_bytes());
+        }
+    }
+}
+
+#[test]
 fn stateful_requests_and_methods_that_change_things_are_not_replayed() {
     let blue = Origin::saying(BLUE);
     let green = green_saying("HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n");

@@ -27,6 +27,7 @@ are HTTP 200 with text/event-stream unless said otherwise.
   reset            2 tokens, then RST
   stall            2 tokens, then nothing until the client goes
   pings            3 comments before the first token, then ok
+  paced            ok, a quarter of a second before the first token and 80 ms before each event after it
   crlf             ok with CRLF line ends
   onechunk         ok, all events in one write
   bytewise         ok, one byte per write
@@ -89,6 +90,7 @@ FAILED = {"status": "failed", "error": {"code": "server_error", "message": "boom
 STREAMS = {
     "ok": OK,
     "gated": [COMMENT, *OK],
+    "paced": OK,
     "vllm-error": [*TWO, data({"error": VLLM}), DONE],
     "vllm-early": [ROLE, data({"error": VLLM}), DONE],
     "vllm-empty": [DONE],
@@ -242,6 +244,8 @@ class Server:
         for place, part in enumerate(STREAMS[case]):
             if case == "gated" and place > 0:
                 await self.gate.acquire()
+            if case == "paced" and place > 0:
+                await asyncio.sleep(0.25 if place == 1 else 0.08)
             writer.write(b"%x\r\n%s\r\n" % (len(part), part))
             await writer.drain()
             await asyncio.sleep(0)
