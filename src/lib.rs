@@ -54,7 +54,7 @@
 //!   certificates and handshakes; [`pages`] files that grow in pages; [`aws`] signatures of Amazon's clients; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
 //!   [`replay`] plays a plan over recorded outcomes; [`config`] files; [`net`] sockets; [`clock`] the clocks.
 //! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`].
-//! - Leaves: [`name`], [`time`], [`weight`].
+//! - Leaves: [`name`], [`time`], [`version`], [`weight`].
 //!
 //! [`proxy`] and [`control`] never import each other. They share two values that [`app`] makes: the route table behind an
 //! `ArcSwap` (control writes, the proxy reads) and the meters (the proxy bumps, control reads).
@@ -97,4 +97,5 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod trial;
+pub mod version;
 pub mod weight;

@@ -14,3 +14,9 @@ pub mod comparison {}
 
 #[doc = include_str!("access-log.md")]
 pub mod access_log {}
+
+#[doc = include_str!("traces.md")]
+pub mod traces {}
+
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}

@@ -23,13 +23,14 @@ use crate::{
     admin::wire::ReportedState,
     config::alarm_name,
     name::{EndpointName, Version},
+    version,
 };
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "snapback",
-    version,
+    version = version::text(),
     max_term_width = 100,
     about = "A reverse proxy that ships new model versions safely.",
     long_about = "A reverse proxy that ships new model versions safely: it shifts traffic from the fleet in service (blue) \
