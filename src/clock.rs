@@ -40,6 +40,15 @@ pub fn wall_of(moment: Moment) -> WallTime {
     WallTime::from_millis(wall.as_millis().saturating_add(ahead).saturating_sub(behind))
 }
 
+/// Where the monotonic clock's zero lies on the wall clock as it is now, in nanoseconds since the Unix epoch: for spans, whose times are finer than
+/// what the journal has.
+#[expect(clippy::disallowed_methods, reason = "this module is where the clock is read")]
+pub fn unix_nanos_of_beginning() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
+    wall.saturating_sub(now().as_nanos())
+}
+
 /// Clocks that a simulation makes. A thread that has been given one reads no other.
 #[cfg(test)]
 pub(crate) mod simulated {

@@ -56,7 +56,7 @@
 //!   [`fault`] the points at which a test kills the process.
 //! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`], and [`cloudwatch`], which keeps metrics and
 //!   judges alarms for Amazon's clients.
-//! - Leaves: [`name`], [`time`], [`weight`].
+//! - Leaves: [`name`], [`time`], [`version`], [`weight`].
 //!
 //! [`proxy`] and [`control`] never import each other. They share two values that [`app`] makes: the route table behind an
 //! `ArcSwap` (control writes, the proxy reads) and the meters (the proxy bumps, control reads).
@@ -101,4 +101,5 @@ pub mod telemetry;
 pub mod time;
 pub mod tls;
 pub mod trial;
+pub mod version;
 pub mod weight;

@@ -30,7 +30,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("control", "store provider telemetry lint replay trial tls config net fault clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
     // Reads the journal behind whoever writes it, and is asked by nobody but the admin port.
-    ("delivery", "store tls pages config net clock pure leaves"),
+    ("delivery", "store telemetry tls pages config net clock pure leaves"),
     ("store", "config clock pure leaves"),
     ("provider", "fault clock pure leaves"),
     ("telemetry", "pages config clock pure leaves"),
@@ -59,11 +59,12 @@ const LAYERS: &[(&str, &str)] = &[
     ("fleet", "leaves"),
     ("name", ""),
     ("time", ""),
+    ("version", ""),
     ("weight", ""),
 ];
 
 const PURE: &str = "cloudwatch shift alarm route meter fleet";
-const LEAVES: &str = "name time weight";
+const LEAVES: &str = "name time version weight";
 
 /// Paths, with all below them, that mean I/O, a clock, a logger or randomness from nowhere.
 const IMPURE_PATHS: &[&str] = &[

@@ -151,7 +151,7 @@ pub fn start_inheriting(
     let admin_address = admin.local_addr()?;
     let (data_addresses, listens) = (internet_addresses(&listeners), listeners.bound().to_vec());
     let tokens = config.admin.tokens_file.as_deref().map(admin::Tokens::load).transpose()?.map(Arc::new);
-    let witnessing = Witnessing::start(&config)?;
+    let mut witnessing = Witnessing::start(&config)?;
     let journal = Arc::new(open_journal(&config.state, succession)?);
 
     let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
@@ -180,6 +180,7 @@ pub fn start_inheriting(
             Succession::Expected => Heir::Successor,
         },
     })?;
+    witnessing.export(handle.subscribe())?;
     let data_plane = DataPlane::start(listeners, settings, Arc::clone(&table), meters, draining)?;
     Ok(Running {
         data_addresses,

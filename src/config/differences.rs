@@ -2,7 +2,7 @@
 
 use super::{
     AdminConfig, ClientAuth, Config, DataConfig, DataTls, LogConfig, LogFormat, ServerTls, StateConfig,
-    access_log, aws, units::format_size, webhooks,
+    access_log, aws, traces, units::format_size, webhooks,
 };
 use crate::time::format_duration;
 
@@ -27,6 +27,7 @@ impl Config {
             state,
             log,
             access_log: access,
+            traces: spans,
             events_file,
             webhooks: receivers,
             aws,
@@ -46,6 +47,7 @@ impl Config {
             ("state.keep_events", keep_events.to_string()),
             ("state.keep_shifts", keep_shifts.to_string()),
             ("access_log", access_log::describe(access.as_ref())),
+            ("traces", traces::describe(spans.as_ref())),
             ("events.file", webhooks::describe_file(events_file.as_ref())),
             ("webhook", webhooks::describe(receivers)),
             ("log.level", format!("{level:?}")),

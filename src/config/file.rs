@@ -8,7 +8,7 @@ use super::{
     document::{Value, quoted},
     endpoint,
     reader::{Placed, Table, boolean, parsed, text, whole, word},
-    shape, tls,
+    shape, tls, traces,
     units::{duration, positive_duration, size},
     webhooks,
 };
@@ -65,6 +65,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<Config> {
     let state = read_state(&root.section("state", &shape::STATE));
     let log = read_log(&root.section("log", &shape::LOG));
     let access_log = access_log::read(&root.section("access_log", &shape::ACCESS_LOG));
+    let traces = traces::read(&root.section("traces", &shape::TRACES));
     let events_file = webhooks::read_file(&root.section("events", &shape::EVENTS));
     let aws = aws::read(&root.section("aws", &shape::AWS), &admin);
     let (webhooks, endpoints) = (webhooks::read(root), read_endpoints(root));
@@ -74,6 +75,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<Config> {
         state,
         log,
         access_log,
+        traces,
         events_file,
         webhooks: webhooks?,
         aws: aws?,

@@ -29,6 +29,7 @@ mod shape;
 mod thresholds;
 mod tls;
 mod tokens;
+mod traces;
 mod turn;
 mod units;
 mod variant;
@@ -55,7 +56,7 @@ use problems::Report;
 use reader::Table;
 
 use crate::{
-    alarm::{AlarmPlan, Token},
+    alarm::{AlarmPlan, PollUrl, Token},
     fleet::{CertificateFiles, FleetSpec, ProviderSpec},
     name::EndpointName,
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
@@ -82,6 +83,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[access_log]`, if there is one.
     pub access_log: Option<AccessLogConfig>,
+    /// `[traces]`, if there are any.
+    pub traces: Option<TracesConfig>,
     /// `[events]`: the file that they are written to, if any.
     pub events_file: Option<PagedFile>,
     /// `[[webhook]]`
@@ -267,6 +270,25 @@ pub enum AccessTarget {
     Stdout,
     /// To a file, page by page.
     File(PagedFile),
+}
+
+/// `[traces]` that go somewhere.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TracesConfig {
+    /// Where the collector takes OTLP over HTTP.
+    pub url: PollUrl,
+    /// The odds for a request whose caller has not decided.
+    pub sample: f64,
+    /// Whether a caller's decision counts.
+    pub follow_parent: bool,
+    /// What the collector knows the proxy by.
+    pub service: String,
+    /// How many requests of a worker wait to be sent at most.
+    pub queue: usize,
+    /// How long the collector may take.
+    pub timeout: Duration,
+    /// The authorities that sign the collector's certificate; none: those that this machine trusts.
+    pub ca: Option<PathBuf>,
 }
 
 /// `[[endpoint]]`, also the body of `PUT /v1/endpoints/{name}`.

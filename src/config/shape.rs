@@ -33,7 +33,7 @@ const RAMP_WAITS: &str = "is not for a rolling shift: a batch of blue that has g
 const ALL_VARIANTS: &str = "is for a [[threshold]]: guards and regressions look at all variants together, whose share is the same in each";
 
 shapes! { CONFIG:
-    ROOT "" ["data" "admin" "state" "log" "access_log" "events" "webhook" "aws" "endpoint"]
+    ROOT "" ["data" "admin" "state" "log" "access_log" "traces" "events" "webhook" "aws" "endpoint"]
     DATA "data" [
         "listen" "workers" "expose_fleet" "expose_variant" "head_timeout" "keep_alive_timeout" "upstream_idle_timeout" "head_limit"
         "connections_per_worker" "requests_per_worker" "replay_memory" "model_window" "least_rate" "drain_timeout" "tls" "proxy_protocol"
@@ -47,6 +47,7 @@ shapes! { CONFIG:
     STATE "state" ["path" "takeover_timeout" "keep_events" "keep_shifts"]
     LOG "log" ["level" "format"]
     ACCESS_LOG "access_log" ["to" "page" "pages" "sample" "sample_failures" "query" "queue"]
+    TRACES "traces" ["url" "sample" "follow_parent" "service" "queue" "timeout" "ca"]
     EVENTS "events" ["file" "page" "pages"]
     WEBHOOK "webhook" ["name" "url" "secret_file" "secret_env" "events" "endpoints" "timeout" "attempts" "give_up" "ca"]
     AWS "aws" ["sagemaker" "region" "account" "keys" "fleets"]

@@ -1,40 +1,27 @@
 //! One attempt to deliver an event.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 
-use super::sign::Secrets;
+use super::{reach::Reach, sign::Secrets};
 use crate::{
     alarm::{PollUrl, Token},
     clock,
-    fleet::UpstreamTls,
-    net::{Plain, Stream},
     time::format_duration,
-    tls::Connector,
 };
 
 /// How deliveries name themselves.
 const USER_AGENT: &str = concat!("snapback-webhook/", env!("CARGO_PKG_VERSION"));
 
-/// The largest head of an answer.
-const HEAD_LIMIT: usize = 64 << 10;
-
-/// What is read of an answer's body, for the sake of receivers that take a closed connection for a failure. Nothing in it matters.
-const BODY_LIMIT: usize = 64 << 10;
-
 /// Where a webhook's events go, and how.
 #[derive(Debug)]
 pub(super) struct Receiver {
-    pub(super) url: PollUrl,
-    pub(super) secret: Token,
-    pub(super) timeout: Duration,
-    /// There for https.
-    pub(super) tls: Option<Arc<Connector>>,
+    reach: Reach,
+    secret: Token,
+    timeout: Duration,
 }
 
 /// What is sent.
@@ -54,9 +41,7 @@ impl Receiver {
         timeout: Duration,
         ca: Option<std::path::PathBuf>,
     ) -> Self {
-        let spec = || UpstreamTls { ca, server_name: None, identity: None };
-        let tls = url.is_secure().then(|| Arc::new(Connector::new(Arc::new(spec()))));
-        Self { url, secret, timeout, tls }
+        Self { reach: Reach::new(url, ca), secret, timeout }
     }
 
     /// Sends it once. The error says in a few words what was wrong; trying again is safe, as the receiver knows the letter by its id.
@@ -69,35 +54,16 @@ impl Receiver {
         let source = self.secret.clone();
         let secrets = tokio::task::spawn_blocking(move || Secrets::read(&source)).await;
         let secrets = secrets.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let request = self.request(letter, &secrets)?;
-        let stream = self.open().await?;
-        let failed = |error: hyper::Error| format!("no answer: {error}");
-        let mut client = http1::Builder::new();
-        client.max_buf_size(HEAD_LIMIT);
-        let (mut sender, connection) = client.handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        let exchange = async {
-            let response = sender.send_request(request).await.map_err(failed)?;
-            let status = response.status();
-            drop(Limited::new(response.into_body(), BODY_LIMIT).collect().await);
-            if status.is_success() { Ok(()) } else { Err(format!("status {}", status.as_u16())) }
-        };
-        tokio::pin!(exchange, connection);
-        // The connection must be driven for the answer to come; it may end before the answer is taken.
-        tokio::select! {
-            answer = &mut exchange => answer,
-            ended = &mut connection => match ended {
-                Ok(()) => exchange.await,
-                Err(error) => Err(failed(error)),
-            },
-        }
+        let status = self.reach.send(self.request(letter, &secrets)?).await?;
+        if status.is_success() { Ok(()) } else { Err(format!("status {}", status.as_u16())) }
     }
 
     /// Redirects are not followed: events go where the configuration says.
     fn request(&self, letter: &Letter, secrets: &Secrets) -> Result<Request<Full<Bytes>>, String> {
         let Letter { id, body } = letter;
         let timestamp = clock::wall().as_millis() / 1_000;
-        Request::post(self.url.path_and_query())
-            .header(header::HOST, self.url.authority())
+        Request::post(self.reach.url().path_and_query())
+            .header(header::HOST, self.reach.url().authority())
             .header(header::USER_AGENT, USER_AGENT)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONNECTION, "close")
@@ -106,23 +72,5 @@ impl Receiver {
             .header("webhook-signature", secrets.sign(id, timestamp, body))
             .body(Full::new(body.clone()))
             .map_err(|error| format!("it cannot be sent: {error}"))
-    }
-
-    async fn open(&self) -> Result<Stream, String> {
-        let found = tokio::net::lookup_host(self.url.address()).await;
-        let mut reason = "its name has no address".to_owned();
-        for address in found.map_err(|error| format!("its name does not resolve: {error}"))? {
-            let plain = match Plain::connect(address).await {
-                Ok(plain) => plain,
-                Err(error) => {
-                    reason = format!("no connection: {error}");
-                    continue;
-                }
-            };
-            let Some(tls) = &self.tls else { return Ok(Stream::Plain(plain)) };
-            let shaken = tls.connect(plain, Some(self.url.host()), &["http/1.1"]).await;
-            return shaken.map(Stream::Tls).map_err(|error| format!("no TLS: {error}"));
-        }
-        Err(reason)
     }
 }

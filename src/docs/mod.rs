@@ -17,3 +17,9 @@ pub mod access_log {}
 
 #[doc = include_str!("statistics.md")]
 pub mod statistics {}
+
+#[doc = include_str!("traces.md")]
+pub mod traces {}
+
+#[doc = include_str!("metrics.md")]
+pub mod metrics {}

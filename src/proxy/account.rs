@@ -1,4 +1,4 @@
-//! What is kept of a request while it passes, where somebody is told of it: the access log.
+//! What is kept of a request while it passes, where somebody is told of it: the access log, or traces.
 //!
 //! By default nobody is, and then a request has no account: that costs a branch where it begins and one for each of its tries. An account is
 //! shared by whoever carries the request on; when the last of them lets it go the request is over, and it is handed to whom it concerns.
@@ -8,15 +8,14 @@ use std::{
     rc::Rc,
 };
 
-use http::{HeaderName, Request};
-use rand::RngExt as _;
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use super::{
     answer, caller::Caller, error::Failure, incoming::Incoming, lane::Draw, lane::RouteView, worker::Worker,
 };
 use crate::{
     clock,
-    telemetry::{Dealt, Passage, TraceContext, Try, Witnesses},
+    telemetry::{Dealt, Passage, TraceContext, Try, Witnesses, is_chosen, new_span},
     time::Moment,
 };
 
@@ -24,6 +23,7 @@ use crate::{
 const PATH_LIMIT: usize = 2_048;
 
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// One request's.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Account {
     worker: Rc<Worker>,
     passage: RefCell<Option<Box<Passage>>>,
     retries: Cell<u32>,
+    /// Its place in a trace, if it is kept.
+    kept: Option<TraceContext>,
 }
 
 /// One try's part in it.
@@ -59,6 +61,9 @@ impl Account {
             Some(both) => both.path(),
             None => "",
         };
+        let given = trace_of(request);
+        let traces = witnesses.traces.as_ref();
+        let kept = traces.and_then(|traces| traces.choose(given, &mut *caller.worker().rng()));
         let now = clock::now();
         let passage = Passage {
             received_at: now,
@@ -71,13 +76,14 @@ impl Account {
             retries: 0,
             status: None,
             problem: None,
-            trace: trace_of(request),
+            trace: kept.or(given),
             rate: 1.0,
         };
         Rc::new(Self {
             worker: Rc::clone(caller.worker()),
             passage: RefCell::new(Some(Box::new(passage))),
             retries: Cell::new(0),
+            kept,
         })
     }
 
@@ -106,7 +112,8 @@ impl Account {
 
     /// A try begins.
     pub(super) fn begin_try(self: &Rc<Self>, began_at: Moment) -> Tried {
-        Tried { account: Rc::clone(self), span: 0, began_at }
+        let span = self.kept.map_or(0, |_| new_span(&mut *self.worker.rng()));
+        Tried { account: Rc::clone(self), span, began_at }
     }
 
     /// A try has ended.
@@ -127,19 +134,32 @@ impl Drop for Account {
         let last = passage.tries.iter().map(|one| one.ended_at).max();
         passage.ended_at = last.unwrap_or_else(clock::now);
         passage.retries = self.retries.get();
-        let Witnesses { access_log } = &self.worker.settings.witnesses;
+        let Witnesses { access_log, traces } = &self.worker.settings.witnesses;
+        let number = self.worker.number;
+        if let (Some(traces), Some(_)) = (traces, self.kept) {
+            traces.take(number, passage.clone());
+        }
         if let Some(log) = access_log {
             passage.rate = log.rate(&passage);
-            if is_chosen(passage.rate, &self.worker) {
-                log.take(self.worker.number, passage);
+            if is_chosen(passage.rate, &mut *self.worker.rng()) {
+                log.take(number, passage);
             }
         }
     }
 }
 
-/// Whether chance chooses it.
-fn is_chosen(odds: f64, worker: &Worker) -> bool {
-    odds >= 1.0 || odds > 0.0 && worker.rng().random::<f64>() < odds
+impl Tried {
+    /// Says to the instance where in the trace it is called, if the request is kept. Otherwise what the client said passes as it came.
+    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+        let Some(trace) = self.account.kept else { return };
+        if let Ok(value) = HeaderValue::try_from(trace.header(self.span)) {
+            headers.insert(&TRACEPARENT, value);
+            // What systems have said about another trace, or none, says nothing about this one.
+            if trace.parent.is_none() {
+                headers.remove(&TRACESTATE);
+            }
+        }
+    }
 }
 
 /// The trace that the client says it is in.

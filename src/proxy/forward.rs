@@ -321,6 +321,7 @@ struct Sent<'a> {
 
 /// Begins a call with the request as it goes to its instance.
 fn begin(caller: &Caller, exchange: &Exchange, way: Way, sent: &mut Sent<'_>) -> Result<Call, Failure> {
+    exchange.mark(&mut sent.head.headers);
     match way {
         Way::Alone(lease) => Ok(Call::alone(lease, write(caller, exchange, sent))),
         Way::Shared(seat) => {

@@ -21,6 +21,7 @@ use crate::{
     name::EndpointName,
     route::{EndpointRoute, RouteTable},
     time::WallTime,
+    version,
 };
 
 /// The collector behind `GET /metrics`.
@@ -97,7 +98,7 @@ impl Telemetry {
         write_workers(&text, &self.workers);
         witnesses::write(&text, &self.witnesses);
         text.gauges(&names::TABLE_GENERATION)([], real(table.generation().0));
-        text.gauges(&names::BUILD_INFO)([env!("CARGO_PKG_VERSION")], 1.0);
+        text.gauges(&names::BUILD_INFO)([version::NUMBER, version::commit()], 1.0);
         #[expect(
             clippy::cast_precision_loss,
             reason = "milliseconds since 1970 are exact in a double until the year 287396"

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{
 
 use super::{
     buckets::{BOUNDS, Buckets},
-    names::Family,
+    names::{Family, Kind},
 };
 
 /// The media type of a scrape.
@@ -41,6 +41,7 @@ impl Exposition {
         &self,
         family: &Family<LABELS>,
     ) -> impl Fn([&str; LABELS], u64) {
+        debug_assert_eq!(family.kind, Kind::Counter, "{}", family.name);
         self.recorder.describe_counter(family.name.into(), None, family.help.into());
         |labels, count| self.recorder.register_counter(&family.key(labels), &METADATA).absolute(count)
     }
@@ -50,6 +51,7 @@ impl Exposition {
         &self,
         family: &Family<LABELS>,
     ) -> impl Fn([&str; LABELS], f64) {
+        debug_assert_eq!(family.kind, Kind::Gauge, "{}", family.name);
         self.recorder.describe_gauge(family.name.into(), None, family.help.into());
         |labels, measure| self.recorder.register_gauge(&family.key(labels), &METADATA).set(measure)
     }
@@ -59,6 +61,7 @@ impl Exposition {
         &mut self,
         family: &Family<LABELS>,
     ) -> impl FnMut([&str; LABELS], &Buckets) {
+        debug_assert_eq!(family.kind, Kind::Histogram, "{}", family.name);
         let text = &mut self.histograms;
         write_help_line(text, family.name, None, None, family.help);
         write_type_line(text, family.name, None, None, "histogram");
@@ -102,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_family_is_written_with_help_type_and_escaped_labels() {
-        let family = Family { name: "a_ratio", labels: ["x", "y"], help: "A thing" };
+        let family = Family { name: "a_ratio", labels: ["x", "y"], kind: Kind::Gauge, help: "A thing" };
         let exposition = Exposition::new();
         exposition.gauges(&family)(["1", "q\""], 0.25);
         assert_eq!(
@@ -120,7 +123,7 @@ mod tests {
         histogram.add_to(&mut snapshot);
         let mut buckets = Buckets::default();
         buckets.add(&snapshot);
-        let family = Family { name: "a_seconds", labels: ["x"], help: "A thing" };
+        let family = Family { name: "a_seconds", labels: ["x"], kind: Kind::Histogram, help: "A thing" };
         let mut exposition = Exposition::new();
         exposition.histograms(&family)(["1"], &buckets);
         let text = exposition.finish();

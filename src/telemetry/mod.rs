@@ -5,6 +5,8 @@
 
 mod access_log;
 mod buckets;
+#[cfg(test)]
+mod catalogue;
 mod collector;
 mod deliveries;
 mod exposition;
@@ -17,6 +19,7 @@ mod reloads;
 mod shifts;
 mod totals;
 mod trace_context;
+mod traces;
 mod witnesses;
 
 #[cfg(test)]
@@ -30,8 +33,9 @@ pub use deliveries::{DeliveryFigures, WebhookFigures};
 pub use exposition::CONTENT_TYPE;
 pub use log::{LogError, start_logging};
 pub use log_level::{LogLevel, LogLevelStatus, Passing};
-pub use passage::{Attempt, Dealt, Passage, Try};
+pub use passage::{Attempt, Dealt, Passage, Try, protocol};
 pub use reloads::{Reload, Reloaded};
 pub use shifts::{Aftermath, ShiftEnd, ShiftFigures};
 pub use trace_context::TraceContext;
+pub use traces::{TraceCounts, Traced, Traces, is_chosen, new_span};
 pub use witnesses::Witnesses;

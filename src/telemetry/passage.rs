@@ -86,6 +86,14 @@ pub struct Try {
     pub outcome: Outcome,
 }
 
+impl Dealt {
+    /// The variant's name, where the endpoint has variants.
+    pub fn variant(&self) -> Option<&str> {
+        let variant = self.route.blue.fleet.variants.get(self.variant)?;
+        Some(variant.name.as_str())
+    }
+}
+
 impl Attempt {
     /// In a word.
     pub const fn as_str(self) -> &'static str {
@@ -141,5 +149,15 @@ impl Passage {
             matches!(judged.outcome.verdict, Verdict::Failure(_) | Verdict::Excused | Verdict::Shed)
         });
         is_failed || self.status.is_some_and(|status| status >= 500)
+    }
+}
+
+/// A protocol's version as OpenTelemetry has it.
+pub fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_11 => "1.1",
+        Version::HTTP_2 => "2",
+        _ => "other",
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{
     access_log::AccessLog,
     exposition::Exposition,
-    names::{self, LINE_RESULTS},
+    names::{self, LINE_RESULTS, SPAN_RESULTS},
+    traces::Traces,
 };
 
 /// Who is told of requests. Where it is nobody, as by default, a request costs a look at this.
@@ -13,12 +14,14 @@ use super::{
 pub struct Witnesses {
     /// The access log.
     pub access_log: Option<Arc<AccessLog>>,
+    /// Traces.
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl Witnesses {
     /// Whether there is any.
     pub fn are_there(&self) -> bool {
-        self.access_log.is_some()
+        self.access_log.is_some() || self.traces.is_some()
     }
 
     /// Whether somebody wants paths with their queries.
@@ -33,6 +36,12 @@ pub(super) fn write(text: &Exposition, witnesses: &Witnesses) {
         let lines = text.counters(&names::ACCESS_LOG_LINES);
         for (result, count) in LINE_RESULTS.into_iter().zip(log.counts()) {
             lines([result], count);
+        }
+    }
+    if let Some(traces) = &witnesses.traces {
+        let spans = text.counters(&names::SPANS);
+        for (result, count) in SPAN_RESULTS.into_iter().zip(traces.counts()) {
+            spans([result], count);
         }
     }
 }

@@ -29,11 +29,13 @@ pub use trail::{AuditCommand, EventsArgs, JournalCommand, WebhookCommand};
 
 use clap::{Parser, Subcommand};
 
+use crate::version;
+
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "snapback",
-    version,
+    version = version::text(),
     max_term_width = 100,
     about = "A reverse proxy that ships new model versions safely.",
     long_about = "A reverse proxy that ships new model versions safely: it shifts traffic from the fleet in service (blue) \

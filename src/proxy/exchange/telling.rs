@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use http::HeaderMap;
+
 use super::{Exchange, Role};
 use crate::{
     meter::{Outcome, Verdict},
@@ -20,6 +22,13 @@ impl Exchange {
     /// The request's account, if there is one.
     pub(in crate::proxy) fn account(&self) -> Option<&Rc<Account>> {
         self.tried.as_ref().map(|tried| &tried.account)
+    }
+
+    /// Puts into a request's headers where in a trace its instance is called.
+    pub(in crate::proxy) fn mark(&self, headers: &mut HeaderMap) {
+        if let Some(tried) = &self.tried {
+            tried.mark(headers);
+        }
     }
 
     /// This try has ended.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::{
     clock,
-    telemetry::passage::{Dealt, Passage},
+    telemetry::passage::{Passage, protocol},
     time::Moment,
 };
 
@@ -63,7 +63,7 @@ impl<'a> Line<'a> {
         Self {
             time: clock::wall_of(passage.ended_at).to_string(),
             endpoint: dealt.map(|dealt| dealt.route.name.as_str()),
-            variant: dealt.and_then(variant),
+            variant: dealt.and_then(|dealt| dealt.variant()),
             fleet: dealt.map(|dealt| dealt.side.as_str()),
             version: fleet.map(|fleet| fleet.fleet.version.as_str()),
             shift: leg.map(|leg| leg.shift.as_str()),
@@ -95,24 +95,9 @@ impl<'a> Line<'a> {
     }
 }
 
-fn variant(dealt: &Dealt) -> Option<&str> {
-    let variant = dealt.route.blue.fleet.variants.get(dealt.variant)?;
-    Some(variant.name.as_str())
-}
-
 /// To the microsecond: what is finer is the clock's own reading.
 fn millis(from: Moment, to: Moment) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "microseconds are exact in a double for 285 years")]
     let micros = to.since(from).as_micros() as f64;
     micros / 1_000.0
-}
-
-/// As Prometheus and OpenTelemetry have it.
-pub(in crate::telemetry) fn protocol(version: http::Version) -> &'static str {
-    match version {
-        http::Version::HTTP_10 => "1.0",
-        http::Version::HTTP_11 => "1.1",
-        http::Version::HTTP_2 => "2",
-        _ => "other",
-    }
 }
