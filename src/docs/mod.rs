@@ -14,3 +14,6 @@ pub mod comparison {}
 
 #[doc = include_str!("access-log.md")]
 pub mod access_log {}
+
+#[doc = include_str!("apply.md")]
+pub mod apply {}

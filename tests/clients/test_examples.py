@@ -125,6 +125,16 @@ def test_an_application_that_was_rolled_back_fails_and_is_not_tried_again_by_its
     assert len(proxy.api("GET", "/v1/endpoints/chat/shifts")[1]["shifts"]) == 1
 
 
+def test_the_job_for_argo_cd_applies_what_is_mounted(proxy, other, faults, tmp_path):
+    (container,) = yaml.safe_load((EXAMPLES / "ci/argo-cd.yml").read_text())["spec"]["template"]["spec"]["containers"]
+    (mount,) = container["volumeMounts"]
+    declare(tmp_path / "deploy", "v2", other)
+    words = [str(tmp_path / "deploy") if word == mount["mountPath"] else word for word in container["command"] + container["args"]]
+    done = shell(" ".join(words), proxy, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert proxy.endpoint("chat")["blue"]["version"] == "v2"
+
+
 def test_an_application_tells_changed_from_unchanged_by_its_exit_status_and_prunes_only_when_told(proxy, other, tmp_path):
     deploy = tmp_path / "deploy"
     deploy.mkdir()
