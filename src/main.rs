@@ -10,6 +10,7 @@ use snapback::{
 };
 
 fn main() -> ExitCode {
+    cli::complete();
     match Args::parse().command {
         Command::Serve(serve) => app::serve(&serve.config),
         Command::ModelServer(server) => demo::serve_model(server.version.as_str(), server.listen),

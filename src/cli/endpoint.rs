@@ -55,7 +55,7 @@ pub(super) async fn endpoint(args: Asked<EndpointCommand>, output: &mut Output) 
     })
 }
 
-fn list(answer: &wire::Endpoints) -> String {
+pub(super) fn list(answer: &wire::Endpoints) -> String {
     if answer.endpoints.is_empty() {
         return "no endpoints yet: declare one in the configuration file, or with PUT /v1/endpoints/NAME"
             .to_owned();

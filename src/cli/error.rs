@@ -64,6 +64,12 @@ pub(super) enum CliError {
     /// The server named a shift in a way that no shift can be named.
     #[error("the admin port named a shift without a proper id: is it of the same version as this command?")]
     NoId,
+    /// `init` is told nothing, and nobody is there to be asked.
+    #[error("nobody can be asked here: say where the model servers are with --blue HOST:PORT")]
+    NothingToWrite,
+    /// Nobody is there to agree.
+    #[error("nobody can be asked here: add --yes to apply it, or --dry-run to look at it")]
+    NotAgreed,
     /// Standard output is closed or full.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -103,6 +109,8 @@ impl CliError {
             | Self::NoSuchName { .. }
             | Self::NoShiftYet(_)
             | Self::LeftQueue { .. }
+            | Self::NotAgreed
+            | Self::NothingToWrite
             | Self::Output(_)
             | Self::Terminal(_)
             | Self::Start(_)
@@ -135,6 +143,8 @@ impl CliError {
             | Self::LeftQueue { .. }
             | Self::Document(_)
             | Self::NoId
+            | Self::NotAgreed
+            | Self::NothingToWrite
             | Self::Output(_)
             | Self::Terminal(_)
             | Self::Start(_) => None,

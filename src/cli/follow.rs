@@ -100,6 +100,13 @@ impl Retry {
     }
 }
 
+/// What waiting for the end came to.
+enum Waited {
+    Over(Box<wire::Shift>, Answer),
+    /// The time was up; the last sighting, if there was one.
+    NotYet(Option<(Box<wire::Shift>, Answer)>),
+}
+
 /// Waits for the end, or until the time is up; then prints how it ended. What happens meanwhile is told beside the output.
 pub(super) async fn wait(
     client: Client,
@@ -107,6 +114,39 @@ pub(super) async fn wait(
     limit: Option<Duration>,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
+    match until(client, id, limit, output).await? {
+        Waited::Over(shift, answer) => {
+            print_end(&shift, &answer, output)?;
+            return Ok(Exit::of(&shift));
+        }
+        Waited::NotYet(Some((shift, answer))) => {
+            output
+                .answer(&answer, || Ok(format!("still running at the deadline: {}", view::line(&shift))))?;
+        }
+        Waited::NotYet(None) => output.note("the deadline passed before the admin port answered"),
+    }
+    Ok(Exit::StillRunning)
+}
+
+/// The same without a word at the end: the shift that is over, or `None` when the time was up.
+pub(super) async fn until_over(
+    client: Client,
+    id: &ShiftId,
+    limit: Option<Duration>,
+    output: &mut Output,
+) -> Result<Option<Box<wire::Shift>>, CliError> {
+    match until(client, id, limit, output).await? {
+        Waited::Over(shift, _) => Ok(Some(shift)),
+        Waited::NotYet(_) => Ok(None),
+    }
+}
+
+async fn until(
+    client: Client,
+    id: &ShiftId,
+    limit: Option<Duration>,
+    output: &mut Output,
+) -> Result<Waited, CliError> {
     // Beyond the clock's end there is no deadline.
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let mut sightings = follow(client, id);
@@ -117,26 +157,16 @@ pub(super) async fn wait(
             None => Ok(sightings.recv().await),
         };
         match sighting {
-            Ok(Some(Sighting::Seen(shift, answer))) if shift.over => {
-                print_end(&shift, &answer, output)?;
-                return Ok(Exit::of(&shift));
-            }
+            Ok(Some(Sighting::Seen(shift, answer))) if shift.over => return Ok(Waited::Over(shift, answer)),
             Ok(Some(Sighting::Seen(shift, answer))) => {
                 progress.see(&shift, output);
                 last = Some((shift, answer));
             }
             Ok(Some(Sighting::Lost)) => progress.lose(output),
             Ok(Some(Sighting::Failed(error))) => return Err(error),
-            Ok(None) | Err(_) => break,
+            Ok(None) | Err(_) => return Ok(Waited::NotYet(last)),
         }
     }
-    match last {
-        Some((shift, answer)) => {
-            output.answer(&answer, || Ok(format!("still running at the deadline: {}", view::line(&shift))))?
-        }
-        None => output.note("the deadline passed before the admin port answered"),
-    }
-    Ok(Exit::StillRunning)
 }
 
 /// Line mode: a line whenever the state, the step or the share changes, and every few seconds; the outcome at the end.

@@ -5,6 +5,7 @@
 
 mod admin_url;
 mod alarm;
+mod apply;
 pub mod args;
 mod audit;
 mod check;
@@ -14,8 +15,11 @@ mod error;
 mod events;
 mod follow;
 mod freeze;
+mod init;
 mod journal;
 mod log_level;
+mod manual;
+mod names;
 mod output;
 mod paint;
 mod plan;
@@ -31,6 +35,7 @@ mod shift;
 mod shift_list;
 mod sse;
 mod token;
+mod top;
 pub mod view;
 mod watch;
 mod webhook;
@@ -62,6 +67,14 @@ enum Exit {
     PlanErrors,
     /// The chain of events that was checked breaks.
     Broken,
+    /// Something was changed, and whoever asked wants to know that by the exit status.
+    Changed,
+}
+
+/// Answers a shell that asks what can follow, and ends the process then; does nothing otherwise. To be called before anything is printed.
+pub fn complete() {
+    let grammar = clap_complete::CompleteEnv::with_factory(<Args as clap::CommandFactory>::command);
+    grammar.var(names::VARIABLE).complete();
 }
 
 /// Carries a command out and says how the process ends; errors are printed here. Wants a thread without a runtime.
@@ -88,6 +101,11 @@ pub fn run(command: ClientCommand) -> ExitCode {
 async fn carry_out(command: ClientCommand, output: &mut Output) -> Result<Exit, CliError> {
     match command {
         ClientCommand::Check(args) => check::check(&args, output)?,
+        ClientCommand::Init(args) => init::init(args, output)?,
+        ClientCommand::Top(args) => return top::top(args, output).await,
+        ClientCommand::Apply(args) => return apply::apply(args, output).await,
+        ClientCommand::Completions { shell } => manual::completions(shell, output)?,
+        ClientCommand::Man(args) => manual::manual(&args, output)?,
         ClientCommand::Endpoint(args) => endpoint::endpoint(args, output).await?,
         ClientCommand::Shift(args) => return shift::shift(args, output).await,
         ClientCommand::Plan(args) => return plan::plan(args, output).await,
@@ -145,6 +163,7 @@ impl Exit {
             Self::Done => ExitCode::SUCCESS,
             Self::RolledBack | Self::Dropped | Self::PlanErrors | Self::Broken => ExitCode::FAILURE,
             Self::StillRunning => ExitCode::from(3),
+            Self::Changed => ExitCode::from(4),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crossterm::event::{self, Event, KeyEvent, KeyEventKind};
-use ratatui::DefaultTerminal;
+use ratatui::{DefaultTerminal, Frame};
 use tokio::sync::mpsc;
 
 use super::view::{self, ViewState};
@@ -43,7 +43,12 @@ impl Screen {
 
     /// Shows a shift.
     pub fn draw(&mut self, shift: &wire::Shift, state: &ViewState) -> io::Result<()> {
-        self.terminal.draw(|frame| view::draw(frame, shift, state)).map(|_| ())
+        self.draw_with(|frame| view::draw(frame, shift, state))
+    }
+
+    /// Shows what a function draws.
+    pub(super) fn draw_with(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        self.terminal.draw(draw).map(|_| ())
     }
 
     /// The keys pressed from now on. A thread of its own reads them, since a terminal has no other way that does not block; it ends

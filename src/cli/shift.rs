@@ -193,7 +193,7 @@ async fn find(
 }
 
 /// A started shift's id, checked before it goes into a path.
-fn id_of(shift: &wire::Shift) -> Result<ShiftId, CliError> {
+pub(super) fn id_of(shift: &wire::Shift) -> Result<ShiftId, CliError> {
     let id = shift.id.as_deref().ok_or(CliError::NoId)?;
     ShiftId::parse(id).map_err(|_| CliError::NoId)
 }

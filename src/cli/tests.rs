@@ -201,7 +201,13 @@ fn promoted() -> wire::Shift {
 
 /// What a command printed, kept.
 #[derive(Clone, Debug, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Paper(Arc<Mutex<Vec<u8>>>);
+
+impl Paper {
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl std::io::Write for Paper {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -223,7 +229,7 @@ async fn run(line: &str, address: SocketAddr) -> (Option<Exit>, String) {
     let paper = Paper::default();
     let mut output = Output::new(command.format(), Box::new(paper.clone()), Box::new(std::io::sink()));
     match carry_out(command, &mut output).await {
-        Ok(exit) => (Some(exit), String::from_utf8(paper.0.lock().unwrap().clone()).unwrap()),
+        Ok(exit) => (Some(exit), paper.text()),
         Err(error) => (None, error.report()),
     }
 }

@@ -20,7 +20,7 @@ impl Config {
     }
 
     /// Every key outside `[[endpoint]]` with its value as a file would have it.
-    fn settings(&self) -> Vec<(&'static str, String)> {
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
         let Self {
             data,
             admin,

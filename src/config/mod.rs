@@ -373,7 +373,13 @@ pub fn load(path: &std::path::Path) -> Result<Config, Problems> {
     let source = path.display().to_string();
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, &source),
-        Err(error) => Err(Problems::whole(&source, None, format!("cannot read the file: {error}"))),
+        Err(error) => {
+            let hint = match error.kind() == std::io::ErrorKind::NotFound {
+                true => ": `snapback init` writes a first one",
+                false => "",
+            };
+            Err(Problems::whole(&source, None, format!("cannot read the file: {error}{hint}")))
+        }
     }
 }
 

@@ -23,3 +23,6 @@ pub mod traces {}
 
 #[doc = include_str!("metrics.md")]
 pub mod metrics {}
+
+#[doc = include_str!("apply.md")]
+pub mod apply {}

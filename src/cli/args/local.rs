@@ -2,14 +2,16 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::Format;
+use clap::ValueEnum;
+
+use super::{Connection, Format};
 use crate::name::Version;
 
 /// `serve`
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServeArgs {
     /// The configuration file.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", default_value = "snapback.toml")]
     pub config: PathBuf,
 }
 
@@ -26,6 +28,50 @@ pub struct CheckArgs {
     /// How the answer is printed.
     #[command(flatten)]
     pub format: Format,
+}
+
+/// `top`
+#[derive(Clone, Debug, clap::Args)]
+pub struct TopArgs {
+    /// Where and how.
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// `man`
+#[derive(Clone, Debug, clap::Args)]
+pub struct ManArgs {
+    /// Write a page for each command into this folder, instead of printing the first one.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// How the answer is printed.
+    #[command(flatten)]
+    pub format: Format,
+}
+
+/// A shell that can ask for completions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+impl Shell {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Bash, Self::Zsh, Self::Fish];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Fish => "fish",
+        }
+    }
 }
 
 /// `demo`

@@ -2,7 +2,9 @@
 //!
 //! Each command's help ends with examples; a test reads them by this grammar.
 
+mod apply;
 mod endpoint;
+mod init;
 mod local;
 mod log_level;
 mod order;
@@ -15,8 +17,10 @@ mod trail;
 #[cfg(test)]
 mod tests;
 
+pub use apply::ApplyArgs;
 pub use endpoint::EndpointCommand;
-pub use local::{CheckArgs, DemoArgs, ModelServerArgs, ServeArgs};
+pub use init::InitArgs;
+pub use local::{CheckArgs, DemoArgs, ManArgs, ModelServerArgs, ServeArgs, Shell, TopArgs};
 pub use log_level::LogLevelArgs;
 pub use order::{AlarmCommand, FreezeArgs, ReloadArgs};
 pub use parts::{
@@ -42,6 +46,7 @@ use crate::version;
                   to the incoming one (green), watches every response, and snaps back the moment green is worse.",
     after_help = "Examples:
   snapback demo                                 see it all on this machine, in about a minute
+  snapback init                                 write a first configuration for your own servers
   snapback check -c snapback.toml               find every problem in a configuration
   snapback serve -c snapback.toml               run the proxy
   snapback shift start chat plan.toml --watch   start a shift and watch it live
@@ -66,7 +71,7 @@ pub enum Command {
     /// Run the proxy: data port, admin port, alarms and shifts.
     #[command(
         display_order = 1,
-        after_help = "SIGHUP reloads the file; SIGTERM drains running requests and ends.\n\nExample:\n  snapback serve -c snapback.toml"
+        after_help = "SIGHUP reloads the file; SIGTERM drains running requests and ends.\n\nExamples:\n  snapback serve\n  snapback serve -c /etc/snapback/snapback.toml"
     )]
     Serve(ServeArgs),
     /// See a good model promoted and a bad one rolled back, all on this machine.
@@ -86,7 +91,10 @@ pub enum Command {
 /// The commands that need nothing but files and an admin port.
 #[derive(Clone, Debug, Subcommand)]
 pub enum ClientCommand {
-    /// Check configuration and plan files, and report every problem at once.
+    /// Write a first configuration, and a first plan.
+    #[command(display_order = 1, after_help = init::HELP)]
+    Init(InitArgs),
+    /// Check configuration and plan files, report every problem at once, and say what they come to.
     #[command(
         display_order = 2,
         after_help = "Examples:\n  snapback check -c snapback.toml\n  snapback check --plan plan.toml\n\nExit status 0 when there is no problem, else 1."
@@ -98,6 +106,15 @@ pub enum ClientCommand {
         after_help = "Examples:\n  snapback endpoint list\n  snapback endpoint show chat --output json"
     )]
     Endpoint(Asked<EndpointCommand>),
+    /// See all endpoints live: rates, errors, times, shifts and how near their alarms are.
+    #[command(
+        display_order = 4,
+        after_help = "u, n, r, e and p sort by urgency, name, rate, errors and p99; j and k move; q quits. Without a terminal it prints them once.\n\nExample:\n  snapback top"
+    )]
+    Top(TopArgs),
+    /// Make endpoints what files say: show the difference, change it, start shifts where versions change.
+    #[command(display_order = 5, after_help = apply::HELP)]
+    Apply(ApplyArgs),
     /// Start, watch and steer shifts.
     #[command(
         display_order = 5,
@@ -184,6 +201,27 @@ Examples:
         after_help = "Example:\n  snapback token new --name ci --role operator --expires 2027-01-31"
     )]
     Token(TokenArgs),
+    /// Print a script that completes commands, options, and names of endpoints and shifts.
+    #[command(
+        display_order = 13,
+        after_help = "Names come from the admin port in SNAPBACK_ADMIN.
+
+Examples:
+  snapback completions bash > ~/.local/share/bash-completion/completions/snapback
+  snapback completions zsh > \"${fpath[1]}/_snapback\"
+  snapback completions fish > ~/.config/fish/completions/snapback.fish"
+    )]
+    Completions {
+        /// Which shell's.
+        #[arg(value_name = "bash|zsh|fish", value_enum, hide_possible_values = true)]
+        shell: Shell,
+    },
+    /// Write manual pages.
+    #[command(
+        display_order = 14,
+        after_help = "Examples:\n  snapback man | man -l -\n  snapback man --dir ~/.local/share/man/man1"
+    )]
+    Man(ManArgs),
 }
 
 impl ClientCommand {
@@ -192,7 +230,12 @@ impl ClientCommand {
         let alone = match self {
             Self::Check(args) => args.format,
             Self::Token(args) => args.format,
+            Self::Man(args) => args.format,
+            Self::Init(args) => args.format,
             Self::Endpoint(_)
+            | Self::Apply(_)
+            | Self::Top(_)
+            | Self::Completions { .. }
             | Self::Shift(_)
             | Self::Plan(_)
             | Self::Recording(_)
@@ -212,7 +255,9 @@ impl ClientCommand {
     /// The admin port that it is for; `None` for one that needs none.
     pub fn connection(&self) -> Option<&Connection> {
         match self {
-            Self::Check(_) | Self::Token(_) => None,
+            Self::Check(_) | Self::Token(_) | Self::Completions { .. } | Self::Man(_) | Self::Init(_) => None,
+            Self::Apply(args) => Some(&args.connection),
+            Self::Top(args) => Some(&args.connection),
             Self::Endpoint(args) => Some(&args.connection),
             Self::Shift(args) => Some(&args.connection),
             Self::Plan(args) => Some(&args.connection),

@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::BearerToken;
-use crate::{cli::admin_url::AdminUrl, name::EndpointName};
+use crate::{
+    cli::{admin_url::AdminUrl, names},
+    name::EndpointName,
+};
 
 /// A command that has commands of its own, carried out at an admin port.
 #[derive(Clone, Debug, clap::Args)]
@@ -98,7 +102,11 @@ pub enum OutputFormat {
 #[derive(Clone, Debug, clap::Args)]
 pub struct OneEndpoint {
     /// The endpoint's name.
-    #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
+    #[arg(
+        value_name = "ENDPOINT",
+        value_parser = EndpointName::parse,
+        add = ArgValueCompleter::new(names::endpoints)
+    )]
     pub endpoint: EndpointName,
 }
 
@@ -106,7 +114,11 @@ pub struct OneEndpoint {
 #[derive(Clone, Debug, clap::Args)]
 pub struct AnyEndpoint {
     /// The endpoint's name; without it, all endpoints.
-    #[arg(value_name = "ENDPOINT", value_parser = EndpointName::parse)]
+    #[arg(
+        value_name = "ENDPOINT",
+        value_parser = EndpointName::parse,
+        add = ArgValueCompleter::new(names::endpoints)
+    )]
     pub endpoint: Option<EndpointName>,
 }
 
@@ -117,7 +129,12 @@ pub struct EventFilter {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub after: u64,
     /// Only this endpoint's events.
-    #[arg(long, value_name = "ENDPOINT", value_parser = EndpointName::parse)]
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        value_parser = EndpointName::parse,
+        add = ArgValueCompleter::new(names::endpoints)
+    )]
     pub endpoint: Option<EndpointName>,
 }
 

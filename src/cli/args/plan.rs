@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCompleter;
 
 use super::{OneEndpoint, PlanFile};
 use crate::{
+    cli::names,
     lint::parse_rate,
     name::{EndpointName, ShiftId},
     replay::MOST_SPLITS,
@@ -64,7 +66,12 @@ pub struct ReplayArgs {
     #[command(flatten)]
     pub plan: PlanFile,
     /// Over what this endpoint's proxy has recorded.
-    #[arg(long, value_name = "NAME", value_parser = EndpointName::parse)]
+    #[arg(
+        long,
+        value_name = "ENDPOINT",
+        value_parser = EndpointName::parse,
+        add = ArgValueCompleter::new(names::endpoints)
+    )]
     pub endpoint: Option<EndpointName>,
     /// Over a file that `snapback recording export` has made, or another tool.
     #[arg(long, value_name = "FILE")]

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::{AnyEndpoint, Because, DryRun, OneEndpoint, PlanFile};
-use crate::{name::ShiftId, time::parse_duration};
+use crate::{cli::names, name::ShiftId, time::parse_duration};
 
 const START: &str = "\
 While it waits, it says on standard error where the shift is, what holds it and what comes next.
@@ -131,7 +132,7 @@ pub enum ShiftCommand {
     )]
     Cancel {
         /// Its id.
-        #[arg(value_name = "ID", value_parser = ShiftId::parse)]
+        #[arg(value_name = "ID", value_parser = ShiftId::parse, add = ArgValueCompleter::new(names::queued))]
         id: ShiftId,
         /// Why.
         #[command(flatten)]
@@ -185,7 +186,12 @@ pub enum ShiftKind {
 pub struct ShiftRef {
     /// The shift's id, or an endpoint's name for its running or else newest shift.
     // Both kinds of name have the same alphabet, so either is safe in a path.
-    #[arg(id = "shift", value_name = "ID|ENDPOINT", value_parser = ShiftId::parse)]
+    #[arg(
+        id = "shift",
+        value_name = "ID|ENDPOINT",
+        value_parser = ShiftId::parse,
+        add = ArgValueCompleter::new(names::shifts)
+    )]
     pub id_or_endpoint: ShiftId,
 }
 

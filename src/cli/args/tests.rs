@@ -53,6 +53,13 @@ fn every_command_of_the_design_is_understood() {
         "snapback audit list --after 7 --endpoint chat",
         "snapback audit verify --file events.jsonl",
         "snapback journal backup monday.db",
+        "snapback serve",
+        "snapback init --blue 127.0.0.1:1,127.0.0.1:2 --green gpu:3 --health /health",
+        "snapback top",
+        "snapback apply endpoints --dry-run --detailed-exitcode",
+        "snapback apply endpoints --yes --wait --timeout 2h --prune --retry --reason x",
+        "snapback completions fish",
+        "snapback man --dir man1",
         "snapback token new --name ci --role operator --expires 2027-01-31",
         "snapback model-server --version v1 --listen 127.0.0.1:0",
     ] {

@@ -151,6 +151,11 @@ impl Client {
         rest.split_once('"').map(|(version, _)| version.to_owned())
     }
 
+    /// `PUT path`.
+    pub(super) async fn put(&self, path: &str, document: &serde_json::Value) -> Result<Answer, ClientError> {
+        self.ask(self.request(Method::PUT, path, Some(document.to_string().into()))).await
+    }
+
     /// `DELETE path`.
     pub(super) async fn delete(&self, path: &str) -> Result<Answer, ClientError> {
         self.ask(self.request(Method::DELETE, path, None)).await
@@ -340,6 +345,12 @@ impl ClientError {
             | Self::Stranger { .. }
             | Self::TooLong { .. } => false,
         }
+    }
+
+    /// Whether the admin port understood the request, knows who asks, and says no.
+    pub(super) fn is_refusal(&self) -> bool {
+        let others = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::SERVICE_UNAVAILABLE];
+        matches!(self, Self::Refused(problem) if others.iter().all(|status| problem.status != *status))
     }
 
     /// Whether there is no such thing.

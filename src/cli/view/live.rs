@@ -9,7 +9,7 @@ use ratatui::{
 };
 
 use super::{
-    Footer, Link, ViewState,
+    Footer, Link, ViewState, help,
     plain::place,
     tables::Canvas,
     text::{bar, cut, left, moment, right, seconds_between, seconds_until, span, took, width, wrap},
@@ -50,8 +50,13 @@ struct View<'a> {
 impl View<'_> {
     /// Everything but the footer: blank lines between sections as long as all sections fit with them.
     fn body(&self, rows: usize) -> Vec<Line<'static>> {
+        if self.state.footer == Footer::Help {
+            let help = help::lines(&help::SHIFT, self.state.palette);
+            return [self.header(), self.position(), Line::default()].into_iter().chain(help).collect();
+        }
         let canvas = Canvas { shift: self.shift, palette: self.state.palette, columns: self.columns };
         let mut sections = vec![vec![self.header(), self.position()], canvas.shares(), canvas.traffic()];
+        sections.extend(canvas.trend(&self.state.trend));
         sections.push(canvas.alarms());
         sections.extend(canvas.thresholds());
         sections.extend(canvas.externals());
@@ -216,6 +221,7 @@ impl View<'_> {
         match &self.state.footer {
             Footer::Text(text) => Line::styled(cut(&format!(" {text}"), self.columns), palette.faint()),
             Footer::Keys => self.keys(),
+            Footer::Help => Line::styled(" any key leaves the help", palette.faint()),
             Footer::Notice(text) => question(format!(" {text}")),
             Footer::ConfirmPromote => question(format!(
                 " Promote: skip the remaining bakes and give {} everything? y/n",
@@ -234,7 +240,8 @@ impl View<'_> {
     }
 
     fn keys(&self) -> Line<'static> {
-        let keys = [("p", "pause"), ("r", "resume"), ("P", "promote"), ("a", "abort"), ("q", "quit")];
+        let keys =
+            [("p", "pause"), ("r", "resume"), ("P", "promote"), ("a", "abort"), ("q", "quit"), ("?", "help")];
         let palette = self.state.palette;
         let spans = keys.into_iter().flat_map(|(key, what)| {
             [

@@ -3,19 +3,24 @@
 //! Drawing is a pure function of a shift's representation and a [`ViewState`]: nothing here reads a clock, a key or a socket, so
 //! that every picture can be tested, and whoever has a [`wire::Shift`] at hand can show it.
 
+mod help;
 mod live;
 mod plain;
 mod tables;
 pub(super) mod text;
 mod theme;
 mod thresholds;
+pub(super) mod top;
+mod trend;
 
 pub use live::{draw, render};
+use plain::nearest_alarm;
 pub(super) use plain::{complement, nearest, next, place, standing};
 pub use plain::{line, outcome};
 pub(super) use tables::bound;
 pub use theme::Palette;
 pub(super) use thresholds::breach;
+pub use trend::Trend;
 
 #[cfg(doc)]
 use crate::admin::wire;
@@ -32,6 +37,8 @@ pub struct ViewState {
     pub link: Link,
     /// The last row.
     pub footer: Footer,
+    /// How both fleets did since watching began.
+    pub trend: Trend,
 }
 
 /// Whether the picture is current.
@@ -53,6 +60,8 @@ pub enum Footer {
     Text(String),
     /// The keys that steer the shift.
     Keys,
+    /// What the keys and figures mean, in place of the figures.
+    Help,
     /// How the last command went.
     Notice(String),
     /// Whether to promote.
@@ -66,7 +75,7 @@ pub enum Footer {
 impl ViewState {
     /// A current picture without keys.
     pub fn new(now: WallTime, palette: Palette) -> Self {
-        Self { now, palette, link: Link::Live, footer: Footer::Text(String::new()) }
+        Self { now, palette, link: Link::Live, footer: Footer::Text(String::new()), trend: Trend::default() }
     }
 }
 

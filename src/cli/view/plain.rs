@@ -64,6 +64,15 @@ pub(in crate::cli) fn complement(share: &str) -> String {
     Share::parse(share).map_or_else(|_| share.to_owned(), |share| share.complement().to_string())
 }
 
+/// The alarm that is nearest, and how near, 0 to 1.
+pub(super) fn nearest_alarm(shift: &wire::Shift) -> Option<(&str, f64)> {
+    let tests = shift.alarms.iter().map(|alarm| (alarm.name.as_str(), alarm.nearness));
+    let thresholds = shift.thresholds.iter().map(|threshold| (threshold.name.as_str(), threshold.nearness));
+    let externals = shift.externals.iter().map(|external| (external.name.as_str(), external.nearness));
+    tests.chain(thresholds).chain(externals).max_by(|(_, left), (_, right)| left.total_cmp(right))
+}
+
+/// What is to be said of it, if anything is.
 pub(in crate::cli) fn nearest(shift: &wire::Shift) -> Option<String> {
     let tests = shift.alarms.iter().map(|alarm| (&alarm.name, &alarm.state));
     let thresholds = shift.thresholds.iter().map(|threshold| (&threshold.name, &threshold.state));
@@ -71,11 +80,7 @@ pub(in crate::cli) fn nearest(shift: &wire::Shift) -> Option<String> {
     if let Some((name, _)) = tests.chain(thresholds).chain(externals).find(|(_, state)| *state == "alarm") {
         return Some(format!("alarm {name} raised"));
     }
-    let tests = shift.alarms.iter().map(|alarm| (&alarm.name, alarm.nearness));
-    let thresholds = shift.thresholds.iter().map(|threshold| (&threshold.name, threshold.nearness));
-    let externals = shift.externals.iter().map(|external| (&external.name, external.nearness));
-    let all = tests.chain(thresholds).chain(externals);
-    let (name, nearness) = all.max_by(|(_, left), (_, right)| left.total_cmp(right))?;
+    let (name, nearness) = nearest_alarm(shift)?;
     // Less than this would be said as nothing.
     (nearness >= 0.005).then(|| format!("nearest alarm {name} at {:.0}%", nearness * 100.0))
 }

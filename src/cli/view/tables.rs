@@ -30,7 +30,7 @@ impl Canvas<'_> {
         self.columns >= WIDE
     }
 
-    fn label_columns(self) -> usize {
+    pub(super) fn label_columns(self) -> usize {
         if self.is_wide() { 28 } else { 17 }
     }
 

@@ -1,7 +1,7 @@
 use ratatui::{Terminal, backend::TestBackend};
 use serde_json::json;
 
-use super::{Footer, Link, Palette, ViewState, draw, line, outcome};
+use super::{Footer, Link, Palette, Trend, ViewState, draw, line, outcome};
 use crate::{admin::wire, cli::view::text::moment};
 
 /// A shift in the middle of its second step, 132 seconds after its start.
@@ -147,8 +147,14 @@ fn picture(shift: &wire::Shift, state: &ViewState, columns: u16, rows: u16) -> V
 
 /// Pictures are kept in files, to be looked at. `SNAPBACK_KEEP_PICTURES=1 cargo test` writes them anew.
 #[track_caller]
-fn assert_picture(file: &str, kept: &str, shift: &wire::Shift, footer: Footer, (columns, rows): (u16, u16)) {
-    let drawn = picture(shift, &state(footer), columns, rows).join("\n") + "\n";
+fn assert_picture(
+    file: &str,
+    kept: &str,
+    shift: &wire::Shift,
+    state: &ViewState,
+    (columns, rows): (u16, u16),
+) {
+    let drawn = picture(shift, state, columns, rows).join("\n") + "\n";
     if std::env::var_os("SNAPBACK_KEEP_PICTURES").is_some() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/view/pictures");
         std::fs::write(format!("{folder}/{file}"), drawn).unwrap();
@@ -159,7 +165,13 @@ fn assert_picture(file: &str, kept: &str, shift: &wire::Shift, footer: Footer, (
 
 macro_rules! assert_picture {
     ($file:literal, $shift:expr, $footer:expr, $size:expr) => {
-        assert_picture($file, include_str!(concat!("pictures/", $file)), $shift, $footer, $size)
+        assert_picture($file, include_str!(concat!("pictures/", $file)), $shift, &state($footer), $size)
+    };
+}
+
+macro_rules! assert_state_picture {
+    ($file:literal, $shift:expr, $state:expr, $size:expr) => {
+        assert_picture($file, include_str!(concat!("pictures/", $file)), $shift, $state, $size)
     };
 }
 
@@ -167,6 +179,31 @@ macro_rules! assert_picture {
 fn a_baking_shift_fits_on_80_by_24_and_uses_more_where_there_is_more() {
     assert_picture!("baking-80x24.txt", &baking(), Footer::Keys, (80, 24));
     assert_picture!("baking-120x40.txt", &baking(), Footer::Keys, (120, 40));
+}
+
+/// Ninety seconds of a green that gets slower while its share grows.
+fn trend() -> Trend {
+    let mut trend = Trend::default();
+    for second in 0..90_i32 {
+        let mut shift = baking();
+        shift.share_got = Some(if second < 40 { 0.05 } else { 0.25 });
+        shift.fleets.green.recent.p99_ms = Some(60.0 + 1.7 * f64::from(second));
+        shift.fleets.green.recent.error_rate = if second % 17 == 3 { 0.004 } else { 0.0 };
+        trend.see(&shift, crate::time::WallTime::from_millis(i64::from(second) * 1_000));
+    }
+    trend
+}
+
+#[test]
+fn what_was_watched_is_drawn_as_lines_of_blocks_and_the_history_makes_room_for_them() {
+    let state = ViewState { trend: trend(), ..state(Footer::Keys) };
+    assert_state_picture!("trend-80x24.txt", &baking(), &state, (80, 24));
+    assert_state_picture!("trend-120x40.txt", &baking(), &state, (120, 40));
+}
+
+#[test]
+fn the_help_names_every_key_and_what_the_figures_mean() {
+    assert_picture!("help-80x24.txt", &baking(), Footer::Help, (80, 24));
 }
 
 #[test]

@@ -82,6 +82,7 @@ impl Live {
                 sighting = sightings.recv() => match sighting {
                     Some(Sighting::Seen(shift, answer)) if shift.over => return Ok(End::Over(shift, answer)),
                     Some(Sighting::Seen(shift, _)) => {
+                        self.state.trend.see(&shift, clock::wall());
                         self.shift = Some(shift);
                         self.state.link = Link::Live;
                     }

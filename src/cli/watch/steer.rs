@@ -33,7 +33,11 @@ pub(super) fn press(footer: &mut Footer, key: KeyEvent) -> Wish {
         return Wish::Nothing;
     }
     match footer {
-        Footer::Text(_) | Footer::Keys | Footer::Notice(_) => freely(footer, key.code),
+        Footer::Help if key.code != KeyCode::Char('q') => {
+            *footer = Footer::Keys;
+            Wish::Nothing
+        }
+        Footer::Text(_) | Footer::Keys | Footer::Notice(_) | Footer::Help => freely(footer, key.code),
         Footer::ConfirmPromote | Footer::ConfirmAbort => answer(footer, key.code),
         Footer::AbortReason(typed) if key.code == KeyCode::Enter => {
             let reason = std::mem::take(typed);
@@ -66,6 +70,8 @@ fn freely(footer: &mut Footer, code: KeyCode) -> Wish {
         *footer = Footer::ConfirmPromote;
     } else if code == KeyCode::Char('a') {
         *footer = Footer::ConfirmAbort;
+    } else if code == KeyCode::Char('?') {
+        *footer = Footer::Help;
     }
     Wish::Nothing
 }
@@ -152,6 +158,15 @@ mod tests {
         let mut footer = Footer::AbortReason("q".into());
         let key = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
         assert_eq!(press(&mut footer, key), Wish::Quit);
+    }
+
+    #[test]
+    fn any_key_leaves_the_help_and_does_nothing_else() {
+        let mut footer = Footer::Keys;
+        assert_eq!(press_all(&mut footer, &typed("?")), Wish::Nothing);
+        assert_eq!(footer, Footer::Help);
+        assert_eq!(press_all(&mut footer, &typed("p")), Wish::Nothing);
+        assert_eq!(footer, Footer::Keys);
     }
 
     #[test]

@@ -192,7 +192,8 @@ fn a_file_that_cannot_be_read_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none.toml");
     let problems = load(&path).unwrap_err().to_string();
-    let reason = "cannot read the file: No such file or directory (os error 2)";
+    let reason =
+        "cannot read the file: No such file or directory (os error 2): `snapback init` writes a first one";
     assert_eq!(problems, format!("{}: {reason}", path.display()));
 }
 
