@@ -290,17 +290,17 @@ mod tests {
         for below in [0.001, 0.01, 0.05, 0.3] {
             let threshold = (3.0_f64 / 0.001).ln();
             let mut crowds = Crowds { part: None, widest: [0; CROWDS.len()] };
-            let (mut chance, mut bets, mut dealt) = (0.0, FIRST_CROWDS as f64, 0);
+            let (mut chance, mut bets, mut dealt) = (0.0, FIRST_CROWDS, 0);
             for part in 0..30 {
                 crowds.follow(dealt, below, threshold);
                 assert_eq!(crowds.part, Some(part));
                 let of_one = CROWDS.iter().zip(crowds.widest).filter(|(_, widest)| *widest > 0);
-                chance += bets
+                chance += bets as f64
                     * of_one
                         .map(|(number, widest)| binomial_tail(widest as f64, below, *number as f64))
                         .sum::<f64>();
-                dealt += bets as u64;
-                bets *= 2.0;
+                dealt += bets;
+                bets *= 2;
             }
             assert!(chance > 0.0 && chance <= CROWD * 0.001 / 3.0, "{below}: {chance}");
         }

@@ -31,7 +31,8 @@ fn newest(failed: &[u64], dealt: u64) -> Run {
     let in_row = (0_u64..).zip(failed.iter().rev()).take_while(|(back, place)| *place + back + 1 == dealt);
     let length = in_row.count() as u64;
     let spans = CROWDS.map(|number| {
-        let first = failed.len().checked_sub(number as usize).and_then(|index| failed.get(index));
+        let first =
+            failed.len().checked_sub(usize::try_from(number).unwrap()).and_then(|index| failed.get(index));
         first.map_or(0, |first| dealt - first)
     });
     Run { length, spans, dealt }
