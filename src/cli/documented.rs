@@ -19,12 +19,9 @@ fn pages() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// What follows `snapback ` in code: in lines that are indented as code, and between backticks.
+/// What follows `snapback ` in code: at the beginning of lines, which prose begins with a capital, and between backticks.
 fn commands(page: &str) -> Vec<&str> {
-    let lines = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("    "))
-        .filter_map(|line| line.strip_prefix("snapback "));
+    let lines = page.lines().filter_map(|line| line.trim_start().strip_prefix("snapback "));
     let inline = page.split('`').skip(1).step_by(2).filter_map(|code| code.strip_prefix("snapback "));
     lines.chain(inline).collect()
 }

@@ -165,7 +165,21 @@ impl Writer {
 }
 
 impl Sink {
-    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// What came together may be more than a page holds.
+    fn append(&mut self, mut lines: &[u8]) -> io::Result<()> {
+        while !lines.is_empty() {
+            let limit = match self {
+                Self::Stdout => u64::MAX,
+                Self::File { spec, .. } => spec.page_bytes,
+            };
+            let (part, rest) = whole_lines(lines, usize::try_from(limit).unwrap_or(usize::MAX));
+            self.append_part(part)?;
+            lines = rest;
+        }
+        Ok(())
+    }
+
+    fn append_part(&mut self, lines: &[u8]) -> io::Result<()> {
         let (spec, page) = match self {
             Self::Stdout => {
                 let mut out = io::stdout().lock();
@@ -184,5 +198,28 @@ impl Sink {
         let written = open.append(lines);
         *page = Some(open);
         written
+    }
+}
+
+/// As many whole lines as there is room for, and the rest. One line at least: a page that holds none would never be full.
+fn whole_lines(lines: &[u8], limit: usize) -> (&[u8], &[u8]) {
+    if lines.len() <= limit {
+        return (lines, &[]);
+    }
+    let within = lines.get(..limit).unwrap_or_default();
+    let end = memchr::memrchr(b'\n', within).or_else(|| memchr::memchr(b'\n', lines));
+    lines.split_at(end.map_or(lines.len(), |at| at + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_come_together_are_parted_where_a_page_ends_and_never_inside_of_one() {
+        for (limit, part) in [(3, "a\n"), (4, "a\nb\n"), (9, "a\nb\nlong\n"), (1, "a\n")] {
+            let (first, rest) = whole_lines(b"a\nb\nlong\n", limit);
+            assert_eq!((first, first.len() + rest.len()), (part.as_bytes(), 9), "{limit}");
+        }
     }
 }
