@@ -1,6 +1,6 @@
 """What the notebooks share: clients of the proxy, traffic in the background, and a picture of what it saw.
 
-Nothing in here is Snapback's own but the addresses: the calls are boto3's.
+The calls are boto3's, but for one: SageMaker does not say which share of the requests the new fleet is given, and Snapback does.
 """
 
 import dataclasses
@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import time
+import urllib.request
 
 import boto3
 import matplotlib.pyplot as plt
@@ -119,12 +120,18 @@ class Traffic:
             self.requests.append(Seen(self.now(), (time.monotonic() - start) * 1000, ok))
 
     def observe(self):
+        old = sagemaker.describe_endpoint(EndpointName=self.endpoint)["EndpointConfigName"]
         while not self.stopped.wait(0.1):
             shown = sagemaker.describe_endpoint(EndpointName=self.endpoint)
             pending = shown.get("PendingDeploymentSummary", {}).get("ProductionVariants", [{}])[0]
             stage = (pending.get("VariantStatus") or [{"Status": ""}])[0]["Status"]
-            share = pending.get("CurrentWeight") or 0.0
-            self.looks.append(Seen(self.now(), status=shown["EndpointStatus"], stage=stage, share=100 * share))
+            share = self.share() if pending else 100.0 * (shown["EndpointConfigName"] != old)
+            self.looks.append(Seen(self.now(), status=shown["EndpointStatus"], stage=stage, share=share))
+
+    def share(self):
+        """The new fleet's part of the requests in percent, while a deployment runs."""
+        with urllib.request.urlopen(f"{ADMIN}/v1/endpoints/{self.endpoint}", timeout=10) as answer:
+            return float(json.load(answer)["share"].rstrip("%"))
 
     def failed(self):
         """How many requests came back without a good answer."""
