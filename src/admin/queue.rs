@@ -34,6 +34,9 @@ pub struct Queued {
     pub place: usize,
     /// What it waits for, in a clause.
     pub waits_for: String,
+    /// The earliest moment at which it may begin, by its plan; null where its plan makes it wait for none.
+    #[serde(default)]
+    pub not_before: Option<String>,
     /// The version that it is to bring in.
     pub green_version: String,
     /// The shift that it supersedes; null where it only waits.
@@ -69,7 +72,7 @@ pub(super) async fn cancel(
 }
 
 pub(super) fn queued(view: QueuedView, execution: Execution) -> Queued {
-    let QueuedView { queued, place, waits_for } = view;
+    let QueuedView { queued, place, waits_for, not_before } = view;
     let QueuedShift { id, endpoint, plan, actor, peer: _, reason, queued_at, supersedes, findings: _ } =
         queued;
     Queued {
@@ -77,6 +80,7 @@ pub(super) fn queued(view: QueuedView, execution: Execution) -> Queued {
         endpoint: endpoint.to_string(),
         place,
         waits_for,
+        not_before: not_before.map(|at| at.to_string()),
         green_version: plan.green.version.to_string(),
         supersedes: supersedes.map(|id| id.to_string()),
         actor,

@@ -272,6 +272,9 @@ pub struct Shift {
     /// Who or what keeps it from going on, in a clause; null when nothing does.
     #[serde(default)]
     pub held: Option<String>,
+    /// When that ends by itself; null where nothing holds it, or a freeze does.
+    #[serde(default)]
+    pub held_until: Option<String>,
     /// What happens next.
     pub next: Next,
     /// Every change of state, oldest first.

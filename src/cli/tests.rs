@@ -137,6 +137,7 @@ async fn list_queue(State(story): State<Shared>) -> Response {
         endpoint: "chat".into(),
         place: 1,
         waits_for: "chat-7".into(),
+        not_before: None,
         green_version: "v3".into(),
         supersedes: None,
         actor: "ben".into(),

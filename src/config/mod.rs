@@ -25,6 +25,7 @@ mod provider;
 mod reader;
 mod render;
 mod rescue;
+mod schedule;
 mod shape;
 mod thresholds;
 mod tls;
@@ -64,7 +65,7 @@ use crate::{
         Balance, FailureClasses, Invocations, Limits, MatchRule, Protection, RescuePolicy, Rewrite, Signals,
         Sticky, Underscores, Upgrades,
     },
-    shift::{ShiftPlan, Turn},
+    shift::{Schedule, ShiftPlan, Turn},
 };
 
 /// What JSON documents are called in problems.
@@ -366,6 +367,8 @@ pub struct PlanSpec {
     pub alarms: AlarmPlan,
     /// When it may begin beside another shift.
     pub turn: Turn,
+    /// When it may begin at all, and at which hours it may go on.
+    pub schedule: Schedule,
 }
 
 /// Reads and checks a configuration file.

@@ -31,6 +31,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
         .and_then(|table| read_fleet(&table, &shape::GREEN_PARTS));
     let limits = read_limits(root);
     let turn = super::turn::read(root);
+    let schedule = super::schedule::read(root);
     let mut alarms = alarms::read(root);
     let shift = read_shift(root, limits, green.as_ref());
     if let Some((shift, ramp)) = &shift {
@@ -42,7 +43,7 @@ pub(super) fn read(root: &Table<'_>) -> Option<PlanSpec> {
         thresholds::check_variants(root, &alarms, green);
     }
     let (shift, _) = shift?;
-    Some(PlanSpec { green: green?, shift, alarms, turn })
+    Some(PlanSpec { green: green?, shift, alarms, turn, schedule })
 }
 
 fn read_shift(

@@ -70,7 +70,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
 }
 
 pub(super) fn plan(spec: &PlanSpec) -> Value {
-    let PlanSpec { green, shift, alarms: alarm_plan, turn } = spec;
+    let PlanSpec { green, shift, alarms: alarm_plan, turn, schedule } = spec;
     let AlarmPlan {
         guards,
         regressions,
@@ -110,6 +110,7 @@ pub(super) fn plan(spec: &PlanSpec) -> Value {
         document.insert("warm_up".to_owned(), pace::render_warm_up(*warm_up));
     }
     super::turn::render(*turn, &mut document);
+    super::schedule::render(schedule, &mut document);
     document.insert("guard".to_owned(), guards.iter().map(alarms::render_guard).collect());
     document.insert("regression".to_owned(), regressions.iter().map(alarms::render_regression).collect());
     document.insert("threshold".to_owned(), periods.iter().map(thresholds::render).collect());

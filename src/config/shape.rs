@@ -97,7 +97,7 @@ shapes! { ENDPOINT_DOCUMENT:
 shapes! { PLAN:
     PLAN_ROOT "" [
         "green" "strategy" "execution_timeout" "termination_wait" "drain_timeout" "ready_timeout" "no_data" "on_restart"
-        "if_running" "start_after" "false_alarm" "max_failures" "warm_up" "guard" "regression" "threshold" "external"
+        "if_running" "start_after" "start_at" "allowed_hours" "false_alarm" "max_failures" "warm_up" "guard" "regression" "threshold" "external"
     ]
     GREEN "green" ["version" "instances" "variants" "provider" "protocol" "tls"]
     GREEN_PROVIDER "green.provider" [
@@ -122,6 +122,7 @@ shapes! { PLAN:
     RAMP "strategy.ramp_when_safe" ["margin" "requests"]
     STEP "strategy.steps" ["share" "bake" "approval"]
     WARM_UP "warm_up" ["requests" "time"]
+    ALLOWED_HOURS "allowed_hours" ["days" "from" "to" "zone"]
     GUARD "guard" ["name" "metric" "quantile" "below" "burst"] => refused ["variant": ALL_VARIANTS]
     REGRESSION "regression" ["name" "metric" "quantile" "tolerance" "burst"] => refused [
         "below": "a regression is bounded by blue: write tolerance, or an absolute bound in a [[guard]]",

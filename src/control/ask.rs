@@ -11,6 +11,7 @@ use super::{
     endpoint::Endpoint,
     freeze::Frost,
     glance::Look,
+    hours,
     ledger::Draft,
     raised::Before,
     resources::ResourceChange,
@@ -25,7 +26,7 @@ use crate::{
     lint::{Finding, Situation},
     meter::Recorder,
     name::{EndpointName, ShiftId, nearest_name},
-    shift::{IfRunning, Input, Shift},
+    shift::{IfRunning, Input, Shift, Wait},
     store::{EndpointRecord, Freeze, Origin, Record, StoreError},
     time::WallTime,
 };
@@ -156,7 +157,7 @@ pub(super) enum Ask {
 }
 
 /// A shift to be started.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Order {
     pub(super) plan: PlanSpec,
     pub(super) actor: Actor,
@@ -289,8 +290,16 @@ impl Task {
         order: Order,
         execution: Execution,
     ) -> Result<Submitted, ControlError> {
+        let wall = self.wall();
+        hours::check_start(&order.plan, wall)?;
         let endpoint = self.endpoint(name)?;
-        if endpoint.run.is_some() && order.plan.turn.if_running != IfRunning::Refuse {
+        let is_refused = endpoint.run.is_some() && order.plan.turn.if_running == IfRunning::Refuse;
+        let waits = match order.plan.schedule.wait(wall) {
+            Some(Wait::Start(_)) => true,
+            Some(Wait::Hours(_)) => !is_refused,
+            None => endpoint.run.is_some() && !is_refused,
+        };
+        if waits {
             return self.enqueue(name, order, execution).await.map(Box::new).map(Submitted::Queued);
         }
         let id = match execution {
@@ -325,6 +334,14 @@ impl Task {
             return Err(error);
         }
         self.endpoint(name)?.shift_view(&self.links).ok_or(ControlError::NoShift(id))
+    }
+
+    /// Refuses an order for later that could not be carried out now either, save for a freeze, which may be lifted by then.
+    pub(super) fn check_later(&self, name: &EndpointName, order: &Order) -> Result<(), ControlError> {
+        match self.run_of(name, order.clone(), begin::dry_run_id()) {
+            Ok(_) | Err(ControlError::Frozen { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// A run of an order that can be carried out on the endpoint as it stands.
@@ -394,7 +411,7 @@ impl Task {
         put.chain(orphaned).chain(changes.removed.iter().map(deleted)).collect()
     }
 
-    fn wall(&self) -> WallTime {
+    pub(super) fn wall(&self) -> WallTime {
         self.links.timer.wall_of(self.links.timer.now())
     }
 

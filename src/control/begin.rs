@@ -39,7 +39,7 @@ pub(super) fn check(endpoint: &Endpoint, plan: &PlanSpec) -> Result<(), ControlE
     if let Some(run) = &endpoint.run {
         return Err(ControlError::ShiftRunning { endpoint: run.endpoint.clone(), running: run.id.clone() });
     }
-    if let Some(why) = endpoint.held() {
+    if let Some(why) = endpoint.frozen() {
         return Err(ControlError::Frozen { why });
     }
     let problem = endpoint.being_replaced().or_else(|| same_instances(endpoint, plan));
@@ -140,6 +140,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         polls: Vec::new(),
         unwritten: None,
         owed: Owed::default(),
+        is_held: false,
         blocked_until: None,
     }
 }

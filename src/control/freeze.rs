@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     name::EndpointName,
-    shift::{Input, Standing, State},
+    shift::{Input, State},
     store::{Freeze, Record},
 };
 
@@ -115,7 +115,7 @@ impl Task {
     }
 
     /// What a shift had to wait with happens now.
-    async fn let_go_on(&mut self, name: &EndpointName) {
+    pub(super) async fn let_go_on(&mut self, name: &EndpointName) {
         let run = self.endpoints.get(name).and_then(|endpoint| endpoint.run.as_ref());
         if run.is_some_and(Run::awaits_leave) {
             let Some(standing) = self.standing(name) else { return };
@@ -141,8 +141,8 @@ impl Task {
 }
 
 impl Endpoint {
-    /// Who or what keeps the endpoint from going on, in a clause.
-    pub(super) fn held(&self) -> Option<String> {
+    /// Who froze the endpoint and why, in a clause.
+    pub(super) fn frozen(&self) -> Option<String> {
         let Freeze { endpoint, actor, reason, since } = self.freeze.as_ref()?;
         let whose = match endpoint {
             Some(name) => format!("{name} is"),
@@ -150,15 +150,6 @@ impl Endpoint {
         };
         let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
         Some(format!("{whose} frozen by {actor} since {since}{why}"))
-    }
-
-    /// A standing as it is under a freeze. What is wrong stays wrong.
-    pub(super) fn under_frost(&self, standing: Standing) -> Standing {
-        match (standing, self.held()) {
-            (breached @ Standing::Breached(_), _) => breached,
-            (_, Some(why)) => Standing::Held { why },
-            (standing, None) => standing,
-        }
     }
 }
 

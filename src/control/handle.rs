@@ -285,6 +285,11 @@ impl Handle {
             let problem = Problem { key: "if_running".to_owned(), line: None, message: message.to_owned() };
             return Err(Problems { source: "plan".to_owned(), problems: vec![problem] }.into());
         }
+        if !plan.schedule.is_empty() {
+            let message = "here a shift begins at once or not at all: leave start_at and allowed_hours out";
+            let problem = Problem { key: "start_at".to_owned(), line: None, message: message.to_owned() };
+            return Err(Problems { source: "plan".to_owned(), problems: vec![problem] }.into());
+        }
         let lint = self.lint(endpoint, &plan, None).await?;
         if execution == Execution::Real {
             let findings = lint.as_ref().map(|lint| lint.findings.as_slice()).unwrap_or_default();

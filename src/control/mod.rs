@@ -40,6 +40,7 @@ mod freeze;
 mod glance;
 mod growth;
 mod handle;
+mod hours;
 mod jitter;
 mod keeper;
 mod ledger;

@@ -8,6 +8,8 @@
 //!   is over, whatever came of it, the new one begins.
 //! - The first in line begins when the one before was promoted, or, where its plan says so, when it is over. If the one before was not
 //!   promoted, those that wanted that are dropped, up to the first that begins in any case; each drop is an event that says why.
+//! - One whose plan names a start or hours to come stands aside until then, for as long as others may pass it. What its plan says of a
+//!   shift that runs is settled at that moment: it is dropped, waits, or makes the other one make way.
 //! - What cannot begin when its turn comes is dropped with the reason. While the endpoint is frozen nobody's turn comes.
 
 use super::{
@@ -22,8 +24,9 @@ use super::{
 };
 use crate::{
     name::{EndpointName, ShiftId},
-    shift::{Command, IfRunning, Input, StartAfter, State},
+    shift::{Command, IfRunning, Input, StartAfter, State, Turn, Wait},
     store::{QueuedShift, Record, StoreError},
+    time::WallTime,
 };
 
 /// How many shifts of an endpoint may wait. More than a handful of versions that nobody has seen serve is a mistake in a pipeline.
@@ -43,6 +46,8 @@ pub enum Submitted {
 pub(super) struct Ended {
     pub(super) id: ShiftId,
     pub(super) state: State,
+    pub(super) at: Option<WallTime>,
+    pub(super) superseded_by: Option<ShiftId>,
 }
 
 /// Whose turn it is.
@@ -77,10 +82,17 @@ impl Task {
         order: Order,
         execution: Execution,
     ) -> Result<QueuedView, ControlError> {
+        let wall = self.wall();
+        let is_first =
+            self.endpoint(name).is_ok_and(|endpoint| endpoint.run.is_none() && endpoint.queue.is_empty());
+        if is_first {
+            self.check_later(name, &order)?;
+        }
         let Order { plan, actor, findings, lineage: _ } = order;
         let endpoint = self.endpoint(name)?;
+        let waits = plan.schedule.wait(wall).is_some();
         let supersedes = match (plan.turn.if_running, &endpoint.run) {
-            (IfRunning::Supersede, Some(run)) => Some(run.id.clone()),
+            (IfRunning::Supersede, Some(run)) if !waits => Some(run.id.clone()),
             (IfRunning::Supersede | IfRunning::Queue | IfRunning::Refuse, _) => None,
         };
         // At most one makes another shift make way: the last one that asked.
@@ -100,7 +112,7 @@ impl Task {
             actor: actor.name.clone(),
             peer: actor.peer.clone(),
             reason: actor.reason.clone(),
-            queued_at: self.links.timer.wall_of(self.links.timer.now()),
+            queued_at: wall,
             supersedes,
             findings: serde_json::to_value(findings.iter().map(FindingForm::of).collect::<Vec<_>>())
                 .expect("findings are texts and finite numbers"),
@@ -110,7 +122,7 @@ impl Task {
         after.retain(|waiting| Some(&waiting.id) != replaced.as_ref().map(|replaced| &replaced.id));
         let place = if queued.supersedes.is_some() { 0 } else { after.len() };
         after.insert(place, queued.clone());
-        let view = endpoint.queued_view(&after, place);
+        let view = endpoint.queued_view(&after, place, wall);
         if execution == Execution::Dry {
             return Ok(view);
         }
@@ -135,7 +147,7 @@ impl Task {
             return Err(ControlError::NotQueued(id.clone()));
         };
         let endpoint = self.endpoint(&name)?;
-        let view = endpoint.queued_view(&endpoint.queue, place);
+        let view = endpoint.queued_view(&endpoint.queue, place, self.wall());
         let queued = endpoint.queue[place].clone();
         let why = actor.given_reason().map(|reason| format!(": {reason}")).unwrap_or_default();
         self.take_out(&name, &queued, actor, format!("cancelled{why}")).await?;
@@ -153,7 +165,9 @@ impl Task {
         for name in names.collect::<Vec<_>>() {
             // Each act takes one out of the queue or is the last one.
             for _ in 0..=MOST_QUEUED {
-                let Some(act) = self.endpoints.get(&name).map(Endpoint::turn) else { break };
+                let Some(act) = self.endpoints.get(&name).map(|endpoint| endpoint.turn(self.wall())) else {
+                    break;
+                };
                 match act {
                     Act::Wait => break,
                     Act::MakeWay(by) => {
@@ -189,8 +203,11 @@ impl Task {
         let Some(endpoint) = self.endpoints.get(name) else { return };
         let Some(queued) = endpoint.queue.iter().find(|queued| queued.id == *id).cloned() else { return };
         // It was promoted after all where it was past its way back.
-        let went_back =
-            |ended: &&Ended| ended.state != State::Promoted && Some(&ended.id) == queued.supersedes.as_ref();
+        let went_back = |ended: &&Ended| {
+            let made_way = Some(&ended.id) == queued.supersedes.as_ref()
+                || ended.superseded_by.as_ref() == Some(&queued.id);
+            ended.state != State::Promoted && made_way
+        };
         let supersedes = endpoint.ended.as_ref().filter(went_back).map(|ended| ended.id.clone());
         let findings: Vec<FindingForm> = serde_json::from_value(queued.findings.clone()).unwrap_or_default();
         let order = Order {
@@ -249,23 +266,34 @@ impl Task {
 
 impl Endpoint {
     /// Those that wait, in their order.
-    pub(super) fn queue_views(&self) -> Vec<QueuedView> {
-        (0..self.queue.len()).map(|place| self.queued_view(&self.queue, place)).collect()
+    pub(super) fn queue_views(&self, now: WallTime) -> Vec<QueuedView> {
+        (0..self.queue.len()).map(|place| self.queued_view(&self.queue, place, now)).collect()
     }
 
     fn place_of(&self, id: &ShiftId) -> Option<usize> {
         self.queue.iter().position(|queued| queued.id == *id)
     }
 
-    fn turn(&self) -> Act {
-        let Some(first) = self.queue.first() else { return Act::Wait };
+    /// Whose turn it is among those whose own plan makes them wait for nothing: one that supersedes whatever runs first.
+    fn turn(&self, now: WallTime) -> Act {
+        let due = || self.queue.iter().filter(|queued| queued.plan.schedule.wait(now).is_none());
+        let supersedes = |queued: &&QueuedShift| queued.plan.turn.if_running == IfRunning::Supersede;
+        let Some(first) = due().find(supersedes).or_else(|| due().next()) else { return Act::Wait };
         if let Some(run) = &self.run {
-            let makes_way = first.supersedes.as_ref() == Some(&run.id) && run.engine.state().has_way_back();
-            return if makes_way { Act::MakeWay(first.id.clone()) } else { Act::Wait };
+            return match first.plan.turn.if_running {
+                IfRunning::Supersede if run.engine.state().has_way_back() => Act::MakeWay(first.id.clone()),
+                IfRunning::Refuse => {
+                    let why = format!(
+                        "{} was running when its time came, and its plan refuses to wait for it",
+                        run.id
+                    );
+                    Act::Drop(first.id.clone(), why)
+                }
+                IfRunning::Supersede | IfRunning::Queue => Act::Wait,
+            };
         }
-        let is_picky = first.supersedes.is_none() && first.plan.turn.start_after == StartAfter::Promoted;
-        match &self.ended {
-            Some(Ended { id, state }) if is_picky && *state != State::Promoted => {
+        match self.ended.as_ref().filter(|ended| was_to_follow(first, ended)) {
+            Some(Ended { id, state, .. }) if *state != State::Promoted => {
                 let became = state.as_str().replace('_', " ");
                 let why = format!("{id}, which it was to follow once promoted, was {became}");
                 Act::Drop(first.id.clone(), why)
@@ -275,20 +303,63 @@ impl Endpoint {
         }
     }
 
-    fn queued_view(&self, queue: &[QueuedShift], place: usize) -> QueuedView {
+    fn queued_view(&self, queue: &[QueuedShift], place: usize, now: WallTime) -> QueuedView {
         let queued = &queue[place];
-        let before = place.checked_sub(1).map(|before| &queue[before].id);
+        let wait = queued.plan.schedule.wait(now);
+        let waits_for = match wait {
+            Some(wait) => scheduled(queued, wait),
+            None => self.waits_for(queue, place, now),
+        };
+        QueuedView { queued: queued.clone(), place: place + 1, waits_for, not_before: wait.map(Wait::until) }
+    }
+
+    /// What one waits for whose plan makes it wait for no moment.
+    fn waits_for(&self, queue: &[QueuedShift], place: usize, now: WallTime) -> String {
+        let queued = &queue[place];
+        let is_due = |before: &&QueuedShift| before.plan.schedule.wait(now).is_none();
+        let before = queue[..place].iter().rfind(is_due).map(|before| &before.id);
         let before = before.or(self.run.as_ref().map(|run| &run.id));
-        let waits_for = match (&queued.supersedes, before, queued.plan.turn.start_after) {
-            (Some(other), _, _) => format!("the end of {other}, which it supersedes and which rolls back"),
-            (None, Some(before), StartAfter::Promoted) => {
+        match (&queued.supersedes, before, queued.plan.turn.if_running, queued.plan.turn.start_after) {
+            (Some(other), _, _, _) => {
+                format!("the end of {other}, which it supersedes and which rolls back")
+            }
+            (None, Some(before), IfRunning::Supersede, _) => {
+                format!("the end of {before}, which makes way for it")
+            }
+            (None, Some(before), _, StartAfter::Promoted) => {
                 format!("the promotion of {before}; dropped if that goes back")
             }
-            (None, Some(before), StartAfter::Ended) => format!("the end of {before}"),
-            (None, None, _) => "its endpoint to be free".to_owned(),
-        };
-        QueuedView { queued: queued.clone(), place: place + 1, waits_for }
+            (None, Some(before), _, StartAfter::Ended) => format!("the end of {before}"),
+            (None, None, _, _) if self.freeze.is_some() => "its endpoint to be unfrozen".to_owned(),
+            (None, None, _, _) => "its endpoint to be free".to_owned(),
+        }
     }
+}
+
+/// Whether a shift that has ended is one whose promotion a queued one was to wait for. Of one with a schedule, what had ended before it was
+/// asked for, or before the moment that its plan names, was not in its way.
+fn was_to_follow(queued: &QueuedShift, ended: &Ended) -> bool {
+    let Turn { if_running, start_after } = queued.plan.turn;
+    let schedule = &queued.plan.schedule;
+    let since = schedule.start_at.unwrap_or(queued.queued_at);
+    let is_later = schedule.is_empty() || ended.at.is_none_or(|at| at >= since);
+    if_running == IfRunning::Queue && start_after == StartAfter::Promoted && is_later
+}
+
+/// What a shift waits for by its own plan, and what becomes of it then if another one runs.
+fn scheduled(queued: &QueuedShift, wait: Wait) -> String {
+    let what = match wait {
+        Wait::Start(at) => format!("its start at {at}"),
+        Wait::Hours(at) => {
+            format!("its allowed hours ({}), which begin at {at}", queued.plan.schedule.hours_text())
+        }
+    };
+    let then = match queued.plan.turn.if_running {
+        IfRunning::Refuse => "dropped if another shift runs then",
+        IfRunning::Queue => "behind the shift that runs then, if one does",
+        IfRunning::Supersede => "the shift that runs then, if one does, makes way for it",
+    };
+    format!("{what}; {then}")
 }
 
 fn actor_of(queued: &QueuedShift) -> Actor {
@@ -298,6 +369,11 @@ fn actor_of(queued: &QueuedShift) -> Actor {
 impl Run {
     /// What is left to say of a shift that ends now.
     pub(super) fn ended(&self) -> Ended {
-        Ended { id: self.id.clone(), state: self.engine.state().clone() }
+        Ended {
+            id: self.id.clone(),
+            state: self.engine.state().clone(),
+            at: self.moments.ended_at,
+            superseded_by: self.lineage.superseded_by.clone(),
+        }
     }
 }

@@ -95,7 +95,12 @@ impl Task {
             };
             if endpoint.queue.is_empty() && endpoint.run.is_none() {
                 let newest = self.ledger.journal().shifts_of(&name, 1)?.pop();
-                endpoint.ended = newest.map(|shift| Ended { id: shift.id, state: shift.snapshot.state });
+                endpoint.ended = newest.map(|shift| Ended {
+                    superseded_by: Report::read(&shift).resumed().lineage.superseded_by,
+                    id: shift.id,
+                    state: shift.snapshot.state,
+                    at: shift.moments.ended_at,
+                });
             }
             endpoint.queue.push(queued);
         }

@@ -10,6 +10,7 @@ use super::{
     endpoint::{Endpoint, Links},
     external_form::{ExternalForm, Lasting},
     fate::{Fate, FateForm, Tally},
+    hours::Hold,
     lineage::LineageForm,
     outlook::FindingForm,
     run::{Earlier, Rollback, Run},
@@ -45,7 +46,7 @@ impl Endpoint {
             generation,
             freeze: self.freeze.clone(),
             running_shift: run.map(|run| run.id.clone()),
-            queue: self.queue_views(),
+            queue: self.queue_views(links.timer.wall_of(now)),
         }
     }
 
@@ -60,8 +61,10 @@ impl Endpoint {
         let (blue, green) = (run.blue.meters.read(), run.green_reading());
         let watched = run.green.as_ref().map(|green| &green.watched);
         let (what, at) = words::next(engine.state(), engine.plan());
-        let held = self.held().filter(|_| engine.state().has_way_back());
-        let what = if held.is_some() { format!("once it is unfrozen: {what}") } else { what };
+        let hold = self.hold(links.timer.wall_of(now)).filter(|_| engine.state().has_way_back());
+        let what = hold.as_ref().map_or_else(|| what.clone(), |hold| format!("{}: {what}", hold.end()));
+        let held_until = hold.as_ref().and_then(Hold::until);
+        let held = hold.map(|hold| hold.why);
         let alarm = |evidence: AlarmEvidence| AlarmView { nearness: evidence.nearness(), evidence };
         let window = |side| self.ring_of(run, side).map(|fleet| fleet.ring.window(&fleet.route.meters, now));
         ShiftView {
@@ -94,6 +97,7 @@ impl Endpoint {
             blue_recent: window(Side::Blue).unwrap_or_default(),
             green_recent: window(Side::Green).unwrap_or_default(),
             held,
+            held_until,
             next: Next { what, at: at.map(|at| links.timer.wall_of(at)) },
             transitions: run.transitions.clone(),
             findings: run.findings.clone(),
@@ -342,6 +346,7 @@ pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
         blue_recent: TrafficWindow::default(),
         green_recent: TrafficWindow::default(),
         held: None,
+        held_until: None,
         next: Next { what: words::next(&snapshot.state, &plan.shift).0, at: None },
         transitions: report.transitions.into_iter().map(TransitionForm::transition).collect(),
         findings: report.findings.into_iter().map(FindingForm::finding).collect(),

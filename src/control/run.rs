@@ -82,6 +82,8 @@ pub(super) struct Run {
     pub(super) unwritten: Option<Vec<Draft>>,
     /// Inputs that are to be fed again.
     pub(super) owed: Owed,
+    /// Whether the engine was last told that it may not go on.
+    pub(super) is_held: bool,
     /// Until when nothing is tried again after such a failure.
     pub(super) blocked_until: Option<Moment>,
 }
@@ -191,9 +193,9 @@ impl Run {
     /// When it has to be looked at again, at the latest. A journal that cannot be written holds a shift up, but not its way back: past
     /// its execution timeout it goes there first and writes later.
     ///
-    /// Blue is not let go while the endpoint is frozen, so that the end of the termination wait wakes nobody then.
-    pub(super) fn wake_at(&self, is_frozen: bool) -> Option<Moment> {
-        if is_frozen && matches!(self.engine.state(), State::TerminationWait { .. }) {
+    /// Blue is not let go while the shift is held, so that the end of the termination wait wakes nobody then.
+    pub(super) fn wake_at(&self, is_held: bool) -> Option<Moment> {
+        if is_held && matches!(self.engine.state(), State::TerminationWait { .. }) {
             return Some(self.engine.deadline());
         }
         let wake =

@@ -87,6 +87,7 @@ impl Task {
     pub(super) async fn run(mut self, mut inbox: Inbox) {
         let mut samples = sample_ticks();
         loop {
+            self.end_holds().await;
             self.take_turns().await;
             let wake = self.links.timer.instant(self.wake_at());
             tokio::select! {
@@ -128,6 +129,9 @@ impl Task {
         by: By,
     ) -> Result<(), ControlError> {
         let Some(endpoint) = self.endpoints.get_mut(name) else { return Ok(()) };
+        if let Some(run) = &mut endpoint.run {
+            run.note_hold(&input);
+        }
         match endpoint.advance(&self.links, &input, &by)? {
             Advance::Nothing => Ok(()),
             Advance::Back { effects } => {
@@ -190,7 +194,7 @@ impl Task {
                 .map_or(Standing::InsufficientData, |snap| Standing::Breached(snap.cause)),
             None => Standing::InsufficientData,
         };
-        Some(endpoint.under_frost(standing))
+        Some(endpoint.under_hold(standing, self.wall()))
     }
 
     /// What declarations must know of the endpoints.
@@ -300,10 +304,7 @@ impl Task {
 
     async fn time_has_come(&mut self) {
         let now = self.links.timer.now();
-        let is_due = |endpoint: &Endpoint| {
-            let run = endpoint.run.as_ref();
-            run.and_then(|run| run.wake_at(endpoint.freeze.is_some())).is_some_and(|at| at <= now)
-        };
+        let is_due = |endpoint: &Endpoint| self.wake_of(endpoint).is_some_and(|at| at <= now);
         let due = self.endpoints.iter().filter(|(_, endpoint)| is_due(endpoint));
         for name in due.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             // What is owed comes first.
@@ -432,8 +433,7 @@ impl Task {
     }
 
     fn wake_at(&self) -> Moment {
-        let wake = |endpoint: &Endpoint| endpoint.run.as_ref()?.wake_at(endpoint.freeze.is_some());
-        let runs = self.endpoints.values().filter_map(wake);
+        let runs = self.endpoints.values().filter_map(|endpoint| self.wake_of(endpoint));
         let never = Moment::from_nanos(u64::MAX);
         runs.chain(self.retry_at).min().unwrap_or(never)
     }

@@ -34,6 +34,12 @@ impl Timer {
         Instant::now() + at.since(self.now()).min(FARTHEST)
     }
 
+    /// When the wall clock will show this, if nobody sets it; now where it has shown it.
+    pub(super) fn moment_of(&self, wall: WallTime) -> Moment {
+        let ahead = wall.as_millis().saturating_sub(clock::wall().as_millis());
+        self.now().after(Duration::from_millis(u64::try_from(ahead).unwrap_or_default()))
+    }
+
     /// The wall time of a moment, as far as today's wall clock knows.
     pub(super) fn wall_of(&self, at: Moment) -> WallTime {
         let (now, wall) = (self.now(), clock::wall());

@@ -20,7 +20,7 @@ use crate::{
     fleet::{Fleet, FleetSpec, Instance},
     name::{EndpointName, ShiftId},
     provider::StaticProvider,
-    shift::{ShiftPlan, State, Strategy, Turn},
+    shift::{Schedule, ShiftPlan, State, Strategy, Turn},
     store::{EndpointRecord, ShiftRecord},
     time::format_duration,
 };
@@ -117,7 +117,8 @@ fn back(before: &FleetSpec, last: &PlanSpec) -> Result<PlanSpec, Problems> {
     let shift = shift.map_err(|error| problem("strategy", error.to_string()))?;
     let alarms = AlarmPlan { ramp: None, ..last.alarms.clone() };
     // Read like any other: what a plan of one step cannot have is said, not dropped.
-    PlanSpec::from_json(&PlanSpec { green: before.clone(), shift, alarms, turn: Turn::default() }.to_json())
+    let (turn, schedule) = (Turn::default(), Schedule::default());
+    PlanSpec::from_json(&PlanSpec { green: before.clone(), shift, alarms, turn, schedule }.to_json())
 }
 
 /// A plan that names no fleet, to the version before.

@@ -49,6 +49,8 @@ pub struct QueuedView {
     pub place: usize,
     /// What it waits for, in a clause.
     pub waits_for: String,
+    /// The earliest moment at which it may begin, by its plan; `None` where its plan makes it wait for none.
+    pub not_before: Option<WallTime>,
 }
 
 /// A fleet now.
@@ -215,6 +217,8 @@ pub struct ShiftView {
     pub green_recent: TrafficWindow,
     /// Who or what keeps it from going on, in a clause.
     pub held: Option<String>,
+    /// When that ends by itself.
+    pub held_until: Option<WallTime>,
     /// What happens next, and when.
     pub next: Next,
     /// Every change of state so far, oldest first.

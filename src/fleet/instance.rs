@@ -7,7 +7,11 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU32, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+            fence,
+        },
     },
 };
 
@@ -266,7 +270,25 @@ impl Instance {
         }
     }
 
-    /// One request fewer in flight. Called by this worker alone, once for each [`Instance::begin`].
+    /// One more request in flight, unless that is one too many, where instances of which nothing else is said take so many. Called by this
+    /// worker alone; says whether it counts.
+    ///
+    /// Workers count in cells of their own, so several may have seen the last room. Each writes first, and looks again behind a fence. Of
+    /// any that stay, the one whose fence is the last in their order sees what all the others wrote before theirs, and would not have
+    /// stayed if that were too much. So no more stay than there is room for. It may be that none does, each having seen another: whoever goes
+    /// without asks again.
+    pub fn begin_within(&self, worker: usize, default: Option<NonZeroU32>) -> bool {
+        self.begin(worker);
+        let Some(most) = self.max_concurrency().or(default) else { return true };
+        fence(SeqCst);
+        let fits = self.in_flight() <= u64::from(most.get());
+        if !fits {
+            self.end(worker);
+        }
+        fits
+    }
+
+    /// One request fewer in flight. Called by this worker alone, once for each that [`Instance::begin`] or [`Instance::begin_within`] counts.
     pub fn end(&self, worker: usize) {
         if let Some(Cell(cell)) = self.in_flight.get(worker) {
             cell.store(cell.load(Relaxed).saturating_sub(1), Relaxed);
@@ -364,6 +386,38 @@ mod tests {
         assert!(instance.has_room(NonZeroU32::new(2)));
         instance.set_max_concurrency(NonZeroU32::new(1));
         assert!(!instance.has_room(None));
+    }
+
+    #[test]
+    fn no_more_stay_than_there_is_room_for_however_many_begin_at_once() {
+        let (most, workers) = (NonZeroU32::new(2), 4);
+        let instance = Instance::new(Address::parse("127.0.0.1:1").unwrap(), workers);
+        let (serving, highest) = (AtomicU32::new(0), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            for worker in 0..workers {
+                let (instance, serving, highest) = (&instance, &serving, &highest);
+                scope.spawn(move || {
+                    for _ in 0..50_000 {
+                        if instance.begin_within(worker, most) {
+                            highest.fetch_max(serving.fetch_add(1, SeqCst) + 1, SeqCst);
+                            serving.fetch_sub(1, SeqCst);
+                            instance.end(worker);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(highest.into_inner() <= 2);
+        assert_eq!(instance.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_is_one_too_many_does_not_count() {
+        let instance = Instance::new(Address::parse("127.0.0.1:1").unwrap(), 2);
+        let begun: Vec<bool> =
+            [0, 1, 1].map(|worker| instance.begin_within(worker, NonZeroU32::new(2))).into();
+        assert_eq!((begun, instance.in_flight()), (vec![true, true, false], 2));
+        assert!(instance.begin_within(0, None));
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! one worker may make room for one that waits on another: every worker says since when its first request has waited, and whoever
 //! makes room rings the worker that has waited longest. Nobody overtakes: a request that comes while others wait goes to the end.
 //!
-//! Two workers that look at the same moment may both see the last room, so an instance may have as many requests too many as there are
-//! other workers, for as long as those last. A ring that is missed, because both sides looked before they wrote, is made up for by
-//! the sweep, which also ends waits: a request starts no timer, and is told at most two sweeps late.
+//! Two workers that look at the same moment may both see the last room, and at most one of them gets it ([`Instance::begin_within`]); the
+//! other one waits, or is told at once where nobody may. A ring that is missed, because both sides looked before they wrote, is made up for
+//! by the sweep, which also ends waits: a request starts no timer, and is told at most two sweeps late.
+//!
+//! [`Instance::begin_within`]: crate::fleet::Instance::begin_within
 
 use std::{
     cell::RefCell,

@@ -153,6 +153,7 @@ impl FleetView {
         if self.has_trials.get()
             && let Some(upstream) = self.begin_trial(wanted.now)
         {
+            upstream.instance.begin(self.worker);
             return Some(Seat::new(self, upstream, true));
         }
         let Wanted { balance, key, now: _ } = wanted;
@@ -163,8 +164,7 @@ impl FleetView {
             let part = self.part_with_room();
             choice.among(&self.fleet, |instance| self.if_room(instance, part(instance)), rng)
         }?;
-        let place = self.fleet.instances.element_offset(picked)?;
-        Some(Seat::new(self, self.upstreams.get(place)?, false))
+        self.take(self.fleet.instances.element_offset(picked)?)
     }
 
     /// A seat on an instance that is not this one; `None` when no other can serve.
@@ -176,8 +176,22 @@ impl FleetView {
             route::pick_by(&self.fleet, Some(&avoid.instance), part, rng)
         }?;
         let is_other = !Arc::ptr_eq(picked, &avoid.instance);
-        let place = self.fleet.instances.element_offset(picked).filter(|_| is_other)?;
-        Some(Seat::new(self, self.upstreams.get(place)?, false))
+        self.take(self.fleet.instances.element_offset(picked).filter(|_| is_other)?)
+    }
+
+    /// A seat on the instance at this place, unless another worker took the last one meanwhile.
+    fn take(self: &Rc<Self>, place: usize) -> Option<Seat> {
+        let upstream = self.upstreams.get(place)?;
+        match &self.queue {
+            None => upstream.instance.begin(self.worker),
+            Some(_) if upstream.instance.begin_within(self.worker, self.max_concurrency) => {}
+            Some(queue) => {
+                // Whoever waits may have seen no room for this one.
+                queue.ring();
+                return None;
+            }
+        }
+        Some(Seat::new(self, upstream, false))
     }
 
     /// One look at everything that time changes.
@@ -209,8 +223,8 @@ impl FleetView {
 }
 
 impl Seat {
+    /// Of a request that its instance counts as in flight.
     fn new(fleet: &Rc<FleetView>, upstream: &Rc<Upstream>, is_trial: bool) -> Self {
-        upstream.instance.begin(fleet.worker);
         Self { fleet: Rc::clone(fleet), upstream: Rc::clone(upstream), is_trial }
     }
 

@@ -42,6 +42,7 @@ mod engine;
 mod invariants;
 mod plan;
 mod rolling;
+mod schedule;
 mod state;
 mod turn;
 mod way_back;
@@ -55,6 +56,7 @@ pub use state::{
     Bakes, Cause, Command, Count, Effect, Input, PauseReason, Refusal, Snapshot, Standing, State,
 };
 
+pub use schedule::{DAYS, Hours, Schedule, Wait, Window};
 pub use turn::{IfRunning, StartAfter, Turn};
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ class Traffic:
 
     def __init__(self, endpoint, clients=4):
         self.endpoint, self.began = endpoint, time.monotonic()
+        self.old = sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
         self.requests, self.looks, self.stopped = [], [], threading.Event()
         self.threads = [threading.Thread(target=self.invoke, args=(number,)) for number in range(clients)]
         self.threads.append(threading.Thread(target=self.observe))
@@ -104,6 +105,7 @@ class Traffic:
         self.stopped.set()
         for thread in self.threads:
             thread.join()
+        self.look()
 
     def now(self):
         return time.monotonic() - self.began
@@ -120,13 +122,15 @@ class Traffic:
             self.requests.append(Seen(self.now(), (time.monotonic() - start) * 1000, ok))
 
     def observe(self):
-        old = sagemaker.describe_endpoint(EndpointName=self.endpoint)["EndpointConfigName"]
         while not self.stopped.wait(0.1):
-            shown = sagemaker.describe_endpoint(EndpointName=self.endpoint)
-            pending = shown.get("PendingDeploymentSummary", {}).get("ProductionVariants", [{}])[0]
-            stage = (pending.get("VariantStatus") or [{"Status": ""}])[0]["Status"]
-            share = self.share() if pending else 100.0 * (shown["EndpointConfigName"] != old)
-            self.looks.append(Seen(self.now(), status=shown["EndpointStatus"], stage=stage, share=share))
+            self.look()
+
+    def look(self):
+        shown = sagemaker.describe_endpoint(EndpointName=self.endpoint)
+        pending = shown.get("PendingDeploymentSummary", {}).get("ProductionVariants", [{}])[0]
+        stage = (pending.get("VariantStatus") or [{"Status": ""}])[0]["Status"]
+        share = self.share() if pending else 100.0 * (shown["EndpointConfigName"] != self.old)
+        self.looks.append(Seen(self.now(), status=shown["EndpointStatus"], stage=stage, share=share))
 
     def share(self):
         """The new fleet's part of the requests in percent, while a deployment runs."""

@@ -16,7 +16,7 @@ use crate::{
     admin::aws::{fault::Fault, front::Answer},
     config::{EndpointSpec, HealthCheck, PlanSpec},
     control::{Actor, EndpointView, Execution},
-    shift::Turn,
+    shift::{Schedule, Turn},
 };
 
 impl Api {
@@ -36,8 +36,8 @@ impl Api {
         let shift = read.plan(blueprint.size)?;
         let alarms = read.alarm_names();
         self.cloudwatch.refuse_raised(alarms.values().map(String::as_str)).await?;
-        let plan =
-            PlanSpec { green: blueprint.spec.clone(), shift, alarms: read.alarms(), turn: Turn::default() };
+        let (turn, schedule) = (Turn::default(), Schedule::default());
+        let plan = PlanSpec { green: blueprint.spec.clone(), shift, alarms: read.alarms(), turn, schedule };
         let target = Target { weight, ..target(config_name, variant, &blueprint) };
         let record = EndpointRecord {
             modified: Self::now(),

@@ -173,6 +173,7 @@ pub(super) fn view(state: State) -> ShiftView {
         blue_recent: TrafficWindow::default(),
         green_recent: TrafficWindow { rate: 3.2, ..TrafficWindow::default() },
         held: None,
+        held_until: None,
         next: Next { what: "step 3 of 4: 75% to green".to_owned(), at: Some(later(80)) },
         transitions: Vec::new(),
         findings: Vec::new(),

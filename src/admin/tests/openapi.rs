@@ -184,7 +184,7 @@ fn queued() -> QueuedView {
         supersedes: Some(ShiftId::parse("chat-7").unwrap()),
         findings: Value::Null,
     };
-    QueuedView { queued, place: 1, waits_for: "the end of chat-7".to_owned() }
+    QueuedView { queued, place: 1, waits_for: "the end of chat-7".to_owned(), not_before: Some(fixture::NOW) }
 }
 
 fn freeze() -> Freeze {
@@ -226,6 +226,7 @@ fn shift() -> wire::Shift {
         fate: Some(Fate { open: 3, finished: 2, rescued: 1, ..Fate::default() }),
         restarts: 1,
         held: Some("chat is frozen by team".to_owned()),
+        held_until: Some(fixture::NOW),
         green_recent: window(),
         thresholds: vec![fixture::threshold()],
         externals: vec![fixture::polled(), fixture::external()],

@@ -14,9 +14,10 @@ use crate::{
     config::PlanSpec,
     meter::WarmUp,
     shift::{
-        Approval, Batch, IfRunning, NoData, OnRestart, ShiftLimits, ShiftPlan, Sizes, StartAfter, Step,
-        Strategy as Steps, StrategyKind, Turn,
+        Approval, Batch, DAYS, IfRunning, NoData, OnRestart, Schedule, ShiftLimits, ShiftPlan, Sizes,
+        StartAfter, Step, Strategy as Steps, StrategyKind, Turn, Window,
     },
+    time::WallTime,
     weight::Share,
 };
 
@@ -248,13 +249,36 @@ prop_compose! {
 }
 
 prop_compose! {
+    fn window()(
+        days in prop::sample::subsequence(DAYS.to_vec(), 1..=7),
+        from in 0..1440_i16,
+        hours in 1..1440_i16,
+        zone in select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
+    ) -> Window {
+        let time = |minutes: i16| jiff::civil::time((minutes / 60) as i8, (minutes % 60) as i8, 0, 0);
+        let to = (from + hours < 1440).then(|| time(from + hours));
+        let days: Vec<_> = days.into_iter().map(|(_, day)| day).collect();
+        Window::new(&days, time(from), to, jiff::tz::TimeZone::get(zone).unwrap()).unwrap()
+    }
+}
+
+prop_compose! {
+    fn schedule()(
+        start_at in option::of(0..4_000_000_000_000_i64),
+        allowed_hours in prop::collection::vec(window(), 0..3),
+    ) -> Schedule {
+        Schedule { start_at: start_at.map(WallTime::from_millis), allowed_hours }
+    }
+}
+
+prop_compose! {
     fn turn()(if_running in select(IfRunning::ALL.to_vec()), start_after in select(StartAfter::ALL.to_vec())) -> Turn {
         Turn { if_running, start_after }
     }
 }
 
 prop_compose! {
-    pub(super) fn plan()(green in fleet(), strategy in strategy(), limits in shift_limits(), alarms in alarms(), turn in turn()) -> PlanSpec {
+    pub(super) fn plan()(green in fleet(), strategy in strategy(), limits in shift_limits(), alarms in alarms(), turn in turn(), schedule in schedule()) -> PlanSpec {
         let rolls = matches!(strategy, Steps::Rolling { .. });
         let termination_wait = if rolls { Duration::ZERO } else { limits.termination_wait };
         let shift = ShiftPlan::new(strategy, ShiftLimits { termination_wait, ..limits }).unwrap();
@@ -279,6 +303,6 @@ prop_compose! {
         let ramp = alarms.ramp.filter(|_| fit && ramps);
         let mut thresholds = alarms.thresholds;
         thresholds.retain(|threshold| threshold.shortest() <= longest);
-        PlanSpec { green, shift, alarms: AlarmPlan { regressions, thresholds, ramp, ..alarms }, turn }
+        PlanSpec { green, shift, alarms: AlarmPlan { regressions, thresholds, ramp, ..alarms }, turn, schedule }
     }
 }

@@ -14,6 +14,25 @@ fn a_plans_turn_says_what_it_takes() {
 }
 
 #[test]
+fn a_plans_schedule_says_what_it_takes() {
+    let lines = "start_at = \"2027-01-31T09:00:00\"\nallowed_hours = [{ days = [\"monday\"], from = \"9\", zone = \"Europe/Bonn\" }, { days = [], zone = \"UTC\" }, \
+                 { from = \"09:00\", to = \"09:00\", zone = \"UTC\" }, { to = \"25:00\" }]\n";
+    assert_eq!(
+        plan_problems(lines),
+        [
+            r#"p.toml:3: start_at: "2027-01-31T09:00:00" is not a moment with its offset from UTC: write one such as "2027-01-31T09:00:00+01:00""#,
+            r#"p.toml:4: allowed_hours[0].days[0]: expected one of "mon", "tue", "wed", "thu", "fri", "sat", "sun", not "monday""#,
+            r#"p.toml:4: allowed_hours[0].from: "9" is not a time of the day: write one such as "09:00""#,
+            r#"p.toml:4: allowed_hours[0].zone: no time zone is called "Europe/Bonn": write a name such as "Europe/Berlin" or "UTC""#,
+            "p.toml:4: allowed_hours[1].days: names no day: leave it out for all days",
+            "p.toml:4: allowed_hours[2].to: is the time in from, so that no hour lies between them: write another, or leave both out for the whole day",
+            r#"p.toml:4: allowed_hours[3].to: "25:00" is not a time of the day: write one such as "09:00""#,
+            r#"p.toml:4: allowed_hours[3].zone: is missing; write zone = "Europe/Berlin""#,
+        ]
+    );
+}
+
+#[test]
 fn a_plans_limits_say_what_they_take() {
     let lines = "false_alarm = \"50%\"\nmax_failures = 0\nno_data = \"wait\"\non_restart = 1\nready_timeout = \"0s\"\n\
                  execution_timeout = \"7m\"\n";

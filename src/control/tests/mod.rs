@@ -7,6 +7,7 @@ mod endpoints;
 mod external;
 mod fates;
 mod frozen;
+mod hours;
 mod journal;
 mod looks;
 mod orchestra;

@@ -334,7 +334,8 @@ pub(super) struct World {
 }
 
 /// When time begins: at the first second of the year 2030.
-const BEGINNING: WallTime = WallTime::from_millis(1_893_456_000_000);
+/// What the wall clock of [`clocks`] shows first.
+pub(super) const BEGINNING: WallTime = WallTime::from_millis(1_893_456_000_000);
 const BEGINNING_MOMENT: Moment = Moment::from_nanos(1_000_000_000);
 
 /// The green instances of [`plan`].
@@ -379,6 +380,11 @@ pub(super) fn chat() -> EndpointName {
 
 pub(super) fn share(text: &str) -> Share {
     Share::parse(text).unwrap()
+}
+
+/// What the wall clock shows.
+pub(super) fn wall() -> WallTime {
+    clock::wall()
 }
 
 /// Gives this thread clocks that follow the runtime's paused one. Says by how many milliseconds the wall clock is ahead, to be changed.
