@@ -287,12 +287,12 @@ impl Stage {
         }
         let is_bad = failures == green && green >= CERTAINLY_BAD;
         let must_go = is_bad && !self.is_stalled && self.state().has_way_back();
-        let life = self.lives;
+        let (life, id) = (self.lives, self.id.clone());
         self.pass(2 * LOOK_MILLIS, Traffic::None).await?;
         let share = self.world().green_share();
         // In batches green may keep what blue cannot take, whoever is to blame.
         let goes_back = self.plan.contains("rollback_batch") && self.state().cause().is_some();
-        let is_back = share == Share::NONE || goes_back || !must_go || life != self.lives;
+        let is_back = share == Share::NONE || goes_back || !must_go || life != self.lives || id != self.id;
         if is_back {
             Ok(())
         } else {
