@@ -9,7 +9,7 @@
 //! - What is over stays as it is, and the endpoint serves what it says (S4).
 //! - One shift runs at a time, and the next begins when the one before is over.
 //! - A fleet goes when nothing is in flight on it, or its time to drain is over (S7).
-//! - Past its execution timeout a shift that can still go back gives green nothing (S10).
+//! - Past its execution timeout a shift that can still go back gives green nothing, unless it goes back in batches (S10).
 
 use std::time::Duration;
 
@@ -157,8 +157,13 @@ impl Laws {
         self.share = share;
         self.check_end(sight)?;
         let (waited, timeout) = (sight.now - self.began, plan.limits().execution_timeout);
+        // In batches green may keep what blue cannot take, before and after the journal can be told.
+        let keeps = plan.rolling().is_some_and(|rolling| rolling.rollback_batch.is_some());
         law(
-            !state.has_way_back() || share == Share::NONE || waited <= timeout + self.untold + SEEN_WITHIN,
+            keeps
+                || !state.has_way_back()
+                || share == Share::NONE
+                || waited <= timeout + self.untold + SEEN_WITHIN,
             || format!("S10: green has {share} {waited:?} after the start"),
         )
     }

@@ -504,6 +504,13 @@ impl Stage {
         self.note(format!("ended {}", self.end_of()));
         self.laws = journal.look_at(&next, |record| self.laws.of_next(Instant::now(), record));
         self.id = next;
+        // Of what was let go before, only blue's requests are this shift's business.
+        let blue = self.world().journal.look_at(&self.id, |record| record.blue.version.clone());
+        let (stays, gone) = self.open.drain(..).partition(|(version, _)| *version == blue);
+        self.open = stays;
+        for (_, instance) in gone {
+            instance.end(0);
+        }
         self.apply();
         Ok(())
     }
