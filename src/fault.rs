@@ -45,6 +45,10 @@ struct Passed {
 
 /// A point between two effects. The name is made only where somebody asks for it.
 pub fn point(name: impl FnOnce() -> String) {
+    #[cfg(test)]
+    if simulated::is_on() {
+        return simulated::come_to(&name());
+    }
     if let Some(plan) = plan() {
         plan.come_to(name());
     }
@@ -99,6 +103,38 @@ impl Passed {
             None => die_at.nth == self.all,
             Some(wanted) => *wanted == name && die_at.nth == *of_this_name,
         })
+    }
+}
+
+/// In a simulation a process dies alone and not the test: the task that comes to the point unwinds.
+#[cfg(test)]
+pub(crate) mod simulated {
+    use std::{cell::RefCell, panic::resume_unwind};
+
+    type Dies = Box<dyn FnMut(&str) -> bool>;
+
+    thread_local! {
+        static DIES: RefCell<Option<Dies>> = const { RefCell::new(None) };
+    }
+
+    /// What a task unwinds with.
+    #[derive(Debug)]
+    pub(crate) struct Died;
+
+    /// From now on this says of each point on this thread whether the process dies there.
+    pub(crate) fn begin(dies: impl FnMut(&str) -> bool + 'static) {
+        DIES.set(Some(Box::new(dies)));
+    }
+
+    pub(super) fn is_on() -> bool {
+        DIES.with_borrow(Option::is_some)
+    }
+
+    pub(super) fn come_to(name: &str) {
+        let dies = DIES.with_borrow_mut(|dies| dies.as_mut().is_some_and(|dies| dies(name)));
+        if dies {
+            resume_unwind(Box::new(Died));
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ring::hmac;
 use serde_json::{Value, json};
+use snapback::store::{Event, Hash, Journal, Record, SqliteJournal};
 
 use crate::bench::{ModelServer, PATIENCE, Snapback, plan, run, write_config};
 
@@ -253,6 +254,62 @@ fn an_event_that_is_given_up_is_shown_and_sent_again_when_somebody_asks() {
     assert!(!done && said.contains("there are: ops"), "{said}");
     let (_, trail) = command(&snapback, &["audit", "list"]);
     assert!(trail.contains("webhook ops: 3 dead letters are tried again"), "{trail}");
+}
+
+/// Adds events of no endpoint to a journal that no process has, up to this one.
+fn fill(journal: &Path, up_to: u64) {
+    let journal = SqliteJournal::open(journal).unwrap();
+    let mut last = journal.chain().unwrap().head;
+    let template = journal.events_after(last.id - 1, 1).unwrap().remove(0);
+    let mut filler = Vec::new();
+    while last.id < up_to {
+        let event = Event { id: last.id + 1, endpoint: None, hash: Hash::NONE, ..template.clone() };
+        let event = Event { hash: event.hash_after(last.hash), ..event };
+        last = event.head();
+        filler.push(Record::Event(event));
+    }
+    journal.commit(&filler).unwrap();
+}
+
+#[test]
+fn events_that_were_compacted_away_before_a_webhook_had_them_are_named_and_it_goes_on_behind_them() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let receiver = Receiver::start();
+    let config = write_config(folder.path(), blue.address);
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("[state]", "[state]\nkeep_events = 1000")).unwrap();
+    hook(&config, &receiver, "");
+    receiver.refuse(Some("*"));
+    let snapback = Snapback::start(&config);
+    assert_eq!(snapback.admin("POST", "/v1/reload", "").0, 200);
+    receiver.next();
+    let missed = newest(&snapback);
+    snapback.kill_nine();
+    fill(&folder.path().join("snapback.db"), 1_999);
+
+    let snapback = Snapback::start(&config);
+    while newest(&snapback) < 2_000 {
+        assert_eq!(snapback.admin("POST", "/v1/reload", "").0, 200);
+    }
+    let (_, all) = snapback.admin("GET", "/v1/webhooks", "");
+    let letters = all["webhooks"][0]["dead_letters"].as_array().unwrap();
+    let last = letters.last().unwrap();
+    let reason = last["reason"].as_str().unwrap();
+    assert!(reason.contains("events of no endpoint") && reason.contains("compacted away"), "{all}");
+    assert!(missed < 1_000 && last["event"] == 1_000, "{all}");
+    let named = letters.len();
+    let (_, listed) = command(&snapback, &["webhook", "list"]);
+    assert!(listed.contains("compacted away"), "{listed}");
+    snapback.kill_nine();
+
+    receiver.refuse(None);
+    while receiver.letters.try_recv().is_ok() {}
+    let snapback = Snapback::start(&config);
+    let got: Vec<_> = (0..5).map(|_| receiver.next()).collect();
+    let general = got.iter().filter(|letter| letter.event["endpoint"].is_null()).map(Letter::id);
+    assert_eq!(general.take(3).collect::<Vec<_>>(), [1_001, 1_002, 1_003]);
+    let (_, all) = snapback.admin("GET", "/v1/webhooks", "");
+    assert_eq!(all["webhooks"][0]["dead_letters"].as_array().unwrap().len(), named, "they stay: {all}");
 }
 
 fn lines(file: &Path) -> Vec<Value> {

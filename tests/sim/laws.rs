@@ -7,8 +7,9 @@
 //! - A share once taken away for good does not come back, neither later nor after a restart.
 //! - A step begins after the whole bake of the one before, unless somebody asked otherwise (S5).
 //! - What is over stays as it is, and the endpoint serves what it says (S4).
+//! - One shift runs at a time, and the next begins when the one before is over.
 //! - A fleet goes when nothing is in flight on it, or its time to drain is over (S7).
-//! - Past its execution timeout a shift that can still go back gives green nothing (S10).
+//! - Past its execution timeout a shift that can still go back gives green nothing, unless it goes back in batches (S10).
 
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) struct Laws {
     share: Share,
     /// The highest share that lives before this one came to, or had decided on.
     proven: Share,
+    /// The most that green may have again after a restart though it goes back, until that was seen.
+    kept: Share,
     /// When each step was first seen in this life of the process.
     reached: Vec<Option<Instant>>,
     /// Whether the journal knows of the way back.
@@ -72,6 +75,7 @@ impl Laws {
             generation: 0,
             share: Share::NONE,
             proven: Share::NONE,
+            kept: Share::NONE,
             reached: vec![None; steps],
             went_back: false,
             draining_since: None,
@@ -82,16 +86,42 @@ impl Laws {
         }
     }
 
+    /// Those of the shift that comes next in the same process.
+    pub(super) fn of_next(&self, now: Instant, record: &ShiftRecord) -> Self {
+        let Self { generation, is_frozen, .. } = *self;
+        let steps = record.plan.shift.steps().len();
+        Self { generation, is_frozen, ..Self::new(now, steps) }
+    }
+
     /// The process starts again, and finds this.
     pub(super) fn begin_life(&mut self, record: &ShiftRecord) {
         let state = &record.snapshot.state;
         self.proven = self.proven.max(self.share).max(most(&record.plan.shift, state));
         self.generation = 0;
         self.share = Share::NONE;
+        self.kept = if state.cause().is_some() { most(&record.plan.shift, state) } else { Share::NONE };
         self.reached.fill(None);
-        // What waits for approval has baked.
-        if let State::Paused { step, reason: PauseReason::Approval, .. } = state {
-            self.reached[*step] = Some(self.began);
+        // What waits for approval has baked, and so has what lets its batch of blue go or has done so.
+        let baked = match state {
+            State::Paused { step, reason: PauseReason::Approval, .. } | State::RetiringBatch { step, .. } => {
+                Some(*step)
+            }
+            State::PreparingBatch { step, .. } | State::HoldingBatch { step } => step.checked_sub(1),
+            State::Preparing { .. }
+            | State::Baking { .. }
+            | State::Holding { .. }
+            | State::Paused { reason: PauseReason::Operator, .. }
+            | State::TerminationWait { .. }
+            | State::Retiring { .. }
+            | State::RollingBack { .. }
+            | State::ReleasingBatch { .. }
+            | State::Restoring { .. }
+            | State::Promoted
+            | State::RolledBack { .. }
+            | State::RollbackFailed { .. } => None,
+        };
+        if let Some(step) = baked {
+            self.reached[step] = Some(self.began);
         }
         self.draining_since = None;
     }
@@ -107,14 +137,19 @@ impl Laws {
         law(share <= most, || {
             format!("S2: green has {share}, but the journal says {}, which is {most}", state.as_str())
         })?;
-        law(share <= self.share || !self.went_back, || format!("S3: green has {share} after the way back"))?;
+        law(share <= self.share.max(self.kept) || !self.went_back, || {
+            format!("S3: green has {share} after the way back")
+        })?;
         self.went_back |= state.cause().is_some();
         if share > self.share {
             law(!self.is_frozen || share <= self.proven, || {
                 format!("S2: green is given {share} while frozen")
             })?;
-            self.check_step(sight.now, plan, share)?;
+            if !self.went_back {
+                self.check_step(sight.now, plan, share)?;
+            }
         }
+        self.kept = Share::NONE;
         // The way back acts before the journal knows of it.
         if share == Share::NONE && self.share > Share::NONE {
             self.draining_since.get_or_insert(sight.now);
@@ -122,8 +157,13 @@ impl Laws {
         self.share = share;
         self.check_end(sight)?;
         let (waited, timeout) = (sight.now - self.began, plan.limits().execution_timeout);
+        // In batches green may keep what blue cannot take, before and after the journal can be told.
+        let keeps = plan.rolling().is_some_and(|rolling| rolling.rollback_batch.is_some());
         law(
-            !state.has_way_back() || share == Share::NONE || waited <= timeout + self.untold + SEEN_WITHIN,
+            keeps
+                || !state.has_way_back()
+                || share == Share::NONE
+                || waited <= timeout + self.untold + SEEN_WITHIN,
             || format!("S10: green has {share} {waited:?} after the start"),
         )
     }
@@ -158,6 +198,10 @@ impl Laws {
             return Ok(());
         }
         self.over = Some((state.clone(), sight.now));
+        if matches!(state, State::RollbackFailed { .. }) {
+            // What is left of both serves.
+            return Ok(());
+        }
         let goes = if *state == State::Promoted { Side::Blue } else { Side::Green };
         let is_open = sight.open[usize::from(goes == Side::Green)];
         let drained = self.draining_since.map_or(Duration::ZERO, |since| sight.now - since);
@@ -170,6 +214,9 @@ impl Laws {
 /// What is over is what serves.
 fn check_result(sight: &Sight<'_>) -> Verdict {
     let ShiftRecord { snapshot, plan, blue, .. } = sight.record;
+    if matches!(snapshot.state, State::RollbackFailed { .. }) {
+        return Ok(());
+    }
     let stays = if snapshot.state == State::Promoted { &plan.green.version } else { &blue.version };
     law(sight.route.blue.fleet.version == *stays && sight.route.green.is_none(), || {
         format!(

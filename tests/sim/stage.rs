@@ -2,7 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    panic::{AssertUnwindSafe, catch_unwind},
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -12,14 +13,19 @@ use tokio::time::Instant;
 
 use super::{
     laws::{Laws, Sight},
-    story::{Act, Checks, Disk, Frost, Kill, Story},
+    story::{Act, Checks, Disk, Fleets, Frost, Kill, Story, Turn},
 };
 use crate::{
     clock,
+    config::{self, Config, PlanSpec},
     control::{
-        aside, jitter,
-        tests::world::{Death, GREEN, Memory, World, clocks, config, plan},
+        Execution, Submitted, aside, jitter,
+        tests::{
+            orchestra::Fault,
+            world::{Death, GREEN, Memory, World, chat, clocks, config as named},
+        },
     },
+    fault::simulated::{self, Died},
     fleet::{Instance, Side},
     meter::{FailureKind, Verdict},
     name::{ShiftId, Version},
@@ -39,7 +45,12 @@ const EVALUATOR_LOOK: Duration = Duration::from_millis(50);
 const CERTAINLY_BAD: usize = 50;
 
 /// No shift of these plans lasts longer once nothing happens any more.
-const AT_MOST: Duration = Duration::from_secs(240);
+const AT_MOST: Duration = Duration::from_secs(400);
+
+/// So long everything may take that was ordered before a story begins.
+const SETTLED: Duration = Duration::from_secs(3);
+
+const MAKER: &str = "type = \"command\", provision = [\"make\"], list = [\"list\"], retire = [\"end\"]";
 
 const MILLIS_AN_HOUR: i64 = 3_600_000;
 
@@ -51,21 +62,27 @@ pub(super) struct Told {
     /// The law that was broken.
     pub(super) broken: Option<String>,
     pub(super) transcript: Vec<String>,
+    /// How often each kind of thing has really happened.
+    pub(super) happened: BTreeMap<String, usize>,
     /// What was written meanwhile.
     pub(super) journal: Arc<Memory>,
 }
 
 type Lines = Rc<RefCell<Vec<String>>>;
+type Happened = Rc<RefCell<BTreeMap<String, usize>>>;
 
 /// Plays a story to its end.
 pub(super) fn tell(story: &Story) -> Told {
     let (lines, journal) = (Lines::default(), Arc::<Memory>::default());
-    lines.borrow_mut().push(format!("{}green's checks: {:?}", story.plan, story.checks));
+    let happened = Happened::default();
+    let fleets = story.fleets;
+    lines.borrow_mut().push(format!("{}fleets: {fleets:?}, green's checks: {:?}", story.plan, story.checks));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let played = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
-            let mut stage = Stage::begin(story, Rc::clone(&lines), Arc::clone(&journal)).await?;
+            let mut stage =
+                Stage::begin(story, Rc::clone(&lines), Rc::clone(&happened), Arc::clone(&journal)).await?;
             for act in &story.acts {
                 stage.play(*act).await?;
             }
@@ -78,7 +95,7 @@ pub(super) fn tell(story: &Story) -> Told {
         Err(broken) => ("broken", Some(broken)),
     };
     lines.borrow_mut().extend(broken.clone());
-    Told { end, broken, transcript: lines.take(), journal }
+    Told { end, broken, transcript: lines.take(), happened: happened.take(), journal }
 }
 
 struct Stage {
@@ -87,6 +104,12 @@ struct Stage {
     id: ShiftId,
     began: Instant,
     lines: Lines,
+    happened: Happened,
+    plan: String,
+    fleets: Fleets,
+    last_state: &'static str,
+    /// At how many points from now the process dies.
+    points: Rc<Cell<Option<u8>>>,
     /// Requests in flight: the version that serves each, and where.
     open: Vec<(Version, Arc<Instance>)>,
     checks: Checks,
@@ -104,29 +127,64 @@ enum Traffic {
 }
 
 impl Stage {
-    async fn begin(story: &Story, lines: Lines, journal: Arc<Memory>) -> Result<Self, String> {
+    async fn begin(
+        story: &Story,
+        lines: Lines,
+        happened: Happened,
+        journal: Arc<Memory>,
+    ) -> Result<Self, String> {
         // Nothing is left that would make no two runs alike: the system's clocks, other threads, chance.
         let wall_ahead = clocks();
         aside::simulated::begin();
         jitter::seed(story.seed);
-        let world = start(journal);
-        let steps = plan(&story.plan).shift.steps().len();
-        apply(story.checks, &world);
-        let id = world.begin(&story.plan).await.id;
+        let points = dies_at_points(&journal, &happened);
+        let world = World::start_paced(&config_of(story.fleets), journal, EVALUATOR_LOOK).unwrap();
+        if story.fleets == Fleets::Made {
+            tokio::time::sleep(SETTLED).await;
+        }
         let mut stage = Self {
             world: Some(world),
-            laws: Laws::new(Instant::now(), steps),
-            id,
+            laws: Laws::new(Instant::now(), 0),
+            id: ShiftId::parse("none").expect("a name"),
             began: Instant::now(),
             lines,
+            happened,
+            plan: story.plan.clone(),
+            fleets: story.fleets,
+            last_state: "",
+            points,
             open: Vec::new(),
             checks: story.checks,
             is_stalled: false,
             wall_ahead,
             lives: 0,
         };
+        let spec = stage.spec("v2", "");
+        let world = stage.world();
+        let begun = world.handle.start_shift(&chat(), spec, "ann", Execution::Real).await;
+        stage.id = begun.map_err(|error| error.to_string())?.id;
+        // Only now it is known of how many instances the fleets are.
+        let steps = stage.world().journal.look_at(&stage.id, |record| record.plan.shift.steps().len());
+        stage.laws = Laws::new(Instant::now(), steps);
+        stage.apply();
         stage.look().await?;
         Ok(stage)
+    }
+
+    /// The story's plan to a version.
+    fn spec(&self, version: &str, turn: &str) -> PlanSpec {
+        let [one, two] = GREEN;
+        let instances = match (self.fleets, version) {
+            (Fleets::Made, _) => format!("provider = {{ {MAKER} }}"),
+            (Fleets::Named, "v2") => format!("instances = [\"{one}\", \"{two}\"]"),
+            (Fleets::Named, _) => "instances = [\"127.0.0.1:9005\"]".to_owned(),
+        };
+        let text = format!("green = {{ version = \"{version}\", {instances} }}\n{turn}\n{}", self.plan);
+        PlanSpec::from_toml(&text, "plan.toml").unwrap()
+    }
+
+    fn note(&self, what: impl Into<String>) {
+        *self.happened.borrow_mut().entry(what.into()).or_default() += 1;
     }
 
     async fn play(&mut self, act: Act) -> Result<(), String> {
@@ -153,11 +211,13 @@ impl Stage {
             Act::Frost(frost) => self.frost(frost).await,
             Act::Green(checks) => {
                 self.checks = checks;
-                apply(self.checks, self.world());
+                self.apply();
+                self.note(format!("checks {checks:?}"));
                 self.look().await
             }
             Act::Journal(disk) => {
                 self.world().journal.set_failing(disk == Disk::Full);
+                self.note(format!("disk {disk:?}"));
                 self.look().await
             }
             Act::KillAt { commits, when } => {
@@ -168,13 +228,31 @@ impl Stage {
                 self.world().journal.die(death);
                 Ok(())
             }
-            Act::Kill => self.restart().await,
+            Act::KillAtPoint { points } => {
+                self.points.set(Some(points));
+                Ok(())
+            }
+            Act::Kill => {
+                self.note("killed between acts");
+                self.restart().await
+            }
+            Act::Submit(turn) => self.submit(turn).await,
+            Act::Undo => self.undo().await,
+            Act::Provider(fault) => {
+                self.world().orchestra.fault(fault);
+                if self.fleets == Fleets::Made {
+                    self.note(format!("provider {fault:?}"));
+                }
+                self.look().await
+            }
             Act::Clock { hours } => {
                 self.wall_ahead.set(self.wall_ahead.get() + hours * MILLIS_AN_HOUR);
+                self.note(if hours > 0 { "clock forward" } else { "clock back" });
                 self.look().await
             }
             Act::Stall => {
                 self.is_stalled = true;
+                self.note("evaluator stalled");
                 self.world.as_mut().expect("the world is there between acts").stall_evaluator();
                 self.look().await
             }
@@ -209,10 +287,12 @@ impl Stage {
         }
         let is_bad = failures == green && green >= CERTAINLY_BAD;
         let must_go = is_bad && !self.is_stalled && self.state().has_way_back();
-        let life = self.lives;
+        let (life, id) = (self.lives, self.id.clone());
         self.pass(2 * LOOK_MILLIS, Traffic::None).await?;
         let share = self.world().green_share();
-        let is_back = share == Share::NONE || !must_go || life != self.lives;
+        // In batches green may keep what blue cannot take, whoever is to blame.
+        let goes_back = self.plan.contains("rollback_batch") && self.state().cause().is_some();
+        let is_back = share == Share::NONE || goes_back || !must_go || life != self.lives || id != self.id;
         if is_back {
             Ok(())
         } else {
@@ -245,6 +325,9 @@ impl Stage {
         let asked = self.world().command(&self.id, command).await;
         // Whoever dies of a commit cannot say that it is durable.
         let may_be_granted = asked.is_ok() || self.world().journal.is_dead();
+        if asked.is_ok() {
+            self.note(format!("granted {}", command.as_str()));
+        }
         if matches!(command, Command::Promote | Command::SkipBake { .. }) && may_be_granted {
             self.laws.is_skipped = true;
         }
@@ -259,6 +342,7 @@ impl Stage {
             Frost::End => handle.unfreeze(None, "ann").await,
         };
         if done.is_ok() {
+            self.note(format!("frost {frost:?}"));
             if frost == Frost::End {
                 self.laws.is_frozen = false;
             }
@@ -268,11 +352,34 @@ impl Stage {
         self.look().await
     }
 
+    async fn submit(&mut self, turn: Turn) -> Result<(), String> {
+        let word = match turn {
+            Turn::Queue => "if_running = \"queue\"",
+            Turn::Supersede => "if_running = \"supersede\"",
+        };
+        let spec = self.spec("v3", word);
+        match self.world().handle.submit_shift(&chat(), spec, "ann").await {
+            Ok(Submitted::Queued(_)) => self.note(format!("submitted to {turn:?}")),
+            Ok(Submitted::Begun(_)) => self.note("submitted at once"),
+            Err(_) => {}
+        }
+        self.look().await
+    }
+
+    async fn undo(&mut self) -> Result<(), String> {
+        let undone = self.world().handle.undo(&chat(), None, "ann", Execution::Real).await;
+        if undone.is_ok() {
+            self.note("undone");
+        }
+        self.look().await
+    }
+
     /// The process is gone, and another begins with what is durable.
     async fn restart(&mut self) -> Result<(), String> {
         let world = self.world.take().expect("the world is there between acts");
         let journal = world.crash().await;
         journal.revive();
+        self.points.set(self.points.get().filter(|_| self.lives.is_multiple_of(2)));
         let record = journal.shift(&self.id).unwrap().expect("the shift was written when it began");
         // Of the time since the last record only the wall clock tells.
         let told = clock::wall().as_millis() - record.recorded_at.as_millis();
@@ -280,23 +387,67 @@ impl Stage {
         self.laws.untold += journal.written_ago(&self.id).saturating_sub(told);
         self.laws.begin_life(&record);
         self.laws.is_frozen = journal.is_frozen();
-        self.world = Some(start(journal));
+        self.world = Some(self.start(&journal));
         self.open.clear();
         self.is_stalled = false;
-        apply(self.checks, self.world());
+        self.apply();
         self.lives += 1;
         self.lines.borrow_mut().push(format!("{:>9.3?} the process starts again", self.began.elapsed()));
         self.observe()
     }
 
+    /// Starts the process; it may die of that, and is started again.
+    fn start(&self, journal: &Arc<Memory>) -> World {
+        let config = config_of(self.fleets);
+        loop {
+            let begin = || World::start_paced(&config, Arc::clone(journal), EVALUATOR_LOOK).unwrap();
+            match catch_unwind(AssertUnwindSafe(begin)) {
+                Ok(world) => return world,
+                Err(died) if died.is::<Died>() => {
+                    self.note("died while it started");
+                    journal.revive();
+                }
+                Err(panic) => resume_unwind(panic),
+            }
+        }
+    }
+
+    /// Lets the checks of green's instances say what they are to say.
+    fn apply(&self) {
+        let world = self.world();
+        let made = world.orchestra.addresses(self.id.as_str());
+        let green: Vec<_> = GREEN.into_iter().chain(made.iter().map(String::as_str)).collect();
+        world.checks.set_sick(match self.checks {
+            Checks::Pass => &[],
+            Checks::Fail => &green,
+        });
+    }
+
     /// Whatever was broken is mended, and nobody does anything any more: the shift comes to its end.
     async fn end(&mut self) -> Result<&'static str, String> {
         self.world().journal.set_failing(false);
+        self.points.set(None);
+        self.play(Act::Provider(Fault::None)).await?;
         self.play(Act::Green(Checks::Pass)).await?;
         self.play(Act::End).await?;
         if self.is_stalled {
             self.play(Act::Kill).await?;
         }
+        loop {
+            self.bring_to_end().await?;
+            let id = self.id.clone();
+            self.play(Act::Kill).await?;
+            self.play(Act::Pass { millis: 2_000 }).await?;
+            // Whoever waited has had its turn.
+            if id == self.id {
+                break;
+            }
+        }
+        Ok(self.end_of())
+    }
+
+    /// Nobody does anything any more but what the shift waits for.
+    async fn bring_to_end(&mut self) -> Result<(), String> {
         let began = Instant::now();
         while !self.state().is_terminal() {
             if began.elapsed() > AT_MOST {
@@ -310,10 +461,7 @@ impl Stage {
             }
             self.pass(200, Traffic::Good).await?;
         }
-        self.play(Act::Kill).await?;
-        self.play(Act::Pass { millis: 2_000 }).await?;
-        let state = self.state();
-        Ok(if let State::RolledBack { cause } = &state { cause.as_str() } else { state.as_str() })
+        Ok(())
     }
 
     /// Looks at the laws, and lets the process die if it is time.
@@ -323,22 +471,58 @@ impl Stage {
     }
 
     fn observe(&mut self) -> Result<(), String> {
-        let world = self.world.as_ref().expect("the world is there between acts");
-        let record = world.journal.shift(&self.id).unwrap().expect("the shift was written when it began");
+        self.follow()?;
+        let Self { world, laws, open, id, happened, last_state, .. } = self;
+        let world = world.as_ref().expect("the world is there between acts");
         let route = world.route();
-        let is_open = |version: &Version| self.open.iter().any(|(other, _)| other == version);
-        self.laws.observe(&Sight {
-            now: Instant::now(),
-            generation: world.table.load().generation().0,
-            route: &route,
-            record: &record,
-            open: [is_open(&record.blue.version), is_open(&record.plan.green.version)],
+        let is_open = |version: &Version| open.iter().any(|(other, _)| other == version);
+        world.journal.look_at(id, |record| {
+            let state = &record.snapshot.state;
+            if *last_state != state.as_str() {
+                *last_state = state.as_str();
+                *happened.borrow_mut().entry(format!("state {last_state}")).or_default() += 1;
+            }
+            laws.observe(&Sight {
+                now: Instant::now(),
+                generation: world.table.load().generation().0,
+                route: &route,
+                record,
+                open: [is_open(&record.blue.version), is_open(&record.plan.green.version)],
+            })
         })
     }
 
+    /// The shift that runs is the one that is looked at; there is one at a time.
+    fn follow(&mut self) -> Result<(), String> {
+        let journal = Arc::clone(&self.world().journal);
+        let Some(next) = journal.running_id().filter(|next| *next != self.id) else { return Ok(()) };
+        if !self.state().is_terminal() {
+            return Err(format!("{} has begun while {} is {}", next, self.id, self.state().as_str()));
+        }
+        self.lines.borrow_mut().push(format!("{:>9.3?} another shift begins", self.began.elapsed()));
+        self.note("another shift begins");
+        self.note(format!("ended {}", self.end_of()));
+        self.laws = journal.look_at(&next, |record| self.laws.of_next(Instant::now(), record));
+        self.id = next;
+        // Of what was let go before, only blue's requests are this shift's business.
+        let blue = self.world().journal.look_at(&self.id, |record| record.blue.version.clone());
+        let (stays, gone) = self.open.drain(..).partition(|(version, _)| *version == blue);
+        self.open = stays;
+        for (_, instance) in gone {
+            instance.end(0);
+        }
+        self.apply();
+        Ok(())
+    }
+
     fn state(&self) -> State {
-        let record = self.world().journal.shift(&self.id).unwrap();
-        record.expect("the shift was written when it began").snapshot.state
+        self.world().journal.look_at(&self.id, |record| record.snapshot.state.clone())
+    }
+
+    /// How the shift ended, in the words of its cause.
+    fn end_of(&self) -> &'static str {
+        let state = self.state();
+        if let State::RolledBack { cause } = &state { cause.as_str() } else { state.as_str() }
     }
 
     fn world(&self) -> &World {
@@ -346,13 +530,34 @@ impl Stage {
     }
 }
 
-fn start(journal: Arc<Memory>) -> World {
-    World::start_paced(&config(), journal, EVALUATOR_LOOK).unwrap()
+/// One instance of v1 that is there, or three that are made.
+fn config_of(fleets: Fleets) -> Config {
+    match fleets {
+        Fleets::Named => named(),
+        Fleets::Made => {
+            let text = format!(
+                "[data]\nlisten = [\"127.0.0.1:8080\"]\nworkers = 1\n[[endpoint]]\nname = \"chat\"\n\
+                 blue = {{ version = \"v1\", provider = {{ {MAKER}, count = 3 }} }}\n"
+            );
+            config::parse(&text, "test.toml").unwrap()
+        }
+    }
 }
 
-fn apply(checks: Checks, world: &World) {
-    world.checks.set_sick(match checks {
-        Checks::Pass => &[],
-        Checks::Fail => &GREEN,
+/// Lets the process die at the boundary that is chosen, with its journal: nothing that it still does is durable.
+fn dies_at_points(journal: &Arc<Memory>, happened: &Happened) -> Rc<Cell<Option<u8>>> {
+    let points = Rc::new(Cell::new(None::<u8>));
+    let (left, journal, happened) = (Rc::clone(&points), Arc::downgrade(journal), Rc::clone(happened));
+    simulated::begin(move |name| {
+        let Some(at) = left.get() else { return false };
+        left.set(at.checked_sub(1));
+        let dies = at == 0;
+        if dies && let Some(journal) = journal.upgrade() {
+            journal.kill();
+            let words: Vec<_> = name.split([' ', '(']).take(2).collect();
+            *happened.borrow_mut().entry(format!("died {}", words.join(" "))).or_default() += 1;
+        }
+        dies
     });
+    points
 }

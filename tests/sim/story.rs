@@ -2,7 +2,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::shift::Command;
+use crate::{control::tests::orchestra::Fault, shift::Command};
 
 /// A plan, and what happens to its shift.
 #[derive(Clone, Debug)]
@@ -10,9 +10,26 @@ pub(super) struct Story {
     /// What the story was made of, and what else is left to chance in it.
     pub(super) seed: u64,
     pub(super) plan: String,
+    pub(super) fleets: Fleets,
     /// Whether green's instances pass their checks when the shift begins.
     pub(super) checks: Checks,
     pub(super) acts: Vec<Act>,
+}
+
+/// Where the instances come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fleets {
+    /// They are there.
+    Named,
+    /// A provider makes them.
+    Made,
+}
+
+/// What is to become of a shift that is submitted while another runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    Queue,
+    Supersede,
 }
 
 /// One thing that happens.
@@ -38,8 +55,16 @@ pub(super) enum Act {
     Journal(Disk),
     /// The process is killed at the commit after so many more: before it is durable, or when it is and nothing has come of it.
     KillAt { commits: u8, when: Kill },
+    /// The process is killed at the boundary between two effects that it comes to after so many more.
+    KillAtPoint { points: u8 },
     /// The process is killed between two things that it does.
     Kill,
+    /// Somebody wants another shift, too.
+    Submit(Turn),
+    /// Somebody wants the version before.
+    Undo,
+    /// Instances cannot be had as ordered, or can again.
+    Provider(Fault),
     /// The wall clock jumps, and the process learns of it when it next looks.
     Clock { hours: i64 },
     /// Nobody looks at the alarms any more.
@@ -73,10 +98,11 @@ pub(super) enum Kill {
 impl Story {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
+        let fleets = if random.random_range(0..3) == 0 { Fleets::Made } else { Fleets::Named };
         let plan = plan(&mut random);
         let length = random.random_range(4..30);
         let checks = if random.random_range(0..8) == 0 { Checks::Fail } else { Checks::Pass };
-        Self { seed, plan, checks, acts: (0..length).map(|_| act(&mut random)).collect() }
+        Self { seed, plan, fleets, checks, acts: (0..length).map(|_| act(&mut random)).collect() }
     }
 }
 
@@ -88,9 +114,15 @@ fn plan(random: &mut StdRng) -> String {
         r#"{ type = "canary", share = "50%", bake = "0s", final_bake = "3s" }"#,
         r#"{ type = "linear", step = "30%", bake = "4s", final_bake = "4s" }"#,
         r#"{ type = "steps", steps = [{ share = "5%", bake = "3s", approval = true }, { share = "40%", bake = "2s" }] }"#,
+        r#"{ type = "rolling", batch = 1, bake = "3s" }"#,
+        r#"{ type = "rolling", batch = 1, bake = "3s", rollback_batch = 1 }"#,
+        r#"{ type = "rolling", batch = "50%", bake = "2s", rollback_batch = 1 }"#,
     ]);
+    // The last batch of a rolling shift leaves nothing to keep warm.
+    let is_rolling = strategy.contains("rolling");
     let timeout = one(&["40s", "60s", "2m"]);
-    let wait = one(&["0s", "0s", "5s"]);
+    let waits: &[&str] = if is_rolling { &["0s"] } else { &["0s", "0s", "5s"] };
+    let wait = one(waits);
     let drain = one(&["0s", "2s", "10s"]);
     let ready = one(&["4s", "20s"]);
     let no_data = one(&["hold", "pass", "fail"]);
@@ -104,7 +136,7 @@ fn plan(random: &mut StdRng) -> String {
 
 fn act(random: &mut StdRng) -> Act {
     let millis = [0, 50, 500, 2_000, 6_000, 15_000][random.random_range(0..6)];
-    match random.random_range(0..100) {
+    match random.random_range(0..122) {
         0..36 => Act::Pass { millis },
         36..42 => Act::Silence { millis },
         42 => Act::Ask(Command::SkipBake { step: random.random_range(0..3) }),
@@ -126,6 +158,14 @@ fn act(random: &mut StdRng) -> Act {
         90..93 => Act::KillAt { commits: random.random_range(0..4), when: Kill::Before },
         93..96 => Act::KillAt { commits: random.random_range(0..4), when: Kill::After },
         96..98 => Act::Kill,
+        100..106 | 116..122 => Act::KillAtPoint { points: random.random_range(0..12) },
+        106 | 107 => Act::Submit(Turn::Queue),
+        108 => Act::Submit(Turn::Supersede),
+        109 | 110 => Act::Undo,
+        111 => Act::Provider(Fault::Quota(3)),
+        112 => Act::Provider(Fault::Hangs),
+        113 => Act::Provider(Fault::Lies),
+        114 | 115 => Act::Provider(Fault::None),
         98 => Act::Clock { hours: [-1, 1][random.random_range(0..2)] },
         _ => Act::Stall,
     }

@@ -30,7 +30,7 @@ struct Made {
 }
 
 /// What goes wrong when instances are to be made.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(in crate::control) enum Fault {
     #[default]
     None,
@@ -38,6 +38,8 @@ pub(in crate::control) enum Fault {
     Quota(usize),
     /// No answer comes.
     Hangs,
+    /// What is told is one less than there is.
+    Lies,
 }
 
 impl Orchestra {
@@ -57,6 +59,13 @@ impl Orchestra {
         let made = self.lock();
         let fleets = made.fleets.iter().filter(|(_, members)| !members.is_empty());
         fleets.map(|(fleet, members)| (fleet.to_string(), members.len())).collect()
+    }
+
+    /// Where a fleet's instances are.
+    pub(in crate::control) fn addresses(&self, fleet: &str) -> Vec<String> {
+        let made = self.lock();
+        let members = made.fleets.get(&FleetId::parse(fleet).unwrap()).into_iter().flatten();
+        members.map(|member| member.address.as_str().to_owned()).collect()
     }
 
     /// Makes one of a fleet that nobody ordered, as a call that was cut short does.
@@ -87,7 +96,7 @@ impl Made {
 impl Provider for Orchestra {
     fn provision<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Result<Vec<Member>, ProviderError>> {
         Box::pin(async move {
-            let fault = self.lock().fault.clone();
+            let fault = self.lock().fault;
             if fault == Fault::Hangs {
                 return std::future::pending().await;
             }
@@ -103,6 +112,9 @@ impl Provider for Orchestra {
             }
             let mut members = made.fleets[&order.fleet].clone();
             members.sort();
+            if fault == Fault::Lies {
+                members.pop();
+            }
             Ok(members)
         })
     }

@@ -26,6 +26,7 @@ use crate::{
         start::{Senses, StartError, assemble},
         timer::Timer,
     },
+    fault::simulated::Died,
     fleet::Side,
     meter::{Bell, FailureKind, FleetMeters, Outcome, Verdict},
     name::{EndpointName, FleetId, ShiftId, VariantName},
@@ -98,6 +99,11 @@ impl Memory {
         self.state.lock().unwrap().dead
     }
 
+    /// It dies at once.
+    pub(super) fn kill(&self) {
+        self.state.lock().unwrap().dead = true;
+    }
+
     /// The next process opens it.
     pub(super) fn revive(&self) {
         let mut state = self.state.lock().unwrap();
@@ -123,6 +129,18 @@ impl Memory {
 
     pub(super) fn is_frozen(&self) -> bool {
         !self.state.lock().unwrap().freezes.is_empty()
+    }
+
+    /// The shift that runs, if one does, as far as its identity.
+    pub(super) fn running_id(&self) -> Option<ShiftId> {
+        let state = self.state.lock().unwrap();
+        let running = state.shifts.values().find(|shift| !shift.snapshot.state.is_terminal());
+        running.map(|shift| shift.id.clone())
+    }
+
+    /// Looks at a shift that was written, without a copy.
+    pub(super) fn look_at<T>(&self, id: &ShiftId, look: impl FnOnce(&ShiftRecord) -> T) -> T {
+        look(&self.state.lock().unwrap().shifts[id])
     }
 
     pub(super) fn running(&self) -> Option<ShiftRecord> {
@@ -457,11 +475,13 @@ impl World {
         })
     }
 
-    /// Ends the process as kill -9 would, except that the commit under way is finished.
+    /// Ends the process as kill -9 would, except that the commit under way is finished; it may have died at a fault point already.
     pub(super) async fn crash(self) -> Arc<Memory> {
         self.stop.send_replace(true);
         let Self { journal, mut task, .. } = self;
-        (&mut task.0).await.unwrap();
+        if let Err(error) = (&mut task.0).await {
+            assert!(error.into_panic().is::<Died>(), "the control task panicked");
+        }
         *journal.table.lock().unwrap() = None;
         journal
     }

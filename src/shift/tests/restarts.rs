@@ -158,9 +158,9 @@ fn the_clock_of_a_new_process_may_be_younger_than_the_shift() {
     assert_eq!((snapshot.step, snapshot.restarts), (Some(0), 0));
 
     let mut shift = Shift::restore(plan(canary()), &snapshot, at("1s"));
-    shift.step(at("1s"), Input::Restarted { downtime: span("50m") }).unwrap();
-    assert_eq!(shift.wake_at(), Some(at("5m1s")));
-    shift.step(at("5m1s"), Input::Wake(Standing::Clear)).unwrap();
+    shift.step(at("3s"), Input::Restarted { downtime: span("50m") }).unwrap();
+    assert_eq!(shift.wake_at(), Some(at("5m3s")));
+    shift.step(at("5m3s"), Input::Wake(Standing::Clear)).unwrap();
     assert_eq!(shift.wake_at(), Some(at("8m1s")), "52 of 60 minutes were over at the restart");
     let snapshot = shift.snapshot(at("6m1s"));
     assert_eq!((snapshot.elapsed, snapshot.step, snapshot.restarts), (span("58m"), Some(1), 1));

@@ -150,6 +150,7 @@ fn blue_is_kept_warm_for_the_termination_wait_with_the_alarms_on() {
         0s start -> preparing until 1m | provision
         5s green ready -> baking 0 until 1m5s | begin 0, publish 100%
         1m5s wake clear -> termination wait until 3m5s
+        2m wake clear -> termination wait until 3m5s
         3m4s wake breach -> rolling back (alarm) until 3m34s | publish 0%, drain green
         3m34s wake breach -> rolled back (alarm) | retire green, finish
         ",

@@ -105,6 +105,32 @@ impl Outbox for SqliteJournal {
     }
 }
 
+/// Events up to this one are about to go. Each lane of a webhook that has not come as far gets a dead letter that says how many it will never
+/// get, in the place of the last of them, and goes on behind it. Whether the webhook would have wanted them is not known here.
+pub(super) fn overtake(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO dead_letters (webhook, event, at, attempts, reason)
+             SELECT begun.webhook, max(events.id), (SELECT at FROM events ORDER BY id DESC LIMIT 1), 0,
+                    format('%d events of %s, %d to %d, were compacted away before they were delivered: raise [state] keep_events', count(*),
+                           coalesce('endpoint ' || events.endpoint, 'no endpoint'), min(events.id), max(events.id))
+             FROM cursors AS begun JOIN events ON events.id <= ?2 AND events.id > coalesce(
+                 (SELECT event FROM cursors WHERE webhook = begun.webhook AND lane = coalesce(events.endpoint, ?3)), begun.event)
+             WHERE begun.lane = ?1 GROUP BY begun.webhook, events.endpoint",
+        )?
+        .execute(params![ORIGIN, id_column(up_to), GENERAL])?;
+    transaction
+        .prepare_cached(
+            "INSERT OR REPLACE INTO cursors (webhook, lane, event)
+             SELECT begun.webhook, coalesce(events.endpoint, ?3), max(events.id)
+             FROM cursors AS begun JOIN events ON events.id <= ?2 AND events.id > coalesce(
+                 (SELECT event FROM cursors WHERE webhook = begun.webhook AND lane = coalesce(events.endpoint, ?3)), begun.event)
+             WHERE begun.lane = ?1 GROUP BY begun.webhook, events.endpoint",
+        )?
+        .execute(params![ORIGIN, id_column(up_to), GENERAL])?;
+    Ok(())
+}
+
 impl SqliteJournal {
     fn write<T>(
         &self,

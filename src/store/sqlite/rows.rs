@@ -8,7 +8,7 @@ use rusqlite::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{freezes, queue, resources};
+use super::{freezes, outbox, queue, resources};
 use crate::{
     config::{EndpointSpec, PlanSpec},
     name::{EndpointName, FleetId, ShiftId},
@@ -205,8 +205,10 @@ pub(super) fn fleets(connection: &Connection) -> Result<Vec<FleetRecord>, ReadEr
     select(connection, "fleet", query, [], read_fleet)
 }
 
-/// Lets events up to this one go. What is left is chained to the last of them, which the anchor remembers.
+/// Lets events up to this one go. What is left is chained to the last of them, which the anchor remembers. Webhooks that have not had some of
+/// them yet get dead letters instead.
 fn compact(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<()> {
+    outbox::overtake(transaction, up_to)?;
     let up_to = id_column(up_to);
     transaction
         .prepare_cached(

@@ -84,3 +84,38 @@ fn webhooks_that_are_gone_leave_nothing() {
         (1, 0)
     );
 }
+
+#[test]
+fn a_webhook_that_compaction_overtakes_gets_dead_letters_for_what_it_misses_and_goes_on_behind_them() {
+    let place = Place::new();
+    let kept = Kept { events: 1_000, ..Kept::default() };
+    let outbox = SqliteJournal::open_keeping(&place.path(), kept).unwrap();
+    for webhook in ["slow", "quick"] {
+        outbox.cursors(webhook).unwrap();
+    }
+    let event = |id: u64| match id {
+        1..=4 => event(id),
+        5..=9 => Event { endpoint: Some(name("score")), ..event(id) },
+        _ => Event { endpoint: None, ..event(id) },
+    };
+    outbox.commit(&(1..=1_999).map(|id| Record::Event(event(id))).collect::<Vec<_>>()).unwrap();
+    let done = |lane: &Lane, event: u64| Progress::Done { lane: lane.clone(), event };
+    outbox.advance("slow", &[done(&lane("chat"), 4), done(&lane("score"), 7)]).unwrap();
+    let all = [done(&lane("chat"), 4), done(&lane("score"), 9), done(&Lane::General, 1_000)];
+    outbox.advance("quick", &all).unwrap();
+    outbox.commit(&[Record::Event(event(2_000))]).unwrap();
+
+    let letters = outbox.dead_letters("slow").unwrap();
+    let told: Vec<_> = letters.iter().map(|letter| (letter.event, letter.reason.as_str())).collect();
+    let reason = |what: &str| {
+        format!("{what}, were compacted away before they were delivered: raise [state] keep_events")
+    };
+    let (score, general) =
+        (reason("2 events of endpoint score, 8 to 9"), reason("991 events of no endpoint, 10 to 1000"));
+    assert_eq!(told, [(9, score.as_str()), (1_000, general.as_str())]);
+    assert_eq!((letters[0].at, letters[0].attempts), (event(2_000).at, 0));
+    let cursors = outbox.cursors("slow").unwrap();
+    assert_eq!([lane("chat"), lane("score"), Lane::General].map(|lane| cursors.lanes[&lane]), [4, 9, 1_000]);
+    assert_eq!(outbox.dead_letters("quick").unwrap(), []);
+    assert_eq!(outbox.cursors("quick").unwrap().lanes.len(), 3);
+}
