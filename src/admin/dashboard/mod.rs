@@ -1,21 +1,18 @@
 //! The dashboard: a page and what it loads, embedded in the binary. Nothing of it comes from elsewhere.
 //!
 //! Its sources are in `ui`: Preact with its signals, which are 8 kB compressed together and need no step of their own, in TypeScript; a parser of
-//! TOML, so that a plan can be written as its files are; charts drawn as SVG by some hundred lines of our own, because they follow the page's
+//! TOML, so that a plan can be written as its files are; charts drawn as SVG by a few hundred lines of our own, because they follow the page's
 //! colours, can be read by assistive technology and by tests, and draw no more than 300 points. esbuild puts it together: one program, no
 //! plugins, the same bytes on every machine. `dist` is what comes out, so that building this crate needs no Node (in `ui`: `npm ci`, `npm run
 //! check`, `npm run build`); a test builds it again from the lock file and compares.
 //!
 //! Names of assets carry a hash of their content, so browsers keep them for ever and never show an old one.
 
-use std::{
-    fmt::Write as _,
-    sync::{Arc, LazyLock},
-};
+use std::{fmt::Write as _, sync::LazyLock};
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::Path,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -24,7 +21,6 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::{
     extract::{Nothing, Parameters},
     problem::Fault,
-    state::Port,
 };
 
 /// The page runs and loads what comes from this port, and nothing else; no page may frame it.
@@ -83,11 +79,7 @@ impl Asset {
     }
 }
 
-pub(super) async fn index(
-    State(_): State<Arc<Port>>,
-    Parameters(Nothing {}): Parameters<Nothing>,
-    headers: HeaderMap,
-) -> Response {
+pub(super) async fn index(Parameters(Nothing {}): Parameters<Nothing>, headers: HeaderMap) -> Response {
     let (page, hash) = &*PAGE;
     let tag = HeaderValue::try_from(format!("\"{hash}\"")).expect("a hash is hexadecimal digits");
     // Asked again each time, since the names of assets change with the binary; mostly the answer is that nothing did.
@@ -103,7 +95,6 @@ pub(super) async fn index(
 }
 
 pub(super) async fn asset(
-    State(_): State<Arc<Port>>,
     Path(name): Path<String>,
     Parameters(Nothing {}): Parameters<Nothing>,
     headers: HeaderMap,
