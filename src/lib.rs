@@ -54,7 +54,8 @@
 //!   certificates and handshakes; [`pages`] files that grow in pages; [`aws`] signatures of Amazon's clients; [`lint`] says of a plan what it can find; [`trial`] looks at a shift's alarms, and
 //!   [`replay`] plays a plan over recorded outcomes; [`config`] files; [`net`] sockets; [`clock`] the clocks;
 //!   [`fault`] the points at which a test kills the process.
-//! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`].
+//! - Pure, without runtime, I/O, clock or logging: [`fleet`], [`meter`], [`route`], [`alarm`], [`shift`], and [`cloudwatch`], which keeps metrics and
+//!   judges alarms for Amazon's clients.
 //! - Leaves: [`name`], [`time`], [`weight`].
 //!
 //! [`proxy`] and [`control`] never import each other. They share two values that [`app`] makes: the route table behind an
@@ -74,6 +75,7 @@ pub mod app;
 pub mod aws;
 pub mod cli;
 pub mod clock;
+pub mod cloudwatch;
 pub mod config;
 pub mod control;
 pub mod delivery;

@@ -27,7 +27,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("control", "store provider telemetry lint replay trial tls config net fault clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
     // Reads the journal behind whoever writes it, and is asked by nobody but the admin port.
-    ("delivery", "store tls pages config net clock pure leaves"),
+    ("delivery", "store tls aws pages config net clock pure leaves"),
     ("store", "config clock pure leaves"),
     ("provider", "fault clock pure leaves"),
     ("telemetry", "pages config clock pure leaves"),
@@ -48,6 +48,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("fault", ""),
     // The engine is told what the alarms say in its own words, so that it can be tested without a statistic.
     ("shift", "fleet leaves"),
+    // Metrics and alarms for Amazon's clients, told the time by whoever asks.
+    ("cloudwatch", "alarm meter fleet leaves"),
     ("alarm", "meter leaves"),
     ("route", "fleet meter leaves"),
     ("meter", "fleet leaves"),
@@ -57,7 +59,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("weight", ""),
 ];
 
-const PURE: &str = "shift alarm route meter fleet";
+const PURE: &str = "cloudwatch shift alarm route meter fleet";
 const LEAVES: &str = "name time weight";
 
 /// Paths, with all below them, that mean I/O, a clock, a logger or randomness from nowhere.

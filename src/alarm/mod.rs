@@ -43,7 +43,7 @@ pub use purse::Purse;
 pub use ramp::{RampRule, SAFE_RATIO, Safety};
 pub use safe::{SAFE_EVIDENCE, SafeGuard, SafeShare};
 pub use share::{FleetPair, ShareTest, Tolerance};
-pub use statistic::{Statistic, Trim};
+pub use statistic::{Samples, Statistic, Trim};
 pub use tails::{Edges, Tails};
 pub use threshold::{
     Bound, Comparison, Datapoint, LowSamples, Measure, MissingData, Threshold, ThresholdAlarm, ThresholdBook,

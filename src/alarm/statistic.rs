@@ -1,10 +1,8 @@
-//! CloudWatch's statistics, made of a histogram.
+//! CloudWatch's statistics, made of a histogram or of whatever else keeps samples in order.
 //!
-//! Values are exact where the histogram keeps them exactly (counts and sums); all others come from the buckets' upper edges and are at most
-//! 1/64, or 1 us, too high. Percentile rank is absent: what it tells, the fraction of values beyond a bound, is what a guard on a
+//! Values of a histogram are exact where it keeps them exactly (counts and sums); all others come from the buckets' upper edges and are at
+//! most 1/64, or 1 us, too high. Percentile rank is absent: what it tells, the fraction of values beyond a bound, is what a guard on a
 //! quantile judges, exactly.
-
-use std::time::Duration;
 
 use super::Unit;
 use crate::meter::HistogramSnapshot;
@@ -34,6 +32,27 @@ pub enum Statistic {
     TrimmedSum(Trim),
 }
 
+/// Samples that a statistic is made of. Times are in seconds.
+pub trait Samples {
+    /// How many there are.
+    fn count(&self) -> f64;
+
+    /// Their sum.
+    fn sum(&self) -> f64;
+
+    /// The least of them; `None` when there are none, as of the next two.
+    fn least(&self) -> Option<f64>;
+
+    /// The greatest of them.
+    fn greatest(&self) -> Option<f64>;
+
+    /// The value below or at which a fraction of them lie.
+    fn quantile(&self, quantile: f64) -> Option<f64>;
+
+    /// Values and how many samples have each, in rising order.
+    fn values(&self) -> impl Iterator<Item = (f64, f64)> + '_;
+}
+
 /// Two quantiles, the lower from 0, the higher up to 1.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Trim {
@@ -44,21 +63,19 @@ pub struct Trim {
 }
 
 impl Statistic {
-    /// The value for these samples: seconds, or a number of samples; `None` when there are none.
-    pub fn of(self, samples: &HistogramSnapshot) -> Option<f64> {
-        let count = samples.count();
-        if count == 0 {
+    /// The value for these samples: in their own unit, or a number of samples; `None` when there are none.
+    pub fn of(self, samples: &impl Samples) -> Option<f64> {
+        let all = samples.count();
+        if all <= 0.0 {
             return None;
         }
-        let seconds = |span: Duration| span.as_secs_f64();
-        let all = count as f64;
         match self {
-            Self::Average => Some(seconds(samples.sum()) / all),
-            Self::Sum => Some(seconds(samples.sum())),
-            Self::Minimum => samples.buckets().next().map(|(edge, _)| seconds(edge)),
-            Self::Maximum => samples.quantile(1.0).map(seconds),
+            Self::Average => Some(samples.sum() / all),
+            Self::Sum => Some(samples.sum()),
+            Self::Minimum => samples.least(),
+            Self::Maximum => samples.greatest(),
             Self::SampleCount => Some(all),
-            Self::Percentile(quantile) => samples.quantile(quantile).map(seconds),
+            Self::Percentile(quantile) => samples.quantile(quantile),
             Self::TrimmedMean(trim) => {
                 let (kept, sum) = trim.keep(samples);
                 (kept > 0.0).then(|| sum / kept)
@@ -68,7 +85,7 @@ impl Statistic {
             Self::WinsorizedMean(trim) => {
                 let (_, sum) = trim.keep(samples);
                 let (low, high) = (samples.quantile(trim.from)?, samples.quantile(trim.to)?);
-                Some(sum / all + trim.from * seconds(low) + (1.0 - trim.to) * seconds(high))
+                Some(sum / all + trim.from * low + (1.0 - trim.to) * high)
             }
         }
     }
@@ -107,24 +124,52 @@ impl Statistic {
 }
 
 impl Trim {
-    /// How many samples lie between the quantiles, and their sum in seconds. A bucket that a quantile cuts is kept in part.
-    fn keep(self, samples: &HistogramSnapshot) -> (f64, f64) {
-        let all = samples.count() as f64;
+    /// How many samples lie between the quantiles, and their sum. A bucket that a quantile cuts is kept in part.
+    fn keep(self, samples: &impl Samples) -> (f64, f64) {
+        let all = samples.count();
         let (from, to) = (self.from * all, self.to * all);
         let (mut seen, mut kept, mut sum) = (0.0_f64, 0.0, 0.0);
-        for (edge, count) in samples.buckets() {
-            let next = seen + count as f64;
+        for (value, count) in samples.values() {
+            let next = seen + count;
             let part = (next.min(to) - seen.max(from)).max(0.0);
             kept += part;
-            sum += part * edge.as_secs_f64();
+            sum += part * value;
             seen = next;
         }
         (kept, sum)
     }
 }
 
+impl Samples for HistogramSnapshot {
+    fn count(&self) -> f64 {
+        self.count() as f64
+    }
+
+    fn sum(&self) -> f64 {
+        self.sum().as_secs_f64()
+    }
+
+    fn least(&self) -> Option<f64> {
+        self.buckets().next().map(|(edge, _)| edge.as_secs_f64())
+    }
+
+    fn greatest(&self) -> Option<f64> {
+        Samples::quantile(self, 1.0)
+    }
+
+    fn quantile(&self, quantile: f64) -> Option<f64> {
+        self.quantile(quantile).map(|span| span.as_secs_f64())
+    }
+
+    fn values(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.buckets().map(|(edge, count)| (edge.as_secs_f64(), count as f64))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::meter::Histogram;
 

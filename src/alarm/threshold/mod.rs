@@ -130,14 +130,42 @@ impl ThresholdAlarm {
 
     /// A period is over: its datapoint, or `None` when it had no sample. Returns the state from now on.
     pub fn period(&mut self, datapoint: Option<Datapoint>) -> AlarmState {
-        if self.range.len() == self.rule.periods + RANGE_BEYOND {
+        if self.range.len() == self.range_length() {
             self.range.pop_front();
         }
         self.range.push_back(datapoint);
-        if !datapoint.is_some_and(|point| self.has_too_few_samples(point)) {
+        self.judge()
+    }
+
+    fn judge(&mut self) -> AlarmState {
+        let newest = self.range.back().copied().flatten();
+        if !newest.is_some_and(|point| self.has_too_few_samples(point)) {
             self.state = self.evaluate();
         }
         self.state
+    }
+
+    /// Goes on from a state that it was in, or was set to.
+    pub fn resume(&mut self, state: AlarmState) {
+        self.state = state;
+    }
+
+    /// Looks at a whole evaluation range, the newest last, instead of the one that it has: periods that slide overlap, and so are not fed
+    /// one by one. Of a longer range the newest part counts.
+    pub fn look(&mut self, range: impl IntoIterator<Item = Option<Datapoint>>) -> AlarmState {
+        self.range.clear();
+        for datapoint in range {
+            if self.range.len() == self.range_length() {
+                self.range.pop_front();
+            }
+            self.range.push_back(datapoint);
+        }
+        self.judge()
+    }
+
+    /// How many periods the evaluation range has.
+    pub fn range_length(&self) -> usize {
+        self.rule.periods + RANGE_BEYOND
     }
 
     /// What it says.

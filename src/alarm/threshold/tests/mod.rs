@@ -119,3 +119,23 @@ fn a_percentile_of_few_samples_changes_nothing_where_the_rule_says_so() {
         }
     }
 }
+
+#[test]
+fn a_whole_range_is_judged_as_its_periods_are_one_by_one() {
+    for missing in MODES {
+        for range in ["0 - X - X", "- - - - -", "- - X - -", "0 X X - X", "- - - X -"] {
+            for before in [Ok, Alarm, InsufficientData] {
+                let mut alarm = ThresholdAlarm::new(rule(2, 3, missing));
+                alarm.resume(before);
+                assert_eq!(
+                    alarm.look(points(range)),
+                    after(2, missing, range, before),
+                    "{range} {missing:?}"
+                );
+            }
+        }
+    }
+    let mut alarm = ThresholdAlarm::new(rule(1, 1, MissingData::Missing));
+    assert_eq!(alarm.look(points("X X X X X 0")), Ok, "what is older than the range does not count");
+    assert_eq!(alarm.range().count(), alarm.range_length());
+}
