@@ -11,8 +11,13 @@ use http::{HeaderMap, Method, Request, header};
 
 use super::problem::Fault;
 
-/// What a page can declare a body to be only after asking first. The second is that of Amazon's protocols.
-const JSON_TYPES: [&str; 2] = ["application/json", "application/x-amz-json-1.1"];
+/// What a page can declare a body to be only after asking first. All but the first are those of Amazon's protocols.
+const JSON_TYPES: [&str; 3] =
+    ["application/json", "application/x-amz-json-1.1", "application/x-amz-json-1.0"];
+
+/// What a page can declare a body to be as it likes. Clients of Amazon's Query protocol send it with an `authorization`, which a page cannot
+/// without asking first.
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// The rule by which callers are let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +94,10 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Fault> {
     let given = text(headers, &header::CONTENT_TYPE);
     let essence = given.map(|given| given.split(';').next().unwrap_or_default().trim());
     let is_json = |essence: &str| JSON_TYPES.iter().any(|known| essence.eq_ignore_ascii_case(known));
-    if essence.is_some_and(is_json) {
+    let is_signed_form = |essence: &str| {
+        essence.eq_ignore_ascii_case(FORM_TYPE) && headers.contains_key(header::AUTHORIZATION)
+    };
+    if essence.is_some_and(|essence| is_json(essence) || is_signed_form(essence)) {
         Ok(())
     } else {
         Err(Fault::MediaType { given: given.map(str::to_owned) })

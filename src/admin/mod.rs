@@ -14,6 +14,7 @@ mod alarms;
 mod audit;
 mod aws;
 mod caller;
+mod cloudwatch;
 mod counted;
 mod dashboard;
 mod endpoints;

@@ -84,7 +84,9 @@ impl Port {
         Self {
             gate: tokens.map(|tokens| Gate::new(tokens, is_local, is_signed)),
             refusals: Refusals::new(handle.clone()),
-            sagemaker: aws.sagemaker.then(|| Arc::new(sagemaker::Api::new(handle.clone(), aws))),
+            sagemaker: aws
+                .sagemaker
+                .then(|| Arc::new(sagemaker::Api::new(handle.clone(), telemetry.table(), aws))),
             handle,
             telemetry,
             source,

@@ -7,6 +7,7 @@
 //! - `file` appends to the file and rotates it; `roll` keeps its pages.
 //! - `status` is what is shown of all this.
 
+mod bridge;
 mod file;
 mod lanes;
 mod post;

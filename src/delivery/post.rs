@@ -8,10 +8,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::sign::Secrets;
+use super::{
+    bridge,
+    sign::{self, Secrets},
+};
 use crate::{
     alarm::{PollUrl, Token},
     clock,
+    config::Bridge,
     fleet::UpstreamTls,
     net::{Plain, Stream},
     time::format_duration,
@@ -32,9 +36,16 @@ const BODY_LIMIT: usize = 64 << 10;
 pub(super) struct Receiver {
     pub(super) url: PollUrl,
     pub(super) secret: Token,
+    pub(super) bridge: Option<Bridge>,
     pub(super) timeout: Duration,
     /// There for https.
     pub(super) tls: Option<Arc<Connector>>,
+}
+
+/// What signs.
+enum Secret {
+    Hook(Secrets),
+    Plain(String),
 }
 
 /// What is sent.
@@ -50,13 +61,13 @@ impl Receiver {
     /// Reads certificate files.
     pub(super) fn new(
         url: PollUrl,
-        secret: Token,
+        (secret, bridge): (Token, Option<Bridge>),
         timeout: Duration,
         ca: Option<std::path::PathBuf>,
     ) -> Self {
         let spec = || UpstreamTls { ca, server_name: None, identity: None };
         let tls = url.is_secure().then(|| Arc::new(Connector::new(Arc::new(spec()))));
-        Self { url, secret, timeout, tls }
+        Self { url, secret, bridge, timeout, tls }
     }
 
     /// Sends it once. The error says in a few words what was wrong; trying again is safe, as the receiver knows the letter by its id.
@@ -66,10 +77,7 @@ impl Receiver {
     }
 
     async fn send(&self, letter: &Letter) -> Result<(), String> {
-        let source = self.secret.clone();
-        let secrets = tokio::task::spawn_blocking(move || Secrets::read(&source)).await;
-        let secrets = secrets.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let request = self.request(letter, &secrets)?;
+        let request = self.signed(letter).await?;
         let stream = self.open().await?;
         let failed = |error: hyper::Error| format!("no answer: {error}");
         let mut client = http1::Builder::new();
@@ -78,8 +86,15 @@ impl Receiver {
         let exchange = async {
             let response = sender.send_request(request).await.map_err(failed)?;
             let status = response.status();
-            drop(Limited::new(response.into_body(), BODY_LIMIT).collect().await);
-            if status.is_success() { Ok(()) } else { Err(format!("status {}", status.as_u16())) }
+            let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await;
+            if !status.is_success() {
+                return Err(format!("status {}", status.as_u16()));
+            }
+            match (&self.bridge, body) {
+                (None, _) => Ok(()),
+                (Some(_), Ok(body)) => bridge::check(&body.to_bytes()),
+                (Some(_), Err(error)) => Err(format!("the answer broke off: {error}")),
+            }
         };
         tokio::pin!(exchange, connection);
         // The connection must be driven for the answer to come; it may end before the answer is taken.
@@ -90,6 +105,37 @@ impl Receiver {
                 Err(error) => Err(failed(error)),
             },
         }
+    }
+
+    /// Signed as its receiver wants it.
+    async fn signed(&self, letter: &Letter) -> Result<Request<Full<Bytes>>, String> {
+        let (source, is_bridge) = (self.secret.clone(), self.bridge.is_some());
+        let read = move || {
+            if is_bridge {
+                sign::read(&source).map(Secret::Plain)
+            } else {
+                Secrets::read(&source).map(Secret::Hook)
+            }
+        };
+        let secret = tokio::task::spawn_blocking(read).await;
+        let secret = secret.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        match (&self.bridge, secret) {
+            (Some(bridge), Secret::Plain(secret)) => self.put(bridge, letter, secret.trim()),
+            (_, Secret::Hook(secrets)) => self.request(letter, &secrets),
+            (None, Secret::Plain(_)) => Err("it has no key to sign with".to_owned()),
+        }
+    }
+
+    fn put(&self, bridge: &Bridge, letter: &Letter, secret: &str) -> Result<Request<Full<Bytes>>, String> {
+        let path = self.url.path_and_query();
+        let headers = bridge::headers(bridge, (self.url.authority(), path), secret, &letter.body)?;
+        let mut request = Request::post(path)
+            .header(header::USER_AGENT, USER_AGENT)
+            .header(header::CONNECTION, "close")
+            .body(Full::new(letter.body.clone()))
+            .map_err(|error| format!("it cannot be sent: {error}"))?;
+        request.headers_mut().extend(headers);
+        Ok(request)
     }
 
     /// Redirects are not followed: events go where the configuration says.

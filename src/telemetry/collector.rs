@@ -51,6 +51,11 @@ impl Telemetry {
         }
     }
 
+    /// The table whose meters are read.
+    pub fn table(&self) -> Arc<ArcSwap<RouteTable>> {
+        Arc::clone(&self.table)
+    }
+
     /// Counts what the meters have gained. A fleet's meters are followed from the first look that finds them in the table, until the last
     /// request has let go of them; so there must be a look while each fleet is in the table, however short that is.
     pub fn look(&self) {

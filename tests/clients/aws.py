@@ -27,10 +27,11 @@ def refused(code, message):
     assert message in error["Message"], error
 
 
-def call(proxy, operation, document=None, body=None, headers=None):
+def call(proxy, operation, document=None, body=None, headers=None, service="sagemaker"):
     """Status, headers and document of a call by hand."""
+    version, prefix = {"sagemaker": ("1.1", "SageMaker"), "cloudwatch": ("1.0", "GraniteServiceVersion20100801")}[service]
     sent = json.dumps(document or {}).encode() if body is None else body
-    head = {"content-type": "application/x-amz-json-1.1", "x-amz-target": f"SageMaker.{operation}"} | (headers or {})
+    head = {"content-type": f"application/x-amz-json-{version}", "x-amz-target": f"{prefix}.{operation}"} | (headers or {})
     status, answered, received = ask("POST", proxy.admin + "/", sent, head)
     return status, answered, json.loads(received) if received else None
 

@@ -109,7 +109,7 @@ def good(shape, name="", depth=0):
         arn = "arn:aws:sagemaker:us-east-1:000000000000:"
         text = {"S3Uri": "s3://b/k", "DestinationS3Uri": "s3://b/k", "ResourceArn": arn + "model/m", "MetricsEndpointPath": "/m"}
         return text.get(name, "a" * max(1, meta.get("min", 0)))
-    return {"integer": meta.get("min", 1), "float": 1.0, "boolean": True, "timestamp": 1.7e9}[shape.type_name]
+    return {"integer": meta.get("min", 1), "float": 1.0, "double": 1.0, "boolean": True, "timestamp": 1.7e9}[shape.type_name]
 
 
 def bad(shape):

@@ -12,14 +12,16 @@ use crate::{
     config::AwsKey,
 };
 
-/// What stands in the scope of signatures for the services here.
-const SERVICES: &[&str] = &["sagemaker"];
-
 /// Longer than any secret.
 const SECRET_LIMIT: u64 = 4 << 10;
 
-/// The id of the key that a request was signed with; `None` where nobody has to sign.
-pub(super) async fn of(keys: &Arc<[AwsKey]>, parts: &Parts, body: &[u8]) -> Result<Option<String>, Fault> {
+/// The id of the key that a request to a service was signed with; `None` where nobody has to sign.
+pub(super) async fn of(
+    keys: &Arc<[AwsKey]>,
+    service: &str,
+    parts: &Parts,
+    body: &[u8],
+) -> Result<Option<String>, Fault> {
     if keys.is_empty() {
         return Ok(None);
     }
@@ -32,7 +34,7 @@ pub(super) async fn of(keys: &Arc<[AwsKey]>, parts: &Parts, body: &[u8]) -> Resu
         body,
     };
     let secret = |id: &str| secrets.iter().find(|(known, _)| known == id).map(|(_, secret)| secret.clone());
-    match verify(&request, clock::wall(), SERVICES, secret) {
+    match verify(&request, clock::wall(), &[service], secret) {
         Ok(id) => Ok(Some(id)),
         Err(error) => Err(Fault::new(kind(&error), error.to_string())),
     }

@@ -4,19 +4,9 @@
 //! be wrong with a request to SageMaker is a `ValidationException`, "not found" among them; clients match on the message's beginning.
 //! Types and statuses: <https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonErrors.html>.
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::StatusCode;
 
 use crate::{control::ControlError, store::StoreError};
-
-/// The type of every answer of the JSON 1.1 protocol.
-pub(in crate::admin) const JSON_1_1: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
-
-/// Where older clients look for an error's type.
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// Longer than any message of this program; what clients sent stands in some.
 const MESSAGE_LIMIT: usize = 4_000;
@@ -42,6 +32,18 @@ pub(in crate::admin) enum Kind {
     InvalidSignature,
     /// More resources than there may be.
     ResourceLimit,
+    /// A value that is none for its parameter; CloudWatch's own kind.
+    InvalidParameter,
+    /// Parameters that do not go together; CloudWatch's own kind.
+    Combination,
+    /// A parameter that is needed is missing; CloudWatch's own kind.
+    MissingParameter,
+    /// There is no such resource; CloudWatch's own kind.
+    NotFound,
+    /// A page's token that no page ended with; CloudWatch's own kind.
+    InvalidToken,
+    /// More alarms or metrics than there may be; CloudWatch's own kind.
+    Limit,
     /// It cannot be done now and may be tried again; clients do so by themselves.
     Unavailable,
     /// A defect here.
@@ -55,22 +57,47 @@ pub(in crate::admin) struct Fault {
     pub(in crate::admin) message: String,
 }
 
+/// How a kind of error is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row {
+    pub(super) status: StatusCode,
+    /// In the JSON protocols.
+    pub(super) name: &'static str,
+    /// In the Query protocol, and for clients that came from there.
+    pub(super) code: &'static str,
+}
+
 impl Kind {
-    fn row(self) -> (StatusCode, &'static str) {
-        match self {
-            Self::Validation => (StatusCode::BAD_REQUEST, "ValidationException"),
-            Self::Serialization => (StatusCode::BAD_REQUEST, "SerializationException"),
-            Self::UnknownOperation => (StatusCode::BAD_REQUEST, "UnknownOperationException"),
-            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException"),
+    /// Statuses and names are those of the services' models.
+    pub(super) fn row(self) -> Row {
+        let (bad, forbidden) = (StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN);
+        let (status, name, code) = match self {
+            Self::Validation => (bad, "ValidationException", "ValidationError"),
+            Self::Serialization => (bad, "SerializationException", "MalformedInput"),
+            Self::UnknownOperation => (bad, "UnknownOperationException", "InvalidAction"),
+            Self::TooLarge => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", "RequestEntityTooLarge")
+            }
             // Forbidden, so that the trail has them as refused callers.
-            Self::Unsigned => (StatusCode::FORBIDDEN, "MissingAuthenticationTokenException"),
-            Self::IncompleteSignature => (StatusCode::FORBIDDEN, "IncompleteSignatureException"),
-            Self::UnknownKey => (StatusCode::FORBIDDEN, "UnrecognizedClientException"),
-            Self::InvalidSignature => (StatusCode::FORBIDDEN, "InvalidSignatureException"),
-            Self::ResourceLimit => (StatusCode::BAD_REQUEST, "ResourceLimitExceeded"),
-            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
-            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure"),
-        }
+            Self::Unsigned => {
+                (forbidden, "MissingAuthenticationTokenException", "MissingAuthenticationToken")
+            }
+            Self::IncompleteSignature => (forbidden, "IncompleteSignatureException", "IncompleteSignature"),
+            Self::UnknownKey => (forbidden, "UnrecognizedClientException", "InvalidClientTokenId"),
+            Self::InvalidSignature => (forbidden, "InvalidSignatureException", "SignatureDoesNotMatch"),
+            Self::ResourceLimit => (bad, "ResourceLimitExceeded", "ResourceLimitExceeded"),
+            Self::InvalidParameter => (bad, "InvalidParameterValueException", "InvalidParameterValue"),
+            Self::Combination => (bad, "InvalidParameterCombinationException", "InvalidParameterCombination"),
+            Self::MissingParameter => (bad, "MissingRequiredParameterException", "MissingParameter"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "ResourceNotFound", "ResourceNotFound"),
+            Self::InvalidToken => (bad, "InvalidNextToken", "InvalidNextToken"),
+            Self::Limit => (bad, "LimitExceededFault", "LimitExceeded"),
+            Self::Unavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", "ServiceUnavailable")
+            }
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "InternalFailure"),
+        };
+        Row { status, name, code }
     }
 }
 
@@ -78,6 +105,11 @@ impl Fault {
     /// What is wrong with a request, in a sentence.
     pub(in crate::admin) fn validation(message: impl Into<String>) -> Self {
         Self { kind: Kind::Validation, message: message.into() }
+    }
+
+    /// The message, no longer than clients are to be sent.
+    pub(super) fn said(&self) -> String {
+        self.message.chars().take(MESSAGE_LIMIT).collect()
     }
 
     /// Another kind.
@@ -101,20 +133,5 @@ impl From<ControlError> for Fault {
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         Self::new(Kind::Unavailable, error.to_string())
-    }
-}
-
-impl IntoResponse for Fault {
-    fn into_response(self) -> Response {
-        let Self { kind, message } = self;
-        let (status, name) = kind.row();
-        let message: String = message.chars().take(MESSAGE_LIMIT).collect();
-        let body = serde_json::json!({ "__type": name, "message": message });
-        let mut response = Response::new(Body::from(body.to_string()));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, JSON_1_1);
-        headers.insert(ERROR_TYPE, HeaderValue::from_static(name));
-        response
     }
 }

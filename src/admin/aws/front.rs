@@ -1,32 +1,38 @@
-//! The one path of the JSON protocols: `POST /`, with the operation in `x-amz-target`
-//! (<https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>).
+//! The one path of Amazon's protocols: `POST /`, with the operation in `x-amz-target`
+//! (<https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>) or, in the Query protocol, in the form.
 //!
 //! A caller who gives up does not undo half of what it asked for: operations run to their end on tasks of their own.
 
-use std::sync::Arc;
+use std::{io::Read as _, sync::Arc};
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{FromRequest, Request, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
 use super::{
     caller,
-    fault::{Fault, JSON_1_1, Kind},
+    dialect::{Dialect, request_id},
+    fault::{Fault, Kind},
+    query::Form,
 };
 use crate::{
-    admin::{actor::HeaderActor, problem, refusals::Refusal, sagemaker, state::Port},
+    admin::{actor::HeaderActor, cloudwatch, problem, refusals::Refusal, sagemaker, state::Port},
     control::Actor,
 };
 
 /// Which service and which of its operations.
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// Names a request in clients' logs.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+/// What the targets of each service begin with.
+const SAGEMAKER_PREFIX: &str = "SageMaker.";
+const CLOUDWATCH_PREFIX: &str = "GraniteServiceVersion20100801.";
+
+/// The largest body once it is unpacked; clients pack what is longer than some kilobytes.
+const UNPACKED_LIMIT_BYTES: u64 = 4 << 20;
 
 /// What an operation answers.
 #[derive(Debug, Default)]
@@ -34,13 +40,29 @@ pub(in crate::admin) struct Answer {
     /// The body; without one, it is empty.
     pub(in crate::admin) document: Option<Value>,
     /// What stands in the head besides, for clients whose model of the body has no place for it.
-    pub(in crate::admin) header: Option<(HeaderName, String)>,
+    pub(in crate::admin) headers: Vec<(HeaderName, String)>,
 }
 
 impl From<Value> for Answer {
     fn from(document: Value) -> Self {
-        Self { document: Some(document), header: None }
+        Self { document: Some(document), headers: Vec::new() }
     }
+}
+
+/// An operation of one of the services.
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    SageMaker(sagemaker::Operation),
+    CloudWatch(cloudwatch::Operation),
+}
+
+/// What is asked for.
+#[derive(Debug)]
+enum Asked {
+    /// The body is the document.
+    Target(String),
+    /// The body was a form.
+    Form(Box<Form>),
 }
 
 /// `POST /`
@@ -52,50 +74,126 @@ pub(in crate::admin) async fn serve(
     let Some(api) = port.sagemaker.clone() else {
         return problem::Fault::Method { method: Method::POST }.into_response();
     };
-    let mut response = answer(api, actor, request).await.unwrap_or_else(Fault::into_response);
-    response.headers_mut().insert(REQUEST_ID, request_id());
-    response
+    let dialect = dialect(request.headers());
+    let (parts, body) = request.into_parts();
+    let answered = match read(Request::from_parts(parts.clone(), body)).await {
+        Ok(body) => answer(&api, actor, dialect, (&parts, &body)).await,
+        Err(fault) => Err(Refused { fault, what: None }),
+    };
+    let id = request_id();
+    match answered {
+        Ok((operation, answer)) => dialect.answer(operation.name(), answer, &id),
+        Err(Refused { fault, what }) => {
+            let mut response = dialect.fault(&fault, &id);
+            if let Some(what) = what {
+                // For the trail: callers who have no business here, and what was to change something and was refused.
+                response.extensions_mut().insert(Refusal(format!("{what}: {}", fault.message)));
+            }
+            response
+        }
+    }
 }
 
-async fn answer(api: Arc<sagemaker::Api>, actor: HeaderActor, request: Request) -> Result<Response, Fault> {
-    let (parts, body) = request.into_parts();
-    let body = read(Request::from_parts(parts.clone(), body)).await?;
-    let caller = match caller::of(api.keys(), &parts, &body).await {
+/// A request that was not carried out, and what it was, where that belongs into the trail.
+struct Refused {
+    fault: Fault,
+    what: Option<&'static str>,
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        Self { fault, what: None }
+    }
+}
+
+async fn answer(
+    api: &Arc<sagemaker::Api>,
+    actor: HeaderActor,
+    dialect: Dialect,
+    (parts, body): (&Parts, &Bytes),
+) -> Result<(Operation, Answer), Refused> {
+    let caller = match caller::of(api.keys(), service(dialect), parts, body).await {
         Ok(caller) => caller,
-        Err(fault) => return Ok(recorded(fault, "an AWS signature")),
+        Err(fault) => return Err(Refused { fault, what: Some("an AWS signature") }),
     };
-    let operation = operation(&parts.headers)?;
+    let body = unpacked(&parts.headers, body)?;
+    let asked = asked(dialect, &parts.headers, &body)?;
+    let operation = asked.operation()?;
     // What the signature proves stands, and a header's claim only where nobody has to sign.
     let actor = match caller {
         Some(id) => actor.signed_by(id),
         None => actor.or(None).map_err(|_| Fault::validation("x-snapback-actor is no name"))?,
     };
-    match run(api, operation, actor, &body).await {
-        Ok(answer) => Ok(answer.into_response()),
-        Err(fault) if operation.changes() => Ok(recorded(fault, operation.name())),
-        Err(fault) => Err(fault),
+    let document = asked.document(operation, &body)?;
+    match run(Arc::clone(api), operation, document, actor).await {
+        Ok(answer) => Ok((operation, answer)),
+        Err(fault) => Err(Refused { fault, what: operation.changes().then(|| operation.name()) }),
     }
-}
-
-/// For the trail: callers who have no business here, and what was to change something and was refused.
-fn recorded(fault: Fault, what: &str) -> Response {
-    let refusal = Refusal(format!("{what}: {}", fault.message));
-    let mut response = fault.into_response();
-    response.extensions_mut().insert(refusal);
-    response
 }
 
 async fn run(
     api: Arc<sagemaker::Api>,
-    operation: sagemaker::Operation,
+    operation: Operation,
+    document: Value,
     actor: Actor,
-    body: &[u8],
 ) -> Result<Answer, Fault> {
-    let document = if body.is_empty() { b"{}" } else { body };
-    let document: Value = serde_json::from_slice(document)
-        .map_err(|error| Fault::new(Kind::Serialization, format!("the body is not JSON: {error}")))?;
-    let running = tokio::spawn(async move { api.run(operation, document, actor).await });
+    let running = tokio::spawn(async move {
+        match operation {
+            Operation::SageMaker(operation) => api.run(operation, document, actor).await,
+            Operation::CloudWatch(operation) => api.cloudwatch().run(operation, document, actor).await,
+        }
+    });
     running.await.unwrap_or_else(|_| Err(Fault::new(Kind::Internal, "an internal error; the log has more")))
+}
+
+impl Operation {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SageMaker(operation) => operation.name(),
+            Self::CloudWatch(operation) => operation.name(),
+        }
+    }
+
+    const fn changes(self) -> bool {
+        match self {
+            Self::SageMaker(operation) => operation.changes(),
+            Self::CloudWatch(operation) => operation.changes(),
+        }
+    }
+}
+
+impl Asked {
+    fn operation(&self) -> Result<Operation, Fault> {
+        let (found, named) = match self {
+            Self::Target(target) => {
+                let sagemaker = target.strip_prefix(SAGEMAKER_PREFIX).and_then(sagemaker::Operation::named);
+                let cloudwatch =
+                    target.strip_prefix(CLOUDWATCH_PREFIX).and_then(cloudwatch::Operation::named);
+                let found = sagemaker.map(Operation::SageMaker);
+                (found.or(cloudwatch.map(Operation::CloudWatch)), target.as_str())
+            }
+            Self::Form(form) => {
+                let action = form.field("Action").unwrap_or_default();
+                (cloudwatch::Operation::named(action).map(Operation::CloudWatch), action)
+            }
+        };
+        found.ok_or_else(|| {
+            let shown: String = named.chars().take(100).collect();
+            Fault::new(Kind::UnknownOperation, format!("there is no operation {shown} here"))
+        })
+    }
+
+    fn document(&self, operation: Operation, body: &[u8]) -> Result<Value, Fault> {
+        match (self, operation) {
+            (Self::Form(form), Operation::CloudWatch(operation)) => form.document(operation.members()),
+            (Self::Form(_) | Self::Target(_), _) => {
+                let document = if body.is_empty() { b"{}" } else { body };
+                serde_json::from_slice(document).map_err(|error| {
+                    Fault::new(Kind::Serialization, format!("the body is not JSON: {error}"))
+                })
+            }
+        }
+    }
 }
 
 /// The router bounds the body.
@@ -110,42 +208,61 @@ async fn read(request: Request) -> Result<Bytes, Fault> {
     })
 }
 
-fn operation(headers: &HeaderMap) -> Result<sagemaker::Operation, Fault> {
-    let target = headers.get(TARGET).and_then(|target| target.to_str().ok());
-    let Some(target) = target else {
+/// The signature is of the body as it was sent.
+fn unpacked(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Fault> {
+    let coding = text(headers, &header::CONTENT_ENCODING).unwrap_or("identity");
+    if coding.eq_ignore_ascii_case("identity") {
+        return Ok(body.clone());
+    }
+    if !coding.eq_ignore_ascii_case("gzip") {
+        return Err(Fault::new(Kind::Serialization, "the content-encoding can only be gzip"));
+    }
+    let mut unpacked = Vec::new();
+    let read =
+        flate2::read::GzDecoder::new(body.as_ref()).take(UNPACKED_LIMIT_BYTES + 1).read_to_end(&mut unpacked);
+    match read {
+        Ok(length) if length as u64 <= UNPACKED_LIMIT_BYTES => Ok(unpacked.into()),
+        Ok(_) => {
+            let limit = UNPACKED_LIMIT_BYTES / 1024;
+            Err(Fault::new(
+                Kind::TooLarge,
+                format!("the body is larger than {limit} KiB once it is unpacked"),
+            ))
+        }
+        Err(_) => Err(Fault::new(Kind::Serialization, "the body is not what gzip makes")),
+    }
+}
+
+fn dialect(headers: &HeaderMap) -> Dialect {
+    let target = text(headers, &TARGET);
+    let is_form = text(headers, &header::CONTENT_TYPE)
+        .and_then(|given| given.split(';').next())
+        .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded"));
+    match target {
+        Some(target) if target.starts_with(CLOUDWATCH_PREFIX) => Dialect::Json10,
+        None if is_form => Dialect::Query,
+        Some(_) | None => Dialect::Json11,
+    }
+}
+
+/// What stands in the scope of a signature.
+const fn service(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Json10 | Dialect::Query => "monitoring",
+        Dialect::Json11 => "sagemaker",
+    }
+}
+
+fn asked(dialect: Dialect, headers: &HeaderMap, body: &[u8]) -> Result<Asked, Fault> {
+    if dialect == Dialect::Query {
+        return Form::read(body).map(|form| Asked::Form(Box::new(form)));
+    }
+    text(headers, &TARGET).map(|target| Asked::Target(target.to_owned())).ok_or_else(|| {
         let message = "the header x-amz-target names no operation, such as SageMaker.DescribeEndpoint";
-        return Err(Fault::new(Kind::UnknownOperation, message));
-    };
-    let name = target.strip_prefix("SageMaker.");
-    name.and_then(sagemaker::Operation::named).ok_or_else(|| {
-        let shown: String = target.chars().take(100).collect();
-        Fault::new(Kind::UnknownOperation, format!("there is no operation {shown} here"))
+        Fault::new(Kind::UnknownOperation, message)
     })
 }
 
-/// Random, as AWS's are: nothing is to be read from it.
-fn request_id() -> HeaderValue {
-    let bits = format!("{:032x}", rand::random::<u128>());
-    let (head, rest) = bits.split_at(8);
-    let (a, rest) = rest.split_at(4);
-    let (b, rest) = rest.split_at(4);
-    let (c, tail) = rest.split_at(4);
-    let id = format!("{head}-{a}-{b}-{c}-{tail}");
-    HeaderValue::try_from(id).expect("hexadecimal digits and dashes are a header's value")
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        let Self { document, header } = self;
-        let mut response =
-            Response::new(document.map_or_else(Body::empty, |document| Body::from(document.to_string())));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, JSON_1_1);
-        if let Some((name, value)) = header
-            && let Ok(value) = HeaderValue::try_from(value)
-        {
-            headers.insert(name, value);
-        }
-        response
-    }
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
 }

@@ -28,6 +28,10 @@ pub(in crate::admin) static ALARM_NAME: Pattern = Pattern {
     fits: |text| text.contains(|sign: char| !sign.is_whitespace()) && !text.contains('\n'),
 };
 
+/// Where metrics of a kind are.
+pub(in crate::admin) static NAMESPACE: Pattern =
+    Pattern { text: "[^:].*", fits: |text| !text.starts_with(':') && !text.contains('\n') };
+
 /// Without white space.
 pub(in crate::admin) static NO_SPACE: Pattern =
     Pattern { text: "[\\S]+", fits: |text| !text.is_empty() && !text.contains(char::is_whitespace) };

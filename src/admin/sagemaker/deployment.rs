@@ -336,7 +336,7 @@ impl Size {
 }
 
 /// What an alarm is called here. Names of CloudWatch's may be anything; what is no name of an alarm here is told by its hash.
-pub(super) fn alarm_key(name: &str) -> String {
+pub(in crate::admin) fn alarm_key(name: &str) -> String {
     if alarm_name(name).is_ok() {
         return name.to_owned();
     }

@@ -58,17 +58,17 @@ impl Api {
         }
         let last = picture.shift.as_ref().map(|shift| last_deployment(&picture, shift));
         add("LastDeployment", last.clone());
-        let header = last.map(|last| {
+        let headers = last.map(|last| {
             let part = |name: &str| last.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let (outcome, config, shift) = (part("Outcome"), part("EndpointConfigName"), part("ShiftId"));
             (LAST_DEPLOYMENT, format!("{outcome}; config={config}; shift={shift}"))
         });
-        Ok(Answer { document: Some(document), header })
+        Ok(Answer { document: Some(document), headers: headers.into_iter().collect() })
     }
 }
 
 /// The variant in service.
-fn live_variant(picture: &Picture) -> Value {
+pub(super) fn live_variant(picture: &Picture) -> Value {
     let target = picture.serving();
     let part = picture.stage().map_or_else(|| settled(picture, target), |stage| stage.live);
     Value::Object(variant(picture, target, &part, &OF_VARIANT))
@@ -100,7 +100,7 @@ fn settled(picture: &Picture, target: &Target) -> Part {
     Part { instances: count, status }
 }
 
-fn pending(picture: &Picture) -> Option<Value> {
+pub(super) fn pending(picture: &Picture) -> Option<Value> {
     let (shift, stage) = (picture.running()?, picture.stage()?);
     let target = picture.incoming(shift);
     let names: Vec<_> = OF_VARIANT.iter().chain(&OF_PENDING).copied().collect();

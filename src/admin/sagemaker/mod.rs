@@ -15,6 +15,7 @@ mod fleet;
 mod limits;
 mod listing;
 mod models;
+mod notices;
 mod picture;
 mod records;
 mod settle;
@@ -22,22 +23,30 @@ mod stages;
 mod tags;
 mod updates;
 
+pub(super) use deployment::alarm_key;
+pub(super) use notices::tell;
+pub(super) use records::variant_name;
 pub(super) use settle::settle;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, Notify};
 
-use super::aws::{
-    fault::Fault,
-    front::Answer,
-    shape::{self, Member},
+use super::{
+    aws::{
+        fault::Fault,
+        front::Answer,
+        shape::{self, Member},
+    },
+    cloudwatch,
 };
 use crate::{
     clock,
     config::{AwsConfig, AwsKey},
     control::{Actor, Handle},
+    route::RouteTable,
 };
 
 /// The control API.
@@ -46,6 +55,8 @@ pub(super) struct Api {
     handle: Handle,
     config: AwsConfig,
     keys: Arc<[AwsKey]>,
+    /// Where the alarms of deployments are, as far as they are not reported by others.
+    cloudwatch: Arc<cloudwatch::Api>,
     /// Held by what changes something, so that what it has looked at is still so when it acts.
     turn: Mutex<()>,
     /// There is an endpoint of which more is to come.
@@ -81,9 +92,15 @@ pub(super) struct Request {
 }
 
 impl Api {
-    pub(super) fn new(handle: Handle, config: AwsConfig) -> Self {
+    pub(super) fn new(handle: Handle, table: Arc<ArcSwap<RouteTable>>, config: AwsConfig) -> Self {
         let keys = config.keys.iter().cloned().collect();
-        Self { handle, config, keys, turn: Mutex::default(), unsettled: Notify::new() }
+        let cloudwatch = Arc::new(cloudwatch::Api::new(handle.clone(), table, &config));
+        Self { handle, config, keys, cloudwatch, turn: Mutex::default(), unsettled: Notify::new() }
+    }
+
+    /// The API of metrics and alarms.
+    pub(super) fn cloudwatch(&self) -> &Arc<cloudwatch::Api> {
+        &self.cloudwatch
     }
 
     /// Who may call; everybody where there is none.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 use super::Api;
 use crate::{
     admin::aws::fault::{Fault, Kind},
-    control::{Actor, ResourceChange},
+    control::{Actor, Handle, ResourceChange},
+    name::EndpointName,
     store::Resource,
 };
 
@@ -84,6 +85,13 @@ pub(super) struct Target {
     pub(super) image: Option<String>,
     pub(super) instances: NonZeroU32,
     pub(super) weight: f64,
+}
+
+/// What clients call the variant of an endpoint; `None` where it is none of theirs.
+pub(in crate::admin) async fn variant_name(handle: &Handle, endpoint: &EndpointName) -> Option<String> {
+    let found = handle.resource(ENDPOINT, endpoint.as_str()).await.ok()??;
+    let record: EndpointRecord = serde_json::from_value(found.document).ok()?;
+    Some(record.live.variant_name().to_owned()).filter(|name| !name.is_empty())
 }
 
 impl EndpointRecord {

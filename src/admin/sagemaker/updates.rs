@@ -13,7 +13,10 @@ use super::{
     records::{ENDPOINT, EndpointRecord, Target},
 };
 use crate::{
-    admin::aws::{fault::Fault, front::Answer},
+    admin::{
+        aws::{fault::Fault, front::Answer},
+        cloudwatch::WARNING,
+    },
     config::{EndpointSpec, HealthCheck, PlanSpec},
     control::{Actor, EndpointView, Execution},
     shift::Turn,
@@ -34,6 +37,8 @@ impl Api {
         let deployment = deployment_of(&request, &picture.record)?;
         let read = Deployment::read(deployment.as_ref())?;
         let shift = read.plan(blueprint.size)?;
+        let alarms = read.alarm_names();
+        self.cloudwatch.refuse_raised(alarms.values().map(String::as_str)).await?;
         let plan =
             PlanSpec { green: blueprint.spec.clone(), shift, alarms: read.alarms(), turn: Turn::default() };
         let target = Target { weight, ..target(config_name, variant, &blueprint) };
@@ -44,8 +49,21 @@ impl Api {
             deployment,
             ..picture.record.clone()
         };
+        let warnings = self.warnings(&plan, alarms.values().map(String::as_str));
         self.begin(&picture, view, (plan, record), &request.actor).await?;
-        Ok(json!({ "EndpointArn": arn }).into())
+        self.cloudwatch.tell_new_deployment(alarms.values().map(String::as_str)).await;
+        let headers = warnings.into_iter().map(|warning| (WARNING, warning)).collect();
+        Ok(Answer { document: Some(json!({ "EndpointArn": arn })), headers })
+    }
+
+    /// What the alarms of a deployment cannot do in it, a sentence each.
+    fn warnings<'a>(&self, plan: &PlanSpec, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let unknown = self.cloudwatch.unknown(names).into_iter().map(|name| {
+            format!("alarm_not_defined: alarm {name}: it is not defined here, so it waits for reports by the native API")
+        });
+        let found = self.cloudwatch.findings(plan).into_iter();
+        let found = found.map(|finding| format!("{}: {}: {}", finding.code, finding.place, finding.message));
+        unknown.chain(found).collect()
     }
 
     /// Starts the shift. The record is written first, so that whoever sees the shift knows what it is for.
