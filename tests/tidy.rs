@@ -30,7 +30,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("control", "store provider telemetry lint replay trial tls config net fault clock pure leaves"),
     ("proxy", "telemetry tls net clock pure leaves"),
     // Reads the journal behind whoever writes it, and is asked by nobody but the admin port.
-    ("delivery", "store telemetry tls pages config net clock pure leaves"),
+    ("delivery", "store telemetry tls aws pages config net clock pure leaves"),
     ("store", "config clock pure leaves"),
     ("provider", "fault clock pure leaves"),
     ("telemetry", "pages config clock pure leaves"),
@@ -53,6 +53,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("fault", ""),
     // The engine is told what the alarms say in its own words, so that it can be tested without a statistic.
     ("shift", "fleet leaves"),
+    // Metrics and alarms for Amazon's clients, told the time by whoever asks.
+    ("cloudwatch", "alarm meter fleet leaves"),
     ("alarm", "meter leaves"),
     ("route", "fleet meter leaves"),
     ("meter", "fleet leaves"),

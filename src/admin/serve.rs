@@ -62,6 +62,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
                 accept(&listener, &service, &shutdown, &mut connections),
                 observe(&port, events),
                 sagemaker::settle(port.sagemaker.clone()),
+                sagemaker::tell(port.sagemaker.clone(), port.handle.subscribe()),
                 cloudwatch::watch(port.sagemaker.as_ref().map(|api| Arc::clone(api.cloudwatch()))),
             );
         } => {}

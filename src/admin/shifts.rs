@@ -23,6 +23,7 @@ use crate::{
     clock,
     config::PlanSpec,
     control::{self, Execution, ShiftCommand},
+    lint::Finding,
     shift::Command,
 };
 
@@ -64,12 +65,15 @@ pub(super) async fn start(
     }
     let (execution, rate) = start.execution()?;
     let actor = actor.or(None)?;
+    let more = alarms_findings(&port, &plan, execution);
     let submitted = match execution {
         Execution::Real => port.handle.submit_shift(&name, plan, &actor).await?,
         Execution::Dry => port.handle.check_shift(&name, plan, &actor, rate).await?,
     };
     let (status, place, document) = match submitted {
-        control::Submitted::Begun(view) => {
+        control::Submitted::Begun(mut view) => {
+            view.findings.extend(more);
+            view.findings.sort_by_key(|finding| finding.severity);
             let place = format!("/v1/shifts/{}", view.id);
             let shift = represent::shift(*view, execution, clock::wall());
             (StatusCode::CREATED, place, Submitted::Begun(Box::new(shift)))
@@ -84,6 +88,14 @@ pub(super) async fn start(
         Execution::Dry => (StatusCode::OK, None),
     };
     Ok((status, AppendHeaders(location), Json(document)))
+}
+
+/// What alarms that clients of Amazon's have defined cannot do in a plan that names them.
+fn alarms_findings(port: &Port, plan: &PlanSpec, execution: Execution) -> Vec<Finding> {
+    match (&port.sagemaker, execution) {
+        (Some(api), Execution::Dry) => api.cloudwatch().findings(plan),
+        (Some(_) | None, _) => Vec::new(),
+    }
 }
 
 pub(super) async fn show(

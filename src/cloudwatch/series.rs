@@ -28,6 +28,8 @@ pub(super) trait Addable: Clone {
 #[derive(Clone, Debug)]
 pub(super) struct Series<T> {
     tiers: [Tier<T>; 3],
+    /// What an earlier process has kept, which only periods of five minutes or more may see: in a minute it would be five times too much.
+    restored: Tier<T>,
 }
 
 #[derive(Clone, Debug)]
@@ -42,7 +44,7 @@ impl<T> Default for Series<T> {
     fn default() -> Self {
         let tier = |width, kept| Tier { width, kept, spans: VecDeque::new() };
         let tiers = [tier(1, FINE_SECONDS), tier(60, MINUTES_SECONDS), tier(SLOT_SECONDS, SLOTS_SECONDS)];
-        Self { tiers }
+        Self { tiers, restored: tier(SLOT_SECONDS, SLOTS_SECONDS) }
     }
 }
 
@@ -60,14 +62,18 @@ impl<T: Addable> Series<T> {
     pub(super) fn restore(&mut self, begins: i64, value: &T) {
         let [_, _, slots] = &mut self.tiers;
         slots.put(begins, value);
+        self.restored.put(begins, value);
     }
 
     /// The samples of the spans of `period` seconds from `from` on, `count` of them.
     pub(super) fn spans(&self, from: i64, period: i64, count: usize, now: i64) -> Vec<Option<T>> {
         let mut spans: Vec<Option<T>> = vec![None; count];
         let length = period.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
+        let to = from.saturating_add(length);
         let tier = self.tier_for(from, period, now);
-        for (begins, value) in tier.between(from, from.saturating_add(length)) {
+        let is_coarse = tier.width == SLOT_SECONDS || period < SLOT_SECONDS;
+        let restored = (!is_coarse).then(|| self.restored.between(from, to));
+        for (begins, value) in tier.between(from, to).chain(restored.into_iter().flatten()) {
             let index = usize::try_from((begins - from) / period.max(1)).ok();
             match index.and_then(|index| spans.get_mut(index)) {
                 Some(Some(sum)) => sum.add(value),
@@ -91,7 +97,7 @@ impl<T: Addable> Series<T> {
 
     /// Forgets what is older than is kept; a `part` of less than 1 keeps less.
     pub(super) fn trim(&mut self, now: i64, part: f64) {
-        for tier in &mut self.tiers {
+        for tier in self.tiers.iter_mut().chain([&mut self.restored]) {
             #[expect(clippy::cast_possible_truncation, reason = "some days in seconds")]
             let kept = (tier.kept as f64 * part) as i64;
             while tier.spans.front().is_some_and(|(begins, _)| *begins < now - kept) {
@@ -102,7 +108,8 @@ impl<T: Addable> Series<T> {
 
     /// A measure of its size.
     pub(super) fn units(&self) -> usize {
-        self.tiers.iter().flat_map(|tier| &tier.spans).map(|(_, value)| value.units()).sum()
+        let tiers = self.tiers.iter().chain([&self.restored]);
+        tiers.flat_map(|tier| &tier.spans).map(|(_, value)| value.units()).sum()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -168,6 +175,17 @@ mod tests {
         assert_eq!(series.spans(NOW - 120, 60, 2, NOW), [Some(1), Some(4)]);
         assert_eq!(series.spans(NOW - 70, 10, 3, NOW), [Some(1), Some(3), None]);
         assert_eq!(series.spans(NOW - 300, 300, 1, NOW), [Some(5)]);
+    }
+
+    #[test]
+    fn what_an_earlier_process_kept_is_seen_by_coarse_periods_alone() {
+        let mut series = Series::default();
+        let begins = NOW - 3_600;
+        series.restore(begins, &9_u64);
+        series.put(begins + 301, NOW, &1);
+        assert_eq!(series.spans(begins, 300, 2, NOW), [Some(9), Some(1)]);
+        assert_eq!(series.spans(begins - 60, 600, 1, NOW), [Some(10)], "whatever it begins with");
+        assert_eq!(series.spans(begins, 60, 5, NOW), [None; 5], "no minute has five minutes' samples");
     }
 
     #[test]

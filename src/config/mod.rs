@@ -47,7 +47,7 @@ pub use tokens::{
     Role, TokenSpec, format_token_hash, parse_tokens, token_expiry, token_hash, token_name, token_text,
 };
 pub use units::{format_fraction, format_quantile, format_size, format_tolerance};
-pub use webhooks::{PagedFile, WebhookSpec};
+pub use webhooks::{Bridge, PagedFile, WebhookSpec};
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -49,7 +49,7 @@ shapes! { CONFIG:
     ACCESS_LOG "access_log" ["to" "page" "pages" "sample" "sample_failures" "query" "queue"]
     TRACES "traces" ["url" "sample" "follow_parent" "service" "queue" "timeout" "ca"]
     EVENTS "events" ["file" "page" "pages"]
-    WEBHOOK "webhook" ["name" "url" "secret_file" "secret_env" "events" "endpoints" "timeout" "attempts" "give_up" "ca"]
+    WEBHOOK "webhook" ["name" "url" "secret_file" "secret_env" "key_id" "region" "bus" "source" "events" "endpoints" "timeout" "attempts" "give_up" "ca"]
     AWS "aws" ["sagemaker" "region" "account" "keys" "fleets"]
     AWS_KEYS "aws.keys" ["id" "secret_file" "secret_env"]
     AWS_FLEETS "aws.fleets" ["name" "provider"]

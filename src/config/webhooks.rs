@@ -42,6 +42,8 @@ pub struct WebhookSpec {
     pub url: PollUrl,
     /// Where the secret is that signs them.
     pub secret: Token,
+    /// Where they are put on a bus of events instead.
+    pub bridge: Option<Bridge>,
     /// The kinds that are wanted: whole, or a beginning before `*`.
     pub kinds: Vec<String>,
     /// The endpoints whose events are wanted; none: all, and what is of no endpoint too.
@@ -65,6 +67,19 @@ pub struct PagedFile {
     pub page_bytes: u64,
     /// How many full pages are kept beside it.
     pub pages: u32,
+}
+
+/// A bus of events of Amazon's, or of what speaks its protocol.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bridge {
+    /// The id of the key whose secret signs.
+    pub key: String,
+    /// The region in signatures.
+    pub region: String,
+    /// Which bus.
+    pub bus: String,
+    /// Under whose name events are put; none: as the service of Amazon's would.
+    pub source: Option<String>,
 }
 
 impl WebhookSpec {
@@ -115,11 +130,12 @@ pub(super) fn read_pages(table: &Table<'_>) -> (u64, u32) {
 /// What is configured, in a line.
 pub(super) fn describe(webhooks: &[WebhookSpec]) -> String {
     let all = webhooks.iter().map(|webhook| {
-        let WebhookSpec { name, url, secret, kinds, endpoints, timeout, attempts, give_up, ca } = webhook;
+        let WebhookSpec { name, url, secret, bridge, kinds, endpoints, timeout, attempts, give_up, ca } =
+            webhook;
         let (timeout, give_up) = (format_duration(*timeout), format_duration(*give_up));
         format!(
-            "{name}: url {url}, secret {secret:?}, events {kinds:?}, endpoints {endpoints:?}, timeout {timeout}, attempts {attempts}, \
-             give_up {give_up}, ca {ca:?}"
+            "{name}: url {url}, secret {secret:?}, bus {bridge:?}, events {kinds:?}, endpoints {endpoints:?}, timeout {timeout}, attempts \
+             {attempts}, give_up {give_up}, ca {ca:?}"
         )
     });
     let all: Vec<_> = all.collect();
@@ -136,6 +152,7 @@ fn read_one(table: &Table<'_>) -> Option<WebhookSpec> {
     let name = table.required("name", "\"ops\"", parsed(name));
     let url = table.required("url", "\"https://hooks.internal/snapback\"", parsed(PollUrl::parse));
     let secret = read_secret(table, "deliveries are signed");
+    let bridge = read_bridge(table);
     let kinds = table.list("events", "[\"shift.*\"]", kind);
     let endpoints = table.list("endpoints", "[\"chat\"]", parsed(EndpointName::parse));
     let timeout = table.optional("timeout", positive_duration).unwrap_or(DEFAULT_TIMEOUT);
@@ -150,13 +167,47 @@ fn read_one(table: &Table<'_>) -> Option<WebhookSpec> {
         name: name?,
         url: url?,
         secret: secret?,
-        kinds: kinds.map_or_else(|| vec!["*".to_owned()], values),
+        kinds: kinds.map_or_else(|| vec![default_kinds(bridge.as_ref())], values),
+        bridge,
         endpoints: endpoints.unwrap_or_default().into_iter().map(|placed| placed.value).collect(),
         timeout,
         attempts,
         give_up,
         ca,
     })
+}
+
+/// On a bus, what Amazon's services would send.
+fn default_kinds(bridge: Option<&Bridge>) -> String {
+    if bridge.is_some() { "aws.*".to_owned() } else { "*".to_owned() }
+}
+
+fn read_bridge(table: &Table<'_>) -> Option<Bridge> {
+    let key = table.optional("key_id", parsed(word));
+    let (region, bus) = (table.optional("region", parsed(word)), table.optional("bus", parsed(word)));
+    let source = table.optional("source", parsed(word));
+    if !table.has("key_id") {
+        for name in ["region", "bus", "source"] {
+            if table.has(name) {
+                table.problem(
+                    name,
+                    "is only for a bus of events: give the key that signs in key_id, or leave it out",
+                );
+            }
+        }
+        return None;
+    }
+    let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+    let bus = bus.unwrap_or_else(|| "default".to_owned());
+    Some(Bridge { key: key?, region, bus, source })
+}
+
+/// Letters, digits and what names of Amazon's things have besides.
+fn word(text: &str) -> Result<String, String> {
+    let fits = (1..=256).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-./:".contains(&byte));
+    let problem = || format!("{} is none: use 1 to 256 letters, digits or any of _ - . / :", quoted(text));
+    if fits { Ok(text.to_owned()) } else { Err(problem()) }
 }
 
 /// The secret itself is in no file that is shown, copied and checked in.
@@ -247,6 +298,19 @@ mod tests {
         ] {
             assert_eq!(some.wants(endpoint, kind), wanted, "{endpoint:?} {kind}");
         }
+    }
+
+    #[test]
+    fn with_a_keys_id_it_is_a_bus_and_gets_what_amazons_services_would_send() {
+        let bus = webhook("key_id = \"AKIAX\"\nbus = \"models\"\n");
+        let bridge = bus.bridge.clone().unwrap();
+        assert_eq!(
+            (bridge.bus.as_str(), bridge.region.as_str(), bridge.source),
+            ("models", "us-east-1", None)
+        );
+        assert!(bus.wants(None, "aws.event") && !bus.wants(None, "shift.state"));
+        assert!(problems(&format!("{HOOK}bus = \"models\"\n")).contains("only for a bus of events"));
+        assert!(problems(&format!("{HOOK}key_id = \"a b\"\n")).contains("webhook[0].key_id"));
     }
 
     #[test]

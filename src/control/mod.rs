@@ -88,7 +88,7 @@ pub use glance::{FleetGlance, Glance, Scene, ShiftGlance};
 pub use handle::{ControlError, Execution, Handle, ShiftCommand};
 pub use lineage::Lineage;
 pub use queue::Submitted;
-pub use resources::ResourceChange;
+pub use resources::{ResourceChange, ResourceEvent};
 pub use series::{FleetPoint, Point, Track};
 pub use start::{Control, Parts, StartError, start};
 pub use variants::Weights;

@@ -2,7 +2,7 @@
 //!
 //! Control does not read them. It writes them because the journal has one writer, and each change is an event like any other.
 
-use super::{Actor, ControlError, Handle, ask::Ask, task::Task};
+use super::{Actor, ControlError, Handle, ask::Ask, ledger::Draft, task::Task};
 use crate::{
     name::EndpointName,
     store::{Record, Resource, StoreError},
@@ -19,6 +19,17 @@ pub struct ResourceChange {
     pub endpoint: Option<EndpointName>,
     /// What happened, in a sentence; empty for bookkeeping that is no event.
     pub cause: String,
+    /// What kind of event it is, where it is more than a changed document.
+    pub event: Option<ResourceEvent>,
+}
+
+/// An event that another face tells of.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ResourceEvent {
+    /// Its kind.
+    pub kind: &'static str,
+    /// What it tells.
+    pub evidence: serde_json::Value,
 }
 
 impl Handle {
@@ -42,9 +53,10 @@ impl Handle {
 
 impl Task {
     pub(super) async fn keep(&mut self, change: ResourceChange, actor: &Actor) -> Result<(), ControlError> {
-        let ResourceChange { put, gone, endpoint, cause } = change;
-        let kind = if put.is_empty() { "resource.deleted" } else { "resource.put" };
-        let draft = self.draft(kind, endpoint.as_ref(), actor, cause);
+        let ResourceChange { put, gone, endpoint, cause, event } = change;
+        let changed = if put.is_empty() { "resource.deleted" } else { "resource.put" };
+        let (kind, evidence) = event.map_or((changed, None), |event| (event.kind, Some(event.evidence)));
+        let draft = Draft { evidence, ..self.draft(kind, endpoint.as_ref(), actor, cause) };
         let drafts = if draft.cause.is_empty() { Vec::new() } else { vec![draft] };
         let put = put.into_iter().map(|resource| Record::Resource(Box::new(resource)));
         let gone = gone.into_iter().map(|(kind, name)| Record::ResourceGone(kind, name));

@@ -8,6 +8,7 @@
 //! - `traces` sends spans, on a thread of its own.
 //! - `status` is what is shown of all this.
 
+mod bridge;
 mod file;
 mod lanes;
 mod post;

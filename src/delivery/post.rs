@@ -6,10 +6,15 @@ use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
 
-use super::{reach::Reach, sign::Secrets};
+use super::{
+    bridge,
+    reach::Reach,
+    sign::{self, Secrets},
+};
 use crate::{
     alarm::{PollUrl, Token},
     clock,
+    config::Bridge,
     time::format_duration,
 };
 
@@ -21,7 +26,14 @@ const USER_AGENT: &str = concat!("snapback-webhook/", env!("CARGO_PKG_VERSION"))
 pub(super) struct Receiver {
     reach: Reach,
     secret: Token,
+    pub(super) bridge: Option<Bridge>,
     timeout: Duration,
+}
+
+/// What signs.
+enum Secret {
+    Hook(Secrets),
+    Plain(String),
 }
 
 /// What is sent.
@@ -37,11 +49,11 @@ impl Receiver {
     /// Reads certificate files.
     pub(super) fn new(
         url: PollUrl,
-        secret: Token,
+        (secret, bridge): (Token, Option<Bridge>),
         timeout: Duration,
         ca: Option<std::path::PathBuf>,
     ) -> Self {
-        Self { reach: Reach::new(url, ca), secret, timeout }
+        Self { reach: Reach::new(url, ca), secret, bridge, timeout }
     }
 
     /// Sends it once. The error says in a few words what was wrong; trying again is safe, as the receiver knows the letter by its id.
@@ -51,11 +63,45 @@ impl Receiver {
     }
 
     async fn send(&self, letter: &Letter) -> Result<(), String> {
-        let source = self.secret.clone();
-        let secrets = tokio::task::spawn_blocking(move || Secrets::read(&source)).await;
-        let secrets = secrets.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
-        let status = self.reach.send(self.request(letter, &secrets)?).await?;
-        if status.is_success() { Ok(()) } else { Err(format!("status {}", status.as_u16())) }
+        let (status, body) = self.reach.send(self.signed(letter).await?).await?;
+        if !status.is_success() {
+            return Err(format!("status {}", status.as_u16()));
+        }
+        match &self.bridge {
+            None => Ok(()),
+            Some(_) => bridge::check(&body.ok_or("the answer broke off")?),
+        }
+    }
+
+    /// Signed as its receiver wants it.
+    async fn signed(&self, letter: &Letter) -> Result<Request<Full<Bytes>>, String> {
+        let (source, is_bridge) = (self.secret.clone(), self.bridge.is_some());
+        let read = move || {
+            if is_bridge {
+                sign::read(&source).map(Secret::Plain)
+            } else {
+                Secrets::read(&source).map(Secret::Hook)
+            }
+        };
+        let secret = tokio::task::spawn_blocking(read).await;
+        let secret = secret.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        match (&self.bridge, secret) {
+            (Some(bridge), Secret::Plain(secret)) => self.put(bridge, letter, secret.trim()),
+            (_, Secret::Hook(secrets)) => self.request(letter, &secrets),
+            (None, Secret::Plain(_)) => Err("it has no key to sign with".to_owned()),
+        }
+    }
+
+    fn put(&self, bridge: &Bridge, letter: &Letter, secret: &str) -> Result<Request<Full<Bytes>>, String> {
+        let path = self.reach.url().path_and_query();
+        let headers = bridge::headers(bridge, (self.reach.url().authority(), path), secret, &letter.body)?;
+        let mut request = Request::post(path)
+            .header(header::USER_AGENT, USER_AGENT)
+            .header(header::CONNECTION, "close")
+            .body(Full::new(letter.body.clone()))
+            .map_err(|error| format!("it cannot be sent: {error}"))?;
+        request.headers_mut().extend(headers);
+        Ok(request)
     }
 
     /// Redirects are not followed: events go where the configuration says.

@@ -18,7 +18,7 @@ use crate::{
 /// The largest head of an answer.
 const HEAD_LIMIT: usize = 64 << 10;
 
-/// What is read of an answer's body, for the sake of receivers that take a closed connection for a failure. Nothing in it matters.
+/// What is read of an answer's body, also for the sake of receivers that take a closed connection for a failure.
 const BODY_LIMIT: usize = 64 << 10;
 
 /// An address, and how it is reached.
@@ -41,8 +41,11 @@ impl Reach {
         &self.url
     }
 
-    /// Sends it once, and says what came back; redirects are not followed. The caller bounds the time.
-    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<StatusCode, String> {
+    /// Sends it once, and says what came back, the body only if it came whole; redirects are not followed. The caller bounds the time.
+    pub(super) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Option<Bytes>), String> {
         let stream = self.open().await?;
         let failed = |error: hyper::Error| format!("no answer: {error}");
         let mut client = http1::Builder::new();
@@ -51,8 +54,8 @@ impl Reach {
         let exchange = async {
             let response = sender.send_request(request).await.map_err(failed)?;
             let status = response.status();
-            drop(Limited::new(response.into_body(), BODY_LIMIT).collect().await);
-            Ok(status)
+            let body = Limited::new(response.into_body(), BODY_LIMIT).collect().await;
+            Ok((status, body.ok().map(|body| body.to_bytes())))
         };
         tokio::pin!(exchange, connection);
         // The connection must be driven for the answer to come; it may end before the answer is taken.

@@ -50,13 +50,7 @@ pub enum SecretError {
 impl Secrets {
     /// Reads them, at each attempt, so that they can be replaced while the process serves. Blocks on a file.
     pub(super) fn read(source: &Token) -> Result<Self, SecretError> {
-        let text = match source {
-            Token::Environment(name) => {
-                std::env::var(name).map_err(|_| SecretError::Variable(name.clone()))?
-            }
-            Token::File(path) => read_file(path)?,
-        };
-        Self::parse(&text)
+        Self::parse(&read(source)?)
     }
 
     fn parse(text: &str) -> Result<Self, SecretError> {
@@ -86,6 +80,14 @@ impl fmt::Debug for Secrets {
 fn key(line: &str) -> Option<hmac::Key> {
     let bytes = BASE64_STANDARD.decode(line.strip_prefix(PREFIX)?).ok()?;
     (LEAST_BYTES..=MOST_BYTES).contains(&bytes.len()).then(|| hmac::Key::new(hmac::HMAC_SHA256, &bytes))
+}
+
+/// What is there, whatever it is. Blocks on a file.
+pub(super) fn read(source: &Token) -> Result<String, SecretError> {
+    match source {
+        Token::Environment(name) => std::env::var(name).map_err(|_| SecretError::Variable(name.clone())),
+        Token::File(path) => read_file(path),
+    }
 }
 
 fn read_file(path: &Path) -> Result<String, SecretError> {

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    Render,
+    Render, bridge,
     lanes::Lanes,
     post::{Letter, Receiver},
     status::{LaneStatus, WebhookStatus, lock},
@@ -89,8 +89,8 @@ impl Webhook {
         render: Render,
         status: Arc<std::sync::Mutex<WebhookStatus>>,
     ) -> Result<Self, StoreError> {
-        let WebhookSpec { url, secret, timeout, ca, .. } = spec.clone();
-        let receiver = Arc::new(Receiver::new(url, secret, timeout, ca));
+        let WebhookSpec { url, secret, bridge, timeout, ca, .. } = spec.clone();
+        let receiver = Arc::new(Receiver::new(url, (secret, bridge), timeout, ca));
         let mut lanes = Lanes::new(outbox.cursors(&spec.name)?);
         for (lane, event) in outbox.newest()? {
             lanes.heard(lane, event);
@@ -336,7 +336,11 @@ async fn attempt(receiver: Arc<Receiver>, render: Render, event: Event, turn: Tu
     // The hash is of this event and all before it, so no other journal has an event with this id.
     let hash = event.hash.to_string();
     let id = format!("evt_{}_{}", event.id, &hash[..16]);
-    let letter = Letter { id, body: render(event.clone()).into() };
+    let body = match &receiver.bridge {
+        Some(bridge) => bridge::body(bridge, event.clone(), render),
+        None => render(event.clone()).into(),
+    };
+    let letter = Letter { id, body };
     let result = receiver.post(&letter).await;
     Attempt { event, turn, result }
 }

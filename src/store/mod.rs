@@ -178,7 +178,7 @@ pub struct Event {
     pub at: WallTime,
     /// What kind: `shift.started`, `shift.queued`, `shift.dropped`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `endpoint.weighted`, `instance.health`, `instance.started`, `instance.adopted`,
     /// `instance.died`, `instance.moved`, `instance.stopped`, `instance.replaced`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `fleet.unresolved`, `fleet.resolved`, `config.reloaded`, `config.refused`,
-    /// `endpoint.frozen`, `endpoint.unfrozen`, `resource.put`, `resource.deleted`, `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
+    /// `endpoint.frozen`, `endpoint.unfrozen`, `resource.put`, `resource.deleted`, `aws.event`, `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`.
     pub kind: String,
     /// Whose.
     pub endpoint: Option<EndpointName>,
@@ -198,7 +198,8 @@ pub struct Event {
     pub cause: String,
     /// Why, in the words of whoever asked for it.
     pub reason: Option<String>,
-    /// The figures behind it, an object of texts, whole numbers and such objects, so that it reads back to the same text.
+    /// The figures behind it: an object of texts, numbers of few digits, lists and such objects, so that it reads back to the same text. Of an
+    /// `aws.event` the whole event as the service of Amazon's would send it.
     pub evidence: Option<serde_json::Value>,
     /// What chains it to the one before; [`Hash::NONE`] for entries from before there was a chain.
     pub hash: Hash,

@@ -99,7 +99,7 @@ impl Dialect {
 }
 
 /// Random, as AWS's are: nothing is to be read from it.
-pub(super) fn request_id() -> String {
+pub(in crate::admin) fn request_id() -> String {
     let bits = format!("{:032x}", rand::random::<u128>());
     let (head, rest) = bits.split_at(8);
     let (a, rest) = rest.split_at(4);

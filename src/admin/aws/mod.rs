@@ -6,7 +6,7 @@
 //! the one with forms and XML. What the operations do is each service's own: [`super::sagemaker`], [`super::cloudwatch`].
 
 mod caller;
-mod dialect;
+pub(super) mod dialect;
 pub(super) mod fault;
 pub(super) mod front;
 pub(super) mod patterns;

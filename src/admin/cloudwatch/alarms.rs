@@ -155,7 +155,8 @@ impl Alarms {
             let Body::Metric(definition) = &alarm.body else { continue };
             let cadence = definition.cadence();
             let ends = second.div_euclid(cadence) * cadence;
-            if alarm.looked.is_some_and(|looked| looked >= ends) {
+            // Another moment, not a later one: a clock that is set back must not silence an alarm.
+            if alarm.looked == Some(ends) {
                 continue;
             }
             alarm.looked = Some(ends);

@@ -1,12 +1,13 @@
 //! CloudWatch's API on the admin port: metrics of endpoints and of users, and alarms on them, which deployments watch by name.
 //!
 //! `limits` has the requests' constraints; `metrics` and `queries` are the operations on metrics, `putting`, `showing`, `stating` and `tags` those
-//! on alarms. `definition` makes an alarm of a request, `record` is what is kept of one, `alarms` all of them, and `history` what became of them.
+//! on alarms. `definition` makes an alarm of a request and `doubts` says what it cannot do, `record` is what is kept of one, `alarms` all of them, and `history` what became of them.
 //! Once a second `watch` takes `samples` of the meters, looks at the alarms that are due, and tells control what they say. Metrics and the
 //! judgement of alarms are [`crate::cloudwatch`]'s.
 
 mod alarms;
 mod definition;
+mod doubts;
 mod history;
 mod limits;
 mod metrics;
@@ -19,6 +20,7 @@ mod stating;
 mod tags;
 mod watch;
 
+pub(super) use doubts::WARNING;
 pub(super) use watch::watch;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

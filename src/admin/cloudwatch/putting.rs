@@ -8,6 +8,7 @@ use super::{
     Api, Request,
     alarms::{Alarm, Alarms, Body},
     definition::metric_alarm,
+    doubts::WARNING,
     history::Item,
     list, now,
     record::{ALARM, AlarmRecord, Kind, State},
@@ -109,7 +110,9 @@ impl Api {
         self.keep(&[(name.as_str(), &record)], format!("alarm {name} was defined"), &request.actor).await?;
         let changes = self.state().alarms.define(&name, Alarm::new(record, body), at);
         self.tell(changes).await;
-        Ok(Answer::default())
+        let doubts = self.doubts(&name).into_iter();
+        let headers = doubts.map(|(code, message)| (WARNING, format!("{code}: {message}"))).collect();
+        Ok(Answer { document: None, headers })
     }
 
     fn make_room(&self) -> Result<(), Fault> {

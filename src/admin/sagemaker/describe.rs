@@ -68,7 +68,7 @@ impl Api {
 }
 
 /// The variant in service.
-fn live_variant(picture: &Picture) -> Value {
+pub(super) fn live_variant(picture: &Picture) -> Value {
     let target = picture.serving();
     let part = picture.stage().map_or_else(|| settled(picture, target), |stage| stage.live);
     Value::Object(variant(picture, target, &part, &OF_VARIANT))
@@ -100,7 +100,7 @@ fn settled(picture: &Picture, target: &Target) -> Part {
     Part { instances: count, status }
 }
 
-fn pending(picture: &Picture) -> Option<Value> {
+pub(super) fn pending(picture: &Picture) -> Option<Value> {
     let (shift, stage) = (picture.running()?, picture.stage()?);
     let target = picture.incoming(shift);
     let names: Vec<_> = OF_VARIANT.iter().chain(&OF_PENDING).copied().collect();

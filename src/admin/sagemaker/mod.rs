@@ -15,6 +15,7 @@ mod fleet;
 mod limits;
 mod listing;
 mod models;
+mod notices;
 mod picture;
 mod records;
 mod settle;
@@ -23,6 +24,7 @@ mod tags;
 mod updates;
 
 pub(super) use deployment::alarm_key;
+pub(super) use notices::tell;
 pub(super) use records::variant_name;
 pub(super) use settle::settle;
 

@@ -13,7 +13,10 @@ use super::{
     records::{ENDPOINT, EndpointRecord, Target},
 };
 use crate::{
-    admin::aws::{fault::Fault, front::Answer},
+    admin::{
+        aws::{fault::Fault, front::Answer},
+        cloudwatch::WARNING,
+    },
     config::{EndpointSpec, HealthCheck, PlanSpec},
     control::{Actor, EndpointView, Execution},
     shift::{Schedule, Turn},
@@ -46,9 +49,21 @@ impl Api {
             deployment,
             ..picture.record.clone()
         };
+        let warnings = self.warnings(&plan, alarms.values().map(String::as_str));
         self.begin(&picture, view, (plan, record), &request.actor).await?;
         self.cloudwatch.tell_new_deployment(alarms.values().map(String::as_str)).await;
-        Ok(json!({ "EndpointArn": arn }).into())
+        let headers = warnings.into_iter().map(|warning| (WARNING, warning)).collect();
+        Ok(Answer { document: Some(json!({ "EndpointArn": arn })), headers })
+    }
+
+    /// What the alarms of a deployment cannot do in it, a sentence each.
+    fn warnings<'a>(&self, plan: &PlanSpec, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let unknown = self.cloudwatch.unknown(names).into_iter().map(|name| {
+            format!("alarm_not_defined: alarm {name}: it is not defined here, so it waits for reports by the native API")
+        });
+        let found = self.cloudwatch.findings(plan).into_iter();
+        let found = found.map(|finding| format!("{}: {}: {}", finding.code, finding.place, finding.message));
+        unknown.chain(found).collect()
     }
 
     /// Starts the shift. The record is written first, so that whoever sees the shift knows what it is for.

@@ -1,9 +1,13 @@
-//! Version 4 of Amazon's signatures, as a server checks them
+//! Version 4 of Amazon's signatures, as a server checks them, and, in `sign`, as a client makes them
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html>).
 //!
 //! The signature covers the method, the path, the query, the signed headers and the body; a captured request is good for fifteen minutes.
 //! Presigned URLs and bodies signed in chunks are for S3 and are refused. The order of checks is AWS's, so that a client with two defects is
 //! told of the same one.
+
+mod sign;
+
+pub use sign::{Scope, sign};
 
 use http::HeaderMap;
 use ring::{digest, hmac};
@@ -89,13 +93,19 @@ pub fn verify(
     let Authorization { key, date, region, service, signed: _, signature } = authorization;
     let scope = format!("{date}/{region}/{service}/{TERMINATOR}");
     let text = format!("{ALGORITHM}\n{stamp}\n{scope}\n{}", hex(hash(canonical.as_bytes()).as_ref()));
-    let mut derived = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{secret}").as_bytes());
-    for part in [date, region, service, TERMINATOR] {
-        derived = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&derived, part.as_bytes()).as_ref());
-    }
+    let derived = derived(&secret, [date, region, service]);
     // In constant time, so that nobody finds a signature byte by byte.
     hmac::verify(&derived, text.as_bytes(), &signature).map_err(|_| SignatureError::Mismatch)?;
     Ok(key.to_owned())
+}
+
+/// The key that signs within a date, a region and a service.
+fn derived(secret: &str, scope: [&str; 3]) -> hmac::Key {
+    let mut derived = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{secret}").as_bytes());
+    for part in scope.into_iter().chain([TERMINATOR]) {
+        derived = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&derived, part.as_bytes()).as_ref());
+    }
+    derived
 }
 
 impl<'a> Authorization<'a> {

@@ -255,7 +255,8 @@ prop_compose! {
         hours in 1..1440_i16,
         zone in select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
     ) -> Window {
-        let time = |minutes: i16| jiff::civil::time((minutes / 60) as i8, (minutes % 60) as i8, 0, 0);
+        let part = |part: i16| i8::try_from(part).unwrap();
+        let time = |minutes: i16| jiff::civil::time(part(minutes / 60), part(minutes % 60), 0, 0);
         let to = (from + hours < 1440).then(|| time(from + hours));
         let days: Vec<_> = days.into_iter().map(|(_, day)| day).collect();
         Window::new(&days, time(from), to, jiff::tz::TimeZone::get(zone).unwrap()).unwrap()

@@ -203,7 +203,7 @@ impl Sender {
             .map_err(|error| Refused { why: format!("it cannot be sent: {error}"), may_retry: false })?;
         let sent = tokio::time::timeout(self.timeout, self.reach.send(request)).await;
         let late = || again(format!("no answer within {}", format_duration(self.timeout)));
-        let status = sent.map_err(|_| late())?.map_err(again)?;
+        let (status, _) = sent.map_err(|_| late())?.map_err(again)?;
         if status.is_success() {
             return Ok(());
         }
