@@ -10,6 +10,7 @@ mod frozen;
 mod hours;
 mod journal;
 mod looks;
+mod oracle;
 mod orchestra;
 mod polled;
 mod queued;

@@ -12,14 +12,12 @@ use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use tokio::{sync::watch, time::Instant};
 
-use super::orchestra::Orchestra;
+use super::{oracle::Oracle, orchestra::Orchestra};
 use crate::{
-    alarm::{AlarmState, Answer, Subject},
     clock,
     config::{self, Config, EndpointSpec, PlanSpec},
     control::{
         Actor, ControlError, Execution, Handle, Parts, ShiftCommand, ShiftView,
-        asking::{Inquire, Inquiry},
         evaluator::{Evaluator, Heartbeat},
         probe::{Check, Target},
         run::Aborting,
@@ -296,41 +294,6 @@ impl Check for Scripted {
     fn check<'a>(&'a self, target: &'a mut Target) -> BoxFuture<'a, Result<(), String>> {
         let sick = self.sick.lock().unwrap().contains(target.instance.address().as_str());
         Box::pin(async move { if sick { Err("scripted".to_owned()) } else { Ok(()) } })
-    }
-}
-
-/// Answers to questions about alarms, by alarm; a question about another one hangs.
-#[derive(Debug, Default)]
-pub(super) struct Oracle {
-    answers: Mutex<BTreeMap<String, Result<Answer, String>>>,
-    asked: Mutex<Vec<(String, Subject)>>,
-}
-
-impl Oracle {
-    pub(super) fn say(&self, alarm: &str, state: AlarmState) {
-        let answer = Answer { state, reason: "scripted".to_owned(), value: None };
-        self.answers.lock().unwrap().insert(alarm.to_owned(), Ok(answer));
-    }
-
-    pub(super) fn fail(&self, alarm: &str, reason: &str) {
-        self.answers.lock().unwrap().insert(alarm.to_owned(), Err(reason.to_owned()));
-    }
-
-    pub(super) fn asked(&self) -> Vec<(String, Subject)> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-impl Inquire for Oracle {
-    fn ask<'a>(&'a self, inquiry: &'a mut Inquiry) -> BoxFuture<'a, Result<Answer, String>> {
-        self.asked.lock().unwrap().push((inquiry.alarm.clone(), inquiry.subject.clone()));
-        let answer = self.answers.lock().unwrap().get(&inquiry.alarm).cloned();
-        Box::pin(async move {
-            match answer {
-                Some(answer) => answer,
-                None => std::future::pending().await,
-            }
-        })
     }
 }
 
