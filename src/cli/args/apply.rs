@@ -10,7 +10,7 @@ pub struct ApplyArgs {
     /// Where and how.
     #[command(flatten)]
     pub connection: Connection,
-    /// A folder of files with [[endpoint]] tables, or one such file.
+    /// A folder of files that declare endpoints, or one such file.
     #[arg(value_name = "DIR|FILE")]
     pub path: PathBuf,
     /// Show what would change; change nothing.

@@ -25,7 +25,7 @@ pub struct TokenArgs {
 /// `token ...`
 #[derive(Clone, Debug, Subcommand)]
 pub enum TokenCommand {
-    /// Print a new token, and what the file of [admin] tokens_file needs of it. Nothing is kept.
+    /// Print a new token, and what the file that tokens_file names needs of it. Nothing is kept.
     #[command(
         after_help = "Examples:\n  snapback token new --name ci --role operator\n  snapback token new --name grafana --role viewer --expires 2027-01-31"
     )]
