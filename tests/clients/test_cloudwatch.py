@@ -100,7 +100,7 @@ def test_invocations_are_counted_by_variant_configuration_and_fleet(proxy, watch
     )
     point = answer["Datapoints"][0]
     assert (answer["Label"], point["Unit"]) == ("ModelLatency", "Microseconds")
-    assert 100 < point["Average"] <= point["Maximum"] and point["ExtendedStatistics"]["PR(:60000000)"] == 100.0, point
+    assert 0 < point["Average"] <= point["Maximum"] and point["ExtendedStatistics"]["PR(:60000000)"] == 100.0, point
     assert len(point["ExtendedStatistics"]) == 8
     listed = [metric for page in watch.get_paginator("list_metrics").paginate(Namespace="AWS/SageMaker", Dimensions=[{"Name": "EndpointName", "Value": sage.name}]) for metric in page["Metrics"]]
     sets = {tuple(sorted(dimension["Name"] for dimension in metric["Dimensions"])) for metric in listed if metric["MetricName"] == "Invocations"}
