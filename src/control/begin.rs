@@ -140,6 +140,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         polls: Vec::new(),
         unwritten: None,
         owed: Owed::default(),
+        looks_again: false,
         is_held: false,
         blocked_until: None,
     }

@@ -82,6 +82,8 @@ pub(super) struct Run {
     pub(super) unwritten: Option<Vec<Draft>>,
     /// Inputs that are to be fed again.
     pub(super) owed: Owed,
+    /// Whether a look at the alarms led to a step that could not be written: what they say is not said again.
+    pub(super) looks_again: bool,
     /// Whether the engine was last told that it may not go on.
     pub(super) is_held: bool,
     /// Until when nothing is tried again after such a failure.
@@ -198,11 +200,15 @@ impl Run {
         if is_held && matches!(self.engine.state(), State::TerminationWait { .. }) {
             return Some(self.engine.deadline());
         }
-        let wake =
-            self.engine.wake_at().into_iter().chain((!self.owed.is_empty()).then(Moment::default)).min()?;
+        let wake = self.engine.wake_at().into_iter().chain(self.is_behind().then(Moment::default)).min()?;
         let Some(until) = self.blocked_until else { return Some(wake) };
         let wake = wake.max(until);
         Some(if self.engine.state().has_way_back() { wake.min(self.engine.deadline()) } else { wake })
+    }
+
+    /// Whether something is to be tried again as soon as it may be.
+    fn is_behind(&self) -> bool {
+        self.looks_again || !self.owed.is_empty()
     }
 
     /// Remembers a rollback's moments.

@@ -178,6 +178,9 @@ impl Task {
     /// Looks at a shift's alarms now, and tells the engine.
     pub(super) async fn wake(&mut self, name: &EndpointName) {
         let Some(standing) = self.standing(name) else { return };
+        if let Some(run) = self.run_mut(name) {
+            run.looks_again = false;
+        }
         if let Err(error) = self.feed(name, Input::Wake(standing), By::Itself).await {
             tracing::warn!(endpoint = %name, %error, "a shift stays where it is");
         }
@@ -275,6 +278,7 @@ impl Task {
                 self.commit_failed();
                 if let Some(run) = self.endpoints.get_mut(name).and_then(|endpoint| endpoint.run.as_mut()) {
                     run.blocked_until = self.retry_at;
+                    run.looks_again |= matches!(input, Input::Wake(_));
                     run.owed.put_back(input);
                 }
                 Err(error.into())

@@ -128,3 +128,22 @@ async fn a_declaration_that_cannot_be_written_changes_nothing() {
     assert_eq!(world.table.load().generation(), before);
     assert_eq!(world.handle.endpoint(&chat()).await.unwrap().blue.version.as_str(), "v1");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_was_not_left_because_the_journal_failed_is_left_when_it_can_be_written() {
+    let world = World::start();
+    let id = world.begin(CANARY).await.id;
+    world.until_share(&id, "10%").await;
+    world.pass(60_000).await;
+    assert_eq!(world.shift(&id).await.state.as_str(), "holding");
+    world.journal.set_failing(true);
+    for _ in 0..600 {
+        world.good_traffic();
+        world.pass(100).await;
+    }
+    assert_eq!(world.green_share(), share("10%"));
+    world.journal.set_failing(false);
+    // Nothing comes any more, so no standing changes: what the alarms say has been said.
+    world.pass(120_000).await;
+    assert_eq!(world.green_share(), Share::ALL);
+}
