@@ -87,6 +87,9 @@ impl Endpoint {
             let drafts = run.drafts(links, input, by, &before);
             log(&drafts);
             run.unwritten.get_or_insert_default().extend(drafts);
+            if turns_back {
+                self.note_shortage(links);
+            }
             return Ok(Advance::Back { effects });
         }
         let adopts = effects.contains(&Effect::Adopt);

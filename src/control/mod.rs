@@ -63,6 +63,7 @@ mod report;
 mod resources;
 mod run;
 mod series;
+mod shortage;
 mod start;
 mod task;
 mod thresholds;

@@ -41,7 +41,10 @@ impl Endpoint {
 }
 
 /// How many requests instances take at a time; `None` when one of them takes any number.
-fn room(instances: impl Iterator<Item = Option<NonZeroU32>>, by_default: Option<NonZeroU32>) -> Option<u64> {
+pub(super) fn room(
+    instances: impl Iterator<Item = Option<NonZeroU32>>,
+    by_default: Option<NonZeroU32>,
+) -> Option<u64> {
     instances.map(|own| own.or(by_default).map(|most| u64::from(most.get()))).sum()
 }
 

@@ -1,5 +1,8 @@
 //! Longer texts about the whole, for whoever asks what holds and how that is known.
 
+#[doc = include_str!("shifts.md")]
+pub mod shifts {}
+
 #[doc = include_str!("hardening.md")]
 pub mod hardening {}
 

@@ -179,3 +179,42 @@ pub(super) fn target(config: String, variant: Value, blueprint: &Blueprint) -> T
 pub(super) fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_served_is_refused_with_what_it_is() {
+        let told = |request: Value| {
+            let Value::Object(request) = request else { panic!("not an object") };
+            only_variant(&Made { request, created: 0, tags: std::collections::BTreeMap::new() })
+                .map_err(|fault| format!("{fault:?}"))
+        };
+        let variant = json!({ "VariantName": "all" });
+        assert_eq!(told(json!({ "ProductionVariants": [variant] })).unwrap(), variant);
+        for (request, reason) in [
+            (
+                json!({ "ProductionVariants": [variant], "ShadowProductionVariants": [variant] }),
+                "Shadow variants are not supported here.",
+            ),
+            (
+                json!({ "ProductionVariants": [variant], "AsyncInferenceConfig": {} }),
+                "Asynchronous endpoints are not supported here.",
+            ),
+            (
+                json!({ "ProductionVariants": [variant, variant] }),
+                "An endpoint has one production variant here",
+            ),
+            (
+                json!({ "ProductionVariants": [{ "ServerlessConfig": {} }] }),
+                "Serverless variants are not supported here.",
+            ),
+        ] {
+            let refused = told(request).unwrap_err();
+            assert!(refused.contains(reason), "{refused}");
+        }
+    }
+}

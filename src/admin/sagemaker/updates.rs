@@ -221,3 +221,28 @@ fn change(target: &mut Target, desired: &Value) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_update_to_a_variant_of_another_name_is_refused() {
+        let variant = |name: &str| json!({ "VariantName": name });
+        let serving = Target {
+            config: "one".to_owned(),
+            variant: variant("all"),
+            image: None,
+            instances: NonZeroU32::MIN,
+            weight: 1.0,
+        };
+        assert!(refuse_other_variant(&serving, &variant("all")).is_ok());
+        let refused = format!("{:?}", refuse_other_variant(&serving, &variant("other")).unwrap_err());
+        assert!(
+            refused.contains("must have the same production variant names as the one in force"),
+            "{refused}"
+        );
+    }
+}

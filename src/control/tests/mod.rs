@@ -17,6 +17,7 @@ mod queued;
 mod restart;
 mod rolling;
 mod shifts;
+mod shortage;
 #[path = "../../../tests/sim/mod.rs"]
 mod sim;
 mod sticky;
