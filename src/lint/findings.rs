@@ -10,7 +10,7 @@ use super::{
 use crate::{
     alarm::{self, BUDGET_CHANCE, Dealing},
     config::PlanSpec,
-    shift::NoData,
+    shift::{NoData, StrategyKind},
     weight::Share,
 };
 
@@ -49,6 +49,7 @@ pub(super) fn findings(
     found.extend(forecast.steps.iter().filter_map(|step| early_end(plan, step, situation)));
     found.extend(budget(plan, situation));
     found.extend(rooms(situation));
+    found.extend(unbounded_green(plan, situation));
     found.sort_by_key(|finding| finding.severity);
     found
 }
@@ -345,6 +346,21 @@ fn budget(plan: &PlanSpec, situation: &Situation) -> Option<Finding> {
         ("sufficient", enough as f64),
     ];
     Some(finding((Severity::Warning, "budget_too_small"), "max_failures", message, numbers))
+}
+
+/// A green that gets everything in one moment, with nothing that bounds how much an instance of it takes at a time.
+fn unbounded_green(plan: &PlanSpec, situation: &Situation) -> Option<Finding> {
+    let in_flight = situation.blue.in_flight;
+    if plan.shift.kind() != StrategyKind::AllAtOnce || situation.green_room.is_some() || in_flight == 0 {
+        return None;
+    }
+    let message = format!(
+        "\"all_at_once\" gives green everything in one moment, {} in flight at present, and nothing bounds how many an instance takes at a \
+         time: give it max_concurrency, so that one that is still cold queues what it cannot take",
+        count(in_flight)
+    );
+    let numbers = [("in_flight", in_flight as f64)];
+    Some(finding((Severity::Note, "green_unbounded"), "green", message, numbers))
 }
 
 /// Fleets without room for all requests: blue's when it has to take everything back, green's when it gets everything.

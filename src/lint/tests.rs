@@ -302,10 +302,11 @@ fn fleets_without_room_are_told_where_their_limits_are_known() {
         let situation = Situation { blue: Room { in_flight, most }, green_room, ..traffic(0, 0) };
         codes(&lint(&at_once("1h", guard("1%")), &situation)).join(" ")
     };
-    assert_eq!(at(15, Some(16), None), "blue_too_small");
+    assert_eq!(at(15, Some(16), None), "blue_too_small green_unbounded");
     assert_eq!(at(9, Some(16), Some(8)), "green_too_small");
     assert_eq!(at(8, Some(16), Some(8)), "");
-    assert_eq!(at(1_000, None, None), "");
+    assert_eq!(at(1_000, None, None), "green_unbounded");
+    assert_eq!(at(0, None, None), "");
 }
 
 #[test]

@@ -46,3 +46,37 @@ fn a_queued_shift_outlives_a_kill_and_a_superseding_one_rolls_the_running_one_ba
     let (status, refused) = snapback.admin("DELETE", &format!("/v1/shifts/{third}"), "");
     assert_eq!((status, &refused["type"]), (404, &"urn:snapback:not-queued".into()), "{refused}");
 }
+
+#[test]
+fn a_scheduled_shift_waits_through_a_kill_and_can_be_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, two] = ["v1", "v2"].map(ModelServer::start);
+    let config = write_config(folder.path(), one.address);
+    let snapback = Snapback::start(&config);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let start = jiff::Timestamp::from_second(i64::try_from(now).unwrap() + 3_600).unwrap();
+    let mut plan = plan(two.address, "10m");
+    plan["start_at"] = start.to_string().into();
+    plan["allowed_hours"] = serde_json::json!([{ "from": "09:00", "to": "08:59", "zone": "Europe/Berlin" }]);
+    let file = folder.path().join("later.json");
+    std::fs::write(&file, plan.to_string()).unwrap();
+    let admin = format!("http://{}", snapback.admin);
+    let output = run(&["shift", "start", "chat", file.to_str().unwrap(), "--admin", &admin]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "it is still to come: {said}");
+    assert!(said.contains(&format!("waits for its start at {start:.3}")), "{said}");
+    snapback.kill_nine();
+
+    let snapback = Snapback::start(&config);
+    let admin = format!("http://{}", snapback.admin);
+    let shown = String::from_utf8(run(&["endpoint", "show", "chat", "--admin", &admin]).stdout).unwrap();
+    assert!(shown.contains(&format!("waits for its start at {start:.3}")), "{shown}");
+    let (_, queue) = snapback.admin("GET", "/v1/endpoints/chat/queue", "");
+    let waiting = &queue["queue"][0];
+    assert_eq!(waiting["not_before"], format!("{start:.3}"), "{queue:#}");
+    assert_eq!(waiting["plan"]["allowed_hours"][0]["zone"], "Europe/Berlin");
+    let output = run(&["shift", "cancel", waiting["id"].as_str().unwrap(), "--admin", &admin]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let (_, queue) = snapback.admin("GET", "/v1/endpoints/chat/queue", "");
+    assert_eq!(queue["queue"], serde_json::json!([]));
+}
