@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     extract::{Nothing, Parameters},
+    identities::Identity,
     problem::Fault,
     state::Port,
+    tokens::Gate,
 };
 use crate::config::Role;
 
@@ -18,9 +20,9 @@ use crate::config::Role;
 pub struct Caller {
     /// Whether callers are asked for tokens.
     pub tokens: bool,
-    /// The name of the token that was shown; null without one.
+    /// The name of the token or of the certificate that was shown; null without one.
     pub name: Option<String>,
-    /// `viewer`, `operator` or `admin`; null for a caller who has yet to show a token.
+    /// `viewer`, `operator` or `admin`; null for a caller who has yet to show one.
     pub role: Option<String>,
     /// The version of snapback.
     pub version: String,
@@ -35,14 +37,16 @@ pub(super) async fn show(
 ) -> Result<Json<Caller>, Fault> {
     let (name, role) = match &port.gate {
         None => (None, Some(Role::Admin)),
-        Some(_) if !headers.contains_key(header::AUTHORIZATION) => (None, None),
+        Some(_) if !headers.contains_key(header::AUTHORIZATION) && extensions.get::<Identity>().is_none() => {
+            (None, None)
+        }
         Some(gate) => {
             let (name, role) = gate.holder(&headers, &extensions).await?;
             (Some(name), Some(role))
         }
     };
     Ok(Json(Caller {
-        tokens: port.gate.is_some(),
+        tokens: port.gate.as_ref().is_some_and(Gate::takes_tokens),
         name,
         role: role.map(|role| role.as_str().to_owned()),
         version: env!("CARGO_PKG_VERSION").to_owned(),

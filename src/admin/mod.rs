@@ -28,6 +28,7 @@ mod freeze;
 mod glances;
 mod health;
 mod history;
+mod identities;
 mod layers;
 mod live;
 mod log;

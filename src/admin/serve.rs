@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use super::{
     actor::Peer,
     cloudwatch,
+    identities::Identities,
     observe::observe,
     refusals::Refusals,
     routes, sagemaker,
@@ -52,6 +53,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
         router: routes::router(port.clone()),
         tls: port.tls.clone(),
         refusals: port.refusals.clone(),
+        identities: port.identities.clone(),
     };
     let mut connections = JoinSet::new();
     let events = port.handle.subscribe();
@@ -80,6 +82,7 @@ struct Service {
     router: Router,
     tls: Option<Arc<tls::Server>>,
     refusals: Refusals,
+    identities: Arc<Identities>,
 }
 
 /// Never returns; dropped when the port is to end.
@@ -112,7 +115,7 @@ async fn connection(
     shutdown: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
 ) {
-    let Service { router, tls, refusals } = service;
+    let Service { router, tls, refusals, identities } = service;
     let stream = match secure(Plain::Tcp(stream), tls).await {
         Ok(stream) => stream,
         Err(cause) => {
@@ -122,9 +125,12 @@ async fn connection(
             return refusals.record("access.refused", format!("a TLS handshake failed: {cause}"), unknown);
         }
     };
-    let peer = Peer::of(address, &stream);
+    let (peer, identity) = (Peer::of(address, &stream), identities.find(&stream));
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        if let Some(identity) = &identity {
+            request.extensions_mut().insert(identity.clone());
+        }
         router.clone().oneshot(request)
     });
     let serving = http1::Builder::new()

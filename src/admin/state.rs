@@ -6,11 +6,18 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     access::Access,
+    identities::Identities,
     refusals::Refusals,
     sagemaker,
     tokens::{Gate, Tokens},
 };
-use crate::{config::AwsConfig, control::Handle, delivery::Webhooks, telemetry::Telemetry, tls};
+use crate::{
+    config::{AwsConfig, IdentitySpec},
+    control::Handle,
+    delivery::Webhooks,
+    telemetry::Telemetry,
+    tls,
+};
 
 /// How many event streams are open at a time. Each costs a connection and a place in control's channel; dashboards and terminals
 /// on one proxy are a few.
@@ -36,6 +43,8 @@ pub struct Admin {
     pub tls: Option<Arc<tls::Server>>,
     /// Who may call, if callers are asked.
     pub tokens: Option<Arc<Tokens>>,
+    /// The same by certificates.
+    pub identities: Vec<IdentitySpec>,
     /// How webhooks and the file of events do.
     pub webhooks: Webhooks,
     /// The file of events, against which the journal's end is checked.
@@ -52,6 +61,7 @@ pub(super) struct Port {
     pub(super) source: Option<PathBuf>,
     pub(super) access: Access,
     pub(super) gate: Option<Gate>,
+    pub(super) identities: Arc<Identities>,
     pub(super) refusals: Refusals,
     pub(super) draining: watch::Receiver<bool>,
     pub(super) shutdown: watch::Receiver<bool>,
@@ -75,14 +85,17 @@ impl Port {
             draining,
             tls,
             tokens,
+            identities,
             webhooks,
             events_file,
             aws,
         } = admin;
         let (is_local, is_signed) = (bound.ip().is_loopback(), aws.sagemaker && !aws.keys.is_empty());
+        let asks_who = tokens.is_some() || !identities.is_empty();
         let takes_any_name = allow_remote || tls.is_some() || tokens.is_some() && !is_local;
         Self {
-            gate: tokens.map(|tokens| Gate::new(tokens, is_local, is_signed)),
+            gate: asks_who.then(|| Gate::new(tokens, is_local, is_signed)),
+            identities: Arc::new(Identities(identities)),
             refusals: Refusals::new(handle.clone()),
             sagemaker: aws
                 .sagemaker

@@ -18,6 +18,7 @@ use http::{Extensions, HeaderMap, Method, header};
 
 use super::{
     actor::Peer,
+    identities::Identity,
     problem::Fault,
     roles::{self, Need},
 };
@@ -75,10 +76,11 @@ pub struct Tokens {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Caller(pub(super) String);
 
-/// Asks callers for tokens.
+/// Asks callers who they are, by a token or by a certificate.
 #[derive(Debug)]
 pub(super) struct Gate {
-    tokens: Arc<Tokens>,
+    /// Without it, certificates alone say who calls.
+    tokens: Option<Arc<Tokens>>,
     failures: Mutex<Failures>,
     /// Whether only this machine reaches the port.
     is_local: bool,
@@ -116,7 +118,7 @@ impl Tokens {
 }
 
 impl Gate {
-    pub(super) fn new(tokens: Arc<Tokens>, is_local: bool, is_signed: bool) -> Self {
+    pub(super) fn new(tokens: Option<Arc<Tokens>>, is_local: bool, is_signed: bool) -> Self {
         Self { tokens, failures: Mutex::default(), is_local, is_signed }
     }
 
@@ -140,13 +142,27 @@ impl Gate {
         if has >= needed { Ok(Some(Caller(name))) } else { Err(Fault::Role { name, has, needed }) }
     }
 
-    /// Whose token is shown, and what it is for.
+    /// Whether there are tokens to be asked for.
+    pub(super) fn takes_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// Who calls, and what for. A token that is shown counts before a certificate: whoever shows one wants it to count.
     pub(super) async fn holder(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<(String, Role), Fault> {
-        let tokens = Arc::clone(&self.tokens);
+        let identity = extensions.get::<Identity>();
+        let shows_token = headers.contains_key(header::AUTHORIZATION) && self.tokens.is_some();
+        if let (false, Some(Identity { name, role })) = (shows_token, identity) {
+            return Ok((name.clone(), *role));
+        }
+        let Some(tokens) = self.tokens.clone() else {
+            return Err(
+                self.failed(extensions.get(), "the certificate is that of nobody in admin.identities")
+            );
+        };
         let known = tokio::task::spawn_blocking(move || tokens.current()).await;
         let known = known.map_err(|_| Fault::Panicked)?;
         match find(&known, headers, clock::wall()) {

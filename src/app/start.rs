@@ -362,6 +362,7 @@ fn control_thread(
             draining,
             tls: admin_tls,
             tokens,
+            identities: config.admin.identities.clone(),
         };
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,

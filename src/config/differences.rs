@@ -108,13 +108,14 @@ fn data_settings(data: &DataConfig) -> Vec<(&'static str, String)> {
 }
 
 fn admin_settings(admin: &AdminConfig) -> Vec<(&'static str, String)> {
-    let AdminConfig { listen, allow_remote, tls, tokens_file } = admin;
+    let AdminConfig { listen, allow_remote, tls, identities, tokens_file } = admin;
     let path = tokens_file.as_ref().map_or("nothing".to_owned(), |path| format!("{path:?}"));
     vec![
         ("admin.tls", tls.as_ref().map_or("nothing".to_owned(), |tls| server_tls(&tls.0))),
         ("admin.listen", format!("{:?}", listen.to_string())),
         ("admin.allow_remote", allow_remote.to_string()),
         ("admin.tokens_file", path),
+        ("admin.identities", format!("{identities:?}")),
     ]
 }
 

@@ -6,7 +6,7 @@ use super::{
     AdminConfig, Config, DataConfig, DataTls, EndpointSpec, LogConfig, LogFormat, StateConfig, access_log,
     aws,
     document::{Value, quoted},
-    endpoint,
+    endpoint, identities,
     reader::{Placed, Table, boolean, parsed, text, whole, word},
     shape, tls, traces,
     units::{duration, positive_duration, size},
@@ -139,6 +139,13 @@ fn read_admin(table: &Table<'_>) -> AdminConfig {
     let tls = table.table("tls", &shape::ADMIN_TLS).map(|tls| tls::read_admin(&tls));
     let asks_who = tls.as_ref().is_some_and(|tls| tls.0.client_ca.is_some());
     let tokens_file = table.optional("tokens_file", parsed(tokens_path));
+    let identities = identities::read(table);
+    if table.has("identities") && !asks_who {
+        table.problem(
+            "identities",
+            "needs admin.tls with client_ca: a certificate proves who calls by the authority that has signed it",
+        );
+    }
     let is_guarded = allow_remote || asks_who || table.has("tokens_file");
     if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback() && !is_guarded) {
         table.problem(
@@ -154,6 +161,7 @@ fn read_admin(table: &Table<'_>) -> AdminConfig {
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 9090))),
         allow_remote,
         tls,
+        identities,
         tokens_file,
     }
 }

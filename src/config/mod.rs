@@ -15,6 +15,7 @@ mod endpoint;
 mod externals;
 mod failures;
 mod file;
+mod identities;
 mod instance;
 mod pace;
 mod plan;
@@ -40,6 +41,7 @@ mod webhooks;
 mod tests;
 
 pub use alarms::alarm_name;
+pub use identities::{IdentitySpec, Mark};
 pub use problems::{Problem, Problems};
 pub use shape::{known_keys, known_plan_keys};
 pub use thresholds::{format_bound, format_measure};
@@ -146,6 +148,8 @@ pub struct AdminConfig {
     pub allow_remote: bool,
     /// TLS towards operators.
     pub tls: Option<AdminTls>,
+    /// Who may call by the certificate that it shows, and what for.
+    pub identities: Vec<IdentitySpec>,
     /// Who may call, and what for; without it whoever reaches the port may do everything.
     pub tokens_file: Option<PathBuf>,
 }

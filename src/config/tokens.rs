@@ -152,16 +152,24 @@ fn hash(text: &str) -> Result<[u8; 32], String> {
         "is not a hash: write \"sha256:\" and 64 hexadecimal digits, as `snapback token new` prints it"
             .to_owned()
     };
-    let digits = text.strip_prefix("sha256:").ok_or_else(wrong)?;
+    text.strip_prefix("sha256:").and_then(bytes_of_hex).ok_or_else(wrong)
+}
+
+/// A SHA-256 as tools print it, with colons or without.
+pub(super) fn hash_of_hex(text: &str) -> Result<[u8; 32], String> {
+    let wrong = || format!("{} is not a SHA-256: write its 64 hexadecimal digits", quoted(text));
+    bytes_of_hex(&text.replace(':', "")).ok_or_else(wrong)
+}
+
+fn bytes_of_hex(digits: &str) -> Option<[u8; 32]> {
     if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong());
+        return None;
     }
     let mut hash = [0; 32];
     for (place, pair) in hash.iter_mut().zip(digits.as_bytes().chunks(2)) {
-        let pair = std::str::from_utf8(pair).map_err(|_| wrong())?;
-        *place = u8::from_str_radix(pair, 16).map_err(|_| wrong())?;
+        *place = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    Ok(hash)
+    Some(hash)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -160,3 +160,126 @@ fn with_tokens_the_port_may_be_reached_by_others_who_then_need_one_for_metrics_a
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("admin.tokens_file") && said.contains("snapback token new"), "{said}");
 }
+
+/// What each operation that changes something is asked, in an order in which most of them do; the others are refused, which the trail has too.
+const WALK: &[(&str, &str, &str, &str)] = &[
+    (
+        "put",
+        "/v1/endpoints/{name}",
+        "extra",
+        r#"{"match":{"host":"extra"},"blue":{"version":"v1","instances":["BLUE"]}}"#,
+    ),
+    ("post", "/v1/endpoints/{name}/freeze", "extra", "{}"),
+    ("post", "/v1/endpoints/{name}/unfreeze", "extra", "{}"),
+    ("post", "/v1/freeze", "", "{}"),
+    ("post", "/v1/unfreeze", "", "{}"),
+    ("post", "/v1/endpoints/{name}/scale", "extra", r#"{"count":2}"#),
+    ("post", "/v1/endpoints/{name}/weights", "extra", r#"{"weights":{"a":1}}"#),
+    ("post", "/v1/endpoints/{name}/undo", "extra", "{}"),
+    (
+        "post",
+        "/v1/endpoints/{name}/shifts",
+        "extra",
+        r#"{"green":{"version":"v2","instances":["BLUE"]},"strategy":{"type":"all_at_once","final_bake":"1h"}}"#,
+    ),
+    ("post", "/v1/alarms/{name}/state", "quality", r#"{"state":"ok"}"#),
+    ("post", "/v1/shifts/{id}/pause", "SHIFT", "{}"),
+    ("post", "/v1/shifts/{id}/resume", "SHIFT", "{}"),
+    ("post", "/v1/shifts/{id}/promote", "SHIFT", "{}"),
+    ("post", "/v1/shifts/{id}/abort", "SHIFT", "{}"),
+    ("delete", "/v1/shifts/{id}", "SHIFT", ""),
+    ("post", "/v1/reload", "", ""),
+    ("post", "/v1/log", "", r#"{"level":"info"}"#),
+    ("post", "/v1/webhooks/{name}/retry", "ops", "{}"),
+    ("delete", "/v1/endpoints/{name}", "extra", ""),
+];
+
+/// What changes nothing, or has a trail of its own that the page on SageMaker describes.
+const NO_CHANGE: [(&str, &str); 2] = [("post", "/v1/endpoints/{name}/replay"), ("post", "/")];
+
+#[test]
+fn every_call_that_changes_something_or_was_to_is_in_the_trail() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let (_, document) = snapback.admin("GET", "/v1/openapi.json", "");
+    let described = document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().keys().map(String::as_str);
+        methods
+            .filter(|method| !["get", "parameters"].contains(method))
+            .map(move |method| (method, path.as_str()))
+    });
+    let mut described: Vec<_> = described.collect();
+    let mut walked: Vec<_> =
+        WALK.iter().map(|(method, path, ..)| (*method, *path)).chain(NO_CHANGE).collect();
+    described.sort_unstable();
+    walked.sort_unstable();
+    assert_eq!(walked, described, "an operation is missing in this test");
+
+    let acts = || {
+        let (_, trail) = snapback.admin("GET", "/v1/audit", "");
+        let events = trail["events"].as_array().unwrap().clone();
+        events.iter().filter(|event| event["actor"] == "walker").count()
+    };
+    let (mut shift, mut before) = (String::new(), acts());
+    for (method, path, name, body) in WALK {
+        let name = name.replace("SHIFT", &shift);
+        let path = path.replace("{name}", &name).replace("{id}", &name);
+        let body = body.replace("BLUE", &blue.address.to_string());
+        let (status, answer) = command(snapback.admin, &method.to_uppercase(), &path, &body);
+        if status == 201 && path.ends_with("/shifts") {
+            let made: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            shift = made["id"].as_str().unwrap().to_owned();
+        }
+        // What is refused is recorded behind the answer.
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while acts() <= before {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{method} {path} is in no event: {status} {answer}"
+            );
+        }
+        before = acts();
+    }
+}
+
+/// A call that says who asks.
+fn command(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nx-snapback-actor: walker\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let answer = read_answer(stream);
+    (answer.status, String::from_utf8(answer.body).unwrap())
+}
+
+#[test]
+fn a_page_from_elsewhere_reaches_nothing_on_loopback() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let snapback = Snapback::start(&write_config(folder.path(), blue.address));
+    let status = |method: &str, lines: &str| {
+        let mut stream = TcpStream::connect(snapback.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream,
+            "{method} /v1/freeze HTTP/1.1\r\n{lines}connection: close\r\ncontent-length: 0\r\n\r\n"
+        )
+        .unwrap();
+        let answer = read_answer(stream);
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    let own = format!("host: {}\r\n", snapback.admin);
+    for (lines, kind) in [
+        ("host: evil.example\r\n".to_owned(), "foreign-host"),
+        (format!("{own}origin: http://evil.example\r\n"), "foreign-origin"),
+        (format!("{own}sec-fetch-site: cross-site\r\n"), "foreign-origin"),
+    ] {
+        let (code, problem) = status("POST", &lines);
+        assert!(code == 403 && problem.contains(kind), "{lines}: {code} {problem}");
+    }
+    assert_eq!(status("POST", &own).0, 200);
+}

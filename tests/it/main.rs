@@ -2,7 +2,7 @@
 //!
 //! - `bench.rs` (the workbench, not a benchmark): the process under test, model servers to put behind it, a plain client.
 //! - `starting.rs`: what a start refuses, and what it says.
-//! - `admitting.rs`: tokens of the admin port, and what their roles may do.
+//! - `admitting.rs`: tokens of the admin port, and what their roles may do; whom it refuses, and that the trail has every call.
 //! - `protecting.rs`: weights, limits on instances, and a process with few descriptors.
 //! - `rescuing.rs`: a failing green costs no client anything.
 //! - `rolling.rs`: rolling shifts, batch by batch, and back.
@@ -14,7 +14,7 @@
 //! - `dying.rs`: kill -9 at each boundary between two effects.
 //! - `ending.rs`: SIGTERM, SIGHUP.
 //! - `losing.rs`: what a power loss leaves of the journal's files, and a full disk.
-//! - `noting.rs`: the access log.
+//! - `noting.rs`: the access log, and the log's level.
 //! - `handing_over.rs`: binaries replaced under load, with inherited sockets.
 //! - `providing.rs`: fleets of processes that the proxy starts itself.
 //! - `keeping.rs`: such fleets over time: replaced, moved, kept, handed over, declared anew.

@@ -245,3 +245,40 @@ fn instances_are_verified_before_they_get_traffic_or_count_as_healthy() {
     }
     assert_eq!(model.served(), 1);
 }
+
+#[test]
+fn a_certificate_is_whose_its_names_say_and_may_do_what_that_role_may() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let authority = Authority::new(folder.path(), "ca");
+    let server = authority.sign(folder.path(), "admin", &["127.0.0.1"]);
+    let [ci, boss, nobody] = ["ci", "boss", "nobody"]
+        .map(|name| authority.sign(folder.path(), name, &[&format!("{name}.internal")]));
+    let section = format!(
+        "identities = [{{ name = \"the-ci\", role = \"operator\", dns = \"ci.internal\" }}, \
+         {{ name = \"the-boss\", role = \"admin\", dns = \"boss.internal\" }}]\n\
+         tls = {{ certificates = [{}], client_ca = {:?} }}",
+        server.toml(),
+        authority.file
+    );
+    let snapback = Snapback::start(&write_secure(folder.path(), blue.address, &[("[admin]", section)]));
+    let ask = |files: &Files, method: &str, path: &str| {
+        let mut client = Client::connect(snapback.admin, "127.0.0.1", &authority, Some(files));
+        let head =
+            format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", snapback.admin);
+        client.0.write_all(head.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        client.0.read_to_end(&mut answer).unwrap();
+        let text = String::from_utf8(answer).unwrap();
+        (text[9..12].parse::<u16>().unwrap(), text)
+    };
+    let statuses = |method: &str, path: &str| [&ci, &boss, &nobody].map(|files| ask(files, method, path).0);
+    assert_eq!(statuses("GET", "/v1/endpoints"), [200, 200, 401]);
+    assert_eq!(statuses("POST", "/v1/freeze"), [200, 200, 401]);
+    assert_eq!(statuses("POST", "/v1/reload"), [403, 200, 401]);
+    assert_eq!(statuses("GET", "/healthz"), [200; 3]);
+    let (_, caller) = ask(&ci, "GET", "/v1/caller");
+    assert!(caller.contains("\"tokens\":false,\"name\":\"the-ci\",\"role\":\"operator\""), "{caller}");
+    let (_, trail) = ask(&boss, "GET", "/v1/audit");
+    assert!(trail.contains("\"actor\":\"the-ci\"") && trail.contains("\"actor\":\"the-boss\""), "{trail}");
+    assert!(trail.contains("that of nobody in admin.identities"), "{trail}");
+}

@@ -92,6 +92,7 @@ impl World {
             draining,
             tls: None,
             tokens: None,
+            identities: Vec::new(),
             webhooks: Webhooks::default(),
             events_file: None,
             aws: config.aws.clone(),

@@ -109,7 +109,7 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         text.lines().map(example).collect::<Vec<_>>().join("\n")
     };
     // A key is in a header, in a cookie or in the prompt, a check asks for a path or for a service, an error body has a field or a text,
-    // a secret is in a file or in a variable, and instances are in a list, in tables, in variants or a provider's; the file shows all of them.
+    // a secret is in a file or in a variable, a certificate is known by a name, a URI or as a whole, and instances are in a list, in tables, in variants or a provider's; the file shows all of them.
     let mut shown = uncommented(&text("snapback.toml"));
     for key in [
         "\ncookie = ",
@@ -118,6 +118,8 @@ fn what_the_reference_files_show_in_comments_is_right_too() {
         "\ninstances = ",
         "\ncontains = ",
         "\nsecret_env = ",
+        "\nuri = ",
+        "\nsha256 = ",
     ] {
         shown = shown.replace(key, &key.replace('\n', "\n# "));
     }
