@@ -311,69 +311,76 @@ fn control_thread(
         Ok(runtime) => runtime,
         Err(error) => return tell(Err(error.into())),
     };
-    runtime.block_on(async {
-        let ControlParts {
-            config,
-            source,
-            journal,
-            table,
-            meters,
-            listener,
-            admin_tls,
-            tokens,
-            keychain,
-            witnesses,
-            draining,
-            heir,
-        } = parts;
-        let bell = Arc::new(Bell::new());
-        let workers = config.data.workers;
-        let difference = match deliver::difference(&config, &journal) {
-            Ok(difference) => difference,
-            Err(error) => return tell(Err(error.into())),
-        };
-        let outbox = journal.clone();
-        let begun = control::start(control::Parts {
-            config: &config,
-            journal,
-            table: table.clone(),
-            bell,
-            workers,
-            keychain,
-            heir,
-        });
-        let (handle, control) = match begun {
-            Ok(begun) => begun,
-            Err(error) => return tell(Err(error.into())),
-        };
-        let telemetry = Telemetry::new(table, meters, witnesses);
-        let (delivery, webhooks) = match deliver::start(&config, &handle, outbox, difference).await {
-            Ok(begun) => begun,
-            Err(error) => return tell(Err(error)),
-        };
-        let state = admin::Admin {
-            webhooks,
-            events_file: config.events_file.clone().map(|file| file.path),
-            handle: handle.clone(),
-            telemetry,
-            source,
-            allow_remote: config.admin.allow_remote,
-            aws: config.aws.clone(),
-            draining,
-            tls: admin_tls,
-            tokens,
-            identities: config.admin.identities.clone(),
-        };
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => return tell(Err(error.into())),
-        };
-        tell(Ok(handle.clone()));
-        admin::serve(listener, state, stopped).await;
-        control.stop().await;
-        // Last, so that what control did at its end is still delivered.
-        delivery.stop();
+    runtime.block_on(run_control(parts, stopped, tell));
+}
+
+/// What the control thread does: `tell` says once whether it has started.
+async fn run_control(
+    parts: ControlParts,
+    stopped: watch::Receiver<bool>,
+    tell: impl Fn(Result<Handle, StartError>),
+) {
+    let ControlParts {
+        config,
+        source,
+        journal,
+        table,
+        meters,
+        listener,
+        admin_tls,
+        tokens,
+        keychain,
+        witnesses,
+        draining,
+        heir,
+    } = parts;
+    let bell = Arc::new(Bell::new());
+    let workers = config.data.workers;
+    let difference = match deliver::difference(&config, &journal) {
+        Ok(difference) => difference,
+        Err(error) => return tell(Err(error.into())),
+    };
+    let outbox = journal.clone();
+    let begun = control::start(control::Parts {
+        config: &config,
+        journal,
+        table: table.clone(),
+        bell,
+        workers,
+        keychain,
+        heir,
     });
+    let (handle, control) = match begun {
+        Ok(begun) => begun,
+        Err(error) => return tell(Err(error.into())),
+    };
+    let telemetry = Telemetry::new(table, meters, witnesses);
+    let (delivery, webhooks) = match deliver::start(&config, &handle, outbox, difference).await {
+        Ok(begun) => begun,
+        Err(error) => return tell(Err(error)),
+    };
+    let state = admin::Admin {
+        webhooks,
+        events_file: config.events_file.clone().map(|file| file.path),
+        handle: handle.clone(),
+        telemetry,
+        source,
+        allow_remote: config.admin.allow_remote,
+        aws: config.aws.clone(),
+        draining,
+        tls: admin_tls,
+        tokens,
+        identities: config.admin.identities.clone(),
+    };
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tell(Err(error.into())),
+    };
+    tell(Ok(handle.clone()));
+    admin::serve(listener, state, stopped).await;
+    control.stop().await;
+    // Last, so that what control did at its end is still delivered.
+    delivery.stop();
 }
 
 fn settings(
