@@ -14,6 +14,7 @@ use tower::ServiceExt;
 
 use super::{
     actor::Peer,
+    aws::secrets,
     cloudwatch,
     identities::Identities,
     observe::observe,
@@ -65,6 +66,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
                 observe(&port, events),
                 sagemaker::settle(port.sagemaker.clone()),
                 sagemaker::tell(port.sagemaker.clone(), port.handle.subscribe()),
+                secrets::keep(port.keyring.clone(), port.keys()),
                 cloudwatch::watch(port.sagemaker.as_ref().map(|api| Arc::clone(api.cloudwatch()))),
             );
         } => {}
@@ -128,6 +130,7 @@ async fn connection(
     let (peer, identity) = (Peer::of(address, &stream), identities.find(&stream));
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(address);
         if let Some(identity) = &identity {
             request.extensions_mut().insert(identity.clone());
         }

@@ -85,9 +85,15 @@ def name(proxy, address):
         yield sage.name
 
 
+@pytest.fixture(scope="module", params=["data", "admin"])
+def url(request, proxy):
+    """Both ports answer invocations, and the same."""
+    return {"data": proxy.url, "admin": proxy.admin}[request.param]
+
+
 @pytest.fixture(scope="module")
-def runtime(proxy):
-    return client(proxy, "sagemaker-runtime", url=proxy.url)
+def runtime(proxy, url):
+    return client(proxy, "sagemaker-runtime", url=url)
 
 
 def invoke(runtime, name, wish=None, **members):
@@ -207,10 +213,10 @@ def test_asynchronous_invocations_are_refused_with_the_reason(runtime, name):
     assert "Asynchronous" in caught.value.response["Error"]["Message"]
 
 
-def test_the_aws_cli_invokes(proxy, name, tmp_path):
+def test_the_aws_cli_invokes(url, name, tmp_path):
     aws = os.path.join(os.path.dirname(sys.executable), "aws")
     environment = os.environ | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
-    command = [aws, "--endpoint-url", proxy.url, "sagemaker-runtime", "invoke-endpoint", "--endpoint-name", name, "--body", "e30=", "out"]
+    command = [aws, "--endpoint-url", url, "sagemaker-runtime", "invoke-endpoint", "--endpoint-name", name, "--body", "e30=", "out"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["InvokedProductionVariant"] == "AllTraffic"
