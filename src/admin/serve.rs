@@ -72,6 +72,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
         } => {}
     }
     drop(listener);
+    cloudwatch::keep(port.sagemaker.as_ref().map(|api| Arc::clone(api.cloudwatch()))).await;
     let drained = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
     if drained.await.is_err() {
         tracing::warn!(connections = connections.len(), "the admin port ends with connections open");
