@@ -99,13 +99,14 @@ impl Caller {
     }
 
     /// One of the keys has signed the current request.
-    pub(super) fn mark_signed(&self, early: Early) {
+    pub(super) fn mark_signed(&self, mut early: Early) {
+        early.is_signed = true;
         self.signed.replace(Some(Box::new(early)));
     }
 
-    /// What was read of the current request's body, if it is known who signed it.
-    pub(super) fn take_signed(&self) -> Option<Box<Early>> {
-        self.signed.take()
+    /// What was read of the current request's body, as far as it was, to know who signed it.
+    pub(super) fn take_early(&self) -> Early {
+        self.signed.take().map_or_else(Early::default, |early| *early)
     }
 
     /// The current request's last byte was read.

@@ -95,9 +95,7 @@ async fn forward(
     let (mut head, mut incoming) = request.into_parts();
     let call = GrpcCall::of(caller, &head)?;
     gate::admit(&mut head, bounds(caller))?;
-    let signed = caller.take_signed();
-    let is_signed = signed.is_some();
-    let mut early = signed.map_or_else(Early::default, |early| *early);
+    let mut early = caller.take_early();
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
         Ok(dealt) => dealt,
         Err(failure) => {
@@ -105,13 +103,11 @@ async fn forward(
             return Err(failure);
         }
     };
-    if dealt.view.route.invocations.is_some()
-        && !is_signed
-        && let Some(keyring) = signing::keyring(caller)
-    {
+    let is_invocation = dealt.view.route.invocations.is_some();
+    if is_invocation && !early.is_signed && signing::keyring(caller).is_some() {
         let limit_bytes = dealt.view.route.limits.body_limit_bytes;
         // Boxed, so that requests that nobody need sign carry no room for it.
-        Box::pin(signing::check(caller, keyring, &head, limit_bytes, &mut incoming, &mut early)).await?;
+        Box::pin(signing::demand(caller, &head, limit_bytes, &mut incoming, &mut early)).await?;
     }
     if let Some(rewrite) = &dealt.view.route.rewrite {
         peek::rewrite(&mut head, rewrite)?;

@@ -44,6 +44,20 @@ pub(super) fn keyring(caller: &Caller) -> Option<&Keyring> {
     amazon.keyring.as_deref().filter(|_| is_asked)
 }
 
+/// Makes sure that one of the keys has signed the request, if one must.
+pub(super) async fn demand(
+    caller: &Rc<Caller>,
+    head: &request::Parts,
+    limit_bytes: u64,
+    incoming: &mut Incoming,
+    early: &mut Early,
+) -> Result<(), Failure> {
+    match keyring(caller) {
+        Some(keyring) => check(caller, keyring, head, limit_bytes, incoming, early).await,
+        None => Ok(()),
+    }
+}
+
 /// Whether one of these keys has signed the request. What was read of its body is in `early`, and goes first from here on.
 pub(super) async fn check(
     caller: &Rc<Caller>,

@@ -52,6 +52,8 @@ pub(super) struct RequestBody {
 pub(super) struct Early {
     pub(super) frames: VecDeque<Bytes>,
     pub(super) trailers: Option<HeaderMap>,
+    /// Whether one of the keys is known to have signed the request.
+    pub(super) is_signed: bool,
     /// What the frames take of the room that a worker has for bodies, where all of a body was read.
     pub(super) room: Option<Box<Room>>,
 }

@@ -121,8 +121,7 @@ impl Invocation {
         }
         let account = caller.worker().settings.amazon.as_ref().map_or("", |amazon| &amazon.account);
         if let Err(message) = self.prepare(&mut parts, account) {
-            let early = caller.take_signed().map_or_else(Early::default, |early| *early);
-            forward::discard(caller, &parts.headers, early, incoming).await;
+            forward::discard(caller, &parts.headers, caller.take_early(), incoming).await;
             return reply::refusal(caller, &message);
         }
         let response = forward::answered(caller, Request::from_parts(parts, incoming)).await;
