@@ -88,6 +88,15 @@ pub(super) struct Gate {
     is_signed: bool,
 }
 
+/// Why nobody is known to have called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stranger {
+    /// The token is none, or there is none.
+    Token(&'static str),
+    /// The certificate is that of nobody, and there are no tokens.
+    Certificate,
+}
+
 /// When each peer began to fail, and how often it has since.
 #[derive(Debug, Default)]
 struct Failures(BTreeMap<String, (Moment, u32)>);
@@ -155,7 +164,7 @@ impl Gate {
     ) -> Result<(String, Role), Fault> {
         let known = self.known().await?;
         let found = recognise(known.as_deref(), headers, extensions.get());
-        found.map_err(|why| self.failed(extensions.get(), why))
+        found.map_err(|stranger| self.failed(extensions.get(), stranger))
     }
 
     /// Whether what opened a stream would still open it. A failure is not counted against the peer, who asks nothing anew.
@@ -176,10 +185,16 @@ impl Gate {
         known.map(Some).map_err(|_| Fault::Panicked)
     }
 
-    fn failed(&self, peer: Option<&Peer>, why: &'static str) -> Fault {
+    fn failed(&self, peer: Option<&Peer>, stranger: Stranger) -> Fault {
         let peer = peer.map(|Peer(text)| text.as_str()).unwrap_or_default();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.is_one_too_many(peer, clock::now()) { Fault::ManyFailures } else { Fault::NoToken(why) }
+        if failures.is_one_too_many(peer, clock::now()) {
+            return Fault::ManyFailures;
+        }
+        match stranger {
+            Stranger::Token(why) => Fault::NoToken(why),
+            Stranger::Certificate => Fault::NoIdentity,
+        }
     }
 }
 
@@ -204,13 +219,14 @@ fn recognise(
     known: Option<&[TokenSpec]>,
     headers: &HeaderMap,
     identity: Option<&Identity>,
-) -> Result<(String, Role), &'static str> {
+) -> Result<(String, Role), Stranger> {
     let shows_token = headers.contains_key(header::AUTHORIZATION) && known.is_some();
     if let (false, Some(Identity { name, role })) = (shows_token, identity) {
         return Ok((name.clone(), *role));
     }
-    let known = known.ok_or("the certificate is that of nobody in admin.identities")?;
-    find(known, headers, clock::wall()).map(|token| (token.name.clone(), token.role))
+    let known = known.ok_or(Stranger::Certificate)?;
+    let token = find(known, headers, clock::wall()).map_err(Stranger::Token)?;
+    Ok((token.name.clone(), token.role))
 }
 
 /// The token that a request shows. All are compared to the end, so that the time says nothing about which comes close; and what is compared are
