@@ -154,7 +154,7 @@ async fn a_slow_answer_that_tips_a_latency_guard_rings_too() {
     let snap = bench.watched.snapped().unwrap();
     assert_eq!(snap.breach, Some(rung));
     let Cause::Alarm { evidence, .. } = snap.cause else { panic!("{:?}", snap.cause) };
-    assert!(evidence.starts_with("p99 latency below 250ms: 20 of 20 requests took as long"), "{evidence}");
+    assert!(evidence.starts_with("p99 latency below 250 ms: 20 of 20 requests took as long"), "{evidence}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -434,7 +434,7 @@ async fn a_threshold_snaps_back_at_the_end_of_the_period_that_raises_it() {
     assert_eq!(name, "slow");
     assert!(
         evidence.starts_with(
-            "latency p90 above 300ms in 2 of 3 periods of 1s: 2 of the last 2 breach, the newest with 40"
+            "latency p90 above 300 ms in 2 of 3 periods of 1 s: 2 of the last 2 breach, the newest with 40"
         ),
         "{evidence}"
     );
