@@ -12,7 +12,7 @@ use tokio::{
 use super::{Handed, accept, drain};
 use crate::{
     net::{Peer, Plain},
-    proxy::tests::client_alone,
+    proxy::{forwarded::Door, tests::client_alone},
 };
 
 #[tokio::test]
