@@ -89,6 +89,15 @@ pub(super) struct Gate {
     is_signed: bool,
 }
 
+/// Why nobody is known to have called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stranger {
+    /// The token is none, or there is none.
+    Token(&'static str),
+    /// The certificate is that of nobody, and there are no tokens.
+    Certificate,
+}
+
 /// When each peer began to fail, and how often it has since.
 #[derive(Debug, Default)]
 struct Failures(BTreeMap<String, (Moment, u32)>);
@@ -123,13 +132,13 @@ impl Gate {
         Self { tokens, failures: Mutex::default(), is_local, is_signed }
     }
 
-    /// Who calls, if the route asks; or why the request may not go on.
+    /// Who calls and what for, if the route asks; or why the request may not go on.
     pub(super) async fn check(
         &self,
         method: &Method,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<Option<Caller>, Fault> {
+    ) -> Result<Option<(Caller, Role)>, Fault> {
         let route = extensions.get::<MatchedPath>().map(MatchedPath::as_str);
         let needed = match roles::need(method, route) {
             Need::Nothing => return Ok(None),
@@ -140,7 +149,7 @@ impl Gate {
             Need::Role(role) => role,
         };
         let (name, has) = self.holder(headers, extensions).await?;
-        if has >= needed { Ok(Some(Caller(name))) } else { Err(Fault::Role { name, has, needed }) }
+        if has >= needed { Ok(Some((Caller(name), needed))) } else { Err(Fault::Role { name, has, needed }) }
     }
 
     /// Whether there are tokens to be asked for.
@@ -148,34 +157,45 @@ impl Gate {
         self.tokens.is_some()
     }
 
-    /// Who calls, and what for. A token that is shown counts before a certificate: whoever shows one wants it to count.
+    /// Who calls, and what for.
     pub(super) async fn holder(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<(String, Role), Fault> {
-        let identity = extensions.get::<Identity>();
-        let shows_token = headers.contains_key(header::AUTHORIZATION) && self.tokens.is_some();
-        if let (false, Some(Identity { name, role })) = (shows_token, identity) {
-            return Ok((name.clone(), *role));
-        }
-        let Some(tokens) = self.tokens.clone() else {
-            return Err(
-                self.failed(extensions.get(), "the certificate is that of nobody in admin.identities")
-            );
-        };
-        let known = tokio::task::spawn_blocking(move || tokens.current()).await;
-        let known = known.map_err(|_| Fault::Panicked)?;
-        match find(&known, headers, clock::wall()) {
-            Ok(token) => Ok((token.name.clone(), token.role)),
-            Err(why) => Err(self.failed(extensions.get(), why)),
-        }
+        let known = self.known().await?;
+        let found = recognise(known.as_deref(), headers, extensions.get());
+        found.map_err(|stranger| self.failed(extensions.get(), stranger))
     }
 
-    fn failed(&self, peer: Option<&Peer>, why: &'static str) -> Fault {
+    /// Whether what opened a stream would still open it. A failure is not counted against the peer, who asks nothing anew.
+    pub(super) async fn still_opens(
+        &self,
+        headers: &HeaderMap,
+        identity: Option<&Identity>,
+        needed: Role,
+    ) -> bool {
+        let Ok(known) = self.known().await else { return false };
+        recognise(known.as_deref(), headers, identity).is_ok_and(|(_, has)| has >= needed)
+    }
+
+    /// The tokens as they are now, where there is a file of them. It is read off the runtime's thread.
+    async fn known(&self) -> Result<Option<Arc<[TokenSpec]>>, Fault> {
+        let Some(tokens) = self.tokens.clone() else { return Ok(None) };
+        let known = tokio::task::spawn_blocking(move || tokens.current()).await;
+        known.map(Some).map_err(|_| Fault::Panicked)
+    }
+
+    fn failed(&self, peer: Option<&Peer>, stranger: Stranger) -> Fault {
         let peer = peer.map(|Peer(text)| text.as_str()).unwrap_or_default();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.is_one_too_many(peer, clock::now()) { Fault::ManyFailures } else { Fault::NoToken(why) }
+        if failures.is_one_too_many(peer, clock::now()) {
+            return Fault::ManyFailures;
+        }
+        match stranger {
+            Stranger::Token(why) => Fault::NoToken(why),
+            Stranger::Certificate => Fault::NoIdentity,
+        }
     }
 }
 
@@ -193,6 +213,21 @@ impl Failures {
         *count = count.saturating_add(1);
         *count > MOST_FAILURES
     }
+}
+
+/// Who shows this. A token that is shown counts before a certificate: whoever shows one wants it to count.
+fn recognise(
+    known: Option<&[TokenSpec]>,
+    headers: &HeaderMap,
+    identity: Option<&Identity>,
+) -> Result<(String, Role), Stranger> {
+    let shows_token = headers.contains_key(header::AUTHORIZATION) && known.is_some();
+    if let (false, Some(Identity { name, role })) = (shows_token, identity) {
+        return Ok((name.clone(), *role));
+    }
+    let known = known.ok_or(Stranger::Certificate)?;
+    let token = find(known, headers, clock::wall()).map_err(Stranger::Token)?;
+    Ok((token.name.clone(), token.role))
 }
 
 /// The token that a request shows. All are compared to the end, so that the time says nothing about which comes close; and what is compared are

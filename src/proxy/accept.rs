@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     connection,
+    forwarded::Door,
     greeting::Accepted,
     listener::{AtStop, Listener},
     worker::{Admitted, Worker},
@@ -40,6 +41,7 @@ pub(super) struct Handed {
     pub(super) stream: Parked,
     pub(super) peer: Peer,
     pub(super) tls: Option<Arc<tls::Server>>,
+    pub(super) door: Door,
 }
 
 /// Accepts until the stop signal, then takes what nobody else will and closes the socket.
@@ -68,7 +70,7 @@ pub(super) async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 is_exhausted = false;
-                admit(&worker, Accepted { stream, peer, tls: tls.clone() }, Some(&others));
+                admit(&worker, Accepted { stream, peer, tls: tls.clone(), door: Door::Data }, Some(&others));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -86,15 +88,15 @@ pub(super) async fn accept(
         return;
     }
     while let Some(Ok((stream, peer))) = acceptor.accept().now_or_never() {
-        admit(&worker, Accepted { stream, peer, tls: tls.clone() }, None);
+        admit(&worker, Accepted { stream, peer, tls: tls.clone(), door: Door::Data }, None);
     }
 }
 
 /// Serves connections that other workers hand over.
 pub(super) async fn receive(worker: Rc<Worker>, mut handed: mpsc::Receiver<Handed>) {
-    while let Some(Handed { stream, peer, tls }) = handed.recv().await {
+    while let Some(Handed { stream, peer, tls, door }) = handed.recv().await {
         match Plain::unpark(stream) {
-            Ok(stream) => admit(&worker, Accepted { stream, peer, tls }, None),
+            Ok(stream) => admit(&worker, Accepted { stream, peer, tls, door }, None),
             Err(error) => tracing::warn!(%error, "could not take over a connection"),
         }
     }
@@ -167,10 +169,10 @@ fn hand_over(
 ) -> Option<Accepted> {
     let Some(receiver) = receiver else { return Some(accepted) };
     let Ok(permit) = receiver.try_reserve() else { return Some(accepted) };
-    let Accepted { stream, peer, tls } = accepted;
+    let Accepted { stream, peer, tls, door } = accepted;
     match stream.park() {
         Ok(stream) => {
-            permit.send(Handed { stream, peer, tls });
+            permit.send(Handed { stream, peer, tls, door });
             worker.meters().handed_over.up();
         }
         Err(error) => tracing::warn!(%error, "could not hand a connection over"),

@@ -26,7 +26,8 @@
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
 //!
-//! Where an endpoint speaks Amazon SageMaker Runtime's API, `invocation` stands around all that.
+//! Where an endpoint speaks Amazon SageMaker Runtime's API, `invocation` stands around all that, and `signing` asks who signed. Requests to
+//! that API that came to the admin port come in by the `doorway`.
 //!
 //! A request that its instance answers by switching protocols becomes a tunnel (`upgrade`). Trailers pass in both directions, but for those
 //! that may only stand in a head (`trailers`).
@@ -50,6 +51,7 @@ mod date;
 mod deadline;
 mod deaths;
 mod decode;
+mod doorway;
 mod error;
 mod exchange;
 mod forward;
@@ -91,6 +93,7 @@ mod rescue;
 mod seat;
 mod sending;
 mod settings;
+mod signing;
 mod socket;
 mod stateful;
 mod tap;
@@ -103,8 +106,9 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use doorway::{Doorway, DoorwayError};
 pub use greeting::PROTOCOLS;
 pub use listener::{BindError, Listen, Listeners};
 pub use plane::DataPlane;
-pub use settings::{Amazon, LeastRate, Settings};
+pub use settings::{Amazon, LeastRate, Settings, Signers};
 pub use tap::{Progress, Tap};

@@ -12,7 +12,7 @@ use tokio::{
 use super::{Handed, accept, drain};
 use crate::{
     net::{Peer, Plain},
-    proxy::tests::client_alone,
+    proxy::{forwarded::Door, tests::client_alone},
 };
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn a_connection_that_was_handed_over_at_the_last_moment_is_answered_before
 
         let (mut client, served) = UnixStream::pair().unwrap();
         let stream = Plain::Unix(served).park().unwrap();
-        sender.send(Handed { stream, peer: Peer::Local, tls: None }).await.unwrap();
+        sender.send(Handed { stream, peer: Peer::Local, tls: None, door: Door::Data }).await.unwrap();
         drop(sender);
         let asked = async {
             client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
