@@ -3,7 +3,11 @@
 //! It is a connection like any other, of a Unix-domain pair: whoever has the other end speaks HTTP/1.1 on it. It is counted, limited and
 //! drained like all, has no greeting, and leads to endpoints that speak this API alone.
 
-use std::{io, os::unix::net::UnixStream, sync::Arc};
+use std::{
+    io,
+    os::unix::net::UnixStream,
+    sync::{Arc, Weak},
+};
 
 use tokio::sync::mpsc;
 
@@ -16,7 +20,8 @@ use crate::{
 /// The way in. Clones lead to the same workers.
 #[derive(Clone, Debug)]
 pub struct Doorway {
-    workers: Arc<[mpsc::Sender<Handed>]>,
+    /// Held by the workers alone, for as long as they accept: a drain waits until nobody can hand anything over.
+    workers: Weak<[mpsc::Sender<Handed>]>,
     meters: Arc<[WorkerMeters]>,
 }
 
@@ -32,8 +37,8 @@ pub enum DoorwayError {
 }
 
 impl Doorway {
-    pub(super) fn new(workers: Arc<[mpsc::Sender<Handed>]>, meters: Arc<[WorkerMeters]>) -> Self {
-        Self { workers, meters }
+    pub(super) fn new(workers: &Arc<[mpsc::Sender<Handed>]>, meters: Arc<[WorkerMeters]>) -> Self {
+        Self { workers: Arc::downgrade(workers), meters }
     }
 
     /// A connection to the worker that holds the fewest, for requests of this peer. Neither end blocks.
@@ -42,7 +47,8 @@ impl Doorway {
     /// When there is none now. Nothing was sent, so to try again is safe.
     pub fn open(&self, peer: Peer) -> Result<UnixStream, DoorwayError> {
         let counts = self.meters.iter().map(|meters| meters.connections.get());
-        let least = self.workers.iter().zip(counts).min_by_key(|(_, connections)| *connections);
+        let workers = self.workers.upgrade().ok_or(DoorwayError::Closed)?;
+        let least = workers.iter().zip(counts).min_by_key(|(_, connections)| *connections);
         let Some((worker, _)) = least else { return Err(DoorwayError::Closed) };
         let place = worker.try_reserve().map_err(|_| DoorwayError::Closed)?;
         let (ours, theirs) = UnixStream::pair()?;

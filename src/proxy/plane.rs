@@ -61,7 +61,7 @@ impl DataPlane {
             })?;
             threads.push(thread);
         }
-        Ok(Self { threads, doorway: Doorway::new(senders, meters) })
+        Ok(Self { threads, doorway: Doorway::new(&senders, meters) })
     }
 
     /// By which other parts of the process come in.

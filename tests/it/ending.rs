@@ -20,8 +20,10 @@ fn sigterm_lets_a_running_response_end_and_exits_with_zero() {
     snapback.signal("-TERM");
     let rest = read_answer(slow);
     assert_eq!(rest.body, b"....................");
-    let (code, _) = snapback.end();
+    let (code, log) = snapback.end();
     assert_eq!(code, Some(0));
+    // Nothing was under way any more, so nothing was waited for.
+    assert!(!log.iter().any(|line| line.contains("drain timeout")), "{log:?}");
 }
 
 #[test]

@@ -207,6 +207,7 @@ fn ten_restarts_with_inherited_sockets_fail_no_request() {
         load.go_on(200);
         let (code, log) = std::mem::replace(&mut serving, next).end();
         assert_eq!(code, Some(0), "{log:?}");
+        assert!(!log.iter().any(|line| line.contains("drain timeout")), "{log:?}");
     }
     let (answered, failures) = load.end();
     assert_eq!(failures, Vec::<String>::new(), "of {answered} requests");

@@ -385,10 +385,10 @@ pub(super) async fn run(
         let accept = accept::accept(Rc::clone(&worker), listener, Arc::clone(&others), shutdown.clone());
         accepting.push(tokio::task::spawn_local(accept));
     }
-    // Once every worker has stopped accepting, nobody can hand anything over, and receiving ends with what was under way.
-    drop(others);
     // An error means that nobody can send the signal any more, which stops the worker too.
     let _stopped = shutdown.wait_for(|stop| *stop).await.is_ok();
+    // Once every worker has stopped accepting, nobody can hand anything over, and receiving ends with what was under way.
+    drop(others);
     for task in accepting {
         if task.await.is_err() {
             tracing::error!(worker = worker.number, "accepting panicked");
