@@ -29,6 +29,7 @@ mod glances;
 mod health;
 mod history;
 mod identities;
+mod lasting;
 mod layers;
 mod live;
 mod log;

@@ -17,6 +17,7 @@ use super::{
     aws::secrets,
     cloudwatch,
     identities::Identities,
+    lasting::{self, Proven},
     observe::observe,
     refusals::Refusals,
     routes, sagemaker,
@@ -129,9 +130,13 @@ async fn connection(
         }
     };
     let (peer, identity) = (Peer::of(address, &stream), identities.find(&stream));
+    let proven = stream.peer_certificate().is_some().then(Proven::now);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(address);
+        if let Some(proven) = proven {
+            request.extensions_mut().insert(proven);
+        }
         if let Some(identity) = &identity {
             request.extensions_mut().insert(identity.clone());
         }
@@ -144,7 +149,7 @@ async fn connection(
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = stopped(shutdown) => {
+        () = lasting::ended(proven, stopped(shutdown)) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

@@ -451,6 +451,7 @@ fn settings(
         head_limit_bytes,
         least_rate: LeastRate { bytes_per_second: least_rate, window: LeastRate::WINDOW },
         connections_per_worker: limits::affordable_connections(data),
+        upstreams_per_worker: limits::affordable_upstreams(data),
         requests_per_worker,
         replay_memory_bytes,
         model_window_bytes,

@@ -332,7 +332,7 @@ mod tests {
         let latency = id(&[], "ModelLatency");
         assert_eq!(store.unit(&latency), Some("Microseconds"));
         assert_eq!(store.spans(&latency, Some("Seconds"), (NOW - 60, 60, 1), NOW), None);
-        assert_eq!(store.metrics().len(), 7 * 5, "both sets, each configuration, each side");
+        assert_eq!(store.metrics().len(), 8 * 5, "both sets, each configuration, each side");
     }
 
     #[test]

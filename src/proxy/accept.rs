@@ -137,7 +137,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn admit(worker: &Rc<Worker>, accepted: Accepted, others: Option<&Arc<[mpsc::Sender<Handed>]>>) {
-    let accepted = match others.and_then(|others| Some((others, worker.less_loaded()?))) {
+    let receiver = others.and_then(|others| {
+        let on_their_way = |other: &mpsc::Sender<Handed>| other.max_capacity() - other.capacity();
+        Some((others, worker.less_loaded(others.iter().map(on_their_way))?))
+    });
+    let accepted = match receiver {
         Some((others, receiver)) => match hand_over(worker, accepted, others.get(receiver)) {
             Some(accepted) => accepted,
             None => return,

@@ -416,6 +416,7 @@ async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -
     // Connecting has a timeout of its own, and what was late before is over.
     caller.pulse.expect_within(Duration::MAX);
     if !upstream.is_connecting() {
+        caller.worker().make_room_upstream();
         caller.worker().meters().upstream_connects.up();
     }
     let connecting = unless_late(&caller.pulse, upstream.connect(limits.connect_timeout));

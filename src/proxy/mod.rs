@@ -10,7 +10,7 @@
 //!    the instance: the request has a `seat` there, whose end also says whether the instance is to be ejected. Where
 //!    instances take only so many requests at a time, it may have to wait for one in a `queue`. From here on an `exchange` stands for the request; dropping it counts the outcome, so every dealt
 //!    request is counted once.
-//! 4. `pool` gives a connection to the instance. A `call` uses it for one request (`http1_call`): `sending` writes what `upload` reads from
+//! 4. `pool` gives a connection to the instance, of as many as the worker's `allowance` is. A `call` uses it for one request (`http1_call`): `sending` writes what `upload` reads from
 //!    the client, `decode` and `chunks` understand the response, and `body` streams it back and ends the exchange at the
 //!    last byte.
 //!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
@@ -37,6 +37,7 @@
 
 mod accept;
 mod account;
+mod allowance;
 mod answer;
 mod blank_line;
 mod body;

@@ -31,6 +31,8 @@ pub struct Settings {
     pub least_rate: LeastRate,
     /// How many client connections a worker holds at most.
     pub connections_per_worker: usize,
+    /// How many connections to instances a worker has at most; requests that would need more get 503.
+    pub upstreams_per_worker: usize,
     /// How many requests a worker has in flight at most; more get 503.
     pub requests_per_worker: usize,
     /// How many bytes of request bodies a worker keeps for second tries at most; bodies beyond that pass without one.

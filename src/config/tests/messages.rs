@@ -110,7 +110,7 @@ fn a_table_is_wanted_where_one_belongs() {
     assert_eq!(
         config_problems("admin = 5\nendpoint = {}\n"),
         [
-            "c.toml:1: admin: expected a table with the keys listen, allow_remote, tls, tokens_file, not the number 5",
+            "c.toml:1: admin: expected a table with the keys listen, allow_remote, tls, tokens_file, identities, not the number 5",
             "c.toml:2: endpoint: expected [[table]] sections or a list of tables, not a table",
         ]
     );
