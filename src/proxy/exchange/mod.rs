@@ -20,7 +20,7 @@ use super::{
     overdue::OpenRequest,
     pool::Upstream,
     queue::Waiter,
-    seat::{Offer, Seat},
+    seat::{Aim, Offer, Seat},
     tap::Progress as Heard,
     upgrade::Ask,
     upload::RequestBody,
@@ -46,7 +46,7 @@ pub(super) struct Exchange {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
     draw: Draw,
-    key: Option<u64>,
+    aim: Aim,
     role: Role,
     stamp: Stamp,
     /// Only of a green under latency alarms.
@@ -89,7 +89,7 @@ struct Start {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
     draw: Draw,
-    key: Option<u64>,
+    aim: Aim,
     role: Role,
     seat: Option<Seat>,
     request_body: Option<Rc<RequestBody>>,
@@ -118,13 +118,13 @@ struct Answered {
 impl Exchange {
     /// A try of which nothing is known but its start: what it comes to unless it is told otherwise is a client that went away.
     fn start(start: Start) -> Self {
-        let Start { worker, view, draw, key, role, seat, request_body, dispatched_at } = start;
+        let Start { worker, view, draw, aim, role, seat, request_body, dispatched_at } = start;
         worker.begin_request();
         Self {
             worker,
             view,
             draw,
-            key,
+            aim,
             role,
             stamp: Stamp::default(),
             open: None,
@@ -154,7 +154,7 @@ impl Exchange {
     /// Deals a request to a fleet and picks the instance.
     pub(super) fn begin(
         worker: &Rc<Worker>,
-        Dealt { view, draw, key }: Dealt,
+        Dealt { view, draw, aim }: Dealt,
         request_body: Option<Rc<RequestBody>>,
     ) -> Self {
         let dispatched_at = clock::now();
@@ -164,12 +164,12 @@ impl Exchange {
             order.dealt(worker.number, dispatched_at);
         }
         let hearing = Hearing::of(view.streams(draw).map(|streams| streams.begin(stamp, dispatched_at)));
-        let offer = view.offer(draw, key, dispatched_at, &mut *worker.rng());
+        let offer = view.offer(draw, aim, dispatched_at, &mut *worker.rng());
         let waits = matches!(offer, Offer::NoRoom);
         let seat = if let Offer::Seat(seat) = offer { Some(seat) } else { None };
         let role = Role::Dealt;
         let start =
-            Start { worker: Rc::clone(worker), view, draw, key, role, seat, request_body, dispatched_at };
+            Start { worker: Rc::clone(worker), view, draw, aim, role, seat, request_body, dispatched_at };
         let mut exchange = Self::start(start);
         (exchange.stamp, exchange.hearing, exchange.waits) = (stamp, hearing, waits);
         exchange.begin_warm_up(dispatched_at);
@@ -230,7 +230,7 @@ impl Exchange {
 
     /// A place at the end of its fleet's queue; `None` when the queue is full.
     pub(super) fn join_queue(&self, now: Moment) -> Option<Waiter> {
-        Waiter::join(self.view.queue(self.draw)?, &self.view, (self.draw, self.key), now)
+        Waiter::join(self.view.queue(self.draw)?, &self.view, (self.draw, self.aim), now)
     }
 
     /// Its wait is over.
@@ -379,6 +379,13 @@ impl Exchange {
             seat.heed_head(of_call.map_or(status, GrpcStatus::http_status));
         }
         self.heed_failure();
+    }
+
+    /// Makes the ids of sessions in the response's head those that clients know, where there are such.
+    pub(super) fn mark_sessions(&self, headers: &mut HeaderMap) {
+        if let (Some(_), Some(seat)) = (&self.view.route.invocations, &self.seat) {
+            seat.mark_sessions(headers);
+        }
     }
 
     /// The response's trailers came.
