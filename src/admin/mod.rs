@@ -62,6 +62,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use aws::{runtime::Inlet, secrets::read_secrets};
 pub use events::event_json;
 pub use serve::serve;
 pub use state::Admin;

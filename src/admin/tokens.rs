@@ -15,6 +15,7 @@ use std::{
 
 use axum::extract::MatchedPath;
 use http::{Extensions, HeaderMap, Method, header};
+use subtle::ConstantTimeEq;
 
 use super::{
     actor::Peer,
@@ -249,7 +250,7 @@ fn find<'a>(
     let hash = token_hash(token.trim_ascii());
     let mut found = None;
     for token in known {
-        if equals(&token.sha256, &hash) {
+        if token.sha256.ct_eq(&hash).into() {
             found = Some(token);
         }
     }
@@ -258,12 +259,6 @@ fn find<'a>(
         Some(token) => Ok(token),
         None => Err("the token is not known"),
     }
-}
-
-/// In the same time for all pairs.
-fn equals(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b));
-    std::hint::black_box(difference) == 0
 }
 
 fn read(path: &Path) -> Result<Vec<TokenSpec>, TokensError> {
@@ -306,6 +301,31 @@ mod tests {
             assert!(ask(bad).is_err(), "{bad:?}");
         }
         assert!(find(&known, &HeaderMap::new(), now).is_err());
+    }
+
+    fn holder<'a>(known: &'a [TokenSpec], token: &str) -> Option<&'a str> {
+        let headers =
+            HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())]);
+        find(known, &headers, WallTime::from_millis(0)).ok().map(|token| token.name.as_str())
+    }
+
+    #[test]
+    fn every_bit_of_a_hash_counts() {
+        let whole = spec("whole", None);
+        for bit in 0..256 {
+            let mut other = TokenSpec { sha256: whole.sha256, ..spec("other", None) };
+            other.sha256[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(holder(&[other], "whole"), None, "bit {bit}");
+        }
+        assert_eq!(holder(&[whole], "whole"), Some("whole"));
+    }
+
+    #[test]
+    fn the_search_does_not_end_at_the_token_that_fits() {
+        // How long it takes would tell where a token stands. Of two with one hash it is therefore the last that is found.
+        let twin = TokenSpec { name: "twin".to_owned(), ..spec("first", None) };
+        let known = [spec("before", None), spec("first", None), twin, spec("after", None)];
+        assert_eq!(holder(&known, "first"), Some("twin"));
     }
 
     #[test]

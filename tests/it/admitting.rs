@@ -232,8 +232,14 @@ const WALK: &[(&str, &str, &str, &str)] = &[
     ("delete", "/v1/endpoints/{name}", "extra", ""),
 ];
 
-/// What changes nothing, or has a trail of its own that the page on SageMaker describes.
-const NO_CHANGE: [(&str, &str); 2] = [("post", "/v1/endpoints/{name}/replay"), ("post", "/")];
+/// What changes nothing, as invocations of models do, or has a trail of its own that the page on SageMaker describes.
+const NO_CHANGE: [(&str, &str); 5] = [
+    ("post", "/v1/endpoints/{name}/replay"),
+    ("post", "/endpoints/{name}/invocations"),
+    ("post", "/endpoints/{name}/invocations-response-stream"),
+    ("post", "/endpoints/{name}/async-invocations"),
+    ("post", "/"),
+];
 
 #[test]
 fn every_call_that_changes_something_or_was_to_is_in_the_trail() {
