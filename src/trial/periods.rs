@@ -35,9 +35,7 @@ pub fn threshold_text(evidence: &ThresholdEvidence) -> String {
 /// A value in its unit, as people read it: `412 ms`, `1.5%`, `12`.
 pub fn value_text(value: f64, unit: Unit) -> String {
     match unit {
-        Unit::Time => {
-            Duration::try_from_secs_f64(value).map_or_else(|_| "?".to_owned(), |time| tell_duration(time))
-        }
+        Unit::Time => Duration::try_from_secs_f64(value).map_or_else(|_| "?".to_owned(), tell_duration),
         Unit::Fraction => format!("{:.2}%", 100.0 * value),
         Unit::Count => format!("{value:.0}"),
     }
