@@ -136,8 +136,7 @@ impl Tally {
 /// The least number of requests that raise a guard's alarm if all of them fail, with only this much money on them. With fewer, not even a
 /// total outage can be told from chance. `u64::MAX` when no number does.
 pub(super) fn least_failures(permitted: f64, burst: f64, threshold: f64, money: f64) -> u64 {
-    let gains =
-        alternatives(permitted).map(|log_odds| (cells::ln_rate(log_odds) - permitted.ln()) / burst);
+    let gains = alternatives(permitted).map(|log_odds| (cells::ln_rate(log_odds) - permitted.ln()) / burst);
     let stake = cells::even_part(money);
     let raises = |failures: u64| {
         let wealth = gains.map(|gain| stake + failures as f64 * gain);

@@ -47,7 +47,10 @@ impl SafeGuard {
     pub fn new(permitted: f64) -> Self {
         let edge = cells::log_odds(permitted);
         let alternatives = cells::distances(FARTHEST_ODDS.ln()).map(|distance| edge - distance);
-        Self { increments: Increments::towards(alternatives, permitted), wealth: [cells::even_part(1.0); CELLS] }
+        Self {
+            increments: Increments::towards(alternatives, permitted),
+            wealth: [cells::even_part(1.0); CELLS],
+        }
     }
 
     /// Takes in settled requests.

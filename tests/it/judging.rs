@@ -215,7 +215,8 @@ fn a_green_that_hangs_is_slower_than_blue_at_blues_own_quantiles_without_one_com
     let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
     let green = ModelServer::start("v2");
     green.hang();
-    let snapback = Snapback::start(&config_with(folder.path(), blue.address, "rescue = { on = \"never\" }\n"));
+    let snapback =
+        Snapback::start(&config_with(folder.path(), blue.address, "rescue = { on = \"never\" }\n"));
     (0..120).for_each(|_| assert_eq!(snapback.ask().status, 200));
     let mut plan = plan(green.address, "10m");
     plan["guard"] = json!([]);
