@@ -58,6 +58,8 @@ pub(super) struct Sight<'a> {
     pub(super) generation: u64,
     pub(super) route: &'a EndpointRoute,
     pub(super) record: &'a ShiftRecord,
+    /// Whether the process has died of its last commit or effect.
+    pub(super) is_dead: bool,
     /// Whether a request is open on blue and on green, as they were when the shift began.
     pub(super) open: [bool; 2],
 }
@@ -133,7 +135,8 @@ impl Laws {
         })?;
         self.generation = sight.generation;
         let plan = &sight.record.plan.shift;
-        let most = most(plan, state);
+        // A process that died between a commit and what it allows has not taken anything away yet, and serves nobody any more.
+        let most = if sight.is_dead { most(plan, state).max(self.share) } else { most(plan, state) };
         law(share <= most, || {
             format!("S2: green has {share}, but the journal says {}, which is {most}", state.as_str())
         })?;

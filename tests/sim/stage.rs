@@ -108,6 +108,8 @@ struct Stage {
     plan: String,
     fleets: Fleets,
     last_state: &'static str,
+    /// How many other shifts somebody wanted.
+    submitted: u16,
     /// At how many points from now the process dies.
     points: Rc<Cell<Option<u8>>>,
     /// Requests in flight: the version that serves each, and where.
@@ -152,6 +154,7 @@ impl Stage {
             plan: story.plan.clone(),
             fleets: story.fleets,
             last_state: "",
+            submitted: 0,
             points,
             open: Vec::new(),
             checks: story.checks,
@@ -177,7 +180,7 @@ impl Stage {
         let instances = match (self.fleets, version) {
             (Fleets::Made, _) => format!("provider = {{ {MAKER} }}"),
             (Fleets::Named, "v2") => format!("instances = [\"{one}\", \"{two}\"]"),
-            (Fleets::Named, _) => "instances = [\"127.0.0.1:9005\"]".to_owned(),
+            (Fleets::Named, _) => format!("instances = [\"127.0.0.1:{}\"]", 9_004 + self.submitted),
         };
         let text = format!("green = {{ version = \"{version}\", {instances} }}\n{turn}\n{}", self.plan);
         PlanSpec::from_toml(&text, "plan.toml").unwrap()
@@ -357,7 +360,9 @@ impl Stage {
             Turn::Queue => "if_running = \"queue\"",
             Turn::Supersede => "if_running = \"supersede\"",
         };
-        let spec = self.spec("v3", word);
+        // Each has a version of its own, so that a version tells of one fleet.
+        self.submitted += 1;
+        let spec = self.spec(&format!("v{}", 2 + self.submitted), word);
         match self.world().handle.submit_shift(&chat(), spec, "ann").await {
             Ok(Submitted::Queued(_)) => self.note(format!("submitted to {turn:?}")),
             Ok(Submitted::Begun(_)) => self.note("submitted at once"),
@@ -476,6 +481,7 @@ impl Stage {
         let world = world.as_ref().expect("the world is there between acts");
         let route = world.route();
         let is_open = |version: &Version| open.iter().any(|(other, _)| other == version);
+        let is_dead = world.journal.is_dead();
         world.journal.look_at(id, |record| {
             let state = &record.snapshot.state;
             if *last_state != state.as_str() {
@@ -487,6 +493,7 @@ impl Stage {
                 generation: world.table.load().generation().0,
                 route: &route,
                 record,
+                is_dead,
                 open: [is_open(&record.blue.version), is_open(&record.plan.green.version)],
             })
         })
