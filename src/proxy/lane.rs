@@ -82,7 +82,7 @@ struct Known {
     doorbells: Doorbells,
     /// By the instance's address in memory, which stays its own for as long as the upstream holds it.
     upstreams: HashMap<*const Instance, Rc<Upstream>>,
-    /// One for each shift with latency alarms.
+    /// One for each fleet whose open requests a shift's latency alarms look at.
     open_requests: Vec<Rc<OpenRequests>>,
     /// One for each shift with guards on tokens.
     streams: Vec<Rc<WatchedStreams>>,
@@ -346,12 +346,12 @@ impl Lanes {
         self.known.upstreams.values()
     }
 
-    /// Whether a shift has guards on latency or tokens, so that [`Lanes::look_for_overdue`] has something to see.
+    /// Whether a shift has alarms on latency or guards on tokens, so that [`Lanes::look_for_overdue`] has something to see.
     pub(super) fn has_open_requests(&self) -> bool {
         !self.known.open_requests.is_empty() || !self.known.streams.is_empty()
     }
 
-    /// Counts green's open requests that have passed the bound of a guard on latency or tokens.
+    /// Counts open requests that have passed the bound of a guard on latency or tokens, or a mark of a comparison.
     pub(super) fn look_for_overdue(&mut self, worker: usize, now: Moment) {
         // One count is the list's own; the others are those of views, which requests keep to their end.
         self.known.open_requests.retain(|requests| Rc::strong_count(requests) > 1);
@@ -426,7 +426,10 @@ fn fleet_view(
         upstreams,
         max_concurrency,
         queue: is_limited.then(|| Queue::of(queues, *worker, meters, doorbells)),
-        open_requests: watch.and_then(|watch| OpenRequests::of(watch, meters, open_requests)),
+        open_requests: route
+            .watch
+            .as_ref()
+            .and_then(|watch| OpenRequests::of(watch, side, meters, open_requests)),
         streams: watch.and_then(|watch| WatchedStreams::of(watch, meters, *worker, streams)),
     })
 }

@@ -28,7 +28,7 @@ pub(super) struct FleetView {
     ejection: Option<Ejection>,
     /// Where requests wait, where instances take only so many at a time.
     queue: Option<Rc<Queue>>,
-    /// Green's open requests, while a shift has latency alarms.
+    /// Its open requests, while a shift has latency alarms that look at them.
     open_requests: Option<Rc<OpenRequests>>,
     /// Green's streams, while a shift has guards on tokens.
     streams: Option<Rc<WatchedStreams>>,

@@ -17,7 +17,7 @@ use super::{
     grpc::GrpcCall,
     hearing::{Counted, Hearing},
     lane::{Dealt, Draw, RouteView},
-    overdue::OpenRequest,
+    overdue::{Lateness, OpenRequest},
     pool::Upstream,
     queue::Waiter,
     seat::{Aim, Offer, Seat},
@@ -29,9 +29,7 @@ use super::{
 use crate::{
     clock,
     fleet::Side,
-    meter::{
-        FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict, WarmUp,
-    },
+    meter::{FailureKind, GrpcStatus, Hedge, Outcome, Record, Rescue, Shard, Stamp, Verdict, WarmUp},
     name::VariantName,
     route::{BodyScanner, Invocations, Limits, Protection, RescuePolicy, Signals},
     time::Moment,
@@ -49,10 +47,10 @@ pub(super) struct Exchange {
     aim: Aim,
     role: Role,
     stamp: Stamp,
-    /// Only of a green under latency alarms.
+    /// Only under latency alarms.
     open: Option<OpenRequest>,
     /// What it was counted against before it became a tunnel.
-    overdue: Overdue,
+    lateness: Lateness,
     /// Where it is served, if an instance can.
     seat: Option<Seat>,
     /// Whether it has to wait for one.
@@ -128,7 +126,7 @@ impl Exchange {
             role,
             stamp: Stamp::default(),
             open: None,
-            overdue: Overdue::default(),
+            lateness: Lateness::default(),
             seat,
             waits: false,
             request_body,
@@ -252,7 +250,7 @@ impl Exchange {
         };
         if self.is_warm_up {
             self.shard().warm_up();
-            self.overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
+            self.lateness = self.open.take().map_or(self.lateness, OpenRequest::end);
             self.hearing.forget();
         }
     }
@@ -344,7 +342,7 @@ impl Exchange {
 
     /// The instance has switched protocols. How long the tunnel lasts is the client's choice, so from here on nothing is late.
     pub(super) fn switch(&mut self) {
-        self.overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
+        self.lateness = self.open.take().map_or(self.lateness, OpenRequest::end);
         self.hearing.forget();
     }
 
@@ -487,7 +485,8 @@ impl Exchange {
         }
     }
 
-    fn outcome(&self, ended_at: Moment, overdue: Overdue) -> Outcome {
+    fn outcome(&self, ended_at: Moment, lateness: Lateness) -> Outcome {
+        let Lateness { overdue, passed } = lateness;
         Outcome {
             verdict: self.verdict,
             status: self.answered.map(|answered| answered.status),
@@ -499,6 +498,7 @@ impl Exchange {
             first_token: self.hearing.first_token().map(|at| at.since(self.dispatched_at)),
             tokens_out: self.hearing.tokens(),
             overdue,
+            passed,
             is_warm_up: self.is_warm_up,
         }
     }
@@ -532,8 +532,8 @@ impl Drop for Exchange {
                 hearing.end(verdict, ended_at, counted);
             });
         }
-        let overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
-        let outcome = self.outcome(ended_at, overdue);
+        let lateness = self.open.take().map_or(self.lateness, OpenRequest::end);
+        let outcome = self.outcome(ended_at, lateness);
         let watch = self.view.route.watch.as_deref();
         if self.role != Role::Rescue {
             if let (Verdict::Failure(_), Some(order)) =
