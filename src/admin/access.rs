@@ -12,8 +12,8 @@ use http::{HeaderMap, Method, Request, header};
 use super::problem::Fault;
 
 /// What a page can declare a body to be only after asking first. All but the first are those of Amazon's protocols.
-const JSON_TYPES: [&str; 3] =
-    ["application/json", "application/x-amz-json-1.1", "application/x-amz-json-1.0"];
+const JSON_TYPES: [&str; 4] =
+    ["application/json", "application/x-amz-json-1.1", "application/x-amz-json-1.0", "application/cbor"];
 
 /// What a page can declare a body to be as it likes. Clients of Amazon's Query protocol send it with an `authorization`, which a page cannot
 /// without asking first.

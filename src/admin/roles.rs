@@ -26,6 +26,7 @@ const TABLE: &[(Method, &str, Need)] = &[
     (Method::GET, "/readyz", Nothing),
     (Method::GET, "/metrics", Metrics),
     (Method::POST, "/", Signature),
+    (Method::POST, "/service/{service}/operation/{operation}", Signature),
     (Method::POST, "/endpoints/{name}/invocations", Signature),
     (Method::POST, "/endpoints/{name}/invocations-response-stream", Signature),
     (Method::POST, "/endpoints/{name}/async-invocations", Signature),

@@ -18,6 +18,7 @@ use crate::shift::Command;
 pub(super) fn router(port: Arc<Port>) -> Router {
     let api = Router::new()
         .route("/", get(dashboard::index).post(aws::front::serve))
+        .route("/service/{service}/operation/{operation}", post(aws::front::serve))
         .route("/assets/{file}", get(dashboard::asset))
         .route("/v1/caller", get(caller::show))
         .route("/v1/live", get(live::stream))

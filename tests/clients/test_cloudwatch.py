@@ -11,7 +11,9 @@ import xml.etree.ElementTree as xml
 
 import botocore.auth
 import botocore.awsrequest
+import botocore.config
 import botocore.credentials
+import botocore.session
 import pytest
 from aws import Sage, client, refused
 from workbench import ModelServer, Snapback, ask, wait_for
@@ -165,6 +167,15 @@ def test_an_alarm_follows_its_metric_and_keeps_a_history(watch):
     watch.delete_alarms(AlarmNames=["deep queue"])
     assert watch.describe_alarms(AlarmNames=["deep queue"])["MetricAlarms"] == []
     assert watch.describe_alarm_history(AlarmName="deep queue", MaxRecords=1)["AlarmHistoryItems"][0]["HistorySummary"] == 'Alarm "deep queue" deleted'
+
+
+def test_an_agent_puts_the_metrics_of_instances_where_sagemakers_users_look(watch, sage):
+    whose = of(sage)
+    watch.put_metric_data(Namespace="/aws/sagemaker/Endpoints", MetricData=[{"MetricName": "CPUUtilization", "Dimensions": whose, "Value": 93.0, "Unit": "Percent"}])
+    members = {"Dimensions": whose, "Threshold": 90.0, "Period": 60}
+    alarm(watch, f"busy-{sage.name}", metric="CPUUtilization", namespace="/aws/sagemaker/Endpoints", **members)
+    wait_for("the alarm is raised", lambda: state(watch, f"busy-{sage.name}") == "ALARM", patience=130)
+    watch.delete_alarms(AlarmNames=[f"busy-{sage.name}"])
 
 
 def test_a_composite_alarm_follows_its_parts(watch):
@@ -400,3 +411,36 @@ def test_the_query_protocol_is_spoken_with_xml(proxy, watch):
         assert (found, tree.find(f"{space}Error/{space}Code").text) == (status, code)
     assert query(proxy, {"Action": "DescribeAlarms"}, signed=False)[0] == 415, "a page of a browser can send a form, but cannot sign it"
     watch.delete_alarms(AlarmNames=["by <form>"])
+
+
+def test_the_protocol_with_cbor_is_spoken(proxy, watch):
+    config = botocore.config.Config(retries={"total_max_attempts": 1}, parameter_validation=False)
+    session = botocore.session.get_session()
+    session.set_credentials("AKIATEST", "secret")
+    loader = session.get_component("data_loader")
+    load = loader.load_service_model
+
+    def only_cbor(service, kind, *rest, **more):
+        model = load(service, kind, *rest, **more)
+        if kind != "service-2":
+            return model
+        return model | {"metadata": model["metadata"] | {"protocol": "smithy-rpc-v2-cbor", "protocols": ["smithy-rpc-v2-cbor"]}}
+
+    loader.load_service_model = only_cbor
+    cbor = session.create_client("cloudwatch", region_name="us-east-1", endpoint_url=proxy.admin, config=config)
+    assert cbor.meta.service_model.resolved_protocol == "smithy-rpc-v2-cbor"
+    alarm(cbor, "by cbor", Threshold=1.5, Dimensions=named(("Kind", "a")))
+    cbor.put_metric_data(Namespace="Shop", MetricData=[{"MetricName": "Cbor", "Values": [1.5, -2.0], "Counts": [1.0, 2.0], "Timestamp": now()}])
+    (shown,) = cbor.describe_alarms(AlarmNames=["by cbor"])["MetricAlarms"]
+    (other,) = watch.describe_alarms(AlarmNames=["by cbor"])["MetricAlarms"]
+    assert shown == other and shown["Threshold"] == 1.5
+    window = {"Period": 300, "Statistics": ["Sum"], **over(600)}
+    assert sum(point["Sum"] for point in cbor.get_metric_statistics(Namespace="Shop", MetricName="Cbor", **window)["Datapoints"]) == -2.5
+    with refused("ValidationError", "at 'alarmName' failed to satisfy constraint"):
+        cbor.put_metric_alarm(AlarmName="a" * 256)
+    with refused("ResourceNotFound", "Could not find alarm"):
+        cbor.set_alarm_state(AlarmName="nobody", StateValue="OK", StateReason="")
+    for body in (b"\xff", b"\xa1", b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", b"\x81" * 100_000):
+        head = {"content-type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}
+        assert ask("POST", proxy.admin + "/service/GraniteServiceVersion20100801/operation/DescribeAlarms", body, head)[0] == 400
+    cbor.delete_alarms(AlarmNames=["by cbor"])

@@ -302,6 +302,30 @@ def test_a_deleted_endpoint_is_waited_for_and_its_name_is_free(sage):
     sage.begin()
 
 
+def test_the_native_api_steers_the_deployment_that_sagemakers_began(sage):
+    def order(what, document):
+        status, answer = sage.proxy.api("POST", f"/v1/shifts/{sage.shift()['id']}/{what}", document)
+        assert status == 200, answer
+        return sage.shift()
+
+    sage.update(sage.c2, guarded(LONG, sage))
+    sage.wait_for_status("Baking", "canary capacity")
+    shift = order("pause", {"reason": "to look at it"})
+    assert (shift["plan"]["green"]["version"], shift["state"]) == (sage.c2, "paused")
+    assert (sage.describe()["EndpointStatus"], sage.word()) == ("Updating", "Baking")
+    order("resume", {})
+    order("abort", {"reason": "seen enough"})
+    sage.wait("endpoint_in_service")
+    shown = sage.describe()
+    assert shown["EndpointConfigName"] == sage.c1 and "Cause: aborted" in shown["FailureReason"]
+    assert sage.last_deployment()["Outcome"] == "RolledBack"
+    sage.update(sage.c2, None, RetainDeploymentConfig=True)
+    sage.wait_for_status("Baking", "canary capacity")
+    order("promote", {})
+    sage.wait("endpoint_in_service")
+    assert (sage.describe()["EndpointConfigName"], sage.last_deployment()["Outcome"]) == (sage.c2, "Succeeded")
+
+
 def test_an_endpoint_with_a_tag_is_deleted_in_the_middle_of_an_update(sage):
     sage.update(sage.c2, LONG)
     sage.api.add_tags(ResourceArn=sage.describe()["EndpointArn"], Tags=[{"Key": "snapback:force-delete", "Value": "true"}])

@@ -5,6 +5,8 @@ import datetime
 import http.server
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import threading
@@ -255,3 +257,28 @@ def test_the_time_before_dispatch_and_broken_streams_are_in_the_metrics(proxy, n
     wait_for("the broken stream is counted", lambda: total("MidStreamErrors") > before)
     overhead, latency = points("OverheadLatency", "Average", "Maximum", "SampleCount"), points("ModelLatency", "Average")
     assert overhead and latency and all(point["Unit"] == "Microseconds" and 0 < point["Average"] <= point["Maximum"] for point in overhead)
+
+
+def test_a_fuzzed_invocation_never_gets_a_500_and_never_hangs(url, name):
+    seed = 20_261_125
+    dice = random.Random(seed)
+    headers = ["content-type", "accept", "expect", "authorization", "x-amz-date", "x-amz-content-sha256", "transfer-encoding", "content-length"]
+    headers += [f"x-amzn-sagemaker-{word}" for word in ("custom-attributes", "target-model", "target-variant", "session-id", "inference-id", "accept")]
+    values = ["", "a", "x" * 300, "x" * 1_100, "NEW_SESSION", "a-sb0123456789abcdef", "AllTraffic", "\xff\xfe", "100-continue", "chunked", "-1", "7", "UNSIGNED-PAYLOAD", "{}"]
+    paths = [f"/endpoints/{name}/invocations", f"/endpoints/{name}/invocations-response-stream", f"/endpoints/{name}/async-invocations", "/endpoints//invocations", "/endpoints/%00/invocations"]
+    host, port = url.removeprefix("http://").split(":")
+    for turn in range(300):
+        body = bytes(dice.randrange(256) for _ in range(dice.choice([0, 1, 7, 900])))
+        lines = [f"{dice.choice(headers)}: {dice.choice(values)}" for _ in range(dice.randrange(4))]
+        framing = [] if dice.random() < 0.3 else [f"content-length: {len(body)}"]
+        head = "\r\n".join([f"{dice.choice(['POST', 'POST', 'GET', 'PUT'])} {dice.choice(paths)} HTTP/1.1", f"host: {host}:{port}", *framing, *lines, "connection: close"])
+        with socket.create_connection((host, int(port)), timeout=60) as stream:
+            stream.sendall(head.encode("latin-1") + b"\r\n\r\n" + body)
+            stream.shutdown(socket.SHUT_WR)
+            answer = b""
+            with contextlib.suppress(ConnectionResetError):
+                while part := stream.recv(65_536):
+                    answer += part
+        # One that breaks off may be answered by the end of the connection alone.
+        status = int(answer.split(b" ")[1]) if answer else 400
+        assert status < 500 or status in (501, 503), (seed, turn, head, body, answer)

@@ -1,5 +1,6 @@
-//! The one path of Amazon's protocols: `POST /`, with the operation in `x-amz-target`
-//! (<https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>) or, in the Query protocol, in the form.
+//! The path of Amazon's protocols: `POST /`, with the operation in `x-amz-target`
+//! (<https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>) or, in the Query protocol, in the form. CloudWatch has another one for CBOR,
+//! which names the operation itself.
 //!
 //! A caller who gives up does not undo half of what it asked for: operations run to their end on tasks of their own.
 
@@ -14,8 +15,8 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header, request::Parts};
 use serde_json::Value;
 
 use super::{
-    caller,
-    dialect::{Dialect, request_id},
+    caller, cbor,
+    dialect::{Dialect, RPC_V2_CBOR, SMITHY_PROTOCOL, request_id},
     fault::{Fault, Kind},
     query::Form,
 };
@@ -63,6 +64,8 @@ enum Asked {
     Target(String),
     /// The body was a form.
     Form(Box<Form>),
+    /// The path names an operation of CloudWatch's, and the body is CBOR.
+    Call(String),
 }
 
 /// `POST /`
@@ -74,7 +77,7 @@ pub(in crate::admin) async fn serve(
     let Some(api) = port.sagemaker.clone() else {
         return problem::Fault::Method { method: Method::POST }.into_response();
     };
-    let dialect = dialect(request.headers());
+    let dialect = dialect(request.headers(), request.uri().path());
     let (parts, body) = request.into_parts();
     let answered = match read(Request::from_parts(parts.clone(), body)).await {
         Ok(body) => answer(&api, actor, dialect, (&parts, &body)).await,
@@ -117,7 +120,7 @@ async fn answer(
         Err(fault) => return Err(Refused { fault, what: Some("an AWS signature") }),
     };
     let body = unpacked(&parts.headers, body)?;
-    let asked = asked(dialect, &parts.headers, &body)?;
+    let asked = asked(dialect, parts, &body)?;
     let operation = asked.operation()?;
     // What the signature proves stands, and a header's claim only where nobody has to sign.
     let actor = match caller {
@@ -172,6 +175,9 @@ impl Asked {
                 let found = sagemaker.map(Operation::SageMaker);
                 (found.or(cloudwatch.map(Operation::CloudWatch)), target.as_str())
             }
+            Self::Call(called) => {
+                (cloudwatch::Operation::named(called).map(Operation::CloudWatch), called.as_str())
+            }
             Self::Form(form) => {
                 let action = form.field("Action").unwrap_or_default();
                 (cloudwatch::Operation::named(action).map(Operation::CloudWatch), action)
@@ -186,6 +192,7 @@ impl Asked {
     fn document(&self, operation: Operation, body: &[u8]) -> Result<Value, Fault> {
         match (self, operation) {
             (Self::Form(form), Operation::CloudWatch(operation)) => form.document(operation.members()),
+            (Self::Call(_), _) => cbor::read(body),
             (Self::Form(_) | Self::Target(_), _) => {
                 let document = if body.is_empty() { b"{}" } else { body };
                 serde_json::from_slice(document).map_err(|error| {
@@ -233,7 +240,10 @@ fn unpacked(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Fault> {
     }
 }
 
-fn dialect(headers: &HeaderMap) -> Dialect {
+fn dialect(headers: &HeaderMap, path: &str) -> Dialect {
+    if path != "/" {
+        return Dialect::Cbor;
+    }
     let target = text(headers, &TARGET);
     let is_form = text(headers, &header::CONTENT_TYPE)
         .and_then(|given| given.split(';').next())
@@ -245,19 +255,37 @@ fn dialect(headers: &HeaderMap) -> Dialect {
     }
 }
 
+/// The operation that a path of Smithy's RPC v2 names: `/service/GraniteServiceVersion20100801/operation/DescribeAlarms`.
+fn called(parts: &Parts) -> Result<String, Fault> {
+    if text(&parts.headers, &SMITHY_PROTOCOL) != Some(RPC_V2_CBOR) {
+        return Err(Fault::new(Kind::UnknownOperation, format!("smithy-protocol must be {RPC_V2_CBOR}")));
+    }
+    let rest = parts.uri.path().strip_prefix("/service/").unwrap_or_default();
+    let (service, operation) = rest.split_once("/operation/").unwrap_or_default();
+    // What stands before a dot is the service's namespace.
+    if service.rsplit('.').next() == CLOUDWATCH_PREFIX.strip_suffix('.') {
+        return Ok(operation.to_owned());
+    }
+    let shown: String = service.chars().take(100).collect();
+    Err(Fault::new(Kind::UnknownOperation, format!("there is no service {shown} here that speaks CBOR")))
+}
+
 /// What stands in the scope of a signature.
 const fn service(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::Json10 | Dialect::Query => "monitoring",
+        Dialect::Json10 | Dialect::Query | Dialect::Cbor => "monitoring",
         Dialect::Json11 => "sagemaker",
     }
 }
 
-fn asked(dialect: Dialect, headers: &HeaderMap, body: &[u8]) -> Result<Asked, Fault> {
+fn asked(dialect: Dialect, parts: &Parts, body: &[u8]) -> Result<Asked, Fault> {
     if dialect == Dialect::Query {
         return Form::read(body).map(|form| Asked::Form(Box::new(form)));
     }
-    text(headers, &TARGET).map(|target| Asked::Target(target.to_owned())).ok_or_else(|| {
+    if dialect == Dialect::Cbor {
+        return called(parts).map(Asked::Call);
+    }
+    text(&parts.headers, &TARGET).map(|target| Asked::Target(target.to_owned())).ok_or_else(|| {
         let message = "the header x-amz-target names no operation, such as SageMaker.DescribeEndpoint";
         Fault::new(Kind::UnknownOperation, message)
     })

@@ -3,9 +3,10 @@
 //!
 //! `front` takes a request apart and names the service; `caller` knows who signed it, with the `secrets` of keys; `shape` holds a request against its constraints, with the
 //! `patterns` of names; a `fault` is an error as clients know it, and `dialect` writes it and the answers as the request's protocol wants, `query`
-//! the one with forms and XML. `runtime` passes invocations to the data plane. What the operations do is each service's own: [`super::sagemaker`], [`super::cloudwatch`].
+//! the one with forms and XML, `cbor` the one without text. `runtime` passes invocations to the data plane. What the operations do is each service's own: [`super::sagemaker`], [`super::cloudwatch`].
 
 mod caller;
+mod cbor;
 pub(super) mod dialect;
 pub(super) mod fault;
 pub(super) mod front;

@@ -150,7 +150,7 @@ fn write_element(text: &mut String, name: &str, value: &Value) {
 }
 
 /// All times of CloudWatch's answers are called so.
-fn is_time(name: &str) -> bool {
+pub(super) fn is_time(name: &str) -> bool {
     name.ends_with("Timestamp") || name.ends_with("Timestamps")
 }
 

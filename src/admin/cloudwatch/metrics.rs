@@ -15,7 +15,7 @@ use crate::{
         front::Answer,
         shape::millis,
     },
-    cloudwatch::{Distribution, MetricId, SLOTS_SECONDS, StatisticSet},
+    cloudwatch::{Distribution, INSTANCES_NAMESPACE, MetricId, SLOTS_SECONDS, StatisticSet},
 };
 
 /// How many metrics and how many values of one a request may have; AWS's own bounds.
@@ -45,7 +45,9 @@ struct Datum {
 impl Api {
     pub(super) fn put_data(&self, request: &Request) -> Result<Answer, Fault> {
         let namespace = request.text("Namespace");
-        if namespace.starts_with("AWS/") || namespace.starts_with("/aws/") {
+        // What instances do is known where they run: an agent there puts it where SageMaker's users look for it.
+        let is_agents = namespace == INSTANCES_NAMESPACE;
+        if namespace.starts_with("AWS/") || namespace.starts_with("/aws/") && !is_agents {
             return Err(invalid(format!(
                 "The value {namespace} for parameter Namespace is reserved: what is in it is measured here."
             )));
