@@ -108,7 +108,7 @@ fn a_slower_green_is_found_after_as_many_requests_as_the_table_says() {
 }
 
 #[test]
-#[ignore = "takes a minute without optimisation"]
+#[ignore = "takes minutes without optimisation"]
 fn the_whole_table_of_latency_holds() {
     let five_of_a_hundred = |rng: &mut StdRng| if rng.random::<f64>() < 0.05 { 3.0 } else { 1.0 };
     for (share, median, high) in [(0.01, 1_098, 2_133), (0.1, 1_219, 2_559), (0.5, 2_425, 4_825)] {
