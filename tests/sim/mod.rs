@@ -28,7 +28,7 @@ use self::{
 const FIXED_SEEDS: u64 = 300;
 
 /// What has to happen among them, so that no law holds for want of a story.
-const HAPPENS: [&str; 48] = [
+const HAPPENS: [&str; 47] = [
     "another shift begins",
     "checks Fail",
     "clock back",
@@ -40,7 +40,6 @@ const HAPPENS: [&str; 48] = [
     "died before PublishShare",
     "died before commit",
     "died before news",
-    "died before provisioning",
     "died while it started",
     "disk Full",
     "ended aborted",
