@@ -128,6 +128,40 @@ pub fn format_duration(span: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
+/// A span as people are told it, rounded to the precision that its size deserves: `0.4 ms`, `412 ms`, `3.2 s`, `4 min 10 s`, `1 h 5 min`,
+/// `2 d 3 h`. What is to be read back is written by [`format_duration`].
+pub fn tell_duration(span: Duration) -> String {
+    let seconds = span.as_secs_f64();
+    match span.as_millis() {
+        0 if span.is_zero() => "0 ms".to_owned(),
+        0 if seconds < 0.000_05 => "less than 0.1 ms".to_owned(),
+        0..10 => format!("{} ms", one_decimal(seconds * 1_000.0)),
+        10..1_000 => format!("{:.0} ms", (seconds * 1_000.0).min(999.0)),
+        1_000..10_000 => format!("{} s", one_decimal(seconds)),
+        10_000..60_000 => format!("{} s", span.as_secs()),
+        _ => long_span(span.as_secs()),
+    }
+}
+
+fn long_span(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    let (whole, rest) = match (minutes, hours, days) {
+        (_, 0, _) => (format!("{minutes} min"), (seconds % 60, "s")),
+        (_, _, 0) => (format!("{hours} h"), (minutes % 60, "min")),
+        (_, _, _) => (format!("{days} d"), (hours % 24, "h")),
+    };
+    match rest {
+        (0, _) => whole,
+        (number, unit) => format!("{whole} {number} {unit}"),
+    }
+}
+
+/// One digit behind the point unless it is a zero.
+fn one_decimal(number: f64) -> String {
+    let text = format!("{number:.1}");
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,5 +186,26 @@ mod tests {
     #[test]
     fn wall_time_is_written_in_utc_with_milliseconds() {
         assert_eq!(WallTime::from_millis(1_769_860_800_250).to_string(), "2026-01-31T12:00:00.250Z");
+    }
+
+    #[test]
+    fn spans_have_the_precision_that_their_size_deserves() {
+        for (nanos, text) in [
+            (0, "0 ms"),
+            (3_000, "less than 0.1 ms"),
+            (400_000, "0.4 ms"),
+            (3_240_000, "3.2 ms"),
+            (412_600_000, "413 ms"),
+            (999_900_000, "999 ms"),
+            (1_000_000_000, "1 s"),
+            (3_240_000_000, "3.2 s"),
+            (42_900_000_000, "42 s"),
+            (60_000_000_000, "1 min"),
+            (250_000_000_000, "4 min 10 s"),
+            (3_900_000_000_000, "1 h 5 min"),
+            (183_600_000_000_000, "2 d 3 h"),
+        ] {
+            assert_eq!(tell_duration(Duration::from_nanos(nanos)), text);
+        }
     }
 }

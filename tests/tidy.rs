@@ -19,7 +19,10 @@ const LAYERS: &[(&str, &str)] = &[
     ("docs", ""),
     ("main", "demo app cli"),
     ("demo", "app cli admin::wire config telemetry clock pure leaves"),
-    ("app", "admin control proxy delivery store provider telemetry tls config net fault clock pure leaves"),
+    (
+        "app",
+        "admin control proxy delivery store provider telemetry tls aws config net fault clock pure leaves",
+    ),
     // Commands know the admin port's representations and nothing of what is behind them: they work from another machine.
     ("cli", "admin::wire lint replay tls config net clock fleet leaves"),
     (
@@ -28,7 +31,7 @@ const LAYERS: &[(&str, &str)] = &[
     ),
     // Control and the proxy share what `app` gives to both, and never import each other.
     ("control", "store provider telemetry lint replay trial tls config net fault clock pure leaves"),
-    ("proxy", "telemetry tls net clock pure leaves"),
+    ("proxy", "telemetry tls aws net clock pure leaves"),
     // Reads the journal behind whoever writes it, and is asked by nobody but the admin port.
     ("delivery", "store telemetry tls aws pages config net clock pure leaves"),
     ("store", "config clock pure leaves"),

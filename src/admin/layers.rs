@@ -16,7 +16,13 @@ use tower::{
 };
 use tower_http::{catch_panic::CatchPanicLayer, trace::TraceLayer};
 
-use super::{problem::Fault, refusals, state::Port, tokens::Caller};
+use super::{
+    lasting::{self, Pass},
+    problem::Fault,
+    refusals,
+    state::Port,
+    tokens::Caller,
+};
 
 /// The largest request body. A plan with hundreds of instances is some tens of kilobytes.
 pub(super) const BODY_LIMIT_BYTES: usize = 1 << 20;
@@ -93,14 +99,16 @@ async fn admit(State(port): State<Arc<Port>>, mut request: Request, next: Next) 
     if let Err(fault) = port.access.check(&request) {
         return fault.into_response();
     }
-    let Some(gate) = &port.gate else { return next.run(request).await };
+    let mut pass = Pass::of(&request);
+    let Some(gate) = &port.gate else { return lasting::bounded(next.run(request).await, port, pass) };
     match gate.check(request.method(), request.headers(), request.extensions()).await {
         Ok(None) => next.run(request).await,
-        Ok(Some(caller)) => {
+        Ok(Some((caller, needed))) => {
+            pass.needed = Some(needed);
             request.extensions_mut().insert(caller.clone());
             let mut response = next.run(request).await;
             response.extensions_mut().insert(caller);
-            response
+            lasting::bounded(response, port, pass)
         }
         Err(fault) => {
             // What a header claims of somebody who is not let in is not worth a place in the trail.

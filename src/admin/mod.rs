@@ -29,6 +29,7 @@ mod glances;
 mod health;
 mod history;
 mod identities;
+mod lasting;
 mod layers;
 mod live;
 mod log;
@@ -61,6 +62,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use aws::{runtime::Inlet, secrets::read_secrets};
 pub use events::event_json;
 pub use serve::serve;
 pub use state::Admin;

@@ -56,16 +56,18 @@ pub(super) enum Fault {
     },
     /// No valid token was shown, for this reason.
     NoToken(&'static str),
-    /// The token's role does not reach.
+    /// The certificate is nobody's, and there are no tokens.
+    NoIdentity,
+    /// The caller's role does not reach.
     Role {
-        /// Of the token.
+        /// Of the token or the identity.
         name: String,
         /// What it is.
         has: Role,
         /// What it would have to be at least.
         needed: Role,
     },
-    /// This peer has shown too many tokens that are none.
+    /// This peer has failed too often to say who it is.
     ManyFailures,
     /// The body is not declared to be JSON.
     MediaType {
@@ -137,6 +139,9 @@ impl Fault {
                 row(StatusCode::FORBIDDEN, "urn:snapback:foreign-origin", "Foreign origin")
             }
             Self::NoToken(_) => row(StatusCode::UNAUTHORIZED, "urn:snapback:unauthorized", "Unauthorized"),
+            Self::NoIdentity => {
+                row(StatusCode::UNAUTHORIZED, "urn:snapback:unknown-certificate", "Unknown certificate")
+            }
             Self::Role { .. } => row(StatusCode::FORBIDDEN, "urn:snapback:role", "Role does not suffice"),
             Self::ManyFailures => {
                 row(StatusCode::TOO_MANY_REQUESTS, "urn:snapback:many-failures", "Too many failures")
@@ -195,11 +200,14 @@ impl Fault {
             Self::NoToken(why) => {
                 format!("{why}: send authorization: Bearer with a token of [admin] tokens_file")
             }
+            Self::NoIdentity => {
+                "the certificate is that of nobody in admin.identities: show another, or have it added there".to_owned()
+            }
             Self::Role { name, has, needed } => {
-                format!("token {name} has the role {has}; this takes the role {needed}")
+                format!("{name} has the role {has}; this takes the role {needed}")
             }
             Self::ManyFailures => {
-                "too many requests without a valid token came from this address; one with a valid token is served"
+                "too many requests of nobody who is known came from this address; one of somebody known is served"
                     .to_owned()
             }
             Self::MediaType { given: Some(given) } => {

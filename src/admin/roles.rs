@@ -26,6 +26,9 @@ const TABLE: &[(Method, &str, Need)] = &[
     (Method::GET, "/readyz", Nothing),
     (Method::GET, "/metrics", Metrics),
     (Method::POST, "/", Signature),
+    (Method::POST, "/endpoints/{name}/invocations", Signature),
+    (Method::POST, "/endpoints/{name}/invocations-response-stream", Signature),
+    (Method::POST, "/endpoints/{name}/async-invocations", Signature),
     // The dashboard itself holds no secrets; what it shows is asked for with a token.
     (Method::GET, "/", Nothing),
     (Method::GET, "/assets/{file}", Nothing),

@@ -55,8 +55,14 @@ pub(super) fn router(port: Arc<Port>) -> Router {
         .route("/v1/openapi.json", get(operate::openapi))
         .route("/metrics", get(operate::metrics));
     let health = Router::new().route("/healthz", get(health::alive)).route("/readyz", get(health::ready));
+    // Apart from the layers of the API: they last as long as models take, and their bodies are the data plane's matter.
+    let invocations = Router::new()
+        .route("/endpoints/{name}/invocations", post(aws::runtime::serve))
+        .route("/endpoints/{name}/invocations-response-stream", post(aws::runtime::serve))
+        .route("/endpoints/{name}/async-invocations", post(aws::runtime::serve));
     let all = layers::bounded(api)
         .merge(health)
+        .merge(invocations)
         .fallback(|uri: Uri| async move { Fault::NoRoute { path: uri.path().to_owned() } })
         .method_not_allowed_fallback(|method: Method| async move { Fault::Method { method } });
     layers::guarded(all, &port).with_state(port)

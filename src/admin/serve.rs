@@ -14,8 +14,10 @@ use tower::ServiceExt;
 
 use super::{
     actor::Peer,
+    aws::secrets,
     cloudwatch,
     identities::Identities,
+    lasting::{self, Proven},
     observe::observe,
     refusals::Refusals,
     routes, sagemaker,
@@ -65,11 +67,13 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: watch::Receive
                 observe(&port, events),
                 sagemaker::settle(port.sagemaker.clone()),
                 sagemaker::tell(port.sagemaker.clone(), port.handle.subscribe()),
+                secrets::keep(port.keyring.clone(), port.keys()),
                 cloudwatch::watch(port.sagemaker.as_ref().map(|api| Arc::clone(api.cloudwatch()))),
             );
         } => {}
     }
     drop(listener);
+    cloudwatch::keep(port.sagemaker.as_ref().map(|api| Arc::clone(api.cloudwatch()))).await;
     let drained = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
     if drained.await.is_err() {
         tracing::warn!(connections = connections.len(), "the admin port ends with connections open");
@@ -126,8 +130,13 @@ async fn connection(
         }
     };
     let (peer, identity) = (Peer::of(address, &stream), identities.find(&stream));
+    let proven = stream.peer_certificate().is_some().then(Proven::now);
     let service = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
+        request.extensions_mut().insert(address);
+        if let Some(proven) = proven {
+            request.extensions_mut().insert(proven);
+        }
         if let Some(identity) = &identity {
             request.extensions_mut().insert(identity.clone());
         }
@@ -140,7 +149,7 @@ async fn connection(
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = stopped(shutdown) => {
+        () = lasting::ended(proven, stopped(shutdown)) => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

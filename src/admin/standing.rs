@@ -60,7 +60,7 @@ fn thresholds(view: &ShiftView) -> Option<String> {
     (!parts.is_empty()).then(|| format!("Thresholds {}.", parts.join("; ")))
 }
 
-/// `slow (latency p90 above 300ms in 2 of 3 periods of 10s: 1 of the last 3 breach, the newest with 120ms over 20 samples)`
+/// `slow (latency p90 above 300 ms in 2 of 3 periods of 10 s: 1 of the last 3 breach, the newest with 120 ms over 20 samples)`
 fn named_text(evidence: &ThresholdEvidence) -> String {
     format!("{} ({})", evidence.threshold.name, threshold_text(evidence))
 }

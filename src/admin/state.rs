@@ -6,13 +6,15 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     access::Access,
+    aws::runtime::{self, Inlet},
     identities::Identities,
     refusals::Refusals,
     sagemaker,
     tokens::{Gate, Tokens},
 };
 use crate::{
-    config::{AwsConfig, IdentitySpec},
+    aws::Keyring,
+    config::{AwsConfig, AwsKey, IdentitySpec},
     control::Handle,
     delivery::Webhooks,
     telemetry::Telemetry,
@@ -51,6 +53,10 @@ pub struct Admin {
     pub events_file: Option<PathBuf>,
     /// What it speaks of Amazon's APIs.
     pub aws: AwsConfig,
+    /// The keys of those who may call them, for the data plane; kept as they are.
+    pub keyring: Option<Arc<Keyring>>,
+    /// Where invocations go.
+    pub inlet: Inlet,
 }
 
 /// The same, once the port is bound.
@@ -72,6 +78,10 @@ pub(super) struct Port {
     pub(super) events_file: Option<PathBuf>,
     /// SageMaker's API, where it is spoken.
     pub(super) sagemaker: Option<Arc<sagemaker::Api>>,
+    pub(super) keyring: Option<Arc<Keyring>>,
+    pub(super) inlet: Inlet,
+    /// A place for each invocation on its way through this port.
+    pub(super) invocations: Arc<Semaphore>,
 }
 
 impl Port {
@@ -89,6 +99,8 @@ impl Port {
             webhooks,
             events_file,
             aws,
+            keyring,
+            inlet,
         } = admin;
         let (is_local, is_signed) = (bound.ip().is_loopback(), aws.sagemaker && !aws.keys.is_empty());
         let asks_who = tokens.is_some() || !identities.is_empty();
@@ -112,7 +124,17 @@ impl Port {
             tls,
             webhooks,
             events_file,
+            keyring,
+            inlet,
+            invocations: Arc::new(Semaphore::new(runtime::INVOCATIONS)),
         }
+    }
+}
+
+impl Port {
+    /// Whose signatures count, where SageMaker's API is spoken.
+    pub(super) fn keys(&self) -> Arc<[AwsKey]> {
+        self.sagemaker.as_ref().map_or_else(Arc::default, |api| Arc::clone(api.keys()))
     }
 }
 

@@ -15,6 +15,7 @@ use std::{
 
 use axum::extract::MatchedPath;
 use http::{Extensions, HeaderMap, Method, header};
+use subtle::ConstantTimeEq;
 
 use super::{
     actor::Peer,
@@ -88,6 +89,15 @@ pub(super) struct Gate {
     is_signed: bool,
 }
 
+/// Why nobody is known to have called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stranger {
+    /// The token is none, or there is none.
+    Token(&'static str),
+    /// The certificate is that of nobody, and there are no tokens.
+    Certificate,
+}
+
 /// When each peer began to fail, and how often it has since.
 #[derive(Debug, Default)]
 struct Failures(BTreeMap<String, (Moment, u32)>);
@@ -122,13 +132,13 @@ impl Gate {
         Self { tokens, failures: Mutex::default(), is_local, is_signed }
     }
 
-    /// Who calls, if the route asks; or why the request may not go on.
+    /// Who calls and what for, if the route asks; or why the request may not go on.
     pub(super) async fn check(
         &self,
         method: &Method,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<Option<Caller>, Fault> {
+    ) -> Result<Option<(Caller, Role)>, Fault> {
         let route = extensions.get::<MatchedPath>().map(MatchedPath::as_str);
         let needed = match roles::need(method, route) {
             Need::Nothing => return Ok(None),
@@ -139,7 +149,7 @@ impl Gate {
             Need::Role(role) => role,
         };
         let (name, has) = self.holder(headers, extensions).await?;
-        if has >= needed { Ok(Some(Caller(name))) } else { Err(Fault::Role { name, has, needed }) }
+        if has >= needed { Ok(Some((Caller(name), needed))) } else { Err(Fault::Role { name, has, needed }) }
     }
 
     /// Whether there are tokens to be asked for.
@@ -147,34 +157,45 @@ impl Gate {
         self.tokens.is_some()
     }
 
-    /// Who calls, and what for. A token that is shown counts before a certificate: whoever shows one wants it to count.
+    /// Who calls, and what for.
     pub(super) async fn holder(
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Result<(String, Role), Fault> {
-        let identity = extensions.get::<Identity>();
-        let shows_token = headers.contains_key(header::AUTHORIZATION) && self.tokens.is_some();
-        if let (false, Some(Identity { name, role })) = (shows_token, identity) {
-            return Ok((name.clone(), *role));
-        }
-        let Some(tokens) = self.tokens.clone() else {
-            return Err(
-                self.failed(extensions.get(), "the certificate is that of nobody in admin.identities")
-            );
-        };
-        let known = tokio::task::spawn_blocking(move || tokens.current()).await;
-        let known = known.map_err(|_| Fault::Panicked)?;
-        match find(&known, headers, clock::wall()) {
-            Ok(token) => Ok((token.name.clone(), token.role)),
-            Err(why) => Err(self.failed(extensions.get(), why)),
-        }
+        let known = self.known().await?;
+        let found = recognise(known.as_deref(), headers, extensions.get());
+        found.map_err(|stranger| self.failed(extensions.get(), stranger))
     }
 
-    fn failed(&self, peer: Option<&Peer>, why: &'static str) -> Fault {
+    /// Whether what opened a stream would still open it. A failure is not counted against the peer, who asks nothing anew.
+    pub(super) async fn still_opens(
+        &self,
+        headers: &HeaderMap,
+        identity: Option<&Identity>,
+        needed: Role,
+    ) -> bool {
+        let Ok(known) = self.known().await else { return false };
+        recognise(known.as_deref(), headers, identity).is_ok_and(|(_, has)| has >= needed)
+    }
+
+    /// The tokens as they are now, where there is a file of them. It is read off the runtime's thread.
+    async fn known(&self) -> Result<Option<Arc<[TokenSpec]>>, Fault> {
+        let Some(tokens) = self.tokens.clone() else { return Ok(None) };
+        let known = tokio::task::spawn_blocking(move || tokens.current()).await;
+        known.map(Some).map_err(|_| Fault::Panicked)
+    }
+
+    fn failed(&self, peer: Option<&Peer>, stranger: Stranger) -> Fault {
         let peer = peer.map(|Peer(text)| text.as_str()).unwrap_or_default();
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if failures.is_one_too_many(peer, clock::now()) { Fault::ManyFailures } else { Fault::NoToken(why) }
+        if failures.is_one_too_many(peer, clock::now()) {
+            return Fault::ManyFailures;
+        }
+        match stranger {
+            Stranger::Token(why) => Fault::NoToken(why),
+            Stranger::Certificate => Fault::NoIdentity,
+        }
     }
 }
 
@@ -192,6 +213,21 @@ impl Failures {
         *count = count.saturating_add(1);
         *count > MOST_FAILURES
     }
+}
+
+/// Who shows this. A token that is shown counts before a certificate: whoever shows one wants it to count.
+fn recognise(
+    known: Option<&[TokenSpec]>,
+    headers: &HeaderMap,
+    identity: Option<&Identity>,
+) -> Result<(String, Role), Stranger> {
+    let shows_token = headers.contains_key(header::AUTHORIZATION) && known.is_some();
+    if let (false, Some(Identity { name, role })) = (shows_token, identity) {
+        return Ok((name.clone(), *role));
+    }
+    let known = known.ok_or(Stranger::Certificate)?;
+    let token = find(known, headers, clock::wall()).map_err(Stranger::Token)?;
+    Ok((token.name.clone(), token.role))
 }
 
 /// The token that a request shows. All are compared to the end, so that the time says nothing about which comes close; and what is compared are
@@ -214,7 +250,7 @@ fn find<'a>(
     let hash = token_hash(token.trim_ascii());
     let mut found = None;
     for token in known {
-        if equals(&token.sha256, &hash) {
+        if token.sha256.ct_eq(&hash).into() {
             found = Some(token);
         }
     }
@@ -223,12 +259,6 @@ fn find<'a>(
         Some(token) => Ok(token),
         None => Err("the token is not known"),
     }
-}
-
-/// In the same time for all pairs.
-fn equals(a: &[u8; 32], b: &[u8; 32]) -> bool {
-    let difference = a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b));
-    std::hint::black_box(difference) == 0
 }
 
 fn read(path: &Path) -> Result<Vec<TokenSpec>, TokensError> {
@@ -271,6 +301,31 @@ mod tests {
             assert!(ask(bad).is_err(), "{bad:?}");
         }
         assert!(find(&known, &HeaderMap::new(), now).is_err());
+    }
+
+    fn holder<'a>(known: &'a [TokenSpec], token: &str) -> Option<&'a str> {
+        let headers =
+            HeaderMap::from_iter([(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())]);
+        find(known, &headers, WallTime::from_millis(0)).ok().map(|token| token.name.as_str())
+    }
+
+    #[test]
+    fn every_bit_of_a_hash_counts() {
+        let whole = spec("whole", None);
+        for bit in 0..256 {
+            let mut other = TokenSpec { sha256: whole.sha256, ..spec("other", None) };
+            other.sha256[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(holder(&[other], "whole"), None, "bit {bit}");
+        }
+        assert_eq!(holder(&[whole], "whole"), Some("whole"));
+    }
+
+    #[test]
+    fn the_search_does_not_end_at_the_token_that_fits() {
+        // How long it takes would tell where a token stands. Of two with one hash it is therefore the last that is found.
+        let twin = TokenSpec { name: "twin".to_owned(), ..spec("first", None) };
+        let known = [spec("before", None), spec("first", None), twin, spec("after", None)];
+        assert_eq!(holder(&known, "first"), Some("twin"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Numbers and spans as people read them.
 
-use std::time::Duration;
+pub(super) use crate::time::tell_duration as span;
 
 /// `1 request`, `12,034 requests`.
 pub(super) fn count(number: u64, noun: &str) -> String {
@@ -44,33 +44,6 @@ pub(super) fn percent_of(part: u64, whole: u64) -> String {
 #[expect(clippy::cast_precision_loss, reason = "above 2^53 requests the last digits do not matter")]
 pub(super) fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
-}
-
-/// A span with the precision that its size deserves: `0.4 ms`, `412 ms`, `3.2 s`, `4 min 10 s`, `1 h 5 min`, `2 d 3 h`.
-pub(super) fn span(span: Duration) -> String {
-    let seconds = span.as_secs_f64();
-    match span.as_millis() {
-        0 if span.is_zero() => "0 ms".to_owned(),
-        0 if seconds < 0.000_05 => "less than 0.1 ms".to_owned(),
-        0..10 => format!("{} ms", trimmed(format!("{:.1}", seconds * 1000.0))),
-        10..1_000 => format!("{:.0} ms", (seconds * 1000.0).min(999.0)),
-        1_000..10_000 => format!("{} s", trimmed(format!("{seconds:.1}"))),
-        10_000..60_000 => format!("{} s", span.as_secs()),
-        _ => long_span(span.as_secs()),
-    }
-}
-
-fn long_span(seconds: u64) -> String {
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    let (whole, rest) = match (minutes, hours, days) {
-        (_, 0, _) => (format!("{minutes} min"), (seconds % 60, "s")),
-        (_, _, 0) => (format!("{hours} h"), (minutes % 60, "min")),
-        (_, _, _) => (format!("{days} d"), (hours % 24, "h")),
-    };
-    match rest {
-        (0, _) => whole,
-        (number, unit) => format!("{whole} {number} {unit}"),
-    }
 }
 
 /// Evidence in nats as odds, with two significant digits: `12,000 : 1`.
@@ -155,27 +128,6 @@ mod tests {
             assert_eq!(percent(fraction), text);
         }
         assert_eq!(percent_of(0, 0), "0%");
-    }
-
-    #[test]
-    fn spans_have_the_precision_that_their_size_deserves() {
-        for (nanos, text) in [
-            (0, "0 ms"),
-            (3_000, "less than 0.1 ms"),
-            (400_000, "0.4 ms"),
-            (3_240_000, "3.2 ms"),
-            (412_600_000, "413 ms"),
-            (999_900_000, "999 ms"),
-            (1_000_000_000, "1 s"),
-            (3_240_000_000, "3.2 s"),
-            (42_900_000_000, "42 s"),
-            (60_000_000_000, "1 min"),
-            (250_000_000_000, "4 min 10 s"),
-            (3_900_000_000_000, "1 h 5 min"),
-            (183_600_000_000_000, "2 d 3 h"),
-        ] {
-            assert_eq!(span(Duration::from_nanos(nanos)), text);
-        }
     }
 
     #[test]

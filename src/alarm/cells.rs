@@ -50,8 +50,12 @@ pub(super) fn log_add(left: f64, right: f64) -> f64 {
 
 /// ln(e^first + the sum of e^rest). Not a number as soon as one of them is not.
 pub(super) fn log_sum<'a>(first: f64, rest: impl Iterator<Item = &'a f64> + Clone) -> f64 {
+    // `f64::max` passes over what is not a number, so the sum is what tells.
     let most = rest.clone().copied().fold(first, f64::max);
     if most == f64::NEG_INFINITY {
+        return if rest.clone().any(|term| term.is_nan()) { f64::NAN } else { most };
+    }
+    if most == f64::INFINITY && !first.is_nan() && rest.clone().all(|term| !term.is_nan()) {
         return most;
     }
     let sum: f64 = rest.map(|term| (term - most).exp()).sum();
@@ -104,6 +108,24 @@ mod tests {
             assert!((rate - complement - log_odds).abs() <= 1e-12 * log_odds.abs(), "{log_odds}");
         }
         assert!((ln_rate(-20.0) - (-20.000_000_002_061_15)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_sum_with_something_that_is_no_number_is_none_and_raises_the_alarm_and_so_does_one_without_bounds() {
+        let (none, all) = (f64::NEG_INFINITY, f64::INFINITY);
+        for (first, rest) in [
+            (f64::NAN, [0.0, 1.0]),
+            (0.0, [f64::NAN, 1.0]),
+            (none, [f64::NAN, none]),
+            (none, [f64::NAN; 2]),
+            (all, [f64::NAN, 1.0]),
+        ] {
+            assert!(log_sum(first, rest.iter()).is_nan(), "{first} {rest:?}");
+            assert!(reaches(first, rest.iter(), 3, 7.0), "{first} {rest:?}");
+        }
+        assert_eq!(log_sum(none, [all, 1.0].iter()), all);
+        assert!(reaches(none, [all, 1.0].iter(), 3, 7.0));
+        assert!(!reaches(none, [none; 2].iter(), 3, 7.0));
     }
 
     #[test]

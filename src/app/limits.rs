@@ -34,8 +34,18 @@ pub(super) fn raise_open_files(data: &DataConfig) {
 /// takes a second descriptor while its request is at an instance. Past this a connection is refused; a worker that took it would
 /// fail the requests of those that it has, for want of a connection to their instances.
 pub(super) fn affordable_connections(data: &DataConfig) -> usize {
-    let Some(open_files) = getrlimit(Resource::Nofile).current else { return data.connections_per_worker };
+    data.connections_per_worker.min((for_worker(data) / 2).max(1))
+}
+
+/// How many connections to instances a worker may have: all that clients leave. Requests that find none are shed; a worker that went
+/// on would take the descriptors that are kept for the rest.
+pub(super) fn affordable_upstreams(data: &DataConfig) -> usize {
+    for_worker(data).saturating_sub(affordable_connections(data)).max(1)
+}
+
+/// How many descriptors a worker may take for connections.
+fn for_worker(data: &DataConfig) -> usize {
+    let Some(open_files) = getrlimit(Resource::Nofile).current else { return usize::MAX };
     let open_files = usize::try_from(open_files).unwrap_or(usize::MAX);
-    let for_connections = open_files - RESERVED.min(open_files / 2);
-    data.connections_per_worker.min((for_connections / 2 / data.workers.max(1)).max(1))
+    (open_files - RESERVED.min(open_files / 2)) / data.workers.max(1)
 }

@@ -3,7 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     thread::JoinHandle,
     time::Duration,
 };
@@ -17,14 +17,16 @@ use super::{
     witnessing::Witnessing,
 };
 use crate::{
-    admin, clock,
-    config::{Config, DataConfig, StateConfig},
+    admin,
+    aws::Keyring,
+    clock,
+    config::{AwsConfig, Config, DataConfig, StateConfig},
     control::{self, Handle},
     delivery,
     meter::{Bell, WorkerMeters},
     net::{Inherited, ListenAddress},
     provider::Heir,
-    proxy::{Amazon, BindError, DataPlane, LeastRate, Listen, Settings},
+    proxy::{Amazon, BindError, DataPlane, Doorway, LeastRate, Listen, Settings, Signers},
     route::RouteTable,
     store::{Kept, SqliteJournal, StoreError},
     telemetry::{AccessLogError, Telemetry, Witnesses},
@@ -128,6 +130,9 @@ struct ControlParts {
     keychain: Arc<Keychain>,
     witnesses: Witnesses,
     draining: watch::Receiver<bool>,
+    keyring: Option<Arc<Keyring>>,
+    /// There once the data plane has started.
+    doorway: Arc<OnceLock<Doorway>>,
     heir: Heir,
 }
 
@@ -156,11 +161,10 @@ pub fn start_inheriting(
 
     let table = Arc::new(ArcSwap::from_pointee(RouteTable::default()));
     let meters: Arc<[WorkerMeters]> = (0..config.data.workers).map(|_| WorkerMeters::default()).collect();
-    let amazon = config.aws.sagemaker.then(|| Amazon {
-        region: config.aws.region.as_str().into(),
-        account: config.aws.account.as_str().into(),
-    });
+    let amazon = amazon(&config.aws);
+    let keyring = amazon.as_ref().and_then(|amazon| amazon.keyring.clone());
     let settings = settings(&config.data, amazon, &keychain, witnessing.witnesses.clone());
+    let doorway = Arc::new(OnceLock::new());
     let (drain, draining) = watch::channel(false);
 
     let (control, handle) = ControlThread::start(ControlParts {
@@ -175,6 +179,8 @@ pub fn start_inheriting(
         keychain,
         witnesses: witnessing.witnesses.clone(),
         draining: draining.clone(),
+        keyring,
+        doorway: Arc::clone(&doorway),
         heir: match succession {
             Succession::Last => Heir::Nobody,
             Succession::Expected => Heir::Successor,
@@ -182,6 +188,7 @@ pub fn start_inheriting(
     })?;
     witnessing.export(handle.subscribe())?;
     let data_plane = DataPlane::start(listeners, settings, Arc::clone(&table), meters, draining)?;
+    doorway.get_or_init(|| data_plane.doorway());
     Ok(Running {
         data_addresses,
         listens,
@@ -332,6 +339,8 @@ async fn run_control(
         keychain,
         witnesses,
         draining,
+        keyring,
+        doorway,
         heir,
     } = parts;
     let bell = Arc::new(Bell::new());
@@ -367,6 +376,8 @@ async fn run_control(
         source,
         allow_remote: config.admin.allow_remote,
         aws: config.aws.clone(),
+        keyring,
+        inlet: inlet(doorway),
         draining,
         tls: admin_tls,
         tokens,
@@ -381,6 +392,28 @@ async fn run_control(
     control.stop().await;
     // Last, so that what control did at its end is still delivered.
     delivery.stop();
+}
+
+/// What the data plane has to know of Amazon's APIs, where they are spoken.
+fn amazon(aws: &AwsConfig) -> Option<Amazon> {
+    aws.sagemaker.then(|| Amazon {
+        region: aws.region.as_str().into(),
+        account: aws.account.as_str().into(),
+        keyring: (!aws.keys.is_empty()).then(|| {
+            let keyring = Keyring::default();
+            keyring.set(admin::read_secrets(&aws.keys));
+            Arc::new(keyring)
+        }),
+        signers: if aws.sign_invocations { Signers::All } else { Signers::Admin },
+    })
+}
+
+/// The way from the admin port to the data plane.
+fn inlet(doorway: Arc<OnceLock<Doorway>>) -> admin::Inlet {
+    admin::Inlet::new(move |peer| match doorway.get() {
+        Some(doorway) => doorway.open(peer).map_err(std::io::Error::other),
+        None => Err(std::io::Error::other("the data plane has not started yet")),
+    })
 }
 
 fn settings(
@@ -418,6 +451,7 @@ fn settings(
         head_limit_bytes,
         least_rate: LeastRate { bytes_per_second: least_rate, window: LeastRate::WINDOW },
         connections_per_worker: limits::affordable_connections(data),
+        upstreams_per_worker: limits::affordable_upstreams(data),
         requests_per_worker,
         replay_memory_bytes,
         model_window_bytes,

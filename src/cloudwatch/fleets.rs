@@ -57,6 +57,9 @@ pub struct Tally {
     pub model_errors: f64,
     /// Each request counts for one part in as many as there were instances.
     pub per_instance: f64,
+    /// Of those, answers that failed after they had begun.
+    #[serde(default)]
+    pub mid_stream_errors: f64,
 }
 
 /// What a fleet did in a second.
@@ -68,6 +71,8 @@ pub struct Sample {
     pub latency: Option<Distribution>,
     /// From dispatch to the first token of streams, in microseconds.
     pub first_chunk: Option<Distribution>,
+    /// From the arrival of invocations to their dispatch, in microseconds.
+    pub overhead: Option<Distribution>,
     /// Requests in flight at its end.
     pub in_flight: Option<f64>,
 }
@@ -85,10 +90,14 @@ pub enum Metric {
     ServerErrors,
     /// `InvocationModelErrors`
     ModelErrors,
+    /// `MidStreamErrors`
+    MidStreamErrors,
     /// `ModelLatency`
     Latency,
     /// `FirstChunkModelLatency`
     FirstChunk,
+    /// `OverheadLatency`
+    Overhead,
     /// `ConcurrentRequestsPerModel`
     InFlight,
 }
@@ -104,6 +113,7 @@ struct FleetSeries {
     tally: Series<Tally>,
     latency: Series<Distribution>,
     first_chunk: Series<Distribution>,
+    overhead: Series<Distribution>,
     in_flight: Series<Distribution>,
 }
 
@@ -114,19 +124,23 @@ pub(super) struct FleetSlot {
     tally: Option<Tally>,
     latency: Option<Distribution>,
     first_chunk: Option<Distribution>,
+    #[serde(default)]
+    overhead: Option<Distribution>,
     in_flight: Option<Distribution>,
 }
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Invocations,
         Self::PerInstance,
         Self::ClientErrors,
         Self::ServerErrors,
         Self::ModelErrors,
+        Self::MidStreamErrors,
         Self::Latency,
         Self::FirstChunk,
+        Self::Overhead,
         Self::InFlight,
     ];
 
@@ -138,8 +152,10 @@ impl Metric {
             Self::ClientErrors => "Invocation4XXErrors",
             Self::ServerErrors => "Invocation5XXErrors",
             Self::ModelErrors => "InvocationModelErrors",
+            Self::MidStreamErrors => "MidStreamErrors",
             Self::Latency => "ModelLatency",
             Self::FirstChunk => "FirstChunkModelLatency",
+            Self::Overhead => "OverheadLatency",
             Self::InFlight => "ConcurrentRequestsPerModel",
         }
     }
@@ -156,8 +172,9 @@ impl Metric {
             | Self::PerInstance
             | Self::ClientErrors
             | Self::ServerErrors
-            | Self::ModelErrors => "None",
-            Self::Latency | Self::FirstChunk => "Microseconds",
+            | Self::ModelErrors
+            | Self::MidStreamErrors => "None",
+            Self::Latency | Self::FirstChunk | Self::Overhead => "Microseconds",
             Self::InFlight => "Count",
         }
     }
@@ -165,15 +182,25 @@ impl Metric {
     /// Whether each of its samples is 0 or 1, so that an average is a rate.
     pub const fn is_rate(self) -> bool {
         match self {
-            Self::ClientErrors | Self::ServerErrors | Self::ModelErrors => true,
-            Self::Invocations | Self::PerInstance | Self::Latency | Self::FirstChunk | Self::InFlight => {
-                false
-            }
+            Self::ClientErrors | Self::ServerErrors | Self::ModelErrors | Self::MidStreamErrors => true,
+            Self::Invocations
+            | Self::PerInstance
+            | Self::Latency
+            | Self::FirstChunk
+            | Self::Overhead
+            | Self::InFlight => false,
         }
     }
 
     fn of_tally(self, tally: &Tally) -> Option<Distribution> {
-        let Tally { invocations, client_errors, server_errors, model_errors, per_instance } = *tally;
+        let Tally {
+            invocations,
+            client_errors,
+            server_errors,
+            model_errors,
+            per_instance,
+            mid_stream_errors,
+        } = *tally;
         let rate = |ones: f64| Distribution::of([(0.0, invocations - ones), (1.0, ones)]);
         match self {
             Self::Invocations => Distribution::of([(1.0, invocations)]),
@@ -184,19 +211,22 @@ impl Metric {
             Self::ClientErrors => rate(client_errors),
             Self::ServerErrors => rate(server_errors),
             Self::ModelErrors => rate(model_errors),
-            Self::Latency | Self::FirstChunk | Self::InFlight => None,
+            Self::MidStreamErrors => rate(mid_stream_errors),
+            Self::Latency | Self::FirstChunk | Self::Overhead | Self::InFlight => None,
         }
     }
 }
 
 impl Addable for Tally {
     fn add(&mut self, other: &Self) {
-        let Self { invocations, client_errors, server_errors, model_errors, per_instance } = other;
+        let Self { invocations, client_errors, server_errors, model_errors, per_instance, mid_stream_errors } =
+            other;
         self.invocations += invocations;
         self.client_errors += client_errors;
         self.server_errors += server_errors;
         self.model_errors += model_errors;
         self.per_instance += per_instance;
+        self.mid_stream_errors += mid_stream_errors;
     }
 
     fn units(&self) -> usize {
@@ -226,7 +256,7 @@ enum Which<'a> {
 
 impl Fleets {
     pub(super) fn put(&mut self, key: &FleetKey, second: i64, now: i64, sample: &Sample) {
-        let Sample { tally, latency, first_chunk, in_flight } = sample;
+        let Sample { tally, latency, first_chunk, overhead, in_flight } = sample;
         let is_idle = tally.invocations <= 0.0 && in_flight.is_none_or(|count| count <= 0.0);
         if is_idle && !self.fleets.contains_key(key) {
             return;
@@ -240,6 +270,7 @@ impl Fleets {
         for (series, value) in [
             (&mut series.latency, latency.as_ref()),
             (&mut series.first_chunk, first_chunk.as_ref()),
+            (&mut series.overhead, overhead.as_ref()),
             (&mut series.in_flight, gauge.as_ref()),
         ] {
             if let Some(value) = value {
@@ -316,7 +347,9 @@ impl Fleets {
     pub(super) fn trim(&mut self, now: i64, part: f64) {
         self.fleets.retain(|_, series| {
             series.tally.trim(now, part);
-            for series in [&mut series.latency, &mut series.first_chunk, &mut series.in_flight] {
+            for series in
+                [&mut series.latency, &mut series.first_chunk, &mut series.overhead, &mut series.in_flight]
+            {
                 series.trim(now, part);
             }
             !(series.tally.is_empty() && series.in_flight.is_empty())
@@ -328,6 +361,7 @@ impl Fleets {
             series.tally.units()
                 + series.latency.units()
                 + series.first_chunk.units()
+                + series.overhead.units()
                 + series.in_flight.units()
         };
         self.fleets.values().map(of).sum()
@@ -340,6 +374,7 @@ impl Fleets {
                 tally: series.tally.slot(begins).copied(),
                 latency: series.latency.slot(begins).cloned(),
                 first_chunk: series.first_chunk.slot(begins).cloned(),
+                overhead: series.overhead.slot(begins).cloned(),
                 in_flight: series.in_flight.slot(begins).cloned(),
             };
             slot.tally.is_some().then_some(slot)
@@ -348,7 +383,7 @@ impl Fleets {
     }
 
     pub(super) fn restore(&mut self, begins: i64, slot: FleetSlot) {
-        let FleetSlot { key, tally, latency, first_chunk, in_flight } = slot;
+        let FleetSlot { key, tally, latency, first_chunk, overhead, in_flight } = slot;
         self.make_room(&key);
         let series = self.fleets.entry(key).or_default();
         if let Some(tally) = tally {
@@ -357,6 +392,7 @@ impl Fleets {
         for (series, value) in [
             (&mut series.latency, latency),
             (&mut series.first_chunk, first_chunk),
+            (&mut series.overhead, overhead),
             (&mut series.in_flight, in_flight),
         ] {
             if let Some(value) = value {
@@ -376,12 +412,14 @@ impl FleetSeries {
         match metric {
             Metric::Latency => self.latency.spans(from, period, count, now),
             Metric::FirstChunk => self.first_chunk.spans(from, period, count, now),
+            Metric::Overhead => self.overhead.spans(from, period, count, now),
             Metric::InFlight => self.in_flight.spans(from, period, count, now),
             Metric::Invocations
             | Metric::PerInstance
             | Metric::ClientErrors
             | Metric::ServerErrors
-            | Metric::ModelErrors => {
+            | Metric::ModelErrors
+            | Metric::MidStreamErrors => {
                 let tallies = self.tally.spans(from, period, count, now);
                 tallies.iter().map(|tally| metric.of_tally(tally.as_ref()?)).collect()
             }
@@ -392,12 +430,14 @@ impl FleetSeries {
         let newest = |metric: Metric| match metric {
             Metric::Latency => self.latency.newest(),
             Metric::FirstChunk => self.first_chunk.newest(),
+            Metric::Overhead => self.overhead.newest(),
             Metric::InFlight => self.in_flight.newest(),
             Metric::Invocations
             | Metric::PerInstance
             | Metric::ClientErrors
             | Metric::ServerErrors
-            | Metric::ModelErrors => self.tally.newest(),
+            | Metric::ModelErrors
+            | Metric::MidStreamErrors => self.tally.newest(),
         };
         Metric::ALL.into_iter().filter_map(move |metric| Some((metric, newest(metric)?)))
     }

@@ -288,7 +288,7 @@ mod tests {
             let tally =
                 Tally { invocations: 10.0, server_errors: errors, per_instance: 5.0, ..Tally::default() };
             let latency = Distribution::of([(micros, 10.0)]);
-            let sample = Sample { tally, latency, first_chunk: None, in_flight: Some(2.0) };
+            let sample = Sample { tally, latency, first_chunk: None, overhead: None, in_flight: Some(2.0) };
             store.put_fleet(&FleetKey::new("chat", "AllTraffic", config, side), NOW - 30, NOW, &sample);
         }
         store
@@ -332,7 +332,7 @@ mod tests {
         let latency = id(&[], "ModelLatency");
         assert_eq!(store.unit(&latency), Some("Microseconds"));
         assert_eq!(store.spans(&latency, Some("Seconds"), (NOW - 60, 60, 1), NOW), None);
-        assert_eq!(store.metrics().len(), 7 * 5, "both sets, each configuration, each side");
+        assert_eq!(store.metrics().len(), 8 * 5, "both sets, each configuration, each side");
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub(super) fn read(table: &Table<'_>, admin: &AdminConfig) -> Option<AwsConfig> 
     let wanted = table.optional("sagemaker", boolean);
     let region = table.optional("region", parsed(region));
     let account = table.optional("account", parsed(account));
+    let signed = table.optional("sign_invocations", boolean);
+    if signed == Some(true) && !table.has("keys") {
+        table.problem("sign_invocations", "there is nothing to sign with: give the keys, in [[aws.keys]]");
+    }
     let (keys, fleets) = (read_keys(table), read_fleets(table));
     let asks_who = admin.tls.as_ref().is_some_and(|tls| tls.0.client_ca.is_some());
     let is_guarded = admin.listen.ip().is_loopback() || asks_who || table.has("keys");
@@ -41,6 +45,7 @@ pub(super) fn read(table: &Table<'_>, admin: &AdminConfig) -> Option<AwsConfig> 
         sagemaker: wanted.unwrap_or(is_guarded),
         region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
         account: account.unwrap_or_else(|| DEFAULT_ACCOUNT.to_owned()),
+        sign_invocations: signed.unwrap_or(false),
         keys: keys?,
         fleets: fleets?,
     })
@@ -96,7 +101,7 @@ fn read_fleets(table: &Table<'_>) -> Option<Vec<AwsFleet>> {
 
 /// What is configured, key by key, in a line each. A secret is named by where it is.
 pub(super) fn describe(config: &AwsConfig) -> Vec<(&'static str, String)> {
-    let AwsConfig { sagemaker, region, account, keys, fleets } = config;
+    let AwsConfig { sagemaker, region, account, sign_invocations, keys, fleets } = config;
     let keys: Vec<_> = keys.iter().map(|AwsKey { id, secret }| format!("{id} with {secret:?}")).collect();
     let fleets =
         fleets.iter().map(|AwsFleet { name, provider: spec }| format!("{name}: {}", provider::render(spec)));
@@ -106,6 +111,7 @@ pub(super) fn describe(config: &AwsConfig) -> Vec<(&'static str, String)> {
         ("aws.sagemaker", sagemaker.to_string()),
         ("aws.region", format!("{region:?}")),
         ("aws.account", format!("{account:?}")),
+        ("aws.sign_invocations", sign_invocations.to_string()),
         ("aws.keys", or_nothing(keys)),
         ("aws.fleets", or_nothing(fleets)),
     ]
@@ -181,6 +187,7 @@ mod tests {
             ("[aws]\naccount = \"1\"\n", "write twelve digits"),
             ("[[aws.keys]]\nid = \"a b\"\nsecret_env = \"S\"\n", "is not a key's id"),
             ("[[aws.keys]]\nid = \"AKIAX\"\n", "requests are signed with it"),
+            ("[aws]\nsign_invocations = true\n", "there is nothing to sign with"),
             ("[[aws.fleets]]\nname = \"c\"\n", "aws.fleets[0].provider"),
             (
                 "[[aws.fleets]]\nname = \"c\"\nprovider = { type = \"process\", command = [\"x\"], provision = [\"y\"] }\n",

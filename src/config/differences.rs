@@ -1,8 +1,8 @@
 //! What a changed file would need a restart for.
 
 use super::{
-    AdminConfig, ClientAuth, Config, DataConfig, DataTls, LogConfig, LogFormat, ServerTls, StateConfig,
-    access_log, aws, traces, units::format_size, webhooks,
+    AdminConfig, ClientAuth, Config, DataConfig, DataTls, IdentitySpec, LogConfig, LogFormat, Mark,
+    ServerTls, StateConfig, access_log, aws, format_token_hash, traces, units::format_size, webhooks,
 };
 use crate::time::format_duration;
 
@@ -115,8 +115,21 @@ fn admin_settings(admin: &AdminConfig) -> Vec<(&'static str, String)> {
         ("admin.listen", format!("{:?}", listen.to_string())),
         ("admin.allow_remote", allow_remote.to_string()),
         ("admin.tokens_file", path),
-        ("admin.identities", format!("{identities:?}")),
+        ("admin.identities", known(identities)),
     ]
+}
+
+/// Who they are and what for, each with what it is known by.
+fn known(identities: &[IdentitySpec]) -> String {
+    let each = identities.iter().map(|IdentitySpec { name, role, mark }| {
+        let mark = match mark {
+            Mark::Dns(name) => format!("dns {name}"),
+            Mark::Uri(uri) => format!("uri {uri}"),
+            Mark::Sha256(hash) => format_token_hash(hash),
+        };
+        format!("{name}: {role} by {mark}")
+    });
+    if identities.is_empty() { "nobody".to_owned() } else { each.collect::<Vec<_>>().join(", ") }
 }
 
 fn data_tls(tls: Option<&DataTls>) -> String {

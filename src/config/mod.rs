@@ -212,6 +212,8 @@ pub struct AwsConfig {
     pub region: String,
     /// The account that stands there, twelve digits.
     pub account: String,
+    /// Whether invocations on the data port must be signed, too.
+    pub sign_invocations: bool,
     /// Who may call; where there is any, every request must be signed.
     pub keys: Vec<AwsKey>,
     /// What models may name as the maker of their instances.

@@ -51,7 +51,7 @@ shapes! { CONFIG:
     TRACES "traces" ["url" "sample" "follow_parent" "service" "queue" "timeout" "ca"]
     EVENTS "events" ["file" "page" "pages"]
     WEBHOOK "webhook" ["name" "url" "secret_file" "secret_env" "key_id" "region" "bus" "source" "events" "endpoints" "timeout" "attempts" "give_up" "ca"]
-    AWS "aws" ["sagemaker" "region" "account" "keys" "fleets"]
+    AWS "aws" ["sagemaker" "region" "account" "sign_invocations" "keys" "fleets"]
     AWS_KEYS "aws.keys" ["id" "secret_file" "secret_env"]
     AWS_FLEETS "aws.fleets" ["name" "provider"]
     AWS_PROVIDER "aws.fleets.provider" [

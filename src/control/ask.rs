@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::{
     Actor, ControlError, EndpointView, Execution, Lineage, QueuedView, Report, ShiftCommand, ShiftView,
     Submitted, begin,
-    declare::{self, Changes, Known, KnownEndpoints, Occasion},
+    declare::{self, Blue, Changes, Known, KnownEndpoints, Occasion},
     endpoint::Endpoint,
     freeze::Frost,
     glance::Look,
@@ -48,6 +48,7 @@ pub(super) enum Ask {
     Look(Look),
     Put {
         spec: Box<EndpointSpec>,
+        blue: Blue,
         actor: Actor,
         execution: Execution,
         reply: Reply<EndpointView>,
@@ -178,8 +179,8 @@ impl Task {
                 respond(reply, self.endpoint(&name).map(|endpoint| endpoint.view(&self.links)));
             }
             Ask::Look(look) => self.look(look),
-            Ask::Put { spec, actor, execution, reply } => {
-                respond(reply, self.put_endpoint(*spec, &actor, execution).await);
+            Ask::Put { spec, blue, actor, execution, reply } => {
+                respond(reply, self.put_endpoint((*spec, blue), &actor, execution).await);
             }
             Ask::Scale { name, count, actor, execution, reply } => {
                 respond(reply, self.scale(&name, count, &actor, execution).await);
@@ -239,14 +240,15 @@ impl Task {
 
     async fn put_endpoint(
         &mut self,
-        spec: EndpointSpec,
+        (spec, blue): (EndpointSpec, Blue),
         actor: &Actor,
         execution: Execution,
     ) -> Result<EndpointView, ControlError> {
         let known = self.known();
         declare::refuse_ambiguous_rule(&known, &spec)?;
         let (name, before) = (spec.name.clone(), known.get(&spec.name));
-        let record = declare::merged(before.map(|known| &known.record), spec, Origin::Api, self.wall());
+        let stands = before.map(|known| &known.record).filter(|_| blue == Blue::Declared);
+        let record = declare::merged(stands, spec, Origin::Api, self.wall());
         if let Some(Known { record: before, running: Some(running) }) = before
             && before.declared.blue != record.declared.blue
         {

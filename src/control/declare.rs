@@ -28,6 +28,15 @@ pub(super) struct Known {
 /// All endpoints as far as a declaration must know them.
 pub(super) type KnownEndpoints = BTreeMap<EndpointName, Known>;
 
+/// What the blue of a declaration that is put stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Blue {
+    /// What the endpoint begins with: repeated, it leaves what a shift has promoted since.
+    Declared,
+    /// What serves from now on.
+    Served,
+}
+
 /// When a file is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Occasion {

@@ -14,6 +14,7 @@ use super::{
     prober::{Prober, Probes},
     publisher::{Declared, Publisher},
     queue::Ended,
+    raised::SecondLook,
     run::Run,
     series::Series,
     task::Note,
@@ -49,6 +50,8 @@ pub(super) struct Endpoint {
     pub(super) run: Option<Run>,
     /// Shifts that wait for their turn, in their order.
     pub(super) queue: Vec<QueuedShift>,
+    /// What is asked on behalf of the one whose turn has come.
+    pub(super) second_look: Option<SecondLook>,
     /// The shift that ended last, as far as it is known.
     pub(super) ended: Option<Ended>,
     /// What keeps its shifts from going on.
@@ -105,6 +108,7 @@ impl Endpoint {
             incoming: None,
             run: None,
             queue: Vec::new(),
+            second_look: None,
             ended: None,
             freeze: None,
             recorder,

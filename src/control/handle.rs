@@ -8,6 +8,7 @@ use super::{
     Actor, EndpointView, Glance, Lineage, Report, Scene, ShiftView, Submitted, Track,
     ask::{Ask, Order, Reply},
     asking::Inquire,
+    declare::Blue,
     glance::Look,
     ledger::thread_failed,
     outlook,
@@ -209,7 +210,13 @@ impl Handle {
         execution: Execution,
     ) -> Result<EndpointView, ControlError> {
         let (spec, actor) = (Box::new(spec), actor.into());
-        self.ask(|reply| Ask::Put { spec, actor, execution, reply }).await
+        self.ask(|reply| Ask::Put { spec, actor, blue: Blue::Declared, execution, reply }).await
+    }
+
+    /// Declares an endpoint whose blue serves from now on, whatever a shift has promoted since it was declared before.
+    pub async fn serve_fleet(&self, spec: EndpointSpec, actor: &Actor) -> Result<EndpointView, ControlError> {
+        let (spec, actor, execution) = (Box::new(spec), actor.clone(), Execution::Real);
+        self.ask(|reply| Ask::Put { spec, actor, blue: Blue::Served, execution, reply }).await
     }
 
     /// Gives the fleet in service another count of instances; refused while a shift runs, and where no provider makes them.

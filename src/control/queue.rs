@@ -10,7 +10,8 @@
 //!   promoted, those that wanted that are dropped, up to the first that begins in any case; each drop is an event that says why.
 //! - One whose plan names a start or hours to come stands aside until then, for as long as others may pass it. What its plan says of a
 //!   shift that runs is settled at that moment: it is dropped, waits, or makes the other one make way.
-//! - What cannot begin when its turn comes is dropped with the reason. While the endpoint is frozen nobody's turn comes.
+//! - What cannot begin when its turn comes is dropped with the reason: an external alarm that is raised by then keeps it from beginning as it
+//!   would have kept it from being queued. While the endpoint is frozen nobody's turn comes.
 
 use super::{
     Actor, ControlError, Execution, Handle, Lineage, QueuedView, ShiftView,
@@ -19,6 +20,7 @@ use super::{
     endpoint::Endpoint,
     ledger::Draft,
     outlook::FindingForm,
+    raised::with_later_look,
     run::{By, Run},
     task::Task,
 };
@@ -209,11 +211,19 @@ impl Task {
             ended.state != State::Promoted && made_way
         };
         let supersedes = endpoint.ended.as_ref().filter(went_back).map(|ended| ended.id.clone());
+        let later = match self.look_again(&queued) {
+            None => return,
+            Some(Ok(later)) => later,
+            Some(Err(error)) => {
+                return self.drop_queued(name, id, format!("it could not begin: {error}")).await;
+            }
+        };
         let findings: Vec<FindingForm> = serde_json::from_value(queued.findings.clone()).unwrap_or_default();
+        let findings = findings.into_iter().map(FindingForm::finding).collect();
         let order = Order {
             plan: queued.plan.clone(),
             actor: actor_of(&queued),
-            findings: findings.into_iter().map(FindingForm::finding).collect(),
+            findings: with_later_look(findings, later),
             lineage: Lineage { supersedes, ..Lineage::default() },
         };
         match self.begin_now(name, order, queued.id.clone()).await {
@@ -274,6 +284,11 @@ impl Endpoint {
         self.queue.iter().position(|queued| queued.id == *id)
     }
 
+    /// Whether the external alarms of a shift whose turn has come are being asked.
+    fn looks_for(&self, id: &ShiftId) -> bool {
+        self.second_look.as_ref().is_some_and(|look| look.awaits(id))
+    }
+
     /// Whose turn it is among those whose own plan makes them wait for nothing: one that supersedes whatever runs first.
     fn turn(&self, now: WallTime) -> Act {
         let due = || self.queue.iter().filter(|queued| queued.plan.schedule.wait(now).is_none());
@@ -298,7 +313,7 @@ impl Endpoint {
                 let why = format!("{id}, which it was to follow once promoted, was {became}");
                 Act::Drop(first.id.clone(), why)
             }
-            Some(_) | None if self.freeze.is_some() => Act::Wait,
+            Some(_) | None if self.freeze.is_some() || self.looks_for(&first.id) => Act::Wait,
             Some(_) | None => Act::Begin(first.id.clone()),
         }
     }

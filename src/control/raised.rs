@@ -2,22 +2,37 @@
 //!
 //! Amazon does not say what becomes of a SageMaker deployment whose alarm is raised already. A refusal costs nothing but words, and a roll
 //! back would have provisioned green for nothing.
+//!
+//! A shift that waited was looked at when it was asked for, which may be hours ago. So when its turn comes its alarms are looked at once more
+//! ([`Task::look_again`]): polled ones are asked beside the control task, which goes on meanwhile.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{ControlError, Handle, ask::Ask, asking::Inquiry, external::Report, task::Task};
+use super::{
+    ControlError, Handle,
+    ask::Ask,
+    asking::{Inquire, Inquiry},
+    external::Report,
+    poller::Poller,
+    task::{Note, Task},
+};
 use crate::{
-    alarm::{AlarmState, Answer, External, Poll, Subject},
+    alarm::{AlarmState, Answer, External, Subject},
     config::PlanSpec,
     lint::{Finding, Severity},
-    name::EndpointName,
+    name::{EndpointName, ShiftId},
+    store::QueuedShift,
     time::Moment,
+    tls::Keychain,
 };
 
 /// Whoever starts a shift waits so long at most for polled alarms to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How old answers for a queued shift may be when it begins: a freeze may have come in between.
+const FRESH: Duration = PATIENCE;
 
 /// What `$shift` stands for before there is one.
 const NO_SHIFT: &str = "dry-run";
@@ -37,6 +52,21 @@ pub(super) struct Held {
     state: AlarmState,
     reason: String,
     until: Moment,
+}
+
+/// The look at the polled alarms of a queued shift whose turn has come.
+#[derive(Clone, Debug)]
+pub(super) struct SecondLook {
+    shift: ShiftId,
+    /// When the answers were there, and what they led to; `None` while they are awaited.
+    found: Option<(Moment, Vec<Finding>)>,
+}
+
+impl SecondLook {
+    /// Whether a shift's alarms are being asked.
+    pub(super) fn awaits(&self, shift: &ShiftId) -> bool {
+        self.shift == *shift && self.found.is_none()
+    }
 }
 
 impl Handle {
@@ -59,35 +89,53 @@ impl Handle {
             blue,
             green: plan.green.version.to_string(),
         };
-        let polled = externals.iter().filter_map(|external| Some((&external.name, external.poll.as_ref()?)));
-        let asked = polled.map(|(name, poll)| self.ask_once(name, poll, &subject));
-        let found = join_all(asked).await.into_iter().flatten();
-        let reported =
-            raised.into_iter().map(|(name, reason)| raised_finding(&name, &reported_text(&reason)));
-        Ok(reported.chain(found).map(|finding| heeding(externals, finding)).collect())
+        let mut findings = reported(externals, raised);
+        findings.extend(ask_all(&*self.inquirer, &self.keychain, externals, &subject).await);
+        Ok(findings)
     }
+}
 
-    async fn ask_once(&self, name: &str, poll: &Poll, subject: &Subject) -> Option<Finding> {
-        let mut inquiry = Inquiry::new(name, poll, subject.clone(), &self.keychain);
-        let asked = tokio::time::timeout(PATIENCE, inquiry.ask(&*self.inquirer)).await;
-        match asked.unwrap_or_else(|_| Err("no answer within 5s".to_owned())) {
-            Ok(Answer { state: AlarmState::Alarm, reason, value: _ }) if poll.datapoints == 1 => {
-                Some(raised_finding(name, &answered_text(&reason)))
-            }
-            Ok(Answer { state: AlarmState::Alarm, reason, value: _ }) => {
-                let message =
-                    format!("{}; {} such answers raise it", answered_text(&reason), poll.datapoints);
-                Some(finding(Severity::Warning, "alarm_near", name, message))
-            }
-            Ok(Answer { state: AlarmState::Ok | AlarmState::InsufficientData, .. }) => None,
-            Err(reason) => {
-                let message = format!(
-                    "it could not be asked: {reason}; after {} failures in a row it says {}",
-                    poll.errors,
-                    poll.on_error.as_str().replace('_', " ")
-                );
-                Some(finding(Severity::Warning, "poll_failed", name, message))
-            }
+/// The findings of alarms that were reported raised.
+fn reported(externals: &[External], raised: Vec<(String, String)>) -> Vec<Finding> {
+    let found = raised.into_iter().map(|(name, reason)| raised_finding(&name, &reported_text(&reason)));
+    found.map(|finding| heeding(externals, finding)).collect()
+}
+
+/// Asks once for the state of every polled alarm, all at the same time.
+async fn ask_all(
+    inquirer: &dyn Inquire,
+    keychain: &Keychain,
+    externals: &[External],
+    subject: &Subject,
+) -> Vec<Finding> {
+    let polled = externals.iter().filter_map(|external| Some((&external.name, external.poll.as_ref()?)));
+    let asked = polled.map(|(name, poll)| {
+        let inquiry = Inquiry::new(name, poll, subject.clone(), keychain);
+        ask_once(inquirer, inquiry)
+    });
+    let found = join_all(asked).await.into_iter().flatten();
+    found.map(|finding| heeding(externals, finding)).collect()
+}
+
+async fn ask_once(inquirer: &dyn Inquire, mut inquiry: Inquiry) -> Option<Finding> {
+    let asked = tokio::time::timeout(PATIENCE, inquiry.ask(inquirer)).await;
+    let (name, poll) = (&inquiry.alarm, &inquiry.poll);
+    match asked.unwrap_or_else(|_| Err("no answer within 5s".to_owned())) {
+        Ok(Answer { state: AlarmState::Alarm, reason, value: _ }) if poll.datapoints == 1 => {
+            Some(raised_finding(name, &answered_text(&reason)))
+        }
+        Ok(Answer { state: AlarmState::Alarm, reason, value: _ }) => {
+            let message = format!("{}; {} such answers raise it", answered_text(&reason), poll.datapoints);
+            Some(finding(Severity::Warning, NEAR, name, message))
+        }
+        Ok(Answer { state: AlarmState::Ok | AlarmState::InsufficientData, .. }) => None,
+        Err(reason) => {
+            let message = format!(
+                "it could not be asked: {reason}; after {} failures in a row it says {}",
+                poll.errors,
+                poll.on_error.as_str().replace('_', " ")
+            );
+            Some(finding(Severity::Warning, UNASKED, name, message))
         }
     }
 }
@@ -101,7 +149,7 @@ fn heeding(externals: &[External], raised: Finding) -> Finding {
     }
     Finding {
         severity: Severity::Warning,
-        code: "alarm_ignored".to_owned(),
+        code: IGNORED.to_owned(),
         message: "it is raised already, and as the plan says it is not judged until it has been ok once"
             .to_owned(),
         ..raised
@@ -120,7 +168,17 @@ pub(super) fn refuse_raised(endpoint: &EndpointName, findings: &[Finding]) -> Re
     })
 }
 
+/// What a look at external alarms may find, by code.
 const RAISED: &str = "alarm_raised";
+const IGNORED: &str = "alarm_ignored";
+const NEAR: &str = "alarm_near";
+const UNASKED: &str = "poll_failed";
+
+/// Puts what a later look at external alarms has found in the place of what an earlier one had.
+pub(super) fn with_later_look(findings: Vec<Finding>, later: Vec<Finding>) -> Vec<Finding> {
+    let is_of_look = |finding: &Finding| [RAISED, IGNORED, NEAR, UNASKED].contains(&finding.code.as_str());
+    findings.into_iter().filter(|finding| !is_of_look(finding)).chain(later).collect()
+}
 
 fn raised_finding(name: &str, text: &str) -> Finding {
     let message = format!(
@@ -156,6 +214,57 @@ fn finding(severity: Severity, code: &str, name: &str, message: String) -> Findi
 }
 
 impl Task {
+    /// What the external alarms of a queued shift say now that its turn has come; `None` while those that are polled are asked. The answers
+    /// come as a note.
+    pub(super) fn look_again(&mut self, queued: &QueuedShift) -> Option<Result<Vec<Finding>, ControlError>> {
+        let QueuedShift { id, endpoint: name, plan, .. } = queued;
+        let externals = plan.alarms.externals.clone();
+        let names: Vec<_> = externals.iter().map(|external| external.name.clone()).collect();
+        let Before { blue, raised } = match self.before(name, &names) {
+            Ok(before) => before,
+            Err(error) => return Some(Err(error)),
+        };
+        let now = self.links.timer.now();
+        let endpoint = self.endpoints.get_mut(name)?;
+        let of_polls = match endpoint.second_look.take() {
+            _ if externals.iter().all(|external| external.poll.is_none()) => Vec::new(),
+            Some(SecondLook { shift, found: Some((at, findings)) })
+                if shift == *id && now.since(at) <= FRESH =>
+            {
+                findings
+            }
+            Some(_) | None => {
+                endpoint.second_look = Some(SecondLook { shift: id.clone(), found: None });
+                let subject = Subject {
+                    endpoint: name.to_string(),
+                    shift: id.to_string(),
+                    blue,
+                    green: plan.green.version.to_string(),
+                };
+                let Poller { inquirer, keychain, notes } = self.links.poller.clone();
+                let (endpoint, shift) = (name.clone(), id.clone());
+                tokio::spawn(async move {
+                    let findings = ask_all(&*inquirer, &keychain, &externals, &subject).await;
+                    // Without anyone to hear it, nothing begins any more.
+                    drop(notes.send(Note::Looked { endpoint, shift, findings }).await);
+                });
+                return None;
+            }
+        };
+        let mut findings = reported(&externals, raised);
+        findings.extend(of_polls);
+        Some(refuse_raised(name, &findings).map(|()| findings))
+    }
+
+    /// The answers for a queued shift are there; whose turn it is, is looked at next.
+    pub(super) fn looked(&mut self, name: &EndpointName, shift: &ShiftId, findings: Vec<Finding>) {
+        let now = self.links.timer.now();
+        let look = self.endpoints.get_mut(name).and_then(|endpoint| endpoint.second_look.as_mut());
+        if let Some(look) = look.filter(|look| look.awaits(shift)) {
+            look.found = Some((now, findings));
+        }
+    }
+
     /// What is known of these alarms before a shift of an endpoint.
     pub(super) fn before(&self, name: &EndpointName, names: &[String]) -> Result<Before, ControlError> {
         let now = self.links.timer.now();

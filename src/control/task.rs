@@ -30,6 +30,7 @@ use super::{
 use crate::{
     config::Config,
     fleet::{Health, Instance, Side},
+    lint::Finding,
     name::{EndpointName, ShiftId},
     provider::News,
     route::EndpointSlot,
@@ -53,6 +54,8 @@ pub(super) enum Note {
     Drained { endpoint: EndpointName, shift: ShiftId, side: Side },
     /// A polled alarm changed its state.
     Polled(Box<Polled>),
+    /// The polled alarms of a queued shift whose turn has come were asked.
+    Looked { endpoint: EndpointName, shift: ShiftId, findings: Vec<Finding> },
 }
 
 /// The control task.
@@ -355,6 +358,7 @@ impl Task {
                 self.feed_shift(&endpoint, &shift, Input::Drained(side)).await;
             }
             Note::Polled(polled) => self.polled(*polled).await,
+            Note::Looked { endpoint, shift, findings } => self.looked(&endpoint, &shift, findings),
         }
     }
 

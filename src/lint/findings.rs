@@ -97,7 +97,11 @@ fn short_hours(plan: &PlanSpec) -> Option<Finding> {
 fn unknown_traffic(situation: &Situation) -> Option<Finding> {
     let why = match (situation.traffic.rate, situation.traffic.origin) {
         (Some(_), _) => return None,
-        (None, Origin::Measured(over)) => format!("blue had no request in the last {}", span(over)),
+        (None, Origin::Measured(over)) => {
+            // Nobody needs the nanoseconds of how long it was looked.
+            let over = Duration::from_secs(over.as_secs().max(1));
+            format!("blue had no request in the last {}", span(over))
+        }
         (None, Origin::Stated | Origin::Unknown) => "the traffic is not known".to_owned(),
     };
     let message = format!("{why}, so what a bake finds is not known either: state the traffic, such as 20/s");

@@ -131,6 +131,11 @@ impl FleetMeters {
         self.merged(|shard| Some(shard.first_byte()))
     }
 
+    /// The distribution of times from requests' arrival to their dispatch, as far as they were told.
+    pub fn overhead(&self) -> HistogramSnapshot {
+        self.merged(Shard::overheads)
+    }
+
     /// The distribution of times from dispatch to the first token of streams.
     pub fn first_token(&self) -> HistogramSnapshot {
         self.times(Timing::FirstToken)

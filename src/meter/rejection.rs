@@ -19,6 +19,8 @@ pub enum Rejection {
     Late,
     /// It names a variant that its endpoint does not have.
     UnknownVariant,
+    /// It is not signed as it must be.
+    Unsigned,
 }
 
 /// One worker's counters by reason.
@@ -27,7 +29,7 @@ pub struct Rejections([Gauge; Rejection::ALL.len()]);
 
 impl Rejection {
     /// Every reason, in the order of [`Rejection::index`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Malformed,
         Self::Unsupported,
         Self::LargeHead,
@@ -35,6 +37,7 @@ impl Rejection {
         Self::LargeBody,
         Self::Late,
         Self::UnknownVariant,
+        Self::Unsigned,
     ];
 
     /// The place in [`Rejection::ALL`].
@@ -52,6 +55,7 @@ impl Rejection {
             Self::LargeBody => "large_body",
             Self::Late => "late",
             Self::UnknownVariant => "unknown_variant",
+            Self::Unsigned => "unsigned",
         }
     }
 }

@@ -59,7 +59,7 @@ struct Tokens {
     excused: Count,
 }
 
-/// Times of tokens, made with the first of them: most fleets have none.
+/// Times of tokens, or others that most fleets do not have; made with the first of them.
 #[derive(Debug, Default)]
 struct TokenTimes(OnceLock<Histogram>);
 
@@ -99,6 +99,7 @@ pub struct Shard {
     tokens_out: Count,
     latency: Histogram,
     first_byte: Histogram,
+    overhead: TokenTimes,
     first_tokens: Count,
     first_token: TokenTimes,
     token_gap: TokenTimes,
@@ -117,6 +118,11 @@ impl Shard {
     /// The request that was dealt is one of its instance's warm-up.
     pub fn warm_up(&self) {
         self.warm_ups.add(1);
+    }
+
+    /// A request had been here for so long when it was dealt. Told where somebody asks for that.
+    pub fn overhead(&self, time: Duration) {
+        self.overhead.record(time);
     }
 
     /// So long after a token of a stream came the next, or several at once.
@@ -254,6 +260,11 @@ impl Shard {
     /// The distribution of times to the response's head.
     pub fn first_byte(&self) -> &Histogram {
         &self.first_byte
+    }
+
+    /// The distribution of times from requests' arrival to their dispatch; `None` while none was told.
+    pub fn overheads(&self) -> Option<&Histogram> {
+        self.overhead.0.get()
     }
 
     /// The distribution of times between tokens of streams; `None` while there is none.

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     connection,
+    forwarded::Door,
     greeting::Accepted,
     listener::{AtStop, Listener},
     worker::{Admitted, Worker},
@@ -37,9 +38,10 @@ const CLOSED_AT_ONCE: usize = 128;
 /// A connection on its way to another worker, before its first byte was read.
 #[derive(Debug)]
 pub(super) struct Handed {
-    stream: Parked,
-    peer: Peer,
-    tls: Option<Arc<tls::Server>>,
+    pub(super) stream: Parked,
+    pub(super) peer: Peer,
+    pub(super) tls: Option<Arc<tls::Server>>,
+    pub(super) door: Door,
 }
 
 /// Accepts until the stop signal, then takes what nobody else will and closes the socket.
@@ -68,7 +70,7 @@ pub(super) async fn accept(
         match accepted {
             Ok((stream, peer)) => {
                 is_exhausted = false;
-                admit(&worker, Accepted { stream, peer, tls: tls.clone() }, Some(&others));
+                admit(&worker, Accepted { stream, peer, tls: tls.clone(), door: Door::Data }, Some(&others));
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
@@ -86,15 +88,15 @@ pub(super) async fn accept(
         return;
     }
     while let Some(Ok((stream, peer))) = acceptor.accept().now_or_never() {
-        admit(&worker, Accepted { stream, peer, tls: tls.clone() }, None);
+        admit(&worker, Accepted { stream, peer, tls: tls.clone(), door: Door::Data }, None);
     }
 }
 
 /// Serves connections that other workers hand over.
 pub(super) async fn receive(worker: Rc<Worker>, mut handed: mpsc::Receiver<Handed>) {
-    while let Some(Handed { stream, peer, tls }) = handed.recv().await {
+    while let Some(Handed { stream, peer, tls, door }) = handed.recv().await {
         match Plain::unpark(stream) {
-            Ok(stream) => admit(&worker, Accepted { stream, peer, tls }, None),
+            Ok(stream) => admit(&worker, Accepted { stream, peer, tls, door }, None),
             Err(error) => tracing::warn!(%error, "could not take over a connection"),
         }
     }
@@ -135,7 +137,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 fn admit(worker: &Rc<Worker>, accepted: Accepted, others: Option<&Arc<[mpsc::Sender<Handed>]>>) {
-    let accepted = match others.and_then(|others| Some((others, worker.less_loaded()?))) {
+    let receiver = others.and_then(|others| {
+        let on_their_way = |other: &mpsc::Sender<Handed>| other.max_capacity() - other.capacity();
+        Some((others, worker.less_loaded(others.iter().map(on_their_way))?))
+    });
+    let accepted = match receiver {
         Some((others, receiver)) => match hand_over(worker, accepted, others.get(receiver)) {
             Some(accepted) => accepted,
             None => return,
@@ -163,10 +169,10 @@ fn hand_over(
 ) -> Option<Accepted> {
     let Some(receiver) = receiver else { return Some(accepted) };
     let Ok(permit) = receiver.try_reserve() else { return Some(accepted) };
-    let Accepted { stream, peer, tls } = accepted;
+    let Accepted { stream, peer, tls, door } = accepted;
     match stream.park() {
         Ok(stream) => {
-            permit.send(Handed { stream, peer, tls });
+            permit.send(Handed { stream, peer, tls, door });
             worker.meters().handed_over.up();
         }
         Err(error) => tracing::warn!(%error, "could not hand a connection over"),

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{client::Client, headers::Connection, pulse::Pulse, upgrade::Tunnel, worker::Worker};
+use super::{
+    client::Client, headers::Connection, pulse::Pulse, upgrade::Tunnel, upload::Early, worker::Worker,
+};
+use crate::time::Moment;
 
 /// Whom a request came from. In HTTP/1 it lives as long as its connection, so that a request allocates none.
 #[derive(Debug)]
@@ -20,6 +23,10 @@ pub(super) struct Caller {
     asking: Cell<Asking>,
     /// Waits for the client's side, which is free once its answer was written.
     tunnel: RefCell<Option<Box<Tunnel>>>,
+    /// When the current request's head was complete, where that is asked for.
+    received_at: Cell<Option<Moment>>,
+    /// What was read of the current request's body to know who signed it; there once that is known.
+    signed: RefCell<Option<Box<Early>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +67,8 @@ impl Caller {
             speaks_grpc: Cell::new(false),
             asking: Cell::new(Asking::Never),
             tunnel: RefCell::default(),
+            received_at: Cell::new(None),
+            signed: RefCell::default(),
         })
     }
 
@@ -75,6 +84,29 @@ impl Caller {
             Kind::Stream => {}
         }
         self.pulse.expect_within(Duration::MAX);
+        drop(self.signed.take());
+        self.received_at.set(None);
+    }
+
+    /// The current request's time here is of interest.
+    pub(super) fn mark_received(&self, now: Moment) {
+        self.received_at.set(Some(now));
+    }
+
+    /// When the current request's head was complete, where that is asked for. Asked once.
+    pub(super) fn take_received(&self) -> Option<Moment> {
+        self.received_at.take()
+    }
+
+    /// One of the keys has signed the current request.
+    pub(super) fn mark_signed(&self, mut early: Early) {
+        early.is_signed = true;
+        self.signed.replace(Some(Box::new(early)));
+    }
+
+    /// What was read of the current request's body, as far as it was, to know who signed it.
+    pub(super) fn take_early(&self) -> Early {
+        self.signed.take().map_or_else(Early::default, |early| *early)
     }
 
     /// The current request's last byte was read.

@@ -26,6 +26,8 @@ enum State {
     SizeStart,
     /// In a size.
     Size(u64),
+    /// In the blanks after a size.
+    SizeBlank(u64),
     /// After a size, in an extension.
     Extension(u64),
     /// After a size's carriage return.
@@ -108,6 +110,7 @@ impl Chunks {
             }
             State::SizeStart
             | State::Size(_)
+            | State::SizeBlank(_)
             | State::Extension(_)
             | State::SizeEnd(_)
             | State::Data(_)
@@ -127,8 +130,10 @@ impl Chunks {
                 Some(digit) => Ok(State::Size(digit)),
                 None => bad,
             },
-            (State::Size(size), b'\r') => Ok(State::SizeEnd(size)),
-            (State::Size(size), b';' | b' ' | b'\t') => Ok(State::Extension(size)),
+            (State::Size(size) | State::SizeBlank(size), b'\r') => Ok(State::SizeEnd(size)),
+            (State::Size(size) | State::SizeBlank(size), b';') => Ok(State::Extension(size)),
+            (State::Size(size), b' ' | b'\t') => Ok(State::SizeBlank(size)),
+            (State::SizeBlank(size), b' ' | b'\t') => self.overhead(State::SizeBlank(size)),
             // Zeros before a size could go on for ever.
             (State::Size(0), b'0') => self.overhead(State::Size(0)),
             (State::Size(size), _) => match digit(byte) {
@@ -149,7 +154,8 @@ impl Chunks {
             (State::TrailerLineEnd, b'\n') => Ok(State::TrailerStart),
             (State::LastLineEnd, b'\n') => Ok(State::Done),
             (
-                State::SizeEnd(_)
+                State::SizeBlank(_)
+                | State::SizeEnd(_)
                 | State::DataEnd
                 | State::DataLineEnd
                 | State::TrailerLineEnd
@@ -203,6 +209,7 @@ mod tests {
             ("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", "abcde", true),
             ("A;x=\"y\"\r\n0123456789\r\n00\r\n\r\n", "0123456789", true),
             ("3 \r\nabc\r\n0\r\nx: y\r\nz: 1\r\n\r\n", "abc", true),
+            ("3 \t ; x\r\nabc\r\n0\t\r\n\r\n", "abc", true),
             ("3\r\nabc\r\n", "abc", false),
             ("5\r\nab", "ab", false),
             ("0\r\nx: y\r\n", "", false),
@@ -218,6 +225,7 @@ mod tests {
     fn whatever_is_not_exactly_a_chunk_is_refused() {
         let long = format!("0\r\nx: {}\r\n\r\n", "y".repeat(20_000));
         let zeros = format!("{}3\r\nabc\r\n0\r\n\r\n", "0".repeat(20_000));
+        let blanks = format!("3{}\r\nabc\r\n0\r\n\r\n", " ".repeat(20_000));
         for text in [
             "\r\n",
             "x\r\n",
@@ -228,6 +236,10 @@ mod tests {
             "3\r\nabcd\r\n",
             "3\r\nabc\n",
             "3\r\r\n",
+            "3 4\r\nabc\r\n",
+            "3 x\r\nabc\r\n",
+            "3\t0\r\n",
+            "3 \n",
             "10000000000000000\r\n",
             "fffffffffffffffff\r\n",
             "0\r\n\n",
@@ -236,6 +248,7 @@ mod tests {
             "3;x\nabc\r\n",
             &long,
             &zeros,
+            &blanks,
         ] {
             for size in [1, 100_000] {
                 assert!(decode(text.as_bytes(), std::iter::repeat(size)).is_err(), "{text:?} by {size}");

@@ -359,6 +359,11 @@ impl Client {
         self.is_blocked.set(is_blocked);
     }
 
+    /// The same as it was told.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked.get()
+    }
+
     /// Nothing is waited for any more. What was not written yet is lost, and only a reset tells the client so wherever the
     /// response's end is that of the connection.
     pub(super) fn give_up(&self) {

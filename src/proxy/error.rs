@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::{call::Lost, decode::Malformed, pulse::Late, upload::UploadError};
 use crate::{
+    aws::SignatureError,
     meter::{FailureKind, Rejection, Verdict},
     route::{Admission, Blame, EndpointRoute, PathError, ShedStatus},
 };
@@ -80,6 +81,9 @@ pub(super) enum Failure {
     /// The request names a variant that its endpoint does not have; holds what the client is told. Nothing was sent upstream.
     #[error("downstream: the request names a variant that its endpoint does not have")]
     UnknownVariant(Box<str>),
+    /// The request is not signed as it must be. Nothing was sent upstream.
+    #[error("downstream: the request is not signed as it must be")]
+    Unsigned(#[source] SignatureError),
     /// No instance of the fleet can serve. Nothing was sent upstream.
     #[error("upstream: no instance of the fleet can take the request")]
     NoInstance,
@@ -197,7 +201,8 @@ impl Failure {
             | Self::Deadline
             | Self::Exhausted(_)
             | Self::NoMatch
-            | Self::UnknownVariant(_) => None,
+            | Self::UnknownVariant(_)
+            | Self::Unsigned(_) => None,
             Self::QueueFull(shed) | Self::QueueTimeout(shed) => match shed.blame {
                 Blame::Nobody => None,
                 Blame::Fleet => Some(Sent::Nothing),
@@ -227,6 +232,7 @@ impl Failure {
             }
             Self::Connect | Self::UnknownProtocol | Self::UnknownCoding => Some(Rejection::Unsupported),
             Self::UnknownVariant(_) => Some(Rejection::UnknownVariant),
+            Self::Unsigned(_) => Some(Rejection::Unsigned),
             Self::LongTarget => Some(Rejection::LongTarget),
             Self::LargeHead => Some(Rejection::LargeHead),
             Self::LargeBody => Some(Rejection::LargeBody),
@@ -269,7 +275,8 @@ impl Failure {
             | Self::SlowBody
             | Self::BadTimeout
             | Self::NoMatch
-            | Self::UnknownVariant(_) => FailureSide::Downstream,
+            | Self::UnknownVariant(_)
+            | Self::Unsigned(_) => FailureSide::Downstream,
             Self::Busy | Self::Exhausted(_) | Self::QueueFull(_) | Self::QueueTimeout(_) => {
                 FailureSide::Internal
             }
@@ -309,7 +316,8 @@ impl Failure {
             | Self::BadTimeout
             | Self::Deadline
             | Self::NoMatch
-            | Self::UnknownVariant(_) => return Verdict::ClientGone,
+            | Self::UnknownVariant(_)
+            | Self::Unsigned(_) => return Verdict::ClientGone,
             Self::Exhausted(_) => return Verdict::Shed,
             Self::QueueFull(shed) | Self::QueueTimeout(shed) => match shed.blame {
                 Blame::Nobody => return Verdict::Shed,

@@ -33,6 +33,7 @@ use super::{
     queue,
     rescue::{self, Replay},
     sending::Sending,
+    signing,
     upgrade::{Ask, Tunnel},
     upload::{Early, Progress, RequestBody},
     worker::Deal,
@@ -63,21 +64,26 @@ pub(super) async fn answered(caller: &Rc<Caller>, request: Request<Incoming>) ->
             if let Some(account) = &account {
                 account.failed(&refused);
             }
-            let meters = caller.worker().meters();
-            if let Failure::NoMatch = refused {
-                meters.unmatched.up()
-            } else if let Failure::Busy = refused {
-                meters.shed.up()
-            } else if let Some(rejection) = refused.rejection() {
-                meters.rejected.up(rejection)
-            }
-            answer(caller, &refused)
+            refuse(caller, &refused)
         }
     };
     if let Some(account) = account {
         account.answered(response.status().as_u16());
     }
     response
+}
+
+/// Answers a request that was dealt to no fleet, and counts it.
+pub(super) fn refuse(caller: &Caller, refused: &Failure) -> Response<ResponseBody> {
+    let meters = caller.worker().meters();
+    if let Failure::NoMatch = refused {
+        meters.unmatched.up()
+    } else if let Failure::Busy = refused {
+        meters.shed.up()
+    } else if let Some(rejection) = refused.rejection() {
+        meters.rejected.up(rejection)
+    }
+    answer(caller, refused)
 }
 
 /// The life of a request. An error is a request that was dealt to no fleet; what fails later is answered here.
@@ -89,7 +95,7 @@ async fn forward(
     let (mut head, mut incoming) = request.into_parts();
     let call = GrpcCall::of(caller, &head)?;
     gate::admit(&mut head, bounds(caller))?;
-    let mut early = Early::default();
+    let mut early = caller.take_early();
     let dealt = match deal(caller, &head, &mut incoming, &mut early).await {
         Ok(dealt) => dealt,
         Err(failure) => {
@@ -97,6 +103,12 @@ async fn forward(
             return Err(failure);
         }
     };
+    let is_invocation = dealt.view.route.invocations.is_some();
+    if is_invocation && !early.is_signed && signing::keyring(caller).is_some() {
+        let limit_bytes = dealt.view.route.limits.body_limit_bytes;
+        // Boxed, so that requests that nobody need sign carry no room for it.
+        Box::pin(signing::demand(caller, &head, limit_bytes, &mut incoming, &mut early)).await?;
+    }
     if let Some(rewrite) = &dealt.view.route.rewrite {
         peek::rewrite(&mut head, rewrite)?;
     }
@@ -111,6 +123,9 @@ async fn forward(
     let ask = Ask::of(&mut head, body.as_ref(), &dealt.view.route.upgrades, &mut *caller.worker().rng())?;
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
+    if let Some(received) = caller.take_received() {
+        exchange.count_overhead(received);
+    }
     if let Some(account) = account {
         exchange.tell(account);
     }
@@ -397,6 +412,7 @@ async fn connect_to(caller: &Caller, upstream: &Rc<Upstream>, limits: &Limits) -
     // Connecting has a timeout of its own, and what was late before is over.
     caller.pulse.expect_within(Duration::MAX);
     if !upstream.is_connecting() {
+        caller.worker().make_room_upstream();
         caller.worker().meters().upstream_connects.up();
     }
     let connecting = unless_late(&caller.pulse, upstream.connect(limits.connect_timeout));

@@ -27,6 +27,16 @@ pub(super) struct Downstream {
     address: HeaderValue,
     scheme: Scheme,
     word: Word,
+    door: Door,
+}
+
+/// Where a connection came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Door {
+    /// By a socket that listens.
+    Data,
+    /// By the admin port, from within the process.
+    Admin,
 }
 
 /// How the client speaks to the proxy.
@@ -62,7 +72,18 @@ impl Downstream {
         } else {
             Word::Nothing
         };
-        Self { address: HeaderValue::try_from(text).expect("an IP address is visible ASCII"), scheme, word }
+        let address = HeaderValue::try_from(text).expect("an IP address is visible ASCII");
+        Self { address, scheme, word, door: Door::Data }
+    }
+
+    /// The same of a connection that came in by this door.
+    pub(super) fn through(self, door: Door) -> Self {
+        Self { door, ..self }
+    }
+
+    /// Where it came in.
+    pub(super) fn door(&self) -> Door {
+        self.door
     }
 
     /// Its address, for people.

@@ -145,7 +145,8 @@ fn plain_chunks(text: &[u8]) -> Option<PlainChunks> {
         let line = line(text.get(at..)?)?;
         at += line.len() + 2;
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-        if !matches!(line.get(digits), None | Some(b';' | b' ' | b'\t')) {
+        let mut after = line.iter().skip(digits).skip_while(|byte| matches!(byte, b' ' | b'\t'));
+        if !matches!(after.next(), None | Some(b';')) {
             return None;
         }
         let size = std::str::from_utf8(line.get(..digits)?).ok()?;

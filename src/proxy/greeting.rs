@@ -7,7 +7,7 @@ use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
 
 use super::{
     client::{Client, Order},
-    forwarded::{Downstream, Scheme},
+    forwarded::{Door, Downstream, Scheme},
 };
 use crate::{
     net::{Peer, Plain, ProxyProtocol, Stream, read_proxy_header},
@@ -24,6 +24,7 @@ pub(super) struct Accepted {
     pub(super) peer: Peer,
     /// Of the address that it came to.
     pub(super) tls: Option<Arc<tls::Server>>,
+    pub(super) door: Door,
 }
 
 /// What a connection speaks, as far as the greeting says.
@@ -49,11 +50,13 @@ enum GreetingError {
 /// Gives a connection that has no greeting to the client at once; one that has comes back.
 pub(super) fn skip(client: &Client, accepted: Accepted) -> Option<Accepted> {
     let settings = &client.worker.settings;
-    if accepted.tls.is_some() || settings.proxy_protocol == ProxyProtocol::Required {
+    let is_greeted = accepted.tls.is_some() || settings.proxy_protocol == ProxyProtocol::Required;
+    // What comes from within the process has been greeted at the admin port.
+    if is_greeted && accepted.door == Door::Data {
         return Some(accepted);
     }
-    let Accepted { stream, peer, tls: _ } = accepted;
-    let downstream = Downstream::new(peer, Scheme::Http, &settings.trusted_proxies);
+    let Accepted { stream, peer, tls: _, door } = accepted;
+    let downstream = Downstream::new(peer, Scheme::Http, &settings.trusted_proxies).through(door);
     client.introduce(downstream, Stream::Plain(stream));
     None
 }
@@ -85,7 +88,7 @@ pub(super) async fn greet(client: Rc<Client>, accepted: Accepted) -> Option<Prot
 }
 
 async fn shake_hands(client: &Client, accepted: Accepted) -> Result<Protocol, GreetingError> {
-    let Accepted { mut stream, mut peer, tls } = accepted;
+    let Accepted { mut stream, mut peer, tls, door: _ } = accepted;
     let settings = &client.worker.settings;
     if settings.proxy_protocol == ProxyProtocol::Required
         && let Some(address) = read_proxy_header(&mut stream).await?

@@ -150,8 +150,10 @@ fn code(failure: &Failure) -> &'static str {
     const UNIMPLEMENTED: &str = "12";
     const INTERNAL: &str = "13";
     const UNAVAILABLE: &str = "14";
+    const UNAUTHENTICATED: &str = "16";
     match failure {
         Failure::UnknownVariant(_) => INVALID_ARGUMENT,
+        Failure::Unsigned(_) => UNAUTHENTICATED,
         Failure::StalledBody
         | Failure::SlowBody
         | Failure::HeadTimeout

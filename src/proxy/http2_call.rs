@@ -18,6 +18,7 @@ use super::{
     decode::{Malformed, StatusLine},
     http2_head,
     multiplex::Seat,
+    read_memory::unshared,
     trailers,
     upgrade::{Duplex, Instance, Switched},
     upload::{RequestBody, UploadError},
@@ -238,7 +239,7 @@ impl Http2Call {
 
     fn send(&mut self, context: &mut Context<'_>) -> Result<(), Lost> {
         match &mut self.upward {
-            Upward::Body(sending) => sending.send(context).map_err(Lost::Request),
+            Upward::Body(sending) => sending.send(context, self.seat.is_blocked()).map_err(Lost::Request),
             Upward::Nothing | Upward::Tunnel(_) => Ok(()),
         }
     }
@@ -290,11 +291,13 @@ fn end(bytes_left: Option<u64>, trailers: Option<HeaderMap>) -> Result<Option<Fr
 }
 
 impl Sending {
-    /// Sends what there is. An error is one of the client's.
-    fn send(&mut self, context: &mut Context<'_>) -> Result<(), UploadError> {
+    /// Sends what there is. An error is one of the client's. What an instance that is blocked has no room for may wait for long, and is copied
+    /// out of the memory that it was read to together with what others have sent.
+    fn send(&mut self, context: &mut Context<'_>, is_blocked: bool) -> Result<(), UploadError> {
         while matches!(self.state, State::Fresh | State::Flowing) {
             if !self.frame.is_empty() {
                 if self.send_part(context).is_pending() {
+                    self.frame = unshared(std::mem::take(&mut self.frame));
                     break;
                 }
                 continue;
@@ -305,7 +308,7 @@ impl Sending {
                     self.place += 1;
                     match frame?.into_data() {
                         Ok(data) if data.is_empty() && self.body.ends_at(self.place) => self.end(None),
-                        Ok(data) => self.frame = data,
+                        Ok(data) => self.frame = if is_blocked { unshared(data) } else { data },
                         Err(frame) => self.end(frame.into_trailers().ok()),
                     }
                 }

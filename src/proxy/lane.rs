@@ -10,6 +10,7 @@ use http::HeaderMap;
 use rand::Rng;
 
 use super::{
+    allowance::Allowance,
     budget::Budget,
     grpc_messages::StreamingMethods,
     overdue::OpenRequests,
@@ -87,6 +88,7 @@ struct Known {
     /// One for each fleet whose instances take only so many requests at a time.
     queues: Vec<Rc<Queue>>,
     keychain: Arc<Keychain>,
+    allowance: Rc<Allowance>,
 }
 
 #[derive(Debug)]
@@ -213,7 +215,12 @@ impl RouteView {
 
 impl Lanes {
     /// Of the worker of this number, whose doorbell is rung when there may be room for a request that waits.
-    pub(super) fn new(worker: usize, doorbells: Doorbells, keychain: Arc<Keychain>) -> Self {
+    pub(super) fn new(
+        worker: usize,
+        doorbells: Doorbells,
+        keychain: Arc<Keychain>,
+        allowance: Rc<Allowance>,
+    ) -> Self {
         let known = Known {
             worker,
             doorbells,
@@ -222,6 +229,7 @@ impl Lanes {
             streams: Vec::new(),
             queues: Vec::new(),
             keychain,
+            allowance,
         };
         Self { lanes: Vec::new(), known }
     }
@@ -383,10 +391,10 @@ fn fleet_view(
     (fleet, meters): (&Arc<Fleet>, &Arc<FleetMeters>),
     known: &mut Known,
 ) -> Rc<FleetView> {
-    let Known { worker, doorbells, upstreams, open_requests, streams, queues, keychain } = known;
+    let Known { worker, doorbells, upstreams, open_requests, streams, queues, keychain, allowance } = known;
     let upstream = |instance: &Arc<Instance>| {
         let known = upstreams.entry(Arc::as_ptr(instance));
-        Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain)))
+        Rc::clone(known.or_insert_with(|| Upstream::new(Arc::clone(instance), keychain, allowance)))
     };
     let upstreams = fleet.instances.iter().map(upstream).collect();
     let max_concurrency = route.protection.admission.max_concurrency;

@@ -10,7 +10,7 @@
 //!    the instance: the request has a `seat` there, whose end also says whether the instance is to be ejected. Where
 //!    instances take only so many requests at a time, it may have to wait for one in a `queue`. From here on an `exchange` stands for the request; dropping it counts the outcome, so every dealt
 //!    request is counted once.
-//! 4. `pool` gives a connection to the instance. A `call` uses it for one request (`http1_call`): `sending` writes what `upload` reads from
+//! 4. `pool` gives a connection to the instance, of as many as the worker's `allowance` is. A `call` uses it for one request (`http1_call`): `sending` writes what `upload` reads from
 //!    the client, `decode` and `chunks` understand the response, and `body` streams it back and ends the exchange at the
 //!    last byte.
 //!    `rescue` gives what green failed to blue, if nothing of it has reached the client, within a `budget`; where the endpoint asks
@@ -26,7 +26,8 @@
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
 //!
-//! Where an endpoint speaks Amazon SageMaker Runtime's API, `invocation` stands around all that.
+//! Where an endpoint speaks Amazon SageMaker Runtime's API, `invocation` stands around all that, and `signing` asks who signed. Requests to
+//! that API that came to the admin port come in by the `doorway`.
 //!
 //! A request that its instance answers by switching protocols becomes a tunnel (`upgrade`). Trailers pass in both directions, but for those
 //! that may only stand in a head (`trailers`).
@@ -36,6 +37,7 @@
 
 mod accept;
 mod account;
+mod allowance;
 mod answer;
 mod blank_line;
 mod body;
@@ -49,6 +51,7 @@ mod date;
 mod deadline;
 mod deaths;
 mod decode;
+mod doorway;
 mod error;
 mod exchange;
 mod forward;
@@ -90,6 +93,7 @@ mod rescue;
 mod seat;
 mod sending;
 mod settings;
+mod signing;
 mod socket;
 mod stateful;
 mod tap;
@@ -102,8 +106,9 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use doorway::{Doorway, DoorwayError};
 pub use greeting::PROTOCOLS;
 pub use listener::{BindError, Listen, Listeners};
 pub use plane::DataPlane;
-pub use settings::{Amazon, LeastRate, Settings};
+pub use settings::{Amazon, LeastRate, Settings, Signers};
 pub use tap::{Progress, Tap};

@@ -1,4 +1,5 @@
-//! A look into a request body, where only the model it names tells the endpoint, or only its prompt the instance.
+//! A look into a request body, where only the model it names tells the endpoint, or only its prompt the instance; or at all of it, where it is
+//! signed.
 //!
 //! What is read is kept, frame by frame and large ones without a copy, and goes upstream first. The look ends at what is looked for, at the end
 //! of the body, or at the window's; what has not shown by then is not there.
@@ -8,10 +9,14 @@ use std::{future::poll_fn, rc::Rc};
 use http::{header::CONTENT_TYPE, request, uri::PathAndQuery};
 
 use super::{
-    caller::Caller, error::Failure, incoming::Incoming, pulse::unless_late, read_memory::unshared,
+    caller::Caller,
+    error::Failure,
+    incoming::Incoming,
+    pulse::{Late, unless_late},
+    read_memory::unshared,
     upload::Early,
 };
-use crate::route::{ModelScanner, PromptScanner, Rewrite, Scan};
+use crate::route::{Limits, ModelScanner, PromptScanner, Rewrite, Scan};
 
 /// The model, after as much of the body as it takes to know it, or to know that there is none.
 pub(super) async fn model(
@@ -34,6 +39,37 @@ pub(super) async fn prompt(
 ) -> Result<Option<u64>, Failure> {
     let mut scanner = PromptScanner::new(bytes);
     read(caller, incoming, early, |bytes| scanner.feed(bytes)).await
+}
+
+/// Reads the whole body, in time and within a limit. `has_room` says of each part whether there is room for it.
+pub(super) async fn whole(
+    caller: &Rc<Caller>,
+    limit_bytes: u64,
+    incoming: &mut Incoming,
+    early: &mut Early,
+    mut has_room: impl FnMut(usize) -> bool,
+) -> Result<(), Failure> {
+    let limit_bytes = usize::try_from(limit_bytes).unwrap_or(usize::MAX);
+    let (mut place, mut total) = (0, 0_usize);
+    loop {
+        while let Some(bytes) = early.frames.get(place) {
+            (place, total) = (place + 1, total.saturating_add(bytes.len()));
+            caller.pulse.pace.pass(bytes.len());
+            if total > limit_bytes {
+                return Err(Failure::LargeBody);
+            }
+            if !has_room(bytes.len()) {
+                return Err(Failure::Busy);
+            }
+        }
+        caller.pulse.expect_within(Limits::default().idle_timeout);
+        caller.pulse.pace.await_sending(true);
+        let has_come = next(caller, incoming, early).await;
+        caller.pulse.pace.await_sending(false);
+        if !has_come? {
+            return Ok(());
+        }
+    }
 }
 
 /// Feeds a scanner with what has been read already, and then with what comes.
@@ -83,6 +119,7 @@ async fn next(caller: &Rc<Caller>, incoming: &mut Incoming, early: &mut Early) -
         },
         Ok(Some(Err(_))) => Err(Failure::BrokenBody),
         Ok(None) => Ok(false),
+        Err(Late::Slow) => Err(Failure::SlowBody),
         Err(_) => Err(Failure::StalledBody),
     }
 }

@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     Listeners, Settings,
     accept::{HANDOVER_QUEUE, Handed},
+    doorway::Doorway,
     queue::Doorbells,
     worker::{self, Worker},
 };
@@ -21,6 +22,7 @@ use crate::{meter::WorkerMeters, route::RouteTable};
 #[derive(Debug)]
 pub struct DataPlane {
     threads: Vec<JoinHandle<()>>,
+    doorway: Doorway,
 }
 
 impl DataPlane {
@@ -59,7 +61,12 @@ impl DataPlane {
             })?;
             threads.push(thread);
         }
-        Ok(Self { threads })
+        Ok(Self { threads, doorway: Doorway::new(senders, meters) })
+    }
+
+    /// By which other parts of the process come in.
+    pub fn doorway(&self) -> Doorway {
+        self.doorway.clone()
     }
 
     /// Waits until every worker has drained. Blocks.

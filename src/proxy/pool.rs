@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::{
+    allowance::{Allowance, Place},
     error::Failure,
     multiplex::{Group, Seat},
 };
@@ -32,6 +33,7 @@ const IDLE_CONNECTIONS: usize = 256;
 pub(super) struct Upstream {
     pub(super) instance: Arc<Instance>,
     tls: Option<Arc<Connector>>,
+    allowance: Rc<Allowance>,
     idle: RefCell<Vec<Idle>>,
     shared: Group,
 }
@@ -48,6 +50,7 @@ pub(super) enum Way {
 #[derive(Debug)]
 struct Idle {
     stream: Stream,
+    place: Place,
     since: Moment,
 }
 
@@ -56,13 +59,15 @@ struct Idle {
 pub(super) struct Lease {
     upstream: Rc<Upstream>,
     stream: Stream,
+    place: Place,
     is_reused: bool,
 }
 
 impl Upstream {
-    pub(super) fn new(instance: Arc<Instance>, keychain: &Keychain) -> Rc<Self> {
+    pub(super) fn new(instance: Arc<Instance>, keychain: &Keychain, allowance: &Rc<Allowance>) -> Rc<Self> {
         let tls = instance.tls().map(|spec| keychain.connector(spec));
-        Rc::new(Self { instance, tls, idle: RefCell::default(), shared: Group::default() })
+        let allowance = Rc::clone(allowance);
+        Rc::new(Self { instance, tls, allowance, idle: RefCell::default(), shared: Group::default() })
     }
 
     /// A connection that is open: the idle one that was used last, unless it is too old or closed, or a shared one that has room.
@@ -75,11 +80,11 @@ impl Upstream {
 
     fn checkout_idle(self: &Rc<Self>, now: Moment, idle_timeout: Duration) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { mut stream, since }) = idle.pop() {
+        while let Some(Idle { mut stream, place, since }) = idle.pop() {
             if now.since(since) >= idle_timeout {
                 idle.clear();
             } else if is_quiet(&mut stream) {
-                return Some(Lease { upstream: Rc::clone(self), stream, is_reused: true });
+                return Some(Lease { upstream: Rc::clone(self), stream, place, is_reused: true });
             }
         }
         None
@@ -90,8 +95,8 @@ impl Upstream {
         let connected = async {
             Ok(match self.instance.protocol() {
                 Protocol::Http1 => {
-                    let stream = self.open().await?;
-                    Way::Alone(Lease { upstream: Rc::clone(self), stream, is_reused: false })
+                    let (stream, place) = self.open().await?;
+                    Way::Alone(Lease { upstream: Rc::clone(self), stream, place, is_reused: false })
                 }
                 Protocol::H2c | Protocol::H2 => {
                     Way::Shared(self.shared.open(async || self.open().await).await?)
@@ -114,7 +119,12 @@ impl Upstream {
         self.tls.is_some()
     }
 
-    async fn open(&self) -> Result<Stream, Failure> {
+    async fn open(&self) -> Result<(Stream, Place), Failure> {
+        let place = self.allowance.take()?;
+        Ok((self.open_stream().await?, place))
+    }
+
+    async fn open_stream(&self) -> Result<Stream, Failure> {
         let address = self.instance.address();
         let opened = match address.unix_path() {
             Some(path) => Plain::connect_unix(path).await,
@@ -134,6 +144,11 @@ impl Upstream {
                 Ok(Stream::Tls(stream))
             }
         }
+    }
+
+    /// Closes every idle connection: another instance needs one more.
+    pub(super) fn close_idle(&self, now: Moment) {
+        self.sweep(now, Duration::ZERO);
     }
 
     /// Closes what has been idle for too long, and what the instance has closed.
@@ -159,7 +174,7 @@ impl Lease {
     pub(super) fn release(self, now: Moment) {
         let mut idle = self.upstream.idle.borrow_mut();
         if idle.len() < IDLE_CONNECTIONS {
-            idle.push(Idle { stream: self.stream, since: now });
+            idle.push(Idle { stream: self.stream, place: self.place, since: now });
         }
     }
 }

@@ -25,7 +25,7 @@ const ROOM_BYTES: usize = 16 * 1024;
 /// What is kept for longer than it takes to pass it on is copied out of its piece below this. Otherwise a client that sends its body a byte at a
 /// time would keep a piece for each byte, with everything that other connections read to it meanwhile; above it, a kept byte holds no more
 /// than sixteen.
-const UNSHARED_BYTES: usize = 4 * 1024;
+pub(super) const UNSHARED_BYTES: usize = 4 * 1024;
 
 impl ReadMemory {
     /// What comes next; nothing at the end.

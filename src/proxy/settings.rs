@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    aws::Keyring,
     net::{ProxyProtocol, TrustedProxies},
     route::Underscores,
     telemetry::Witnesses,
@@ -30,6 +31,8 @@ pub struct Settings {
     pub least_rate: LeastRate,
     /// How many client connections a worker holds at most.
     pub connections_per_worker: usize,
+    /// How many connections to instances a worker has at most; requests that would need more get 503.
+    pub upstreams_per_worker: usize,
     /// How many requests a worker has in flight at most; more get 503.
     pub requests_per_worker: usize,
     /// How many bytes of request bodies a worker keeps for second tries at most; bodies beyond that pass without one.
@@ -50,13 +53,26 @@ pub struct Settings {
     pub witnesses: Witnesses,
 }
 
-/// What stands in the names of Amazon's resources.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What stands in the names of Amazon's resources, and who may call them.
+#[derive(Clone, Debug)]
 pub struct Amazon {
     /// Such as `us-east-1`.
     pub region: Box<str>,
     /// Twelve digits.
     pub account: Box<str>,
+    /// The keys that requests are signed with; `None` where nobody has to sign.
+    pub keyring: Option<Arc<Keyring>>,
+    /// Whose requests are held against the keys.
+    pub signers: Signers,
+}
+
+/// Whose invocations must be signed, where there are keys. Those from within the process come from a port that asks for signatures itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signers {
+    /// Everybody's.
+    All,
+    /// Those that come by the admin port.
+    Admin,
 }
 
 /// How fast clients must send request bodies and take responses; slower ones are cut.

@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header::EXPECT};
 use http_body::Frame;
 
-use super::{caller::Caller, incoming::Incoming, read_memory::unshared, trailers};
+use super::{caller::Caller, incoming::Incoming, read_memory::unshared, signing::Room, trailers};
 use crate::route::{Limits, Scan, StreamScanner};
 
 /// What is left of a request body that nobody wants is read if it is no more than this and has come already, so that the
@@ -52,9 +52,22 @@ pub(super) struct RequestBody {
 pub(super) struct Early {
     pub(super) frames: VecDeque<Bytes>,
     pub(super) trailers: Option<HeaderMap>,
+    /// Whether one of the keys is known to have signed the request.
+    pub(super) is_signed: bool,
+    /// What the frames take of the room that a worker has for bodies, where all of a body was read.
+    pub(super) room: Option<Box<Room>>,
 }
 
 impl Early {
+    /// Makes the frames one.
+    pub(super) fn join(&mut self) {
+        if self.frames.len() > 1 {
+            let mut joined = BytesMut::with_capacity(self.frames.iter().map(Bytes::len).sum());
+            self.frames.drain(..).for_each(|frame| joined.extend_from_slice(&frame));
+            self.frames.push_back(joined.freeze());
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.frames.is_empty() && self.trailers.is_none()
     }

@@ -64,22 +64,25 @@ impl std::fmt::Debug for Server {
     }
 }
 
-fn configure(spec: &ServerTls, protocols: &[&str]) -> Result<ServerConfig, TlsError> {
+pub(super) fn configure(spec: &ServerTls, protocols: &[&str]) -> Result<ServerConfig, TlsError> {
     let identities: Result<Vec<_>, _> = spec.certificates.iter().map(pem::identity).collect();
     let names = ByName::new(identities?).expect("a checked configuration has a certificate");
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring has the cipher suites of TLS 1.2 and 1.3");
-    let builder = match verifier(spec)? {
+    let verifier = verifier(spec)?;
+    let asks_clients = verifier.is_some();
+    let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(names));
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     // Tickets keep sessions at the clients, where a store of ours would be a lock between workers. Their key is new with every load,
-    // so nobody resumes past authorities that are not trusted any more. Without randomness for it there is no resumption.
+    // so nobody resumes past certificates that are shown no longer. Without randomness for it there is no resumption, nor where clients show
+    // certificates: a session that is taken up again is not asked for one, so one that has expired would count for a ticket's twelve hours.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    if let Ok(ticketer) = Ticketer::new() {
+    if let (false, Ok(ticketer)) = (asks_clients, Ticketer::new()) {
         config.ticketer = ticketer;
     }
     Ok(config)

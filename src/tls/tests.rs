@@ -110,6 +110,20 @@ async fn a_client_shows_a_certificate_where_it_must_and_a_foreign_one_is_refused
     }
 }
 
+#[test]
+fn a_certificate_of_a_client_is_looked_at_in_every_handshake() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let files = authority.sign(folder.path(), "model", &["a.example"]);
+    let asking =
+        ServerTls { client_ca: Some(authority.file), client_auth: ClientAuth::Optional, ..spec(&[&files]) };
+    for (spec, resumes) in [(spec(&[&files]), true), (asking, false)] {
+        let config = super::server::configure(&spec, &[]).unwrap();
+        assert_eq!(config.ticketer.enabled(), resumes, "{spec:?}");
+        assert!(!config.session_storage.can_cache());
+    }
+}
+
 #[tokio::test]
 async fn changed_files_are_shown_from_the_next_handshake_on_and_bad_ones_never() {
     let folder = TempDir::new().unwrap();

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::words::measured;
 use crate::{
-    alarm::{AlarmState, ExternalEvidence, Polls, Source, Threshold, ThresholdEvidence, Unit},
+    alarm::{AlarmState, Bound, ExternalEvidence, Polls, Source, Threshold, ThresholdEvidence, Unit},
     config::{format_bound, format_measure},
-    time::format_duration,
+    time::tell_duration,
 };
 
-/// What a threshold alarm saw: `latency p90 above 300ms in 2 of 3 periods of 10s: 2 of the last 3 breach, the newest with 412ms over 20
+/// What a threshold alarm saw: `latency p90 above 300 ms in 2 of 3 periods of 10 s: 2 of the last 3 breach, the newest with 412 ms over 20
 /// samples`.
 pub fn threshold_text(evidence: &ThresholdEvidence) -> String {
     let ThresholdEvidence { threshold, state, range, breaching, lacking } = evidence;
@@ -33,17 +32,16 @@ pub fn threshold_text(evidence: &ThresholdEvidence) -> String {
     format!("{rule}: {saw}{lack}")
 }
 
-/// A value in its unit, as people read it: `412ms`, `1.5%`, `12`.
+/// A value in its unit, as people read it: `412 ms`, `1.5%`, `12`.
 pub fn value_text(value: f64, unit: Unit) -> String {
     match unit {
-        Unit::Time => Duration::try_from_secs_f64(value)
-            .map_or_else(|_| "?".to_owned(), |time| format_duration(measured(time))),
+        Unit::Time => Duration::try_from_secs_f64(value).map_or_else(|_| "?".to_owned(), tell_duration),
         Unit::Fraction => format!("{:.2}%", 100.0 * value),
         Unit::Count => format!("{value:.0}"),
     }
 }
 
-/// `latency p90 above 300ms in 2 of 3 periods of 10s`
+/// `latency p90 above 300 ms in 2 of 3 periods of 10 s`
 fn rule_text(threshold: &Threshold) -> String {
     let Threshold {
         name: _,
@@ -59,8 +57,11 @@ fn rule_text(threshold: &Threshold) -> String {
     } = threshold;
     let (metric, statistic) = format_measure(*measure);
     let side = comparison.as_str().replace('_', " ");
-    let bound = format_bound(*bound);
-    let period = format_duration(*period);
+    let bound = match *bound {
+        Bound::Time(time) => tell_duration(time),
+        Bound::Fraction(_) | Bound::Count(_) => format_bound(*bound),
+    };
+    let period = tell_duration(*period);
     let whose = variant.as_ref().map(|name| format!(" of variant {name}")).unwrap_or_default();
     format!(
         "{} {statistic}{whose} {side} {bound} in {datapoints} of {} of {period}",
@@ -78,7 +79,7 @@ fn counted(number: u64, noun: &str) -> String {
 pub fn external_text(evidence: &ExternalEvidence) -> String {
     let ExternalEvidence { external, state, source, polls } = evidence;
     let state = state.as_str().replace('_', " ");
-    let lease = format_duration(external.lease);
+    let lease = tell_duration(external.lease);
     let (awaited, reported, missed) = match &external.poll {
         None => ("nobody has reported yet", "reported", "no report"),
         Some(_) => ("no answer yet", "answered", "no answer"),

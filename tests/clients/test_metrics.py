@@ -116,6 +116,13 @@ def test_the_rules_are_rules_and_do_what_they_say():
         assert code == 0, said
 
 
+def test_the_page_on_operating_says_what_every_alert_means_and_what_to_do():
+    page = (ROOT / "src/docs/operating.md").read_text()
+    groups = yaml.safe_load(RULES.read_text())["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    assert alerts == set(re.findall(r"`(Snapback\w+)`", page))
+
+
 def test_prometheus_evaluates_every_rule_and_no_alert_fires_that_should_not(prometheus, shifting):
     rules = lambda: [rule for group in prometheus("rules")["data"]["groups"] for rule in group["rules"]]
     wait_for("every rule was looked at", lambda: all(rule["health"] != "unknown" for rule in rules()))

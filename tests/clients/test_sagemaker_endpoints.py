@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from aws import Sage, client, refused
-from workbench import ModelServer, Snapback, ask, wait_for
+from workbench import ModelServer, Snapback, ask, free_addresses, wait_for
 
 # Waits of the deployments here, in seconds: long enough to be seen, short enough to be waited for.
 ONE_OF_THREE = {
@@ -214,22 +214,65 @@ def test_10_the_deployment_configuration_is_retained_after_a_rollback(sage):
     assert sage.describe()["EndpointConfigName"] == sage.c2
 
 
-@pytest.mark.parametrize("stage", ["canary capacity", "full capacity"])
+BATCHES = {"RollingUpdatePolicy": {"MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1}, "WaitIntervalInSeconds": 3}}
+STEPS = {
+    "BlueGreenUpdatePolicy": {
+        "TrafficRoutingConfiguration": {"Type": "LINEAR", "LinearStepSize": {"Type": "INSTANCE_COUNT", "Value": 1}, "WaitIntervalInSeconds": 3},
+        "TerminationWaitInSeconds": 3,
+    }
+}
+STAGES = {
+    "provisioning": (ONE_OF_THREE, "Launching 3 instance(s)."),
+    "canary": (ONE_OF_THREE, "canary capacity"),
+    "full": (ONE_OF_THREE, "full capacity"),
+    "linear": (STEPS, "capacity of 2 instance(s)"),
+    "rolling": (BATCHES, "capacity of 2 instance(s)"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_14_a_deployment_goes_on_after_kill_9(tmp_path, servers, stage):
+    policy, message = STAGES[stage]
     proxy = Snapback(tmp_path, [])
+    late = free_addresses(3)
     try:
         sage = Sage(proxy, "durable", servers)
         sage.begin()
-        sage.update(sage.c2, canary(sage))
-        sage.wait_for_status("Baking", stage)
+        sage.config("late", late)
+        config = "durable-late" if stage == "provisioning" else sage.c2
+        sage.update(config, policy)
+        sage.wait_for_status("Creating" if stage == "provisioning" else "Baking", message)
         proxy.stop(9)
         proxy = Snapback(tmp_path, [])
         sage = Sage(proxy, "durable", servers)
         shown = sage.describe()
         assert (shown["EndpointStatus"], shown["EndpointConfigName"]) == ("Updating", sage.c1)
-        assert stage in shown["PendingDeploymentSummary"]["ProductionVariants"][0]["VariantStatus"][0]["StatusMessage"]
+        assert message in shown["PendingDeploymentSummary"]["ProductionVariants"][0]["VariantStatus"][0]["StatusMessage"]
+        with contextlib.ExitStack() as stack:
+            if stage == "provisioning":
+                for address in late:
+                    stack.enter_context(ModelServer("v2", listen=address))
+            sage.wait("endpoint_in_service")
+        shown = sage.describe()
+        assert (shown["EndpointConfigName"], "FailureReason" in shown) == (config, False)
+    finally:
+        proxy.stop(9)
+
+
+def test_14_a_rollback_goes_on_after_kill_9(tmp_path, servers):
+    proxy = Snapback(tmp_path, [])
+    try:
+        sage = Sage(proxy, "durable", servers)
+        sage.begin()
+        sage.update(sage.c2, guarded(LONG, sage))
+        sage.wait_for_status("Baking")
+        sage.raise_alarm()
+        proxy.stop(9)
+        proxy = Snapback(tmp_path, [])
+        sage = Sage(proxy, "durable", servers)
         sage.wait("endpoint_in_service")
-        assert sage.describe()["EndpointConfigName"] == sage.c2
+        shown = sage.describe()
+        assert shown["EndpointConfigName"] == sage.c1 and sage.alarm in shown["FailureReason"]
     finally:
         proxy.stop(9)
 

@@ -1,6 +1,7 @@
 """Invocations with the real boto3 `sagemaker-runtime` client and the aws CLI: headers, errors, streams and variants as its users know them."""
 
 import contextlib
+import datetime
 import http.server
 import json
 import os
@@ -12,7 +13,7 @@ import pytest
 from aws import Sage, client
 from botocore.eventstream import EventStream
 from botocore.exceptions import ClientError, EventStreamError
-from workbench import Snapback, ask
+from workbench import Snapback, ask, wait_for
 
 LIMIT = 6 * 1024 * 1024
 
@@ -85,9 +86,15 @@ def name(proxy, address):
         yield sage.name
 
 
+@pytest.fixture(scope="module", params=["data", "admin"])
+def url(request, proxy):
+    """Both ports answer invocations, and the same."""
+    return {"data": proxy.url, "admin": proxy.admin}[request.param]
+
+
 @pytest.fixture(scope="module")
-def runtime(proxy):
-    return client(proxy, "sagemaker-runtime", url=proxy.url)
+def runtime(proxy, url):
+    return client(proxy, "sagemaker-runtime", url=url)
 
 
 def invoke(runtime, name, wish=None, **members):
@@ -123,7 +130,7 @@ def test_a_container_gets_what_the_api_models_and_nothing_else(runtime, name):
 
 
 @pytest.mark.parametrize("status, whose", [(400, "client"), (429, "client"), (500, "server"), (503, "server")])
-def test_what_a_model_fails_is_a_model_error_that_no_sdk_sends_again(proxy, runtime, name, status, whose):
+def test_11_what_a_model_fails_is_a_model_error_that_no_sdk_sends_again(proxy, runtime, name, status, whose):
     with pytest.raises(runtime.exceptions.ModelError) as caught:
         invoke(runtime, name, f"status={status}")
     answer = caught.value.response
@@ -182,7 +189,7 @@ def test_a_stream_comes_in_the_framing_of_event_streams(runtime, name):
     assert parts == b"data: one\n\ndata: two\n\n"
 
 
-def test_a_stream_that_breaks_says_so_in_its_last_message(runtime, name):
+def test_12_a_stream_that_breaks_says_so_in_its_last_message(runtime, name):
     parts = []
     with pytest.raises(EventStreamError) as caught:
         for event in stream(runtime, name, "break")["Body"]:
@@ -207,11 +214,44 @@ def test_asynchronous_invocations_are_refused_with_the_reason(runtime, name):
     assert "Asynchronous" in caught.value.response["Error"]["Message"]
 
 
-def test_the_aws_cli_invokes(proxy, name, tmp_path):
+def test_the_aws_cli_invokes(url, name, tmp_path):
     aws = os.path.join(os.path.dirname(sys.executable), "aws")
     environment = os.environ | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
-    command = [aws, "--endpoint-url", proxy.url, "sagemaker-runtime", "invoke-endpoint", "--endpoint-name", name, "--body", "e30=", "out"]
+    command = [aws, "--endpoint-url", url, "sagemaker-runtime", "invoke-endpoint", "--endpoint-name", name, "--body", "e30=", "out"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["InvokedProductionVariant"] == "AllTraffic"
     assert json.loads((tmp_path / "out").read_text())["path"] == "/invocations"
+
+
+def test_one_address_serves_all_services(proxy, name, tmp_path):
+    aws = os.path.join(os.path.dirname(sys.executable), "aws")
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": proxy.admin}
+
+    def said(*words):
+        done = subprocess.run([aws, *words], cwd=tmp_path, env=os.environ | keys, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert said("sagemaker", "describe-endpoint", "--endpoint-name", name)["EndpointStatus"] == "InService"
+    assert "MetricAlarms" in said("cloudwatch", "describe-alarms")
+    assert said("sagemaker-runtime", "invoke-endpoint", "--endpoint-name", name, "--body", "e30=", "out")["InvokedProductionVariant"] == "AllTraffic"
+
+
+def test_the_time_before_dispatch_and_broken_streams_are_in_the_metrics(proxy, name):
+    runtime, watch = client(proxy, "sagemaker-runtime"), client(proxy, "cloudwatch")
+    whose = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}]
+
+    def points(metric, *statistics):
+        now = datetime.datetime.now(datetime.timezone.utc)
+        window = {"StartTime": now - datetime.timedelta(minutes=10), "EndTime": now + datetime.timedelta(minutes=1), "Period": 60}
+        found = watch.get_metric_statistics(Namespace="AWS/SageMaker", MetricName=metric, Dimensions=whose, Statistics=statistics, **window)
+        return found["Datapoints"]
+
+    total = lambda metric: sum(point["Sum"] for point in points(metric, "Sum"))
+    before = total("MidStreamErrors")
+    with pytest.raises(EventStreamError):
+        list(stream(runtime, name, "break")["Body"])
+    wait_for("the broken stream is counted", lambda: total("MidStreamErrors") > before)
+    overhead, latency = points("OverheadLatency", "Average", "Maximum", "SampleCount"), points("ModelLatency", "Average")
+    assert overhead and latency and all(point["Unit"] == "Microseconds" and 0 < point["Average"] <= point["Maximum"] for point in overhead)

@@ -4,6 +4,7 @@ Requests are random within what RFC 9110 and RFC 9112 allow, from a seed that a 
 """
 
 import hashlib
+import http.client
 import json
 import os
 import random
@@ -205,3 +206,28 @@ def test_a_model_server_receives_what_the_client_said(proxy, protocol):
             wanted.check(connection.call(wanted, authority), authority)
     finally:
         connection.close()
+
+
+GIBIBYTE = 1 << 30
+
+
+def pieces(rng, digest):
+    """A gibibyte, no two pieces of which are alike, so that none may be missing, come twice or come late."""
+    noise, left, number = rng.randbytes((1 << 20) + 11), GIBIBYTE, 0
+    while left:
+        piece = (number.to_bytes(8, "big") + noise)[:left]
+        digest.update(piece)
+        yield piece
+        left, number = left - len(piece), number + 1
+
+
+@pytest.mark.parametrize("framing", ["a length", "chunks"])
+def test_a_body_of_a_gibibyte_arrives_byte_for_byte(proxy, framing):
+    digest = hashlib.sha256()
+    headers = {"content-length": str(GIBIBYTE)} if framing == "a length" else {"transfer-encoding": "chunked"}
+    connection = http.client.HTTPConnection(proxy.address, timeout=PATIENCE_SECONDS)
+    body = pieces(random.Random(11), digest)
+    connection.request("POST", "/echo", body, headers, encode_chunked=framing == "chunks")
+    got = json.loads(connection.getresponse().read())
+    connection.close()
+    assert (got["length"], got["sha256"]) == (GIBIBYTE, digest.hexdigest())

@@ -122,8 +122,8 @@ class Process:
 class ModelServer(Process):
     """The demo's model server."""
 
-    def __init__(self, version):
-        super().__init__(BIN, "model-server", "--version", version, "--listen", "127.0.0.1:0")
+    def __init__(self, version, listen="127.0.0.1:0"):
+        super().__init__(BIN, "model-server", "--version", version, "--listen", listen)
         self.version = version
         self.address = self.line("listening on ")
         self.url = f"http://{self.address}"

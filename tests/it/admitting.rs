@@ -1,7 +1,7 @@
 //! Tokens of the admin port: what their roles may do, and how they change while the proxy serves.
 
 use std::{
-    io::Write as _,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -84,6 +84,44 @@ fn tokens_come_and_go_without_a_restart_and_a_bad_file_changes_nothing() {
     assert!(line.contains("token[0].hash"), "{line}");
     std::fs::write(&file, &second_lines).unwrap();
     assert_eq!(statuses(), [401, 200]);
+}
+
+#[test]
+fn a_stream_ends_when_its_token_opens_nothing_any_more_and_others_go_on() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let made = ["stays", "goes", "sinks"].map(|name| new_token(name, "operator", &[]));
+    let lines: String = made.iter().map(|(_, lines)| lines.as_str()).collect();
+    let (config, file) = write_guarded(folder.path(), blue.address, &lines);
+    let snapback = Snapback::start(&config);
+    let [stays, goes, sinks] = [&made[0].0, &made[1].0, &made[2].0];
+    let follow = |path: &str, token: &str| {
+        let mut stream = TcpStream::connect(snapback.admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let host = snapback.admin;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        let (mut reader, mut status) = (BufReader::new(stream), String::new());
+        reader.read_line(&mut status).unwrap();
+        assert!(status.starts_with("HTTP/1.1 200 "), "{status}");
+        reader
+    };
+    let going = ["/v1/events", "/v1/live", "/v1/live?endpoint=chat"].map(|path| follow(path, goes));
+    // A smaller role that still suffices ends nothing.
+    let going_on = [stays, sinks].map(|token| follow("/v1/events", token));
+
+    let [kept, sunk] = [&made[0].1, &made[2].1.replace("operator", "viewer")];
+    std::fs::write(&file, format!("{kept}{sunk}")).unwrap();
+    for mut stream in going {
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "it ends as a whole");
+    }
+    assert_eq!(ask(snapback.admin, "GET", "/v1/events", goes).0, 401);
+    assert_eq!(ask(snapback.admin, "POST", "/v1/freeze", stays).0, 200);
+    for stream in going_on {
+        let mut lines = stream.lines();
+        assert!(lines.any(|line| line.unwrap() == "event: endpoint.frozen"), "the stream goes on");
+    }
 }
 
 #[test]
@@ -194,8 +232,14 @@ const WALK: &[(&str, &str, &str, &str)] = &[
     ("delete", "/v1/endpoints/{name}", "extra", ""),
 ];
 
-/// What changes nothing, or has a trail of its own that the page on SageMaker describes.
-const NO_CHANGE: [(&str, &str); 2] = [("post", "/v1/endpoints/{name}/replay"), ("post", "/")];
+/// What changes nothing, as invocations of models do, or has a trail of its own that the page on SageMaker describes.
+const NO_CHANGE: [(&str, &str); 5] = [
+    ("post", "/v1/endpoints/{name}/replay"),
+    ("post", "/endpoints/{name}/invocations"),
+    ("post", "/endpoints/{name}/invocations-response-stream"),
+    ("post", "/endpoints/{name}/async-invocations"),
+    ("post", "/"),
+];
 
 #[test]
 fn every_call_that_changes_something_or_was_to_is_in_the_trail() {

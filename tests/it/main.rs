@@ -4,6 +4,7 @@
 //! - `starting.rs`: what a start refuses, and what it says.
 //! - `admitting.rs`: tokens of the admin port, and what their roles may do; whom it refuses, and that the trail has every call.
 //! - `protecting.rs`: weights, limits on instances, and a process with few descriptors.
+//! - `spreading.rs`: which worker a connection comes to, and which fleet a session.
 //! - `rescuing.rs`: a failing green costs no client anything.
 //! - `rolling.rs`: rolling shifts, batch by batch, and back.
 //! - `shifting.rs`: shifts over the admin API, with traffic.
@@ -53,6 +54,7 @@ mod resolving;
 mod rolling;
 mod securing;
 mod shifting;
+mod spreading;
 mod starting;
 mod streaming;
 mod telling;

@@ -3,13 +3,14 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    path::Path,
     process::Command,
     time::Instant,
 };
 
 use serde_json::{Value, json};
 
-use crate::bench::{ModelServer, PATIENCE, Snapback, read_answer, request, write_config};
+use crate::bench::{ModelServer, PATIENCE, Snapback, read_answer, request, send, write_config};
 
 fn declare(snapback: &Snapback, endpoint: &Value) -> Value {
     let (status, answer) = snapback.admin("PUT", "/v1/endpoints/chat", &endpoint.to_string());
@@ -77,17 +78,87 @@ fn keep_one_open(snapback: &Snapback) -> Option<TcpStream> {
     Some(stream)
 }
 
+/// A process that may have eighty descriptors, half of them for the rest.
+fn start_with_few_descriptors(config: &Path) -> Snapback {
+    let mut command = Command::new("sh");
+    let script = "ulimit -n 80; exec \"$0\" serve -c \"$1\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_snapback")]).arg(config);
+    let snapback = Snapback::start_by(command);
+    snapback.wait_for_log("fewer connections than configured");
+    snapback
+}
+
+/// Operators come while the data plane has taken all that it may take: eight at once, none of whom leaves before the others came.
+fn the_admin_port_answers(snapback: &Snapback) {
+    let ask = |_| send(snapback.admin, "GET", "/v1/endpoints/chat", "");
+    for stream in (0..8).map(ask).collect::<Vec<_>>() {
+        let answer = read_answer(stream);
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
+    let (_, chat) = snapback.admin("GET", "/v1/endpoints/chat", "");
+    assert_eq!(chat["blue"]["traffic"]["failed"], 0, "{chat:#}");
+}
+
+#[test]
+fn clients_who_take_all_descriptors_leave_the_admin_ports() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let snapback = start_with_few_descriptors(&write_config(folder.path(), blue.address));
+    blue.hang();
+    // Each takes a second descriptor, to its instance, and no answer comes.
+    let held: Vec<_> = (0..100).map(|_| TcpStream::connect(snapback.data).unwrap()).collect();
+    for mut stream in &held {
+        // Some have been refused by now.
+        drop(stream.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n"));
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while blue.served() < 20 {
+        assert!(Instant::now() < deadline, "{} requests came to the instance", blue.served());
+    }
+    the_admin_port_answers(&snapback);
+}
+
+#[test]
+fn clients_whose_requests_share_a_connection_leave_the_admin_ports_descriptors_too() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let snapback = start_with_few_descriptors(&write_config(folder.path(), blue.address));
+    blue.hang();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let refused = runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+        let stream = tokio::net::TcpStream::connect(snapback.data).await.unwrap();
+        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::task::spawn_local(connection);
+        let ask = |_| {
+            let request = http::Request::get("http://test/").body(()).unwrap();
+            let (answer, _) = requests.clone().send_request(request, true).unwrap();
+            tokio::task::spawn_local(async move { answer.await.unwrap().status().as_u16() })
+        };
+        let mut answers: Vec<_> = (0..100).map(ask).collect();
+        let deadline = Instant::now() + PATIENCE;
+        let count = |answers: &[tokio::task::JoinHandle<u16>]| {
+            u64::try_from(answers.iter().filter(|answer| answer.is_finished()).count()).unwrap()
+        };
+        // Those that found no descriptor are told so; the others are at the instance, which says nothing.
+        while count(&answers) + blue.served() < 100 {
+            assert!(Instant::now() < deadline, "{} and {} of 100", count(&answers), blue.served());
+            tokio::task::yield_now().await;
+        }
+        the_admin_port_answers(&snapback);
+        let mut refused = 0;
+        for answer in answers.extract_if(.., |answer| answer.is_finished()) {
+            assert_eq!(answer.await.unwrap(), 503);
+            refused += 1;
+        }
+        refused
+    }));
+    assert!(refused >= 60, "{refused} of 100 requests were refused");
+}
+
 #[test]
 fn a_process_with_few_descriptors_refuses_connections_and_serves_those_it_has() {
     let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
-    let config = write_config(folder.path(), blue.address);
-    let mut command = Command::new("sh");
-    let script = "ulimit -n 80; exec \"$0\" serve -c \"$1\"";
-    command.args(["-c", script, env!("CARGO_BIN_EXE_snapback")]).arg(&config);
-    let snapback = Snapback::start_by(command);
-    snapback.wait_for_log("fewer connections than configured");
+    let snapback = start_with_few_descriptors(&write_config(folder.path(), blue.address));
     let open: Vec<_> = (0..100).filter_map(|_| keep_one_open(&snapback)).collect();
-    // Eighty descriptors, half of them for the rest, and two for each connection.
+    // Forty descriptors, and two for each connection.
     assert!((1..=20).contains(&open.len()), "{} connections are open", open.len());
     for mut stream in &open {
         stream.write_all(b"GET / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").unwrap();

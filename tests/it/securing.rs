@@ -40,8 +40,12 @@ impl Authority {
 
     fn sign(&self, folder: &Path, file: &str, names: &[&str]) -> Files {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.sign_as(folder, file, CertificateParams::new(names).unwrap())
+    }
+
+    fn sign_as(&self, folder: &Path, file: &str, params: CertificateParams) -> Files {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files =
             Files { cert: folder.join(format!("{file}.pem")), key: folder.join(format!("{file}.key")) };
         std::fs::write(&files.cert, certificate.pem()).unwrap();
@@ -281,4 +285,29 @@ fn a_certificate_is_whose_its_names_say_and_may_do_what_that_role_may() {
     let (_, trail) = ask(&boss, "GET", "/v1/audit");
     assert!(trail.contains("\"actor\":\"the-ci\"") && trail.contains("\"actor\":\"the-boss\""), "{trail}");
     assert!(trail.contains("that of nobody in admin.identities"), "{trail}");
+
+    // The right name in a certificate that is over, or that is for servers, or that somebody else has signed, is no name at all.
+    let named = || CertificateParams::new(vec!["boss.internal".to_owned()]).unwrap();
+    let mut old = named();
+    old.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let mut for_servers = named();
+    for_servers.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let stranger = Authority::new(folder.path(), "stranger");
+    for files in [
+        authority.sign_as(folder.path(), "old", old),
+        authority.sign_as(folder.path(), "for-servers", for_servers),
+        stranger.sign_as(folder.path(), "forged", named()),
+    ] {
+        let mut client = Client::connect(snapback.admin, "127.0.0.1", &authority, Some(&files));
+        assert!(client.ask().is_err(), "{:?}", files.cert);
+        let [admin, ca, cert, key] = [
+            format!("https://{}", snapback.admin),
+            authority.file.display().to_string(),
+            files.cert.display().to_string(),
+            files.key.display().to_string(),
+        ];
+        let told = run(&["endpoint", "list", "--admin", &admin, "--ca", &ca, "--cert", &cert, "--key", &key]);
+        let said = String::from_utf8(told.stderr).unwrap();
+        assert!(!told.status.success() && said.contains("show yours with --cert FILE"), "{said}");
+    }
 }

@@ -124,7 +124,7 @@ fn a_slow_green_is_snapped_back_by_a_threshold_on_its_p90() {
     let explanation = shift["explanation"].as_str().unwrap();
     assert!(
         explanation
-            .starts_with("Rolled back by threshold slow: latency p90 above 50ms in 2 of 3 periods of 1s"),
+            .starts_with("Rolled back by threshold slow: latency p90 above 50 ms in 2 of 3 periods of 1 s"),
         "{explanation}"
     );
     let admin = format!("http://{}", snapback.admin);

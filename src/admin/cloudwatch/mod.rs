@@ -21,7 +21,7 @@ mod tags;
 mod watch;
 
 pub(super) use doubts::WARNING;
-pub(super) use watch::watch;
+pub(super) use watch::{keep, watch};
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -13,7 +13,7 @@ use crate::{
     admin::sagemaker,
     cloudwatch::{Distribution, FleetKey, Sample, Tally},
     fleet::Side,
-    meter::{FleetMeters, HistogramSnapshot, Reading},
+    meter::{FailureKind, FleetMeters, HistogramSnapshot, Reading},
     name::EndpointName,
     route::FleetRoute,
 };
@@ -37,6 +37,7 @@ struct Followed {
     reading: Reading,
     latency: HistogramSnapshot,
     first_token: HistogramSnapshot,
+    overhead: HistogramSnapshot,
 }
 
 impl Sampler {
@@ -90,6 +91,7 @@ impl Sampler {
                 reading: Reading::default(),
                 latency: HistogramSnapshot::default(),
                 first_token: HistogramSnapshot::default(),
+                overhead: HistogramSnapshot::default(),
             }),
         }
     }
@@ -109,14 +111,15 @@ impl Followed {
     fn sample(&mut self, meters: &FleetMeters) -> Sample {
         let reading = meters.read();
         let tally = tally(&self.reading, &reading, self.instances);
-        let (mut latency, mut first_chunk) = (None, None);
+        let (mut latency, mut first_chunk, mut overhead) = (None, None, None);
         if reading != self.reading {
             latency = gained(&mut self.latency, meters.latency());
             first_chunk = gained(&mut self.first_token, meters.first_token());
+            overhead = gained(&mut self.overhead, meters.overhead());
         }
         let in_flight = reading.dealt.saturating_sub(reading.settled());
         self.reading = reading;
-        Sample { tally, latency, first_chunk, in_flight: Some(in_flight as f64) }
+        Sample { tally, latency, first_chunk, overhead, in_flight: Some(in_flight as f64) }
     }
 }
 
@@ -136,7 +139,14 @@ fn tally(before: &Reading, now: &Reading, instances: usize) -> Tally {
         server_errors: status(4).min(invocations),
         model_errors: gained(|reading| reading.client_errors + reading.excused + reading.failed()),
         per_instance: invocations / instances.max(1) as f64,
+        mid_stream_errors: gained(broken_streams).min(invocations),
     }
+}
+
+/// Answers that had begun: cut short, stopped, or with the failure inside.
+fn broken_streams(reading: &Reading) -> u64 {
+    let kinds = [FailureKind::Truncated, FailureKind::IdleTimeout, FailureKind::InBand];
+    kinds.iter().filter_map(|kind| reading.failures.get(kind.index())).sum()
 }
 
 /// In microseconds, as all latencies of SageMaker are.
@@ -163,7 +173,8 @@ mod tests {
         let mut now = nothing.clone();
         (now.dealt, now.succeeded, now.client_errors, now.client_gone, now.shed) = (40, 20, 3, 2, 4);
         now.statuses = [0, 12, 0, 3, 5];
-        now.failures[0] = 5;
+        now.failures[0] = 3;
+        now.failures[FailureKind::Truncated.index()] = 2;
         let found = tally(&before, &now, 4);
         let expected = Tally {
             invocations: 20.0,
@@ -171,6 +182,7 @@ mod tests {
             server_errors: 5.0,
             model_errors: 8.0,
             per_instance: 5.0,
+            mid_stream_errors: 2.0,
         };
         assert_eq!(found, expected);
     }

@@ -20,8 +20,11 @@ use crate::{
 /// The kind of resource in the journal that holds five minutes of metrics, named by their beginning.
 const SLOT: &str = "cloudwatch-metrics";
 
-/// Five minutes are written this long after they are over, so that what is put a little late is in them.
+/// Five minutes are written this long after they are over for the last time, so that what is put a little late is in them.
 const SLOT_DELAY_SECONDS: i64 = 30;
+
+/// They are written every minute until then, so that a process that is killed loses no more than that.
+const KEEP_SECONDS: i64 = 60;
 
 /// How often the past is trimmed.
 const TRIM_SECONDS: i64 = 60;
@@ -40,7 +43,6 @@ pub(in crate::admin) async fn watch(api: Option<Arc<Api>>) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let mut sampler = Sampler::default();
-    let mut slot = (now() / 1_000 - SLOT_DELAY_SECONDS).div_euclid(SLOT_SECONDS);
     loop {
         // At the beginning of each second, so that a second's samples are its own.
         let beyond = u64::try_from(now().rem_euclid(1_000)).unwrap_or_default();
@@ -51,12 +53,27 @@ pub(in crate::admin) async fn watch(api: Option<Arc<Api>>) {
         if second % TRIM_SECONDS == 0 {
             api.state().metrics.trim(second);
         }
-        let over = (second - SLOT_DELAY_SECONDS).div_euclid(SLOT_SECONDS);
-        if over > slot {
-            api.keep_slot(slot * SLOT_SECONDS).await;
-            slot = over;
+        if second.rem_euclid(KEEP_SECONDS) == SLOT_DELAY_SECONDS {
+            api.keep_slot(slot_of(second - SLOT_DELAY_SECONDS - 1)).await;
         }
     }
+}
+
+/// Writes what is not in the journal yet, when the process ends by its own will.
+pub(in crate::admin) async fn keep(api: Option<Arc<Api>>) {
+    // What was not read cannot be added to.
+    let Some(api) = api.filter(|api| api.loaded.get().is_some()) else { return };
+    let now = now().div_euclid(1_000);
+    let (before, current) = (slot_of(now - SLOT_DELAY_SECONDS), slot_of(now));
+    if before != current {
+        api.keep_slot(before).await;
+    }
+    api.keep_slot(current).await;
+}
+
+/// When the five minutes began that this second is in.
+fn slot_of(second: i64) -> i64 {
+    second.div_euclid(SLOT_SECONDS) * SLOT_SECONDS
 }
 
 impl Api {
@@ -122,7 +139,7 @@ impl Api {
         kept
     }
 
-    /// Writes five minutes that are over, and lets go of those that are too old.
+    /// Writes five minutes as far as they have come, and lets go of those that are too old.
     async fn keep_slot(&self, begins: i64) {
         let kept = self.state().metrics.kept(begins);
         if kept.is_empty() {

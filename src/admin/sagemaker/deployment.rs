@@ -105,14 +105,38 @@ struct AlarmReference {
 }
 
 /// The fleet that comes in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Incoming {
-    /// How many instances the configuration asks for.
+    /// Of each variant, of which there is at least one.
+    pub(super) counts: Vec<Count>,
+    /// How long its instances may take to become ready.
+    pub(super) ready_timeout: Duration,
+}
+
+/// The instances of a variant that comes in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Count {
+    pub(super) variant: String,
+    /// How many the configuration asks for.
     pub(super) asked: NonZeroU32,
     /// How many there will be.
     pub(super) there: NonZeroU32,
-    /// How long they may take to become ready.
-    pub(super) ready_timeout: Duration,
+}
+
+impl Incoming {
+    /// The one variant of a fleet.
+    fn only(&self) -> Option<&Count> {
+        match self.counts.as_slice() {
+            [count] => Some(count),
+            [] | [..] => None,
+        }
+    }
+
+    /// How many instances there will be.
+    pub(super) fn there(&self) -> NonZeroU32 {
+        let all = self.counts.iter().fold(0_u32, |all, count| all.saturating_add(count.there.get()));
+        NonZeroU32::new(all).unwrap_or(NonZeroU32::MIN)
+    }
 }
 
 /// Mends what AWS's own documents get wrong, and what clients without a model therefore send: another word for a percentage, and no wait
@@ -156,7 +180,7 @@ impl Deployment {
     }
 
     /// The plan that it stands for.
-    pub(super) fn plan(&self, fleet: Incoming) -> Result<ShiftPlan, Fault> {
+    pub(super) fn plan(&self, fleet: &Incoming) -> Result<ShiftPlan, Fault> {
         let (strategy, timeout) = match (&self.blue_green_update_policy, &self.rolling_update_policy) {
             (_, Some(rolling)) => (rolling.strategy(fleet)?, rolling.maximum_execution_timeout_in_seconds),
             (Some(policy), None) => (policy.strategy(fleet)?, policy.maximum_execution_timeout_in_seconds),
@@ -174,7 +198,7 @@ impl Deployment {
         };
         let plan = |limits| {
             let plan = ShiftPlan::new(strategy.clone(), limits)?;
-            plan.sized(crate::shift::Sizes { blue: fleet.there, green: fleet.there })
+            plan.sized(crate::shift::Sizes { blue: fleet.there(), green: fleet.there() })
         };
         let planned = match timeout {
             Some(seconds) => plan(limits(Duration::from_secs(seconds))),
@@ -206,7 +230,7 @@ impl Deployment {
 }
 
 impl BlueGreen {
-    fn strategy(&self, fleet: Incoming) -> Result<Strategy, Fault> {
+    fn strategy(&self, fleet: &Incoming) -> Result<Strategy, Fault> {
         let traffic = &self.traffic_routing_configuration;
         let bake = Duration::from_secs(traffic.wait_interval_in_seconds);
         let final_bake = Duration::from_secs(self.termination_wait_in_seconds.unwrap_or_default());
@@ -221,13 +245,13 @@ impl BlueGreen {
             TrafficKind::AllAtOnce => Ok(Strategy::AllAtOnce { final_bake }),
             TrafficKind::Canary => {
                 let size = needed(traffic.canary_size, "CanarySize", "CANARY")?;
-                size.check("CanarySize", (0, 50), fleet.asked)?;
-                Ok(Strategy::Canary { share: size.shares(fleet.asked).step(1), bake, final_bake })
+                size.check("CanarySize", (0, 50), fleet)?;
+                Ok(Strategy::Canary { share: size.shares("CanarySize", fleet)?.step(1), bake, final_bake })
             }
             TrafficKind::Linear => {
                 let size = needed(traffic.linear_step_size, "LinearStepSize", "LINEAR")?;
-                size.check("LinearStepSize", (10, 50), fleet.asked)?;
-                let shares = size.shares(fleet.asked);
+                size.check("LinearStepSize", (10, 50), fleet)?;
+                let shares = size.shares("LinearStepSize", fleet)?;
                 let shares = (1..).map(|step| shares.step(step));
                 let before_last = shares.take_while(|share| *share < Share::ALL);
                 let mut steps: Vec<_> = before_last.map(|share| Step::new(share, bake)).collect();
@@ -239,11 +263,16 @@ impl BlueGreen {
 }
 
 impl RollingPolicy {
-    fn strategy(&self, fleet: Incoming) -> Result<Strategy, Fault> {
-        self.maximum_batch_size.check("MaximumBatchSize", (5, 50), fleet.asked)?;
+    fn strategy(&self, fleet: &Incoming) -> Result<Strategy, Fault> {
+        let Some(fleet) = fleet.only() else {
+            return Err(Fault::validation(
+                "RollingUpdatePolicy is not supported for endpoints with several production variants: use BlueGreenUpdatePolicy.",
+            ));
+        };
+        self.maximum_batch_size.check_of("MaximumBatchSize", (5, 50), fleet.asked)?;
         let rollback = self.rollback_maximum_batch_size;
         if let Some(size) = rollback {
-            size.check("RollbackMaximumBatchSize", (5, 100), fleet.asked)?;
+            size.check_of("RollbackMaximumBatchSize", (5, 100), fleet.asked)?;
         }
         let is_whole = |size: &Size| size.instances(fleet.asked) >= fleet.asked.get();
         let batch = |size: Size| size.batch(fleet);
@@ -294,7 +323,30 @@ impl Size {
         }
     }
 
-    fn shares(self, all: NonZeroU32) -> Shares {
+    /// The shares of equal steps of this size. One share moves all variants of a fleet: where this size would be another part of each,
+    /// percentages are taken literally, and a count of instances cannot be meant.
+    fn shares(self, member: &str, fleet: &Incoming) -> Result<Shares, Fault> {
+        let each: Vec<_> = fleet.counts.iter().map(|count| (count, self.shares_of(count.asked))).collect();
+        let mut shares = each.iter().map(|(_, shares)| *shares);
+        let first = shares.next().unwrap_or(Shares::Percent(self.value));
+        if shares.all(|shares| shares.step(1) == first.step(1)) {
+            return Ok(first);
+        }
+        match self.unit {
+            Unit::CapacityPercent => Ok(Shares::Percent(self.value)),
+            Unit::InstanceCount => {
+                let told = each.iter().map(|(count, _)| {
+                    format!("{} of {} instance(s) of {}", self.value, count.asked, count.variant)
+                });
+                Err(Fault::validation(format!(
+                    "{member} must be the same part of every production variant, but is {}: give it as CAPACITY_PERCENT.",
+                    told.collect::<Vec<_>>().join(", ")
+                )))
+            }
+        }
+    }
+
+    fn shares_of(self, all: NonZeroU32) -> Shares {
         let count = self.instances(all);
         match self.unit {
             Unit::CapacityPercent if u64::from(count) * 2 > u64::from(all.get()) => {
@@ -305,7 +357,7 @@ impl Size {
     }
 
     /// So many instances where there are as many as were asked for, and as large a part of them otherwise.
-    fn batch(self, fleet: Incoming) -> Batch {
+    fn batch(self, fleet: &Count) -> Batch {
         let count = NonZeroU32::new(self.instances(fleet.asked)).unwrap_or(NonZeroU32::MIN);
         if fleet.asked == fleet.there {
             Batch::Instances(count.min(fleet.there))
@@ -314,8 +366,12 @@ impl Size {
         }
     }
 
-    /// The bounds in percent of the variant's instances.
-    fn check(self, member: &str, (least, most): (u32, u32), all: NonZeroU32) -> Result<(), Fault> {
+    /// The bounds in percent of each variant's instances.
+    fn check(self, member: &str, bounds: (u32, u32), fleet: &Incoming) -> Result<(), Fault> {
+        fleet.counts.iter().try_for_each(|count| self.check_of(member, bounds, count.asked))
+    }
+
+    fn check_of(self, member: &str, (least, most): (u32, u32), all: NonZeroU32) -> Result<(), Fault> {
         let percent = match self.unit {
             Unit::CapacityPercent => f64::from(self.value),
             Unit::InstanceCount => f64::from(self.value) * 100.0 / f64::from(all.get()),
@@ -362,5 +418,55 @@ fn refused(error: PlanError) -> Fault {
         | PlanError::EmptyBatch { .. }
         | PlanError::BatchTooLarge { .. }
         | PlanError::TerminationWaitUnused => Fault::validation(format!("DeploymentConfig: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The shares of a policy's steps over variants of these counts.
+    fn shares(policy: &Value, counts: &[u32]) -> Result<Vec<String>, String> {
+        let count = |(place, count): (usize, &u32)| {
+            let count = NonZeroU32::new(*count).unwrap();
+            Count { variant: format!("v{place}"), asked: count, there: count }
+        };
+        let counts = counts.iter().enumerate().map(count).collect();
+        let fleet = Incoming { counts, ready_timeout: Duration::from_secs(240) };
+        let plan = Deployment::read(Some(policy)).unwrap().plan(&fleet).map_err(|fault| fault.message)?;
+        Ok(plan.steps().iter().map(|step| step.share.to_string()).collect())
+    }
+
+    fn canary(unit: &str, value: u32) -> Value {
+        let size = json!({ "Type": unit, "Value": value });
+        let traffic = json!({ "Type": "CANARY", "CanarySize": size, "WaitIntervalInSeconds": 1 });
+        json!({ "BlueGreenUpdatePolicy": { "TrafficRoutingConfiguration": traffic } })
+    }
+
+    #[test]
+    fn one_share_moves_all_variants_and_a_size_that_would_be_another_part_of_each_is_no_share() {
+        let told = |shares: &[&str]| Ok(shares.iter().map(|share| (*share).to_owned()).collect::<Vec<_>>());
+        assert_eq!(shares(&canary("INSTANCE_COUNT", 1), &[4, 4]), told(&["25%", "100%"]));
+        assert_eq!(shares(&canary("CAPACITY_PERCENT", 33), &[3, 3]), told(&["33.33%", "100%"]));
+        assert_eq!(shares(&canary("CAPACITY_PERCENT", 33), &[3, 2]), told(&["33%", "100%"]));
+        let refused = shares(&canary("INSTANCE_COUNT", 1), &[4, 2]).unwrap_err();
+        assert_eq!(
+            refused,
+            "CanarySize must be the same part of every production variant, but is 1 of 4 instance(s) of v0, 1 of 2 instance(s) of v1: \
+             give it as CAPACITY_PERCENT."
+        );
+        let refused = shares(&canary("INSTANCE_COUNT", 2), &[4, 3]).unwrap_err();
+        assert!(refused.starts_with("CanarySize must be at most 50%"), "{refused}");
+    }
+
+    #[test]
+    fn several_variants_are_not_replaced_batch_by_batch() {
+        let size = json!({ "Type": "CAPACITY_PERCENT", "Value": 50 });
+        let policy =
+            json!({ "RollingUpdatePolicy": { "MaximumBatchSize": size, "WaitIntervalInSeconds": 1 } });
+        assert_eq!(shares(&policy, &[2]).unwrap(), ["50%", "100%"]);
+        assert!(shares(&policy, &[2, 2]).unwrap_err().contains("several production variants"));
     }
 }

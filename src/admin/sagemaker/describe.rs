@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Api, Request,
-    picture::Picture,
-    records::{CONFIG, Made, Phase, Target},
+    picture::{Picture, instances_of},
+    records::{CONFIG, Made, Phase, TargetVariant},
     seconds,
     stages::{Part, Status},
 };
@@ -39,7 +39,7 @@ impl Api {
             "EndpointName": picture.name.as_str(),
             "EndpointArn": self.arn("endpoint", picture.name.as_str()),
             "EndpointConfigName": picture.config(),
-            "ProductionVariants": [live_variant(&picture)],
+            "ProductionVariants": live_variants(&picture),
             "EndpointStatus": picture.status(),
             "CreationTime": seconds(picture.record.created),
             "LastModifiedTime": seconds(picture.modified()),
@@ -67,16 +67,19 @@ impl Api {
     }
 }
 
-/// The variant in service.
-pub(super) fn live_variant(picture: &Picture) -> Value {
-    let target = picture.serving();
-    let part = picture.stage().map_or_else(|| settled(picture, target), |stage| stage.live);
-    Value::Object(variant(picture, target, &part, &OF_VARIANT))
+/// The variants in service.
+pub(super) fn live_variants(picture: &Picture) -> Vec<Value> {
+    let live = |target: &TargetVariant| {
+        let stage = picture.stage(target.name());
+        let part = stage.map_or_else(|| settled(picture, target), |stage| stage.live);
+        Value::Object(variant(picture, (target, picture.weight(target)), &part, &OF_VARIANT))
+    };
+    picture.serving().variants.iter().map(live).collect()
 }
 
 /// Without a deployment.
-fn settled(picture: &Picture, target: &Target) -> Part {
-    let instances = picture.view.iter().flat_map(|view| &view.blue.instances);
+fn settled(picture: &Picture, target: &TargetVariant) -> Part {
+    let instances = picture.view.iter().flat_map(|view| instances_of(&view.blue, target.name()));
     let is_up = |health: Health| match health {
         Health::Healthy => true,
         Health::Unknown | Health::Unhealthy => !matches!(picture.record.phase, Phase::Creating { .. }),
@@ -85,11 +88,13 @@ fn settled(picture: &Picture, target: &Target) -> Part {
     let count = u32::try_from(count).unwrap_or(u32::MAX);
     let status = |word, message| Some(Status { word, message, since: picture.record.modified });
     let wanted = target.instances;
+    // Of several variants one may be scaled, and the others are as they were.
+    let is_scaled = picture.serving().variants.len() == 1 || count != wanted.get();
     let launching = format!("Launching {wanted} instance(s).");
     let status = match (&picture.record.phase, picture.record.scaling_until) {
         (Phase::Creating { .. }, _) => status("Creating", launching),
         (Phase::Deleting, _) => status("Deleting", format!("Terminating {count} instance(s).")),
-        (Phase::InService, Some(_)) => {
+        (Phase::InService, Some(_)) if is_scaled => {
             status("Updating", format!("Scaling out desired instance count to {wanted}."))
         }
         (Phase::InService | Phase::Failed { .. }, _) if count < wanted.get() && picture.view.is_some() => {
@@ -101,20 +106,29 @@ fn settled(picture: &Picture, target: &Target) -> Part {
 }
 
 pub(super) fn pending(picture: &Picture) -> Option<Value> {
-    let (shift, stage) = (picture.running()?, picture.stage()?);
-    let target = picture.incoming(shift);
+    let shift = picture.running()?;
     let names: Vec<_> = OF_VARIANT.iter().chain(&OF_PENDING).copied().collect();
+    let pending = |target: &TargetVariant| {
+        let stage = picture.stage(target.name())?;
+        Some(variant(picture, (target, target.weight), &stage.pending, &names))
+    };
+    let variants: Vec<_> = picture.incoming(shift).variants.iter().filter_map(pending).collect();
     Some(json!({
         "EndpointConfigName": picture.pending_config(),
-        "ProductionVariants": [variant(picture, target, &stage.pending, &names)],
+        "ProductionVariants": variants,
         "StartTime": seconds(shift.started_at.as_millis()),
     }))
 }
 
-fn variant(picture: &Picture, target: &Target, part: &Part, shown: &[&str]) -> Map<String, Value> {
+fn variant(
+    picture: &Picture,
+    (target, weight): (&TargetVariant, f64),
+    part: &Part,
+    shown: &[&str],
+) -> Map<String, Value> {
     let mut document = Map::new();
     let mut add = |name: &str, value: Value| drop(document.insert(name.to_owned(), value));
-    add("VariantName", json!(target.variant_name()));
+    add("VariantName", json!(target.name()));
     if let Some(image) = &target.image {
         let resolved = seconds(picture.record.created);
         add(
@@ -122,8 +136,8 @@ fn variant(picture: &Picture, target: &Target, part: &Part, shown: &[&str]) -> M
             json!([{ "SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": resolved }]),
         );
     }
-    add("CurrentWeight", json!(target.weight));
-    add("DesiredWeight", json!(target.weight));
+    add("CurrentWeight", json!(weight));
+    add("DesiredWeight", json!(weight));
     add("CurrentInstanceCount", json!(part.instances));
     add("DesiredInstanceCount", json!(target.instances));
     if let Some(Status { word, message, since }) = &part.status {

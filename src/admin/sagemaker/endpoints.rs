@@ -8,10 +8,10 @@ use super::{
     Api, Request,
     configs::weight_of,
     deployment::Deployment,
-    fleet::Blueprint,
+    fleet::Wanted,
     listing::{Entry, Listing},
     picture::Picture,
-    records::{ENDPOINT, EndpointRecord, Made, Phase, Target},
+    records::{ENDPOINT, EndpointRecord, Made, Phase},
     seconds, tags,
 };
 use crate::{
@@ -31,14 +31,13 @@ impl Api {
         self.refuse_existing(&name, &arn).await?;
         let config_name = request.text("EndpointConfigName").to_owned();
         let config = self.config(&config_name).await?;
-        let variant = only_variant(&config)?;
-        let asked = initial_count(&variant);
-        let blueprint = self.blueprint(&config_name, &variant, asked).await?;
+        let wanted: Vec<_> = servable(&config)?.iter().map(initial).collect();
+        let blueprint = self.blueprint(&config_name, &wanted).await?;
         let deployment = request.members.get("DeploymentConfig").cloned();
-        Deployment::read(deployment.as_ref())?.plan(blueprint.size)?;
+        Deployment::read(deployment.as_ref())?.plan(&blueprint.size)?;
         self.make_room(ENDPOINT, "Total number of endpoints").await?;
         let parsed = EndpointName::parse(&name).map_err(|error| Fault::validation(error.to_string()))?;
-        let spec = blueprint.endpoint(&parsed, &variant)?;
+        let spec = blueprint.endpoint(&parsed)?;
         self.handle.put_endpoint(spec.clone(), &request.actor, Execution::Dry).await?;
         let tags = tags::take(&mut request.members)?;
         let now = Self::now();
@@ -47,7 +46,7 @@ impl Api {
             modified: now,
             tags,
             phase: Phase::Creating { until: now + millis(blueprint.size.ready_timeout) },
-            live: target(config_name, variant, &blueprint),
+            live: blueprint.target,
             next: None,
             deployment,
             scaling_until: None,
@@ -138,8 +137,8 @@ impl Api {
     }
 }
 
-/// The one variant of a configuration that can be served.
-pub(super) fn only_variant(config: &Made) -> Result<Value, Fault> {
+/// The variants of a configuration, if all of it can be served.
+pub(super) fn servable(config: &Made) -> Result<&[Value], Fault> {
     let list =
         |member: &str| config.request.get(member).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if !list("ShadowProductionVariants").is_empty() {
@@ -148,32 +147,18 @@ pub(super) fn only_variant(config: &Made) -> Result<Value, Fault> {
     if config.request.contains_key("AsyncInferenceConfig") {
         return Err(Fault::validation("Asynchronous endpoints are not supported here."));
     }
-    let [variant] = list("ProductionVariants") else {
-        return Err(Fault::validation(
-            "An endpoint has one production variant here; this configuration has several.",
-        ));
-    };
-    if variant.get("ServerlessConfig").is_some() {
+    let variants = list("ProductionVariants");
+    if variants.iter().any(|variant| variant.get("ServerlessConfig").is_some()) {
         return Err(Fault::validation("Serverless variants are not supported here."));
     }
-    Ok(variant.clone())
+    Ok(variants)
 }
 
-/// How many instances a configuration asks for.
-pub(super) fn initial_count(variant: &Value) -> NonZeroU32 {
+/// What a configuration asks of a variant.
+pub(super) fn initial(variant: &Value) -> Wanted {
     let count = variant["InitialInstanceCount"].as_u64().and_then(|count| u32::try_from(count).ok());
-    count.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
-}
-
-/// What a fleet of this configuration is asked to be.
-pub(super) fn target(config: String, variant: Value, blueprint: &Blueprint) -> Target {
-    Target {
-        config,
-        image: blueprint.image.clone(),
-        instances: blueprint.size.asked,
-        weight: weight_of(&variant),
-        variant,
-    }
+    let instances = count.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+    Wanted { variant: variant.clone(), instances, weight: weight_of(variant) }
 }
 
 pub(super) fn millis(span: Duration) -> i64 {
@@ -190,11 +175,12 @@ mod tests {
     fn what_is_not_served_is_refused_with_what_it_is() {
         let told = |request: Value| {
             let Value::Object(request) = request else { panic!("not an object") };
-            only_variant(&Made { request, created: 0, tags: std::collections::BTreeMap::new() })
+            servable(&Made { request, created: 0, tags: std::collections::BTreeMap::new() })
+                .map(<[Value]>::len)
                 .map_err(|fault| format!("{fault:?}"))
         };
         let variant = json!({ "VariantName": "all" });
-        assert_eq!(told(json!({ "ProductionVariants": [variant] })).unwrap(), variant);
+        assert_eq!(told(json!({ "ProductionVariants": [variant, variant] })).unwrap(), 2);
         for (request, reason) in [
             (
                 json!({ "ProductionVariants": [variant], "ShadowProductionVariants": [variant] }),
@@ -205,11 +191,7 @@ mod tests {
                 "Asynchronous endpoints are not supported here.",
             ),
             (
-                json!({ "ProductionVariants": [variant, variant] }),
-                "An endpoint has one production variant here",
-            ),
-            (
-                json!({ "ProductionVariants": [{ "ServerlessConfig": {} }] }),
+                json!({ "ProductionVariants": [variant, { "ServerlessConfig": {} }] }),
                 "Serverless variants are not supported here.",
             ),
         ] {

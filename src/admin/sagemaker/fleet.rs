@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value, json};
 
-use super::{Api, deployment::Incoming, records::Made};
+use super::{
+    Api,
+    deployment::{Count, Incoming},
+    records::{Made, Target, TargetVariant},
+};
 use crate::{
     admin::aws::fault::Fault,
     config::{AwsFleet, EndpointSpec, Problems, provider_from_json, provider_to_json},
@@ -29,46 +33,85 @@ const PING: &str = "/ping";
 /// How long SageMaker waits for a container's first good answer where nobody says.
 const STARTUP: Duration = Duration::from_secs(240);
 
+/// A variant that is to be made: as its configuration has it, and with so many instances of such a weight.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) variant: Value,
+    pub(super) instances: NonZeroU32,
+    pub(super) weight: f64,
+}
+
 /// A fleet that is to be made.
 #[derive(Clone, Debug)]
 pub(super) struct Blueprint {
     pub(super) spec: FleetSpec,
+    /// As `config` reads it.
+    document: Value,
     pub(super) size: Incoming,
     /// What its instances are asked.
     pub(super) health_path: String,
-    /// What its image is called, if it has one.
-    pub(super) image: Option<String>,
+    pub(super) target: Target,
+}
+
+/// What is known of a variant and its model.
+struct Part {
+    variant: TargetVariant,
+    /// The fleet's document, were this its only variant.
+    document: Value,
+    health_path: String,
+    ready_timeout: Duration,
 }
 
 impl Api {
-    /// The fleet of a variant of a configuration, with so many instances.
-    pub(super) async fn blueprint(
-        &self,
-        config: &str,
-        variant: &Value,
-        asked: NonZeroU32,
-    ) -> Result<Blueprint, Fault> {
-        let name = variant["ModelName"].as_str().unwrap_or_default();
-        let model = self.model(name).await?;
-        let container = Container::of(&model);
-        let refused = |what: String| Fault::validation(format!("Model \"{name}\": {what}"));
-        let fleet = self.fleet(name, &model, &container, asked).map_err(refused)?;
-        let document = merged(json!({ "version": config }), fleet);
+    /// The fleet of the variants of a configuration.
+    pub(super) async fn blueprint(&self, config: &str, variants: &[Wanted]) -> Result<Blueprint, Fault> {
+        let refused =
+            |what: String| Fault::validation(format!("Endpoint configuration \"{config}\": {what}"));
+        let mut parts = Vec::new();
+        for wanted in variants {
+            parts.push(self.part(wanted).await?);
+        }
+        let document = match parts.as_slice() {
+            [part] => part.document.clone(),
+            parts => json!({ "variants": together(parts).map_err(refused)? }),
+        };
+        let document = merged(json!({ "version": config }), document);
         // A whole endpoint is read for the sake of its fleet, so that there is one reader of fleets.
         let any = EndpointName::parse("any").map_err(|error| refused(error.to_string()))?;
         let read = EndpointSpec::from_json(&any, &json!({ "blue": document }));
         let spec = read.map_err(|problems| refused(told(&problems)))?.blue;
-        let there = match &spec.provider {
-            Some(_) => asked,
-            None => u32::try_from(spec.instances.len()).ok().and_then(NonZeroU32::new).unwrap_or(asked),
+        let named: BTreeMap<_, _> =
+            spec.parts().map(|(variant, instances)| (variant.name.as_str(), instances.len())).collect();
+        let count = |part: &Part| {
+            let asked = part.variant.instances;
+            let alone = spec.provider.is_none().then_some(spec.instances.len());
+            let there = named.get(part.variant.name()).copied().or(alone);
+            let there = there.and_then(|there| u32::try_from(there).ok()).and_then(NonZeroU32::new);
+            Count { variant: part.variant.name().to_owned(), asked, there: there.unwrap_or(asked) }
         };
+        let counts = parts.iter().map(count).collect();
+        let ready_timeout = parts.iter().map(|part| part.ready_timeout).max().unwrap_or(STARTUP);
+        let health_path = parts.first().map_or(PING, |part| &part.health_path).to_owned();
+        let variants = parts.into_iter().map(|part| part.variant).collect();
+        let target = Target { config: config.to_owned(), variants };
+        Ok(Blueprint { spec, document, size: Incoming { counts, ready_timeout }, health_path, target })
+    }
+
+    /// What a variant and its model say.
+    async fn part(&self, Wanted { variant, instances, weight }: &Wanted) -> Result<Part, Fault> {
+        let name = variant["ModelName"].as_str().unwrap_or_default();
+        let model = self.model(name).await?;
+        let container = Container::of(&model);
+        let refused = |what: String| Fault::validation(format!("Model \"{name}\": {what}"));
+        let document = self.fleet(name, &model, &container, *instances).map_err(refused)?;
         let seconds = variant["ContainerStartupHealthCheckTimeoutInSeconds"].as_u64();
-        let ready_timeout = seconds.map_or(STARTUP, Duration::from_secs);
-        Ok(Blueprint {
-            spec,
-            size: Incoming { asked, there, ready_timeout },
+        let image = container.document["Image"].as_str().map(str::to_owned);
+        let (variant, instances, weight) = (variant.clone(), *instances, *weight);
+        Ok(Part {
+            variant: TargetVariant { variant, image, instances, weight },
+            document,
             health_path: container.variable(HEALTH_PATH).unwrap_or(PING).to_owned(),
-            image: container.document["Image"].as_str().map(str::to_owned),
+            ready_timeout: seconds.map_or(STARTUP, Duration::from_secs),
         })
     }
 
@@ -200,22 +243,46 @@ fn told(problems: &Problems) -> String {
     all.join("; ")
 }
 
+/// The documents of several variants. What holds for a whole endpoint here has to be the same in all of them.
+fn together(parts: &[Part]) -> Result<Vec<Value>, String> {
+    let Some(first) = parts.first() else { return Ok(Vec::new()) };
+    let mut variants = Vec::new();
+    for part in parts {
+        let name = part.variant.name();
+        if part.document.get("provider").is_some() {
+            return Err(format!(
+                "one of {COMMAND} and {PROVIDER} makes the instances of a whole endpoint, and production variant \"{name}\" is one of \
+                 several: name their instances by {INSTANCES}"
+            ));
+        }
+        if part.health_path != first.health_path {
+            return Err(format!("all variants of an endpoint have the same {HEALTH_PATH}"));
+        }
+        if balance(&part.variant.variant) != balance(&first.variant.variant) {
+            return Err("all variants of an endpoint have the same RoutingConfig here".to_owned());
+        }
+        let own = json!({ "name": name, "weight": part.variant.weight });
+        variants.push(merged(own, part.document.clone()));
+    }
+    Ok(variants)
+}
+
 impl Blueprint {
     /// The whole endpoint with this fleet in service: clients call it under SageMaker's path, and its model servers see a container's.
-    pub(super) fn endpoint(&self, name: &EndpointName, variant: &Value) -> Result<EndpointSpec, Fault> {
+    pub(super) fn endpoint(&self, name: &EndpointName) -> Result<EndpointSpec, Fault> {
+        let first = self.target.variants.first().map(|first| &first.variant).unwrap_or(&Value::Null);
         let document = json!({
             "match": { "path_prefix": format!("/endpoints/{name}/") },
             "rewrite": {},
-            "invocations": { "variant": variant["VariantName"] },
+            "invocations": { "variant": first["VariantName"] },
             // A container has a minute to answer, and requests are no larger (the service's own bounds).
             "limits": { "head_timeout": "60s", "body_limit": "6MiB" },
-            "blue": { "version": "any", "instances": ["127.0.0.1:1"] },
+            "blue": self.document,
             "health": { "path": self.health_path, "timeout": "2s" },
-            "balance": balance(variant),
+            "balance": balance(first),
         });
-        let spec = EndpointSpec::from_json(name, &document)
-            .map_err(|problems| Fault::validation(format!("Endpoint \"{name}\": {}", told(&problems))))?;
-        Ok(EndpointSpec { blue: self.spec.clone(), ..spec })
+        EndpointSpec::from_json(name, &document)
+            .map_err(|problems| Fault::validation(format!("Endpoint \"{name}\": {}", told(&problems))))
     }
 
     /// The same fleet by its provider, if one makes it.

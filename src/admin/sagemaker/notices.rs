@@ -17,7 +17,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::{
     Api,
-    describe::{live_variant, pending},
+    describe::{live_variants, pending},
     picture::Picture,
     records::{ENDPOINT, EndpointRecord},
 };
@@ -134,10 +134,11 @@ impl Api {
         let picture = self.picture_of(name, record).await?;
         let before = told.get(name).cloned().unwrap_or_default();
         let status = shouted(picture.status());
-        let (live, coming) = (seen(live_variant(&picture)), pending(&picture).map(seen_pending));
+        let live: Vec<_> = live_variants(&picture).into_iter().map(seen).collect();
+        let coming = pending(&picture).map(seen_pending);
         let mut now = Told {
             state: format!("{status} {}", picture.config()),
-            deployment: timeless(&json!([live, coming])).to_string(),
+            deployment: timeless(&told_of(&live, coming.as_ref())).to_string(),
             detail: self.state_detail(&picture),
         };
         if now.state != before.state {
@@ -146,7 +147,8 @@ impl Api {
         } else {
             now.detail.clone_from(&before.detail);
         }
-        let is_under_way = coming.is_some() || live.get("VariantStatus").is_some();
+        let is_under_way =
+            coming.is_some() || live.iter().any(|variant| variant.get("VariantStatus").is_some());
         if is_under_way && now.deployment != before.deployment {
             let detail = self.deployment_detail(&picture, live, coming);
             let cause = format!("the deployment of endpoint {name} goes on: {}", newest_status(&detail));
@@ -211,23 +213,22 @@ impl Api {
 
     fn state_detail(&self, picture: &Picture) -> Value {
         let mut detail = self.common(picture);
-        let target = picture.serving();
-        detail.insert(
-            "ProductionVariants".to_owned(),
-            json!([{
-                "DesiredWeight": number(target.weight),
-                "DesiredInstanceCount": target.instances,
-            }]),
-        );
+        let variants = picture.serving().variants.iter().map(|variant| {
+            json!({
+                "DesiredWeight": number(picture.weight(variant)),
+                "DesiredInstanceCount": variant.instances,
+            })
+        });
+        detail.insert("ProductionVariants".to_owned(), variants.collect());
         if let Some(reason) = picture.failure() {
             detail.insert("FailureReason".to_owned(), json!(reason));
         }
         Value::Object(detail)
     }
 
-    fn deployment_detail(&self, picture: &Picture, live: Value, coming: Option<Value>) -> Value {
+    fn deployment_detail(&self, picture: &Picture, live: Vec<Value>, coming: Option<Value>) -> Value {
         let mut detail = self.common(picture);
-        detail.insert("ProductionVariants".to_owned(), json!([live]));
+        detail.insert("ProductionVariants".to_owned(), json!(live));
         if let Some(coming) = coming {
             detail.insert("PendingDeploymentSummary".to_owned(), coming);
         }
@@ -308,14 +309,22 @@ fn timeless(value: &Value) -> Value {
     }
 }
 
-/// The status of the variant that comes in, or else of the one in service.
+/// What is compared with what was told before: of an endpoint with one variant in the form that it always had, so that a new release tells
+/// nothing again.
+fn told_of(live: &[Value], coming: Option<&Value>) -> Value {
+    match live {
+        [live] => json!([live, coming]),
+        live => json!([live, coming]),
+    }
+}
+
+/// The status of a variant that comes in, or else of one in service.
 fn newest_status(detail: &Value) -> String {
-    let places = [
-        "/PendingDeploymentSummary/ProductionVariants/0/VariantStatus/0/StatusMessage",
-        "/ProductionVariants/0/VariantStatus/0/StatusMessage",
-    ];
-    let found = places.into_iter().find_map(|place| detail.pointer(place)?.as_str());
-    found.unwrap_or("it has begun").to_owned()
+    let places = ["/PendingDeploymentSummary/ProductionVariants", "/ProductionVariants"];
+    let variants = places.into_iter().filter_map(|place| detail.pointer(place)?.as_array()).flatten();
+    let mut messages =
+        variants.filter_map(|variant| variant.pointer("/VariantStatus/0/StatusMessage")?.as_str());
+    messages.next().unwrap_or("it has begun").to_owned()
 }
 
 /// The journal's events are read back to the same text, so a weight has few digits, and none behind the point where it is whole.

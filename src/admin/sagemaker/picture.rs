@@ -3,12 +3,13 @@
 use super::{
     Api,
     deployment::Deployment,
-    records::{ENDPOINT, EndpointRecord, Phase, Target},
+    records::{ENDPOINT, EndpointRecord, Phase, Target, TargetVariant},
     stages::{Scene, Stage},
 };
 use crate::{
     admin::aws::fault::Fault,
-    control::{ControlError, EndpointView, ShiftView},
+    control::{ControlError, EndpointView, FleetView, InstanceView, ShiftView},
+    fleet::VariantWeight,
     name::EndpointName,
     shift::{Cause, State},
     trial::cause_text,
@@ -93,24 +94,26 @@ impl Picture {
         self.record.next.as_ref().filter(|next| next.config == version).unwrap_or(self.serving())
     }
 
-    /// What is said of the deployment under way.
-    pub(super) fn stage(&self) -> Option<Stage> {
+    /// What is said of a variant in the deployment under way.
+    pub(super) fn stage(&self, variant: &str) -> Option<Stage> {
         let shift = self.running()?;
-        let target = self.incoming(shift);
         let view = self.view.as_ref()?;
+        let (incoming, serving) = (self.incoming(shift).named(variant)?, self.serving().named(variant)?);
         let count = |instances: usize| u32::try_from(instances).unwrap_or(u32::MAX);
         let green = &shift.plan.green;
-        let there = match &green.provider {
-            Some(_) => target.instances.get(),
-            None => count(green.instances.len()),
+        let named = green.parts().find(|(spec, _)| spec.name.as_str() == variant);
+        let there = match (&green.provider, named) {
+            (Some(_), _) => incoming.instances.get(),
+            (None, Some((_, instances))) => count(instances.len()),
+            (None, None) => count(green.instances.len()),
         };
         // Once green is adopted, it is what the endpoint shows as blue; what it took the place of was asked for so.
         let is_adopted = view.blue.version == green.version && matches!(shift.state, State::Retiring { .. });
         let rolling = shift.plan.shift.rolling();
         let blue = match (rolling, is_adopted) {
             (Some(rolling), _) => rolling.sizes.blue.get(),
-            (None, true) => self.serving().instances.get(),
-            (None, false) => count(view.blue.instances.len()),
+            (None, true) => serving.instances.get(),
+            (None, false) => count(instances_of(&view.blue, variant).count()),
         };
         let since = shift.transitions.last().map_or(shift.started_at, |transition| transition.at);
         let scene = Scene {
@@ -119,11 +122,24 @@ impl Picture {
             since: since.as_millis(),
             now: self.now,
             blue,
-            green: rolling.map_or(target.instances.get(), |rolling| rolling.sizes.green.get()),
+            green: rolling.map_or(incoming.instances.get(), |rolling| rolling.sizes.green.get()),
             there,
             held: shift.held.as_deref(),
         };
         Some(scene.stage())
+    }
+
+    /// What a variant in service weighs: what was asked for, unless the native API has given it another weight since.
+    pub(super) fn weight(&self, variant: &TargetVariant) -> f64 {
+        let served = self.view.iter().flat_map(|view| &view.blue.variants);
+        let served =
+            served.filter(|served| served.name.as_str() == variant.name()).map(|served| served.weight);
+        let asked = VariantWeight::from_number(variant.weight);
+        served
+            .filter(|served| asked != Some(*served))
+            .map(VariantWeight::as_number)
+            .next()
+            .unwrap_or(variant.weight)
     }
 
     /// `EndpointStatus`
@@ -137,7 +153,7 @@ impl Picture {
         if self.view.is_none() {
             return "Failed";
         }
-        if let Some(stage) = self.stage() {
+        if let Some(stage) = self.serving().variants.first().and_then(|first| self.stage(first.name())) {
             return stage.status;
         }
         let failed =
@@ -184,13 +200,13 @@ impl Picture {
 
     /// Why a deployment went back, in SageMaker's words where it has some.
     pub(super) fn reason(&self, cause: &Cause) -> String {
-        let variant = self.serving().variant_name();
         match cause {
             Cause::Alarm { name, evidence } => {
                 format!("Alarm \"{}\" is in ALARM state: {evidence}.", self.alarm_name(name))
             }
             Cause::GreenNotReady { reason } => format!(
-                "The primary container for production variant {variant} did not pass the ping health check: {reason}."
+                "The primary container for production variant {} did not pass the ping health check: {reason}.",
+                self.serving().names()
             ),
             Cause::ExecutionTimeout => {
                 "The deployment did not complete within its maximum execution timeout.".to_owned()
@@ -222,4 +238,14 @@ impl Picture {
     pub(super) fn pending_config(&self) -> Option<&str> {
         self.running().map(|shift| shift.plan.green.version.as_str())
     }
+}
+
+/// The instances of a variant of a fleet: all of them where it has only one, without a name.
+pub(super) fn instances_of<'a>(fleet: &'a FleetView, name: &str) -> impl Iterator<Item = &'a InstanceView> {
+    let variant = fleet.variants.iter().find(|variant| variant.name.as_str() == name);
+    let is_its = move |instance: &&InstanceView| {
+        fleet.variants.is_empty()
+            || variant.is_some_and(|variant| variant.instances.contains(&instance.address))
+    };
+    fleet.instances.iter().filter(is_its)
 }

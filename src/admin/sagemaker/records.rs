@@ -77,9 +77,17 @@ pub(super) enum Phase {
 
 /// What a fleet is asked to be.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(from = "TargetForm")]
 pub(super) struct Target {
     /// The configuration's name, which is the fleet's version.
     pub(super) config: String,
+    /// At least one, in the configuration's order.
+    pub(super) variants: Vec<TargetVariant>,
+}
+
+/// What a variant of a fleet is asked to be.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct TargetVariant {
     /// As the configuration has it.
     pub(super) variant: Value,
     pub(super) image: Option<String>,
@@ -87,11 +95,28 @@ pub(super) struct Target {
     pub(super) weight: f64,
 }
 
-/// What clients call the variant of an endpoint; `None` where it is none of theirs.
+/// A [`Target`] as records have it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TargetForm {
+    Several {
+        config: String,
+        variants: Vec<TargetVariant>,
+    },
+    /// Written when an endpoint had one variant.
+    One {
+        config: String,
+        #[serde(flatten)]
+        variant: TargetVariant,
+    },
+}
+
+/// What clients call the one variant of an endpoint that has no others; `None` where it is none of theirs.
 pub(in crate::admin) async fn variant_name(handle: &Handle, endpoint: &EndpointName) -> Option<String> {
     let found = handle.resource(ENDPOINT, endpoint.as_str()).await.ok()??;
     let record: EndpointRecord = serde_json::from_value(found.document).ok()?;
-    Some(record.live.variant_name().to_owned()).filter(|name| !name.is_empty())
+    let first = record.live.variants.first()?;
+    Some(first.name().to_owned()).filter(|name| !name.is_empty())
 }
 
 impl EndpointRecord {
@@ -102,8 +127,29 @@ impl EndpointRecord {
 }
 
 impl Target {
-    pub(super) fn variant_name(&self) -> &str {
+    /// The variant of this name.
+    pub(super) fn named(&self, name: &str) -> Option<&TargetVariant> {
+        self.variants.iter().find(|variant| variant.name() == name)
+    }
+
+    /// The names of its variants, for people: `a, b`.
+    pub(super) fn names(&self) -> String {
+        self.variants.iter().map(TargetVariant::name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl TargetVariant {
+    pub(super) fn name(&self) -> &str {
         self.variant.get("VariantName").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl From<TargetForm> for Target {
+    fn from(form: TargetForm) -> Self {
+        match form {
+            TargetForm::Several { config, variants } => Self { config, variants },
+            TargetForm::One { config, variant } => Self { config, variants: vec![variant] },
+        }
     }
 }
 
@@ -172,5 +218,25 @@ fn read<T: DeserializeOwned>(resource: Resource) -> Result<(String, T), Fault> {
             tracing::error!(kind, name, %error, "a record in the journal cannot be read");
             Err(Fault::new(Kind::Internal, format!("the record of {name} cannot be read")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_written_of_the_one_variant_of_an_endpoint_is_read() {
+        let variant =
+            json!({ "variant": { "VariantName": "all" }, "image": null, "instances": 3, "weight": 0.5 });
+        let mut before = variant.clone();
+        before["config"] = json!("c1");
+        let read: Target = serde_json::from_value(before).unwrap();
+        assert_eq!((read.names().as_str(), read.variants[0].instances.get()), ("all", 3));
+        let now = json!({ "config": "c1", "variants": [variant] });
+        assert_eq!(serde_json::to_value(&read).unwrap(), now);
+        assert_eq!(serde_json::from_value::<Target>(now).unwrap(), read);
     }
 }

@@ -7,10 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Api,
-    picture::Picture,
-    records::{ENDPOINT, EndpointRecord, Phase},
+    picture::{Picture, instances_of},
+    records::{ENDPOINT, EndpointRecord, Phase, Target, TargetVariant},
 };
-use crate::{admin::aws::fault::Fault, control::Actor, fleet::Health};
+use crate::{
+    admin::aws::fault::Fault,
+    control::{Actor, FleetView},
+    fleet::Health,
+};
 
 /// From one look to the next: a client that waits asks every few seconds at most.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -112,13 +116,22 @@ fn is_up(picture: &Picture) -> bool {
 }
 
 fn failed(picture: &Picture) -> Phase {
-    let variant = picture.serving().variant_name();
     let reason = match &picture.view {
-        Some(_) => format!(
-            "The primary container for production variant {variant} did not pass the ping health check. Look for its instances' health in \
-             Snapback's events."
+        Some(view) => format!(
+            "The primary container for production variant {} did not pass the ping health check. Look for its instances' health in \
+             Snapback's events.",
+            failing(picture.serving(), &view.blue)
         ),
         None => "Snapback ended while the endpoint was being created.".to_owned(),
     };
     Phase::Failed { reason }
+}
+
+/// The names of the variants that are not whole; of all, where none has lost one.
+fn failing(target: &Target, fleet: &FleetView) -> String {
+    let is_failing = |variant: &&TargetVariant| {
+        instances_of(fleet, variant.name()).any(|instance| instance.health != Health::Healthy)
+    };
+    let failing: Vec<_> = target.variants.iter().filter(is_failing).map(TargetVariant::name).collect();
+    if failing.is_empty() { target.names() } else { failing.join(", ") }
 }

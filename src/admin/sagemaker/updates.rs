@@ -1,16 +1,19 @@
 //! Updates: another configuration by a shift, or other weights and counts at once.
 
-use std::num::NonZeroU32;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use serde_json::{Value, json};
 
 use super::{
     Api, Request,
     deployment::Deployment,
-    endpoints::{initial_count, millis, only_variant, target},
-    fleet::Blueprint,
+    endpoints::{initial, millis, servable},
+    fleet::{Blueprint, Wanted},
     picture::Picture,
-    records::{ENDPOINT, EndpointRecord, Target},
+    records::{ENDPOINT, EndpointRecord, Target, TargetVariant},
 };
 use crate::{
     admin::{
@@ -19,6 +22,7 @@ use crate::{
     },
     config::{EndpointSpec, HealthCheck, PlanSpec},
     control::{Actor, EndpointView, Execution},
+    fleet::{Address, InstanceSpec},
     shift::{Schedule, Turn},
 };
 
@@ -29,23 +33,23 @@ impl Api {
         self.refuse_in_progress(&picture)?;
         let Some(view) = &picture.view else { return Ok(json!({ "EndpointArn": arn }).into()) };
         let config_name = request.text("EndpointConfigName").to_owned();
-        let variant = only_variant(&self.config(&config_name).await?)?;
-        refuse_other_variant(picture.serving(), &variant)?;
-        let (asked, weight) = wanted(&request, picture.serving(), &variant);
-        let blueprint = self.blueprint(&config_name, &variant, asked).await?;
+        let config = self.config(&config_name).await?;
+        let variants = servable(&config)?;
+        refuse_other_variants(picture.serving(), variants)?;
+        let wanted = wanted(&request, &picture, variants);
+        let blueprint = self.blueprint(&config_name, &wanted).await?;
         refuse_other_health(view, &blueprint)?;
         let deployment = deployment_of(&request, &picture.record)?;
         let read = Deployment::read(deployment.as_ref())?;
-        let shift = read.plan(blueprint.size)?;
+        let shift = read.plan(&blueprint.size)?;
         let alarms = read.alarm_names();
         self.cloudwatch.refuse_raised(alarms.values().map(String::as_str)).await?;
         let (turn, schedule) = (Turn::default(), Schedule::default());
         let plan = PlanSpec { green: blueprint.spec.clone(), shift, alarms: read.alarms(), turn, schedule };
-        let target = Target { weight, ..target(config_name, variant, &blueprint) };
         let record = EndpointRecord {
             modified: Self::now(),
             live: picture.serving().clone(),
-            next: Some(target),
+            next: Some(blueprint.target),
             deployment,
             ..picture.record.clone()
         };
@@ -86,7 +90,7 @@ impl Api {
         let begun = if is_same {
             // The same model servers under another configuration: there is nothing to shift, and nothing that could be rolled back.
             let spec = EndpointSpec { blue: plan.green, ..view.declared.clone() };
-            self.handle.put_endpoint(spec, actor, Execution::Real).await.map(drop)
+            self.handle.serve_fleet(spec, actor).await.map(drop)
         } else {
             self.handle.start_shift(name, plan, actor, Execution::Real).await.map(drop)
         };
@@ -103,15 +107,27 @@ impl Api {
         let arn = self.arn("endpoint", picture.name.as_str());
         self.refuse_in_progress(&picture)?;
         let Some(view) = &picture.view else { return Ok(json!({ "EndpointArn": arn }).into()) };
-        let mut target = picture.serving().clone();
+        let before = picture.serving();
+        let mut target = before.clone();
+        for variant in &mut target.variants {
+            variant.weight = picture.weight(variant);
+        }
         for desired in request.list("DesiredWeightsAndCapacities") {
             change(&mut target, desired)?;
         }
+        refuse_weightless(&target)?;
         let mut record = EndpointRecord { modified: Self::now(), ..picture.record.clone() };
-        if target.instances != picture.serving().instances {
-            let blueprint = self.blueprint(&target.config, &target.variant, target.instances).await?;
+        let wanted: Vec<_> = target.variants.iter().map(TargetVariant::wanted).collect();
+        let blueprint = self.blueprint(&target.config, &wanted).await?;
+        if counts(&target) != counts(before) {
             self.rescale(&picture, view, &blueprint, &request.actor).await?;
             record.scaling_until = Some(record.modified + millis(blueprint.size.ready_timeout));
+        } else if !blueprint.spec.variants.is_empty() {
+            let weights = blueprint.spec.variants.iter();
+            let weights =
+                weights.filter_map(|variant| Some((variant.name.clone(), variant.weight?))).collect();
+            let (name, actor) = (&picture.name, &request.actor);
+            self.handle.weigh_variants(name, weights, actor, Execution::Real).await?;
         }
         record.live = target;
         record.next = None;
@@ -130,32 +146,52 @@ impl Api {
         actor: &Actor,
     ) -> Result<(), Fault> {
         if blueprint.provider().is_some() {
-            self.handle.scale_endpoint(&picture.name, blueprint.size.asked, actor, Execution::Real).await?;
+            let count = blueprint.size.there();
+            self.handle.scale_endpoint(&picture.name, count, actor, Execution::Real).await?;
         } else {
             let spec = EndpointSpec { blue: blueprint.spec.clone(), ..view.declared.clone() };
-            self.handle.put_endpoint(spec, actor, Execution::Real).await?;
+            self.handle.serve_fleet(spec, actor).await?;
         }
         Ok(())
     }
 }
 
-/// Blue and green would be the same model servers.
+/// Blue and green would be the same model servers, variant by variant.
 fn same_instances(view: &EndpointView, plan: &PlanSpec) -> bool {
-    let mut ours: Vec<_> = view.blue.instances.iter().map(|instance| &instance.address).collect();
-    let mut theirs: Vec<_> = plan.green.instances.iter().map(|instance| &instance.address).collect();
-    ours.sort_by_key(|address| address.as_str());
-    theirs.sort_by_key(|address| address.as_str());
-    view.blue.desired.is_none() && ours == theirs
+    let sorted = |addresses: Vec<&Address>| {
+        let mut addresses: Vec<_> = addresses.into_iter().map(Address::as_str).collect();
+        addresses.sort_unstable();
+        addresses.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (blue, green) = (&view.blue, &plan.green);
+    let all =
+        |instances: &[InstanceSpec]| sorted(instances.iter().map(|instance| &instance.address).collect());
+    let ours: BTreeMap<_, _> = blue
+        .variants
+        .iter()
+        .map(|variant| (&variant.name, sorted(variant.instances.iter().collect())))
+        .collect();
+    let theirs: BTreeMap<_, _> =
+        green.parts().map(|(variant, instances)| (&variant.name, all(instances))).collect();
+    let whole = sorted(blue.instances.iter().map(|instance| &instance.address).collect());
+    blue.desired.is_none() && ours == theirs && whole == all(&green.instances)
 }
 
-/// A deployment shifts a variant to its new version, so both configurations have the same.
-fn refuse_other_variant(serving: &Target, variant: &Value) -> Result<(), Fault> {
-    let (old, new) = (serving.variant_name(), variant["VariantName"].as_str().unwrap_or_default());
+/// A deployment shifts each variant to its new version, so both configurations have the same.
+fn refuse_other_variants(serving: &Target, variants: &[Value]) -> Result<(), Fault> {
+    let names = variants.iter().map(|variant| variant["VariantName"].as_str().unwrap_or_default());
+    let new: BTreeSet<_> = names.collect();
+    let old: BTreeSet<_> = serving.variants.iter().map(TargetVariant::name).collect();
     if old == new {
         return Ok(());
     }
+    let told = |names: BTreeSet<&str>| {
+        names.into_iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+    };
     Err(Fault::validation(format!(
-        "The new endpoint configuration must have the same production variant names as the one in force: \"{old}\", not \"{new}\"."
+        "The new endpoint configuration must have the same production variant names as the one in force: {}, not {}.",
+        told(old),
+        told(new)
     )))
 }
 
@@ -171,18 +207,28 @@ fn refuse_other_health(view: &EndpointView, blueprint: &Blueprint) -> Result<(),
     }
 }
 
-/// How many instances, and which weight, the new fleet is to have: the configuration's, or those of the fleet in service as far as they are to be
-/// retained.
-fn wanted(request: &Request, serving: &Target, variant: &Value) -> (NonZeroU32, f64) {
+/// How many instances, and which weight, each new variant is to have: the configuration's, or those of the one in service as far as they are
+/// to be retained.
+fn wanted(request: &Request, picture: &Picture, variants: &[Value]) -> Vec<Wanted> {
     let excluded: Vec<_> = request
         .list("ExcludeRetainedVariantProperties")
         .iter()
         .filter_map(|property| property["VariantPropertyType"].as_str())
         .collect();
     let retains = |property| request.flag("RetainAllVariantProperties") && !excluded.contains(&property);
-    let count = if retains("DesiredInstanceCount") { serving.instances } else { initial_count(variant) };
-    let weight = if retains("DesiredWeight") { serving.weight } else { super::configs::weight_of(variant) };
-    (count, weight)
+    let wanted = |variant: &Value| {
+        let mut wanted = initial(variant);
+        if let Some(live) = picture.serving().named(variant["VariantName"].as_str().unwrap_or_default()) {
+            if retains("DesiredInstanceCount") {
+                wanted.instances = live.instances;
+            }
+            if retains("DesiredWeight") {
+                wanted.weight = picture.weight(live);
+            }
+        }
+        wanted
+    };
+    variants.iter().map(wanted).collect()
 }
 
 /// The configuration that a deployment goes by, as it was given now or the last time.
@@ -199,27 +245,43 @@ fn deployment_of(request: &Request, record: &EndpointRecord) -> Result<Option<Va
 
 fn change(target: &mut Target, desired: &Value) -> Result<(), Fault> {
     let name = desired["VariantName"].as_str().unwrap_or_default();
-    if name != target.variant_name() {
+    let Some(variant) = target.variants.iter_mut().find(|variant| variant.name() == name) else {
         return Err(Fault::validation(format!("Could not find production variant \"{name}\".")));
-    }
+    };
     if desired.get("ServerlessUpdateConfig").is_some() {
         return Err(Fault::validation(format!("Production variant \"{name}\" is not serverless.")));
     }
     if let Some(weight) = desired["DesiredWeight"].as_f64() {
-        if weight == 0.0 {
-            return Err(Fault::validation("At least one production variant must have a weight above 0."));
-        }
-        target.weight = weight;
+        variant.weight = weight;
     }
     if let Some(count) = desired["DesiredInstanceCount"].as_u64() {
         let count = u32::try_from(count).ok().and_then(NonZeroU32::new);
-        target.instances = count.ok_or_else(|| {
+        variant.instances = count.ok_or_else(|| {
             Fault::validation(format!(
                 "DesiredInstanceCount of production variant \"{name}\" must be 1 or more here."
             ))
         })?;
     }
     Ok(())
+}
+
+/// Somebody has to get the requests.
+fn refuse_weightless(target: &Target) -> Result<(), Fault> {
+    if target.variants.iter().any(|variant| variant.weight > 0.0) {
+        return Ok(());
+    }
+    Err(Fault::validation("At least one production variant must have a weight above 0."))
+}
+
+fn counts(target: &Target) -> Vec<NonZeroU32> {
+    target.variants.iter().map(|variant| variant.instances).collect()
+}
+
+impl TargetVariant {
+    fn wanted(&self) -> Wanted {
+        let Self { variant, image: _, instances, weight } = self.clone();
+        Wanted { variant, instances, weight }
+    }
 }
 
 #[cfg(test)]
@@ -230,19 +292,37 @@ mod tests {
 
     #[test]
     fn an_update_to_a_variant_of_another_name_is_refused() {
-        let variant = |name: &str| json!({ "VariantName": name });
-        let serving = Target {
-            config: "one".to_owned(),
-            variant: variant("all"),
+        let named = |names: &[&str]| -> Vec<Value> {
+            names.iter().map(|name| json!({ "VariantName": name })).collect()
+        };
+        let variant =
+            |variant| TargetVariant { variant, image: None, instances: NonZeroU32::MIN, weight: 1.0 };
+        let variants = named(&["a", "b"]).into_iter().map(variant).collect();
+        let serving = Target { config: "one".to_owned(), variants };
+        assert!(refuse_other_variants(&serving, &named(&["b", "a"])).is_ok());
+        for (names, told) in [(&["a"][..], "not \"a\"."), (&["a", "c"], "not \"a\", \"c\".")] {
+            let refused = refuse_other_variants(&serving, &named(names)).unwrap_err().message;
+            let same = "must have the same production variant names as the one in force: \"a\", \"b\", ";
+            assert!(refused.contains(same) && refused.ends_with(told), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_change_names_its_variant_and_leaves_the_others() {
+        let variant = |name: &str| TargetVariant {
+            variant: json!({ "VariantName": name }),
             image: None,
             instances: NonZeroU32::MIN,
             weight: 1.0,
         };
-        assert!(refuse_other_variant(&serving, &variant("all")).is_ok());
-        let refused = format!("{:?}", refuse_other_variant(&serving, &variant("other")).unwrap_err());
-        assert!(
-            refused.contains("must have the same production variant names as the one in force"),
-            "{refused}"
-        );
+        let mut target = Target { config: "one".to_owned(), variants: vec![variant("a"), variant("b")] };
+        let desired = json!({ "VariantName": "b", "DesiredWeight": 0.0, "DesiredInstanceCount": 3 });
+        change(&mut target, &desired).unwrap();
+        assert_eq!((target.variants[0].weight, target.variants[1].weight), (1.0, 0.0));
+        assert_eq!(counts(&target), [NonZeroU32::MIN, NonZeroU32::new(3).unwrap()]);
+        assert!(refuse_weightless(&target).is_ok());
+        change(&mut target, &json!({ "VariantName": "a", "DesiredWeight": 0.0 })).unwrap();
+        assert!(refuse_weightless(&target).is_err());
+        assert!(change(&mut target, &json!({ "VariantName": "c" })).is_err());
     }
 }

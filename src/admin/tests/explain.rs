@@ -494,7 +494,7 @@ fn thresholds_are_explained_by_their_datapoints_and_without_odds() {
     };
     assert!(
         explain(&view, NOW).contains(
-            "Thresholds ok: slow (latency p90 above 300ms in 2 of 3 periods of 10s: 1 of the last 3 breach, the newest with 120ms over 1 \
+            "Thresholds ok: slow (latency p90 above 300 ms in 2 of 3 periods of 10 s: 1 of the last 3 breach, the newest with 120 ms over 1 \
              sample)."
         ),
         "{}",
@@ -506,7 +506,7 @@ fn thresholds_are_explained_by_their_datapoints_and_without_odds() {
     view.state = State::Holding { step: 0 };
     assert!(
         explain(&view, NOW).contains(
-            "there is too little data for threshold slow (latency p90 above 300ms in 2 of 3 periods of 10s: no sample in the last 2 \
+            "there is too little data for threshold slow (latency p90 above 300 ms in 2 of 3 periods of 10 s: no sample in the last 2 \
              periods; 1 more period of this step must pass before it can tell)."
         ),
         "{}",
@@ -541,7 +541,7 @@ fn external_alarms_are_explained_by_who_says_so() {
     let said = explain(&view, NOW);
     assert!(
         said.contains(
-            "there is too little data for external alarm quality (nobody has reported yet, with 1m to do so)"
+            "there is too little data for external alarm quality (nobody has reported yet, with 1 min to do so)"
         ),
         "{said}"
     );

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::super::{
-    routes,
+    Inlet, routes,
     state::{Admin, Port},
 };
 use crate::{
@@ -96,6 +96,8 @@ impl World {
             webhooks: Webhooks::default(),
             events_file: None,
             aws: config.aws.clone(),
+            keyring: None,
+            inlet: Inlet::new(|_peer| Err(std::io::Error::other("there is no data plane"))),
         };
         let rest = Self {
             router: Router::new(),

@@ -60,6 +60,25 @@ pub enum SignatureError {
     Mismatch,
 }
 
+impl SignatureError {
+    /// What clients know the error by.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Missing => "MissingAuthenticationTokenException",
+            Self::Incomplete(_) => "IncompleteSignatureException",
+            Self::UnknownKey => "UnrecognizedClientException",
+            Self::Skewed(_) | Self::Mismatch => "InvalidSignatureException",
+        }
+    }
+}
+
+/// What a request's head says of its signature, by a key that is known and at a moment that can be: all but whether it is right.
+pub struct Claim<'a> {
+    authorization: Authorization<'a>,
+    stamp: &'a str,
+    secret: String,
+}
+
 /// The parts of the `authorization` header.
 #[derive(Debug)]
 struct Authorization<'a> {
@@ -81,22 +100,57 @@ pub fn verify(
     services: &[&str],
     secret: impl FnOnce(&str) -> Option<String>,
 ) -> Result<String, SignatureError> {
-    let stamp = text(request.headers, "x-amz-date");
-    let authorization = Authorization::read(request.headers, stamp)?;
-    let stamp = stamp.unwrap_or_default();
-    authorization.check_scope(stamp, services)?;
-    authorization.check_headers(request.headers)?;
-    let Some(secret) = secret(authorization.key) else { return Err(SignatureError::UnknownKey) };
-    check_skew(stamp, now)?;
-    let payload = payload(request)?;
-    let canonical = canonical::request(request, &authorization.signed, &payload);
-    let Authorization { key, date, region, service, signed: _, signature } = authorization;
-    let scope = format!("{date}/{region}/{service}/{TERMINATOR}");
-    let text = format!("{ALGORITHM}\n{stamp}\n{scope}\n{}", hex(hash(canonical.as_bytes()).as_ref()));
-    let derived = derived(&secret, [date, region, service]);
-    // In constant time, so that nobody finds a signature byte by byte.
-    hmac::verify(&derived, text.as_bytes(), &signature).map_err(|_| SignatureError::Mismatch)?;
-    Ok(key.to_owned())
+    Claim::read(request.headers, now, services, secret)?.check(request)
+}
+
+impl<'a> Claim<'a> {
+    /// What can be said before the body has come, so that nobody without a key makes a server wait for one.
+    ///
+    /// # Errors
+    /// When the request is not signed, or by no key that is known, or at another time.
+    pub fn read(
+        headers: &'a HeaderMap,
+        now: WallTime,
+        services: &[&str],
+        secret: impl FnOnce(&str) -> Option<String>,
+    ) -> Result<Self, SignatureError> {
+        let stamp = text(headers, "x-amz-date");
+        let authorization = Authorization::read(headers, stamp)?;
+        let stamp = stamp.unwrap_or_default();
+        authorization.check_scope(stamp, services)?;
+        authorization.check_headers(headers)?;
+        let Some(secret) = secret(authorization.key) else { return Err(SignatureError::UnknownKey) };
+        check_skew(stamp, now)?;
+        Ok(Self { authorization, stamp, secret })
+    }
+
+    /// Whether the signature is right. The id of its key.
+    ///
+    /// # Errors
+    /// When somebody signed something else, or with another secret.
+    pub fn check(self, request: &Request<'_>) -> Result<String, SignatureError> {
+        let Self { authorization, stamp, secret } = self;
+        let payload = payload(request)?;
+        let canonical = canonical::request(request, &authorization.signed, &payload);
+        let Authorization { key, date, region, service, signed: _, signature } = authorization;
+        let scope = format!("{date}/{region}/{service}/{TERMINATOR}");
+        let text = format!("{ALGORITHM}\n{stamp}\n{scope}\n{}", hex(hash(canonical.as_bytes()).as_ref()));
+        let derived = derived(&secret, [date, region, service]);
+        // In constant time, so that nobody finds a signature byte by byte.
+        hmac::verify(&derived, text.as_bytes(), &signature).map_err(|_| SignatureError::Mismatch)?;
+        Ok(key.to_owned())
+    }
+}
+
+impl std::fmt::Debug for Claim<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Claim").field("authorization", &self.authorization).finish_non_exhaustive()
+    }
+}
+
+/// Whether a request says that its signature is not of its body.
+pub fn leaves_body_out(headers: &HeaderMap) -> bool {
+    text(headers, "x-amz-content-sha256") == Some(UNSIGNED)
 }
 
 /// The key that signs within a date, a region and a service.

@@ -367,14 +367,20 @@ impl ClientError {
             Self::Untrusted { .. } => Some(
                 "name the authority that signed its certificate with --ca FILE; if it asks for yours, add --cert FILE and --key FILE",
             ),
+            Self::Lost { source, .. } if is_alert(source) => Some(
+                "it asks for a certificate that it trusts: show yours with --cert FILE and --key FILE (its admin.tls.client_ca says whose it trusts)",
+            ),
             Self::Refused(problem) if problem.running_shift.is_some() => {
                 Some("see it with `snapback shift status ID`, end it with `snapback shift abort ID`")
             }
+            Self::Refused(problem) if problem.kind == "urn:snapback:unknown-certificate" => Some(
+                "show another with --cert FILE and --key FILE; `snapback serve` reads admin.identities when it starts",
+            ),
             Self::Refused(problem) if problem.status == StatusCode::UNAUTHORIZED => Some(
                 "show a token with --token-file FILE or in SNAPBACK_TOKEN; `snapback token new` makes one",
             ),
             Self::Refused(problem) if problem.kind == "urn:snapback:role" => Some(
-                "show a token of that role with --token-file FILE or in SNAPBACK_TOKEN, or ask somebody who holds one",
+                "show a token of that role with --token-file FILE or in SNAPBACK_TOKEN, or a certificate with it, or ask somebody who holds one",
             ),
             Self::Refused(problem) if problem.kind == "urn:snapback:no-endpoint" => {
                 Some("`snapback endpoint list` has them all")
@@ -393,6 +399,19 @@ impl ClientError {
             | Self::Unreadable { .. } => None,
         }
     }
+}
+
+/// Whether the other side broke off the handshake of TLS, by then because of what it was shown or not.
+fn is_alert(error: &hyper::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if inner.is_some_and(|inner| matches!(inner.downcast_ref(), Some(rustls::Error::AlertReceived(_)))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Whom to trust, and what to show. The name is always the one in the URL.

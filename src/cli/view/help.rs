@@ -18,7 +18,7 @@ pub(super) const SHIFT: [(&str, &str); 7] = [
 /// What the figures mean.
 const LEGEND: [&str; 7] = [
     "share      wanted by the plan, and got of the requests dealt since",
-    "trend      since watching began; blue and green on one scale",
+    "trend      since the shift began; blue and green on one scale",
     "seen       failed or too slow, of what the alarm saw; allowed: its bound",
     "evidence   how near the alarm is: at 100% it is raised, and green goes",
     "odds       that what was seen is not chance",

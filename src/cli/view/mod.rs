@@ -37,7 +37,7 @@ pub struct ViewState {
     pub link: Link,
     /// The last row.
     pub footer: Footer,
-    /// How both fleets did since watching began.
+    /// How both fleets did since the shift began.
     pub trend: Trend,
 }
 

@@ -1,6 +1,6 @@
-//! How both fleets did while they were watched: shares, error rates and times as lines of blocks, blue's and green's on one scale.
+//! How both fleets did since the shift began: shares, error rates and times as lines of blocks, blue's and green's on one scale.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use ratatui::{
     style::Style,
@@ -19,9 +19,13 @@ const MOST_SAMPLES: usize = 3_600;
 /// Nothing is drawn as an empty column, and something never is.
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// As many seconds as the server's own recent figures cover: single seconds of little traffic would jump about beside them.
+const WINDOW_MS: u64 = 5_000;
+
 /// What was seen, a sample a second.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Trend {
+    first: Option<i64>,
     last: Option<i64>,
     samples: VecDeque<Sample>,
 }
@@ -56,6 +60,7 @@ impl Trend {
             return;
         }
         self.last = Some(now.as_millis());
+        self.first.get_or_insert(now.as_millis());
         if self.samples.len() == MOST_SAMPLES {
             self.samples.pop_front();
         }
@@ -66,11 +71,46 @@ impl Trend {
         });
     }
 
+    /// Puts what was before the first look in front of it.
+    pub fn begin_with(&mut self, series: &wire::Series) {
+        let first = self.first.unwrap_or(i64::MAX);
+        let window = usize::try_from(WINDOW_MS.div_ceil(series.every_ms.max(1))).unwrap_or(1);
+        let seconds = usize::try_from(series.every_ms / 1_000).unwrap_or(MOST_SAMPLES).clamp(1, MOST_SAMPLES);
+        let early = series.at_ms.iter().take_while(|at| **at < first).count();
+        for end in (1..=early).rev() {
+            let sample = Sample::of(series, end.saturating_sub(window)..end);
+            for _ in 0..seconds.min(MOST_SAMPLES - self.samples.len()) {
+                self.samples.push_front(sample);
+            }
+        }
+    }
+
     /// A figure of one fleet in so many columns, each the most of its seconds; `None` where nothing was measured.
     fn columns(&self, columns: usize, of: impl Fn(&Sample) -> Option<u64>) -> Vec<Option<u64>> {
         let seconds = self.samples.len().div_ceil(columns.max(1)).max(1);
         let values: Vec<Option<u64>> = self.samples.iter().map(of).collect();
         values.chunks(seconds).map(|chunk| chunk.iter().flatten().max().copied()).collect()
+    }
+}
+
+impl Sample {
+    /// Over some points in a row; the times are those of the last, which cover some seconds already.
+    fn of(series: &wire::Series, points: Range<usize>) -> Self {
+        let [blue, green] = [&series.blue, &series.green].map(|fleet| {
+            let sum = |column: &[Option<u32>]| -> u64 {
+                let range = column.get(points.clone()).unwrap_or_default();
+                range.iter().flatten().map(|count| u64::from(*count)).sum()
+            };
+            let p99 = points.end.checked_sub(1).and_then(|last| fleet.p99_ms.get(last).copied().flatten());
+            (sum(&fleet.requests), sum(&fleet.settled), sum(&fleet.failed), p99)
+        });
+        let all = blue.0 + green.0;
+        let point = |(requests, settled, failed, p99): (u64, u64, u64, Option<f64>)| Point {
+            share: (requests * 1_000_000).checked_div(all),
+            errors: (failed * 1_000_000).checked_div(settled),
+            p99: p99.map(|p99| whole(p99 * 1e3)),
+        };
+        Self { blue: point(blue), green: point(green) }
     }
 }
 
@@ -168,6 +208,51 @@ mod tests {
             .collect();
         assert_eq!(drawn, "▁▂▅█ ");
         assert_eq!(block(Some(0), 0), '▁');
+    }
+
+    /// A shift's first seconds: green fails one of ten requests, and each has half of them.
+    fn series(seconds: u32, every_ms: u64) -> wire::Series {
+        let fleet = |failed| wire::FleetSeries {
+            requests: vec![Some(10); seconds as usize],
+            settled: vec![Some(10); seconds as usize],
+            failed: vec![Some(failed); seconds as usize],
+            p99_ms: vec![Some(1.5); seconds as usize],
+            ..wire::FleetSeries::default()
+        };
+        wire::Series {
+            every_ms,
+            at_ms: (1..=i64::from(seconds)).map(|second| second * every_ms.cast_signed()).collect(),
+            share: vec![0.5; seconds as usize],
+            nearness: vec![None; seconds as usize],
+            blue: fleet(0),
+            green: fleet(1),
+        }
+    }
+
+    #[test]
+    fn what_was_before_watching_began_comes_first_and_only_once() {
+        let shift = super::super::tests::baking();
+        let mut trend = Trend::default();
+        trend.see(&shift, WallTime::from_millis(7_500));
+        trend.begin_with(&series(20, 1_000));
+        assert_eq!(trend.samples.len(), 8, "seven seconds, and the look");
+        let green = |trend: &Trend| trend.samples[6].green;
+        assert_eq!(green(&trend), Point { share: Some(500_000), errors: Some(100_000), p99: Some(1_500) });
+        assert_eq!(trend.samples[7].green.share, Some(249_600));
+
+        let mut coarse = Trend::default();
+        coarse.begin_with(&series(3, 10_000));
+        assert_eq!((coarse.samples.len(), green(&coarse).share), (30, Some(500_000)));
+        coarse.begin_with(&series(4_000, 10_000));
+        assert_eq!(coarse.samples.len(), MOST_SAMPLES);
+    }
+
+    #[test]
+    fn columns_that_are_missing_are_gaps() {
+        let mut trend = Trend::default();
+        let none = wire::FleetSeries::default();
+        trend.begin_with(&wire::Series { blue: none.clone(), green: none, ..series(2, 1_000) });
+        assert_eq!(trend.samples[1].blue, Point { share: None, errors: None, p99: None });
     }
 
     #[test]

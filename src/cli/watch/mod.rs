@@ -62,6 +62,11 @@ struct Live {
     notices: (mpsc::Sender<String>, mpsc::Receiver<String>),
 }
 
+/// What was before watching began.
+async fn past(client: Client, id: ShiftId) -> Option<wire::Series> {
+    client.get(&format!("/v1/shifts/{id}/series")).await.ok()?.read().ok()
+}
+
 impl Live {
     fn new(client: Client, id: ShiftId) -> Self {
         let mut state = ViewState::new(clock::wall(), Palette::from_env());
@@ -77,8 +82,18 @@ impl Live {
         let mut screen = Screen::open().map_err(CliError::Terminal)?;
         let mut keys = screen.keys();
         let mut redraw = interval(REDRAW);
+        // Asked beside the first look, which need not wait for it. A server that has none leaves the trend to what is seen.
+        let past = past(self.client.clone(), self.id.clone());
+        let mut past = std::pin::pin!(past);
+        let mut is_past_known = false;
         loop {
             select! {
+                series = past.as_mut(), if !is_past_known => {
+                    is_past_known = true;
+                    if let Some(series) = series {
+                        self.state.trend.begin_with(&series);
+                    }
+                }
                 sighting = sightings.recv() => match sighting {
                     Some(Sighting::Seen(shift, answer)) if shift.over => return Ok(End::Over(shift, answer)),
                     Some(Sighting::Seen(shift, _)) => {

@@ -78,7 +78,8 @@ async fn change(notes: &mut mpsc::Receiver<Note>) -> HealthChange {
         | Note::Fleet(_)
         | Note::Ready { .. }
         | Note::Drained { .. }
-        | Note::Polled(_)) => {
+        | Note::Polled(_)
+        | Note::Looked { .. }) => {
             panic!("{note:?}")
         }
     }

@@ -76,7 +76,7 @@ async fn a_lease_that_runs_out_leads_to_the_stated_state() {
     let State::RolledBack { cause: Cause::Alarm { evidence, .. } } = &view.state else {
         panic!("{:?}", view.state)
     };
-    assert_eq!(evidence, "no report for 1m, which counts as alarm");
+    assert_eq!(evidence, "no report for 1 min, which counts as alarm");
 }
 
 #[tokio::test(start_paused = true)]

@@ -154,7 +154,7 @@ async fn a_slow_answer_that_tips_a_latency_guard_rings_too() {
     let snap = bench.watched.snapped().unwrap();
     assert_eq!(snap.breach, Some(rung));
     let Cause::Alarm { evidence, .. } = snap.cause else { panic!("{:?}", snap.cause) };
-    assert!(evidence.starts_with("p99 latency below 250ms: 20 of 20 requests took as long"), "{evidence}");
+    assert!(evidence.starts_with("p99 latency below 250 ms: 20 of 20 requests took as long"), "{evidence}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,7 +235,7 @@ async fn a_green_that_is_slower_than_blue_is_snapped_back_with_blues_quantile_as
     bench.evaluator.round();
     let snap = bench.watched.snapped().unwrap();
     let Cause::Alarm { evidence, .. } = snap.cause else { panic!("{:?}", snap.cause) };
-    let told = "latency at most 1.2x blue's: 10 of 20 requests took 175ms or longer, 1.2 times blue's p95, 50.00% where blue had 0 of 180";
+    let told = "latency at most 1.2x blue's: 10 of 20 requests took 174 ms or longer, 1.2 times blue's p95, 50.00% where blue had 0 of 180";
     assert!(evidence.starts_with(told), "{evidence}");
 }
 
@@ -244,12 +244,12 @@ async fn a_green_whose_tokens_come_later_than_blues_is_snapped_back_while_its_st
     for (bound, told) in [
         (
             RegressionBound::FirstToken { quantile: Some(0.95), ratio: 1.2 },
-            "first token at most 1.2x blue's: 10 of 20 streams had their first token after 175ms or longer, 1.2 times blue's p95, 50.00% \
+            "first token at most 1.2x blue's: 10 of 20 streams had their first token after 174 ms or longer, 1.2 times blue's p95, 50.00% \
              where blue had 0 of 180, 0.00%",
         ),
         (
             RegressionBound::TokenGap { quantile: Some(0.95), ratio: 1.2 },
-            "token gap at most 1.2x blue's: 10 of 20 streams had their tokens apart by 175ms or longer, 1.2 times blue's p95, 50.00% \
+            "token gap at most 1.2x blue's: 10 of 20 streams had their tokens apart by 174 ms or longer, 1.2 times blue's p95, 50.00% \
              where blue had 0 of 180, 0.00%",
         ),
     ] {
@@ -434,7 +434,7 @@ async fn a_threshold_snaps_back_at_the_end_of_the_period_that_raises_it() {
     assert_eq!(name, "slow");
     assert!(
         evidence.starts_with(
-            "latency p90 above 300ms in 2 of 3 periods of 1s: 2 of the last 2 breach, the newest with 40"
+            "latency p90 above 300 ms in 2 of 3 periods of 1 s: 2 of the last 2 breach, the newest with 40"
         ),
         "{evidence}"
     );

@@ -26,6 +26,11 @@ impl Oracle {
         self.answers.lock().unwrap().insert(alarm.to_owned(), Err(reason.to_owned()));
     }
 
+    /// Questions about this alarm hang from now on.
+    pub(super) fn forget(&self, alarm: &str) {
+        self.answers.lock().unwrap().remove(alarm);
+    }
+
     pub(super) fn asked(&self) -> Vec<(String, Subject)> {
         self.asked.lock().unwrap().clone()
     }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::world::{CANARY, Memory, World, chat, config, plan};
 use crate::{
+    alarm::AlarmState,
     config::PlanSpec,
-    control::{Actor, ControlError, QueuedView, Submitted},
+    control::{Actor, ControlError, Execution, QueuedView, Report, Submitted},
     fleet::FleetSpec,
     name::{ShiftId, Version},
     shift::{Cause, Command, State},
@@ -235,4 +236,80 @@ async fn a_journal_that_cannot_be_written_keeps_a_queued_shift_for_later() {
     world.journal.set_failing(false);
     begun(&world, &second).await;
     assert_eq!(world.until_over(&second).await.state, State::Promoted);
+}
+
+/// A plan that asks about `quality`, or is told of `grades`.
+fn watched_plan(version: &str) -> PlanSpec {
+    let externals = "[[external]]\nname = \"quality\"\npoll = { url = \"http://grader/\" }\n\
+                     [[external]]\nname = \"grades\"\nlease = \"1m\"\non_expiry = \"ok\"\n";
+    let PlanSpec { alarms, .. } = plan(&format!("{QUEUE_IN_ANY_CASE}\n{CANARY}{externals}"));
+    PlanSpec { alarms, ..plan_to(version, QUEUE_IN_ANY_CASE) }
+}
+
+async fn queue_watched(world: &World, version: &str) -> ShiftId {
+    match world.handle.submit_shift(&chat(), watched_plan(version), "ann").await.unwrap() {
+        Submitted::Queued(queued) => queued.queued.id,
+        Submitted::Begun(view) => panic!("{version} has begun: {view:#?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn external_alarms_are_asked_again_when_a_queued_shifts_turn_comes() {
+    let world = World::start();
+    world.oracle.say("quality", AlarmState::Ok);
+    let first = world.begin(CANARY).await.id;
+    let (raised, other) = (queue_watched(&world, "v3").await, queue_watched(&world, "v4").await);
+    world.oracle.say("quality", AlarmState::Alarm);
+    world.until_over(&first).await;
+    world.pass(100).await;
+    let why = dropped(&world.journal);
+    assert_eq!(why.len(), 2, "{why:?}");
+    assert_eq!((&why[0].0, &why[1].0), (&raised.to_string(), &other.to_string()));
+    assert!(
+        why[0].1.starts_with(
+            "it could not begin: chat cannot start this shift: external quality: it is raised already (asked, it says alarm: scripted)"
+        ),
+        "{why:?}"
+    );
+    let asked = world.oracle.asked();
+    assert!(asked.iter().any(|(_, subject)| subject.shift == raised.as_str()), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_shift_begins_with_the_findings_of_the_later_look_and_holds_nobody_up_while_it_is_made() {
+    let world = World::start();
+    world.oracle.fail("quality", "no connection");
+    let first = world.begin(CANARY).await.id;
+    let queued = queue_watched(&world, "v3").await;
+    world.oracle.forget("quality");
+    world.until_over(&first).await;
+    world.pass(1_000).await;
+    assert_eq!(
+        waiting(&world).await,
+        std::slice::from_ref(&queued),
+        "the question hangs, and this is answered"
+    );
+    begun(&world, &queued).await;
+    let findings = world.shift(&queued).await.findings;
+    let failed: Vec<_> = findings.iter().filter(|finding| finding.code == "poll_failed").collect();
+    assert_eq!(failed.len(), 1, "{findings:?}");
+    assert!(failed[0].message.starts_with("it could not be asked: no answer within 5s"), "{failed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_came_while_a_shift_waited_keeps_it_from_beginning() {
+    let world = World::start();
+    world.oracle.say("quality", AlarmState::Ok);
+    let told = format!("{CANARY}[[external]]\nname = \"grades\"\nlease = \"1m\"\n");
+    let first = world.begin(&told).await.id;
+    let queued = queue_watched(&world, "v3").await;
+    world.until_share(&first, "10%").await;
+    let (name, actor, reason) = ("grades".to_owned(), "grader".into(), "odd".to_owned());
+    let report = Report { name, state: AlarmState::Alarm, actor, reason };
+    world.handle.report_alarm(report, Execution::Real).await.unwrap();
+    world.until_over(&first).await;
+    world.pass(100).await;
+    let why = dropped(&world.journal);
+    assert_eq!(why.len(), 1, "{why:?}");
+    assert!(why[0].0 == queued.to_string() && why[0].1.contains("(reported alarm: odd)"), "{why:?}");
 }

@@ -348,6 +348,11 @@ impl Exchange {
         self.hearing.forget();
     }
 
+    /// The request's head was complete at this moment.
+    pub(super) fn count_overhead(&self, received: Moment) {
+        self.shard().overhead(self.dispatched_at.since(received));
+    }
+
     pub(super) fn dispatched_at(&self) -> Moment {
         self.dispatched_at
     }

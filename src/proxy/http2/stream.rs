@@ -90,7 +90,7 @@ async fn serve(caller: &Rc<Caller>, request: Request<RecvStream>, mut respond: S
         (Some(tunnel), Some(receiving)) => {
             Box::pin(tunnel.relay(caller, Duplex::new(sending, receiving), Bytes::new())).await;
         }
-        (Some(_), None) | (None, _) => Reply::new(body, sending).send().await,
+        (Some(_), None) | (None, _) => Reply::new(&caller.client, body, sending).send().await,
     }
 }
 

@@ -19,11 +19,17 @@ use http::{
     request,
 };
 
-use super::{answer::Cause, body::ResponseBody, caller::Caller, forward, incoming::Incoming, upload::Early};
-use crate::name::VariantName;
+use super::{
+    answer::Cause, body::ResponseBody, caller::Caller, error::Failure, forward, forwarded::Door,
+    incoming::Incoming, signing, upload::Early,
+};
+use crate::{clock, name::VariantName};
 
 /// Where the paths of this API begin.
 const PREFIX: &str = "/endpoints/";
+
+/// The API's own bound of a body: what is larger is not read to know who signed it.
+const BODY_LIMIT_BYTES: u64 = 6_291_456;
 
 /// What an API's request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +90,11 @@ impl Invocation {
         if operation != Operation::OpenAi && request.method() != Method::POST {
             return None;
         }
-        let named = caller.worker().named(endpoint);
+        let mut named = caller.worker().named(endpoint);
+        // By the admin port nobody comes to what does not speak this API.
+        if named == Named::Another && caller.client.downstream().door() == Door::Admin {
+            named = Named::Nobody;
+        }
         match named {
             Named::Another => return None,
             // An endpoint of another name may take the path, unless this is where SageMaker's clients look for theirs.
@@ -95,10 +105,23 @@ impl Invocation {
     }
 
     async fn answer(self, caller: &Rc<Caller>, request: Request<Incoming>) -> Response<ResponseBody> {
-        let (mut parts, incoming) = request.into_parts();
+        caller.mark_received(clock::now());
+        let (mut parts, mut incoming) = request.into_parts();
+        if let Some(keyring) = signing::keyring(caller) {
+            let mut early = Early::default();
+            let checked =
+                signing::check(caller, keyring, &parts, BODY_LIMIT_BYTES, &mut incoming, &mut early).await;
+            match checked {
+                Ok(()) => caller.mark_signed(early),
+                Err(failure) => {
+                    forward::discard(caller, &parts.headers, early, incoming).await;
+                    return self.refuse(caller, &failure);
+                }
+            }
+        }
         let account = caller.worker().settings.amazon.as_ref().map_or("", |amazon| &amazon.account);
         if let Err(message) = self.prepare(&mut parts, account) {
-            forward::discard(caller, &parts.headers, Early::default(), incoming).await;
+            forward::discard(caller, &parts.headers, caller.take_early(), incoming).await;
             return reply::refusal(caller, &message);
         }
         let response = forward::answered(caller, Request::from_parts(parts, incoming)).await;
@@ -114,6 +137,16 @@ impl Invocation {
         match self.operation {
             Operation::Stream => stream(caller, response),
             Operation::Invoke | Operation::Async | Operation::OpenAi => response,
+        }
+    }
+
+    /// Says why nobody is known to have signed the request.
+    fn refuse(&self, caller: &Caller, failure: &Failure) -> Response<ResponseBody> {
+        let response = forward::refuse(caller, failure);
+        match (signing::defect(failure), response.extensions().get::<Cause>().cloned()) {
+            (Some(defect), _) => reply::unsigned(defect, response),
+            (None, Some(cause)) => reply::own_failure(&self.names(caller), cause, response),
+            (None, None) => response,
         }
     }
 

@@ -13,13 +13,16 @@ use http::{
 use http_body::Body as _;
 use serde_json::{Value, json};
 
-use crate::proxy::{
-    answer::Cause,
-    body::ResponseBody,
-    caller::Caller,
-    error::{FailureSide, Sent},
-    headers,
-    settings::Amazon,
+use crate::{
+    aws::SignatureError,
+    proxy::{
+        answer::Cause,
+        body::ResponseBody,
+        caller::Caller,
+        error::{FailureSide, Sent},
+        headers,
+        settings::Amazon,
+    },
 };
 
 /// Where clients find an error's name.
@@ -58,6 +61,12 @@ pub(super) fn refusal(caller: &Caller, message: &str) -> Response<ResponseBody> 
     response
 }
 
+/// The answer to a request that is not known to be signed, as `response` has it. Clients tell what they did wrong by the error's name.
+pub(super) fn unsigned(defect: &SignatureError, response: Response<ResponseBody>) -> Response<ResponseBody> {
+    let document = json!({ "message": defect.to_string() });
+    with_head_of(response, error(StatusCode::FORBIDDEN, defect.name(), &document))
+}
+
 /// What the proxy itself had to say of a request, as `response` has it.
 pub(super) fn own_failure(
     names: &Names<'_>,
@@ -85,9 +94,13 @@ pub(super) fn own_failure(
     } else {
         json!({ "Message": message })
     };
-    let mut ours = error(status, name, &document);
+    with_head_of(response, error(status, name, &document))
+}
+
+/// What else stands in the head that says the same to others.
+fn with_head_of(said: Response<ResponseBody>, mut ours: Response<ResponseBody>) -> Response<ResponseBody> {
     for (name, value) in
-        response.headers().iter().filter(|(name, _)| **name != CONTENT_TYPE && **name != CONTENT_LENGTH)
+        said.headers().iter().filter(|(name, _)| **name != CONTENT_TYPE && **name != CONTENT_LENGTH)
     {
         ours.headers_mut().insert(name, value.clone());
     }

@@ -18,7 +18,7 @@ use h2::{
 use http::Request;
 
 use super::link::{Link, Transport, Wish};
-use crate::{net::Stream, time::Moment};
+use crate::{net::Stream, proxy::allowance::Place, time::Moment};
 
 /// Requests on one connection. As many as common servers take, and few enough that one connection's losses are bounded.
 pub(super) const STREAMS: usize = 100;
@@ -82,8 +82,8 @@ pub(in crate::proxy) struct Seat {
 impl Connection {
     /// Begins to speak HTTP/2, and waits for the instance's settings: until then it is not known that it speaks it too, nor how many
     /// requests it takes.
-    pub(super) async fn open(stream: Stream) -> io::Result<Rc<Self>> {
-        let link = Link::new(stream);
+    pub(super) async fn open(stream: Stream, place: Place) -> io::Result<Rc<Self>> {
+        let link = Link::new(stream, place);
         let shaken = builder().handshake(Transport(Rc::clone(&link))).await;
         let (requests, mut connection) = shaken.map_err(io::Error::other)?;
         poll_fn(|context| match poll(&mut connection, &link, context) {
@@ -200,6 +200,11 @@ impl Seat {
     /// Whether anything at all came on the connection since this request was sent.
     pub(in crate::proxy) fn has_heard(&self) -> bool {
         self.connection.link.heard() != self.heard_before
+    }
+
+    /// Whether the instance takes no more for now, of any request.
+    pub(in crate::proxy) fn is_blocked(&self) -> bool {
+        self.connection.link.is_blocked()
     }
 
     /// Lets the connection take no further request: the instance refuses them, or is gone.

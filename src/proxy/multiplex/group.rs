@@ -3,17 +3,16 @@
 //! There is one until all of its seats are taken; then another one is opened. The one opened first is filled first, so that those of a
 //! burst become idle and are closed. However many requests find no seat, one of them opens a connection and the others wait for it.
 
-use std::{
-    cell::{Cell, RefCell},
-    io,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use tokio::sync::Notify;
 
 use super::connection::{Connection, Seat};
-use crate::{net::Stream, proxy::error::Failure, time::Moment};
+use crate::{
+    net::Stream,
+    proxy::{allowance::Place, error::Failure},
+    time::Moment,
+};
 
 /// Connections that a worker has to one instance. An instance that takes a single request on each is no use for more.
 const CONNECTIONS: usize = 64;
@@ -31,7 +30,7 @@ pub(in crate::proxy) struct Group {
 #[derive(Debug, Default)]
 struct Opening {
     ended: Notify,
-    failed: Cell<Option<io::ErrorKind>>,
+    failed: RefCell<Option<Failure>>,
 }
 
 /// Ends an opening, even if the request that was to open the connection goes away.
@@ -49,7 +48,7 @@ impl Group {
     /// A seat on a connection that is open, or is opened by `open`, or by another request meanwhile. The caller bounds the time.
     pub(in crate::proxy) async fn open(
         &self,
-        open: impl AsyncFn() -> Result<Stream, Failure>,
+        open: impl AsyncFn() -> Result<(Stream, Place), Failure>,
     ) -> Result<Seat, Failure> {
         loop {
             if let Some(seat) = self.seat() {
@@ -58,8 +57,8 @@ impl Group {
             let opening = self.opening.borrow().clone();
             if let Some(opening) = opening {
                 opening.ended.notified().await;
-                match opening.failed.get() {
-                    Some(kind) => return Err(Failure::ConnectFailed(kind.into())),
+                match &*opening.failed.borrow() {
+                    Some(failure) => return Err(same(failure)),
                     None => continue,
                 }
             }
@@ -68,7 +67,7 @@ impl Group {
             }
             let opener = Opener::new(self);
             let opened = match open().await {
-                Ok(stream) => Connection::open(stream).await.map_err(Failure::ConnectFailed),
+                Ok((stream, place)) => Connection::open(stream, place).await.map_err(Failure::ConnectFailed),
                 Err(failure) => Err(failure),
             };
             match opened {
@@ -101,12 +100,24 @@ impl<'a> Opener<'a> {
 
     /// Those who wait fail as well: a connection attempt for each of them would take as long again.
     fn fail(&self, failure: &Failure) {
-        let kind = if let Failure::ConnectFailed(error) = failure {
-            error.kind()
-        } else {
-            io::ErrorKind::NotConnected
-        };
-        self.opening.failed.set(Some(kind));
+        self.opening.failed.replace(Some(same(failure)));
+    }
+}
+
+/// The same failure, for another request. Whose fault it is must not be lost on the way: a system without descriptors is not the instance's.
+fn same(failure: &Failure) -> Failure {
+    let again = |error: &io::Error| match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => error.kind().into(),
+    };
+    if let Failure::Exhausted(error) = failure {
+        Failure::Exhausted(again(error))
+    } else if let Failure::ConnectFailed(error) = failure {
+        Failure::ConnectFailed(again(error))
+    } else if let Failure::Unresolved = failure {
+        Failure::Unresolved
+    } else {
+        Failure::ConnectFailed(io::ErrorKind::NotConnected.into())
     }
 }
 

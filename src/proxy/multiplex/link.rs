@@ -15,7 +15,7 @@ use std::{
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::net::Stream;
+use crate::{net::Stream, proxy::allowance::Place};
 
 /// What is gathered before it is written, flushed or not. A DATA frame of the usual largest size is written beside it, without a copy.
 const GATHER_BYTES: usize = 16 * 1024;
@@ -24,11 +24,15 @@ const GATHER_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Link {
     stream: RefCell<Stream>,
+    /// For as long as the stream is there.
+    _place: Place,
     out: RefCell<BytesMut>,
     /// Bytes that came, of which only the change is of interest.
     heard: Cell<u64>,
     wish: Cell<Wish>,
     is_over: Cell<bool>,
+    /// Whether the socket took less than it was given when it was given something last.
+    is_blocked: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -50,13 +54,15 @@ pub(super) enum Wish {
 pub(super) struct Transport(pub(super) Rc<Link>);
 
 impl Link {
-    pub(super) fn new(stream: Stream) -> Rc<Self> {
+    pub(super) fn new(stream: Stream, place: Place) -> Rc<Self> {
         Rc::new(Self {
             stream: RefCell::new(stream),
+            _place: place,
             out: RefCell::default(),
             heard: Cell::new(0),
             wish: Cell::new(Wish::None),
             is_over: Cell::new(false),
+            is_blocked: Cell::new(false),
             waker: RefCell::default(),
         })
     }
@@ -97,12 +103,19 @@ impl Link {
         self.is_over.get()
     }
 
+    /// Whether the instance takes no more for now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_blocked.get()
+    }
+
     /// Writes what was gathered.
     pub(super) fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut out = self.out.borrow_mut();
         let mut stream = self.stream.borrow_mut();
         while !out.is_empty() {
-            let length = ready!(Pin::new(&mut *stream).poll_write(context, &out))?;
+            let written = Pin::new(&mut *stream).poll_write(context, &out);
+            self.is_blocked.set(written.is_pending());
+            let length = ready!(written)?;
             if length == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }

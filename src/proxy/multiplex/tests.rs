@@ -7,9 +7,14 @@ use h2::{client::ResponseFuture, server};
 use http::Request;
 use tokio::{net::UnixStream, task::LocalSet};
 
-use super::connection::{Connection, STREAMS};
+use super::{
+    Group,
+    connection::{Connection, STREAMS},
+};
 use crate::{
+    meter::{FailureKind, Verdict},
     net::{Plain, Stream},
+    proxy::{allowance::Allowance, error::Failure},
     time::Moment,
 };
 
@@ -33,7 +38,8 @@ async fn asked() -> (Rc<Connection>, super::Seat, ResponseFuture, Server) {
         let (_, _respond) = connection.accept().await.unwrap().unwrap();
         Server { connection, _respond }
     });
-    let connection = Connection::open(Stream::Plain(Plain::Unix(ours))).await.unwrap();
+    let place = Allowance::new(1).take().unwrap();
+    let connection = Connection::open(Stream::Plain(Plain::Unix(ours)), place).await.unwrap();
     let seat = connection.seat().unwrap();
     let (response, _) = seat.send(Request::get("http://a/").body(()).unwrap(), true).unwrap();
     let server = server.await.unwrap();
@@ -95,4 +101,26 @@ async fn a_connection_has_so_many_seats_and_is_closed_when_it_was_idle_for_its_t
         assert!(connection.look(at(26), IDLE), "it was used meanwhile");
     };
     LocalSet::new().run_until(test).await;
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_connection_that_cannot_be_made_learn_whose_fault_it_was() {
+    let of_descriptors = || Failure::not_connected(std::io::Error::from_raw_os_error(24));
+    let of_the_instance = || Failure::not_connected(std::io::Error::from_raw_os_error(111));
+    for (failure, verdict) in [
+        (&of_descriptors as &dyn Fn() -> Failure, Verdict::Shed),
+        (&of_the_instance, Verdict::Failure(FailureKind::ConnectFailed)),
+        (&|| Failure::Unresolved, Verdict::Failure(FailureKind::ConnectFailed)),
+    ] {
+        let group = Group::default();
+        let open = async || {
+            settle().await;
+            Err(failure())
+        };
+        let (first, second) =
+            tokio::join!(group.open(open), group.open(async || panic!("one tries for both")));
+        for failed in [first, second] {
+            assert_eq!(failed.unwrap_err().verdict(), verdict);
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! Which instance takes a request, and which worker a connection.
 
-use super::kit::{Client, Origin, Setup, eventually};
+use super::kit::{Client, Origin, Rig, Setup, eventually};
 use crate::route::{Balance, HashKey, Sticky};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// Three origins behind one endpoint that is balanced like this.
-fn three(balance: Balance) -> ([Origin; 3], super::kit::Rig) {
+fn three(balance: Balance) -> ([Origin; 3], Rig) {
     let origins = [Origin::saying(OK), Origin::saying(OK), Origin::saying(OK)];
     let mut setup = Setup::new(&[origins[0].address, origins[1].address, origins[2].address]);
     setup.balance = balance;
@@ -66,26 +66,38 @@ fn prompts_with_the_same_beginning_meet_on_one_instance_and_arrive_whole() {
     assert_eq!(client.get("/v1/models").status, 200);
 }
 
-#[test]
-fn eight_long_lived_connections_even_out_over_two_workers() {
+/// Eight connections that last, to a plane with two workers, neither of which may hold more than five.
+fn eight(connect: impl Fn(&Rig) -> Vec<Client>) {
     for _ in 0..20 {
         let origin = Origin::saying(OK);
         let mut setup = Setup::new(&[origin.address]);
         setup.workers = 2;
         let rig = setup.start();
-        // One after the other, each with a request, so that every worker knows what the other holds.
-        let clients: Vec<Client> = (0..8)
-            .map(|_| {
-                let mut client = rig.client();
-                assert_eq!(client.get("/").status, 200);
-                client
-            })
-            .collect();
+        let clients = connect(&rig);
+        assert_eq!(clients.len(), 8);
         let held = eventually(|| {
             let held: Vec<u64> = rig.workers.iter().map(|meters| meters.connections.get()).collect();
             (held.iter().sum::<u64>() == 8).then_some(held)
         });
         assert!(held.iter().all(|count| *count <= 5), "{held:?}");
-        drop(clients);
     }
+}
+
+#[test]
+fn eight_long_lived_connections_even_out_over_two_workers() {
+    // One after the other, each with a request, so that every worker knows what the other holds.
+    eight(|rig| {
+        let ask = |_| {
+            let mut client = rig.client();
+            assert_eq!(client.get("/").status, 200);
+            client
+        };
+        (0..8).map(ask).collect()
+    });
+}
+
+#[test]
+fn eight_connections_at_once_even_out_too() {
+    // None waits until another one was taken: what was given away counts before it has come.
+    eight(|rig| (0..8).map(|_| rig.client()).collect());
 }

@@ -5,6 +5,7 @@ use std::{
     io::Write,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     num::NonZeroU32,
+    rc::Rc,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -14,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub(super) use super::reader::MessageReader;
 use crate::{
@@ -22,7 +23,9 @@ use crate::{
     meter::{Bell, FleetMeters, Reading, Recorder, Recording, TokenBound, WarmUp, WatchPoint, WorkerMeters},
     name::{EndpointName, VariantName, Version},
     net::{ListenAddress, ProxyProtocol, TrustedProxies},
-    proxy::{DataPlane, LeastRate, Listen, Listeners, Settings},
+    proxy::{
+        DataPlane, LeastRate, Listen, Listeners, Settings, client::Client as PlaneClient, worker::Worker,
+    },
     route::{
         Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Invocations, Limits,
         MatchRule, Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Underscores,
@@ -112,6 +115,7 @@ impl Setup {
                 upstream_idle_timeout: PATIENCE,
                 head_limit_bytes: 16 * 1024,
                 connections_per_worker: 1_000,
+                upstreams_per_worker: 1_000,
                 requests_per_worker: 1_000,
                 least_rate: LeastRate { bytes_per_second: 0, window: LeastRate::WINDOW },
                 replay_memory_bytes: 1 << 30,
@@ -190,6 +194,15 @@ impl Setup {
             DataPlane::start(listeners, self.settings, Arc::clone(&table), Arc::clone(&workers), stopped);
         Rig { address, table, workers, route, stop, plane: Some(plane.unwrap()) }
     }
+}
+
+/// A client's connection on a worker that nothing drives, for what needs one and no socket.
+pub(in crate::proxy) fn client_alone() -> Rc<PlaneClient> {
+    let table = RouteTable::new(Generation(1), Vec::new());
+    let table = Arc::new(ArcSwap::from_pointee(table));
+    let settings = Setup::new(&[]).settings;
+    let meters = Arc::from([WorkerMeters::default()]);
+    Rc::new(PlaneClient::new(Worker::new(0, settings, table, meters, Arc::from([Notify::new()]))))
 }
 
 fn addresses(internet: &[SocketAddr]) -> Vec<Address> {

@@ -66,3 +66,5 @@ mod upstream2;
 mod upstream2_endings;
 mod variants;
 mod warming;
+
+pub(super) use kit::client_alone;

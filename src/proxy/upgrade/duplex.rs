@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 
 use super::End;
-use crate::proxy::read_memory::ReadMemory;
+use crate::proxy::read_memory::{ReadMemory, unshared};
 
 /// Both directions of a stream. Dropped before it has ended its own, it resets the stream (RFC 8441 section 5).
 #[derive(Debug)]
@@ -50,7 +50,8 @@ impl End for Duplex {
             },
             room => room,
         };
-        let part = bytes.split_to(room.min(bytes.len()));
+        // The h2 crate may hold it for long, and many small ones beside it: not with all that was read to the same memory.
+        let part = unshared(bytes.split_to(room.min(bytes.len())));
         Poll::Ready(self.sending.send_data(part, false).map_err(broken))
     }
 

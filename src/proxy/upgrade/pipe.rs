@@ -8,7 +8,10 @@ use std::{
 use bytes::Bytes;
 
 use super::end::End;
-use crate::proxy::{pulse::Pulse, read_memory::ReadMemory};
+use crate::proxy::{
+    pulse::Pulse,
+    read_memory::{ReadMemory, unshared},
+};
 
 /// Reads in a row, until the other direction has its turn. A busy direction would else hold the other up for as long as its sender
 /// keeps up.
@@ -111,7 +114,11 @@ impl Pipe {
         sink: &mut impl End,
     ) -> Poll<io::Result<()>> {
         while !self.held.is_empty() {
-            ready!(sink.poll_put(context, &mut self.held))?;
+            let put = sink.poll_put(context, &mut self.held);
+            if put.is_pending() {
+                self.held = unshared(std::mem::take(&mut self.held));
+            }
+            ready!(put)?;
             self.is_held_back = true;
             pulse.beat();
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    admin::sagemaker::deployment::{Deployment, Incoming},
+    admin::sagemaker::deployment::{Count, Deployment, Incoming},
     fleet::Side,
     shift::{Cause, Input, Shift, Standing},
     time::Moment,
@@ -25,8 +25,9 @@ type Row = (&'static str, u32, Option<&'static str>, Option<String>, String);
 impl Told {
     fn new(document: &serde_json::Value, asked: u32) -> Self {
         let asked = NonZeroU32::new(asked).unwrap();
-        let fleet = Incoming { asked, there: asked, ready_timeout: Duration::from_secs(240) };
-        let plan = Deployment::read(Some(document)).unwrap().plan(fleet).unwrap();
+        let counts = vec![Count { variant: "all".to_owned(), asked, there: asked }];
+        let fleet = Incoming { counts, ready_timeout: Duration::from_secs(240) };
+        let plan = Deployment::read(Some(document)).unwrap().plan(&fleet).unwrap();
         let mut told = Self { engine: Shift::new(plan, moment(0)), seconds: 0, since: 0 };
         told.feed(Input::Start);
         told

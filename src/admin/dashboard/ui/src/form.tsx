@@ -1,11 +1,10 @@
 // The fields of a plan. What has no field here stays in the plan as it is, and is said.
 
-import type { ComponentChildren } from "preact";
-import { useId, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
+import { Choice, Field, Gone, Problems, Text, type KeyProblem } from "./fields";
 import { addresses, addressText, isTime, METRICS, STRATEGIES, strategyOf } from "./plan";
+import { Thresholds } from "./thresholds";
 import type { Endpoint, Plan } from "./wire";
-
-type KeyProblem = { key: string; message: string };
 
 interface Props {
   plan: Plan;
@@ -15,12 +14,12 @@ interface Props {
 }
 
 /** Keys that the form has fields for. */
-const FIELDS = new Set(["green", "strategy", "guard", "regression", "max_failures", "termination_wait", "execution_timeout", "if_running"]);
+const FIELDS = new Set(["green", "strategy", "guard", "regression", "threshold", "max_failures", "termination_wait", "execution_timeout", "if_running"]);
 
 export function PlanForm({ plan, blue, set, problems }: Props) {
   const type = plan.strategy?.type ?? "canary";
   const known = STRATEGIES[type];
-  const of = (key: string) => problems.filter((problem) => problem.key === key || problem.key.startsWith(`${key}.`));
+  const of = (key: string) => problems.filter((problem) => problem.key === key || /^[.[]/.test(problem.key.slice(key.length)) && problem.key.startsWith(key));
   const [typed, setTyped] = useState(() => addressText(plan));
   const shownAddresses = addresses(typed).join() === addresses(addressText(plan)).join() ? typed : addressText(plan);
   const green = (change: object) => set({ ...plan, green: { ...plan.green, ...change } });
@@ -84,6 +83,7 @@ export function PlanForm({ plan, blue, set, problems }: Props) {
       {type === "steps" ? <Steps plan={plan} set={set} problems={of("strategy.steps")} /> : null}
       <Guards plan={plan} set={set} problems={of("guard")} />
       <Regressions plan={plan} set={set} problems={of("regression")} />
+      <Thresholds plan={plan} set={set} problems={of("threshold")} />
       <div class="row">
         <Text
           label="Most failures"
@@ -136,7 +136,9 @@ function Guards({ plan, set, problems }: Omit<Props, "blue">) {
         const change = (what: object) => put(guards.map((other, place) => (place === index ? { ...other, ...what } : other)));
         return (
           <div class="row row-alarm" key={index}>
-            <Metric
+            <Choice
+              label="Metric"
+              of={METRICS}
               value={guard.metric ?? ""}
               set={(metric) => {
                 const { quantile: _quantile, ...others } = guard;
@@ -170,7 +172,7 @@ function Regressions({ plan, set, problems }: Omit<Props, "blue">) {
         const change = (what: object) => put(all.map((other, place) => (place === index ? { ...other, ...what } : other)));
         return (
           <div class="row row-alarm" key={index}>
-            <Metric value={regression.metric ?? ""} set={(metric) => change({ metric })} />
+            <Choice label="Metric" of={METRICS} value={regression.metric ?? ""} set={(metric) => change({ metric })} />
             <Text label="Tolerance" value={regression.tolerance ?? ""} set={(tolerance) => change({ tolerance })} problems={[]} />
             <Gone what={`regression ${regression.metric}`} press={() => put(all.filter((_, place) => place !== index))} />
           </div>
@@ -211,62 +213,5 @@ function Steps({ plan, set, problems }: Omit<Props, "blue">) {
         + Step
       </button>
     </fieldset>
-  );
-}
-
-function Metric({ value, set }: { value: string; set: (metric: string) => void }) {
-  return (
-    <Field label="Metric" problems={[]}>
-      {(id) => (
-        <select id={id} value={value} onChange={(event) => set(event.currentTarget.value)}>
-          {METRICS.map((metric) => (
-            <option key={metric} value={metric}>
-              {metric.replaceAll("_", " ")}
-            </option>
-          ))}
-        </select>
-      )}
-    </Field>
-  );
-}
-
-function Gone({ what, press }: { what: string; press: () => void }) {
-  return (
-    <button type="button" class="button button-quiet gone" aria-label={`Remove ${what}`} onClick={press}>
-      ×
-    </button>
-  );
-}
-
-function Text(props: { label: string; hint?: string; value: string; set: (text: string) => void; problems: KeyProblem[] }) {
-  return (
-    <Field label={props.label} hint={props.hint ?? ""} problems={props.problems}>
-      {(id) => (
-        <input id={id} value={props.value} spellcheck={false} onInput={(event) => props.set(event.currentTarget.value)} aria-invalid={props.problems.length > 0} />
-      )}
-    </Field>
-  );
-}
-
-function Field(props: { label: string; hint?: string; problems: KeyProblem[]; children: (id: string) => ComponentChildren }) {
-  const id = useId();
-  return (
-    <div class={props.problems.length > 0 ? "field field-bad" : "field"}>
-      <label for={id}>{props.label}</label>
-      {props.children(id)}
-      {props.hint ? <small>{props.hint}</small> : null}
-    </div>
-  );
-}
-
-function Problems({ problems }: { problems: KeyProblem[] }) {
-  return (
-    <>
-      {problems.map((problem, index) => (
-        <p class="problem" key={index}>
-          <b>{problem.key}</b> {problem.message}
-        </p>
-      ))}
-    </>
   );
 }

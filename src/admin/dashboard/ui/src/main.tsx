@@ -3,6 +3,7 @@
 import { effect, signal } from "@preact/signals";
 import { render } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { token } from "./api";
 import { caller, leave, meet, takeToken, tokenWanted } from "./caller";
 import { EndpointPage } from "./endpoint";
 import { clock, span } from "./format";
@@ -63,7 +64,13 @@ function App() {
         <a href="/readyz">Readiness</a>
         <span>{caller.value ? `snapback ${caller.value.version}` : ""}</span>
       </footer>
-      {tokenWanted.value !== null ? <TokenDialog why={tokenWanted.value} /> : null}
+      {tokenWanted.value === null ? null : caller.value?.tokens === false ? (
+        <p class="stale" role="alert">
+          Your certificate is that of nobody in admin.identities. Show another, or have it added there.
+        </p>
+      ) : (
+        <TokenDialog why={tokenWanted.value} />
+      )}
     </>
   );
 }
@@ -108,14 +115,16 @@ function Stale() {
 
 function Who() {
   const who = caller.value;
-  if (!who?.tokens) return null;
+  if (!who || (!who.tokens && who.name === null)) return null;
   if (who.role === null) return <span class="who">no token</span>;
   return (
     <span class="who">
       {who.name} <span class="chip chip-calm">{who.role}</span>
-      <button type="button" class="button button-quiet" onClick={leave}>
-        Leave
-      </button>
+      {token() !== null ? (
+        <button type="button" class="button button-quiet" onClick={leave}>
+          Leave
+        </button>
+      ) : null}
     </span>
   );
 }

@@ -1,7 +1,7 @@
 // A shift under way: where it is, why, what comes next, and what can be done about it.
 
 import { post } from "./api";
-import { clock, duration, fraction, span, words } from "./format";
+import { clock, duration, fraction, moment, span, words } from "./format";
 import { Act, sized, Split, StateChip, type Question } from "./parts";
 import { to } from "./router";
 import type { Shift } from "./wire";
@@ -45,7 +45,12 @@ export function RunningShift({ shift, now, ask }: { shift: Shift; now: number; a
             {shift.next.what}
             {until !== null && until > 0 ? `, in ${span(until)}` : ""}
           </b>
-          {shift.held ? <span class="held">{shift.held}</span> : null}
+          {shift.held ? (
+            <span class="held">
+              {shift.held}
+              {shift.held_until ? `, until ${moment(shift.held_until)}` : ""}
+            </span>
+          ) : null}
         </span>
       </div>
       <Commands shift={shift} ask={ask} />

@@ -1,7 +1,7 @@
 // A shift is begun: a plan as a form or as text, and what it can find, as it is typed.
 
 import { parse } from "smol-toml";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { get, post, Refused } from "./api";
 import { whyNot } from "./caller";
 import { PlanForm } from "./form";
@@ -41,7 +41,7 @@ export function StartPage({ name }: { name: string }) {
   const [reason, setReason] = useState("");
   const [problem, setProblem] = useState<string | null>(null);
   const path = `/v1/endpoints/${encodeURIComponent(name)}`;
-  const checked = useChecked(`${path}/shifts`, plan, traffic);
+  const { checked, isOld } = useChecked(`${path}/shifts`, plan, traffic);
   useEffect(() => void (document.title = `Start a shift of ${name} · Snapback`), [name]);
   useEffect(() => {
     get<{ shifts: Shift[] }>(`${path}/shifts`).then(
@@ -103,7 +103,7 @@ export function StartPage({ name }: { name: string }) {
       ? "The plan has problems."
       : checked.is === "lacking"
         ? checked.what
-        : checked.is === "waiting"
+        : checked.is === "waiting" || isOld
           ? "The plan is being checked."
           : null;
   return (
@@ -198,21 +198,19 @@ function lacking(plan: Plan): string | null {
   return lacks.length > 0 ? `Give ${lacks.join(" and ")}; the plan is checked as you type.` : null;
 }
 
-/** Checks a plan when nothing more is typed. */
-function useChecked(path: string, plan: Plan, traffic: string): Checked {
-  const [checked, setChecked] = useState<Checked>({ is: "waiting" });
-  const before = useRef<AbortController | null>(null);
+/** Checks a plan when nothing more is typed. What came of it is old as soon as something is. */
+function useChecked(path: string, plan: Plan, traffic: string): { checked: Checked; isOld: boolean } {
+  const [found, setFound] = useState<{ checked: Checked; plan: Plan; traffic: string }>({ checked: { is: "waiting" }, plan, traffic });
   const may = whyNot.value === null;
   useEffect(() => {
-    before.current?.abort();
-    const abort = new AbortController();
-    before.current = abort;
     if (!may) return;
+    const setChecked = (checked: Checked) => setFound({ checked, plan, traffic });
     const what = lacking(plan);
     if (what) {
       setChecked({ is: "lacking", what });
       return;
     }
+    const abort = new AbortController();
     const timer = setTimeout(async () => {
       const query = traffic.trim() === "" ? "" : `&traffic=${encodeURIComponent(traffic.trim())}`;
       try {
@@ -224,7 +222,10 @@ function useChecked(path: string, plan: Plan, traffic: string): Checked {
         setChecked({ is: "refused", problem, text: (error as Error).message });
       }
     }, REST_MS);
-    return () => clearTimeout(timer);
+    return () => {
+      clearTimeout(timer);
+      abort.abort();
+    };
   }, [path, plan, traffic, may]);
-  return checked;
+  return { checked: found.checked, isOld: found.plan !== plan || found.traffic !== traffic };
 }

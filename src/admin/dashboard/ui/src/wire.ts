@@ -230,6 +230,7 @@ export interface Shift {
   externals: External[];
   fleets: { blue: { traffic: Traffic; recent: Recent }; green: { traffic: Traffic; recent: Recent } };
   held: string | null;
+  held_until: string | null;
   next: { what: string; at: string | null };
   transitions: Transition[];
   findings: Finding[];
@@ -285,6 +286,15 @@ export interface Plan {
   strategy?: { type?: string; [key: string]: unknown };
   guard?: { metric?: string; quantile?: string; below?: string; [key: string]: unknown }[];
   regression?: { metric?: string; tolerance?: string; [key: string]: unknown }[];
+  threshold?: {
+    name?: string;
+    metric?: string;
+    statistic?: string;
+    period?: string;
+    datapoints?: string;
+    missing?: string;
+    [key: string]: unknown;
+  }[];
   [key: string]: unknown;
 }
 

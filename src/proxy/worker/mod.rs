@@ -13,12 +13,14 @@ use http::{HeaderMap, HeaderValue};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Notify, mpsc, watch},
+    task::JoinHandle,
     time::MissedTickBehavior,
 };
 
 use super::{
     Settings,
     accept::{self, Handed},
+    allowance::Allowance,
     client::{Client, Order},
     date::Date,
     deadline::Deadlines,
@@ -36,6 +38,9 @@ use crate::{
     meter::WorkerMeters,
     route::{self, Generation, Invocations, Lookup, ModelKey, RequestKey, RouteTable, UnknownVariant},
 };
+
+#[cfg(test)]
+mod tests;
 
 /// How long a connection without a request is kept when the worker drains. A client that is about to send one would otherwise find
 /// its connection closed under its hands, and may not be able to send it again; now it gets its answer, and `Connection: close`. A
@@ -57,6 +62,7 @@ pub(super) struct Worker {
     doorbells: Doorbells,
     table: RefCell<Cache<Arc<ArcSwap<RouteTable>>, Arc<RouteTable>>>,
     lanes: RefCell<Lanes>,
+    allowance: Rc<Allowance>,
     followed: Cell<Generation>,
     rng: RefCell<StdRng>,
     request_ids: RefCell<RequestIds>,
@@ -100,11 +106,15 @@ impl Worker {
         all_meters: Arc<[WorkerMeters]>,
         doorbells: Doorbells,
     ) -> Rc<Self> {
+        let allowance = Allowance::new(settings.upstreams_per_worker);
+        let (bells, keychain) = (Arc::clone(&doorbells), Arc::clone(&settings.keychain));
+        let lanes = Lanes::new(number, bells, keychain, Rc::clone(&allowance));
         Rc::new(Self {
             number,
             all_meters,
             table: RefCell::new(Cache::new(table)),
-            lanes: RefCell::new(Lanes::new(number, Arc::clone(&doorbells), Arc::clone(&settings.keychain))),
+            lanes: RefCell::new(lanes),
+            allowance,
             doorbells,
             followed: Cell::default(),
             rng: RefCell::new(StdRng::from_rng(&mut rand::rng())),
@@ -211,6 +221,14 @@ impl Worker {
         Named::Ours { alone: is_alone.then(|| variant.clone()) }
     }
 
+    /// Closes idle connections to instances if a further one could not be made without.
+    pub(super) fn make_room_upstream(&self) {
+        if self.allowance.is_spent() {
+            let now = clock::now();
+            self.lanes.borrow().upstreams().for_each(|upstream| upstream.close_idle(now));
+        }
+    }
+
     /// One more request in flight.
     pub(super) fn begin_request(&self) {
         self.in_flight.set(self.in_flight.get() + 1);
@@ -254,12 +272,22 @@ impl Worker {
     }
 
     /// The worker with the fewest connections, if this one holds clearly more. The margin keeps workers from passing
-    /// connections to and fro over differences that do not matter.
-    pub(super) fn less_loaded(&self) -> Option<usize> {
-        let counts = self.all_meters.iter().map(|meters| meters.connections.get());
-        let (least, receiver) = counts.zip(0..).min()?;
-        let own = u64::try_from(self.clients.borrow().len()).unwrap_or(u64::MAX);
-        (receiver != self.number && own > least + 1 + least / 8).then_some(receiver)
+    /// connections to and fro over differences that do not matter. `on_their_way` says how many each was given and has not taken
+    /// yet: without them, all connections of a burst would go to the same worker.
+    pub(super) fn less_loaded(&self, on_their_way: impl Iterator<Item = usize>) -> Option<usize> {
+        let count = |(meters, given): (&WorkerMeters, usize)| {
+            meters.connections.get().saturating_add(u64::try_from(given).unwrap_or(u64::MAX))
+        };
+        let counts = self.all_meters.iter().zip(on_their_way).map(count);
+        let (mut own, mut least) = (0, (u64::MAX, self.number));
+        for (count, number) in counts.zip(0..) {
+            least = least.min((count, number));
+            if number == self.number {
+                own = count;
+            }
+        }
+        let (least, receiver) = least;
+        (receiver != self.number && own > least.saturating_add(1 + least / 8)).then_some(receiver)
     }
 
     /// One look at everything that time wears out.
@@ -285,7 +313,6 @@ impl Worker {
         }
     }
 
-    /// The same at what cannot wait for the next sweep.
     /// Waits until there may be room for a request that waits.
     async fn rung(&self) {
         self.doorbells.get(self.number).expect("there are as many doorbells as workers").notified().await;
@@ -295,6 +322,7 @@ impl Worker {
         self.lanes.borrow().admit_waiting(clock::now(), &mut *self.rng());
     }
 
+    /// The same as [`Worker::sweep`] at what cannot wait for it.
     fn look(&self) {
         let now = clock::now();
         self.deadlines.look(now);
@@ -351,12 +379,14 @@ pub(super) async fn run(
     mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let sweeping = tokio::task::spawn_local(sweep_for_ever(Rc::clone(&worker)));
-    let receiving = tokio::task::spawn_local(accept::receive(Rc::clone(&worker), handed));
+    let mut receiving = tokio::task::spawn_local(accept::receive(Rc::clone(&worker), handed));
     let mut accepting = Vec::with_capacity(listeners.len());
     for listener in listeners {
         let accept = accept::accept(Rc::clone(&worker), listener, Arc::clone(&others), shutdown.clone());
         accepting.push(tokio::task::spawn_local(accept));
     }
+    // Once every worker has stopped accepting, nobody can hand anything over, and receiving ends with what was under way.
+    drop(others);
     // An error means that nobody can send the signal any more, which stops the worker too.
     let _stopped = shutdown.wait_for(|stop| *stop).await.is_ok();
     for task in accepting {
@@ -364,7 +394,7 @@ pub(super) async fn run(
             tracing::error!(worker = worker.number, "accepting panicked");
         }
     }
-    drain(&worker).await;
+    drain(&worker, &mut receiving).await;
     receiving.abort();
     sweeping.abort();
     Ok(())
@@ -385,15 +415,21 @@ async fn sweep_for_ever(worker: Rc<Worker>) {
     }
 }
 
-/// Lets running requests end, up to the drain timeout, then cuts what is left.
-async fn drain(worker: &Worker) {
+/// Lets running requests end, up to the drain timeout, then cuts what is left. What another worker handed over at the last moment is a
+/// connection like any other, so a worker that has none waits for `receiving` to end.
+async fn drain(worker: &Worker, receiving: &mut JoinHandle<()>) {
     let finish = async {
         let began = clock::now();
-        while !worker.clients.borrow().is_empty() {
+        while !receiving.is_finished() || !worker.clients.borrow().is_empty() {
             // Said again and again, since connections may still come that other workers handed over.
             let is_early = clock::now().since(began) < LAST_REQUEST;
             worker.command(if is_early { Order::Finish } else { Order::Drain });
-            let _looked_again = tokio::time::timeout(SWEEP, worker.emptied.notified()).await.is_ok();
+            let is_receiving = !receiving.is_finished();
+            tokio::select! {
+                _ended = &mut *receiving, if is_receiving => {}
+                () = worker.emptied.notified() => {}
+                () = tokio::time::sleep(SWEEP) => {}
+            }
         }
     };
     if tokio::time::timeout(worker.settings.drain_timeout, finish).await.is_err() {
