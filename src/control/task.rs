@@ -99,9 +99,14 @@ impl Task {
             let wake = self.links.timer.instant(self.wake_at());
             tokio::select! {
                 biased;
-                _ = inbox.stop.changed() => return,
+                _ = inbox.stop.changed() => return self.settle().await,
                 () = inbox.notice.notified() => self.standings_changed().await,
-                Some(note) = inbox.notes.recv() => self.noted(note).await,
+                Some(note) = inbox.notes.recv() => {
+                    self.noted(note).await;
+                    if inbox.notes.is_empty() || self.ledger.is_full() {
+                        self.settle().await;
+                    }
+                }
                 Some(news) = inbox.news.recv() => self.heard(news).await,
                 () = tokio::time::sleep_until(wake) => self.time_has_come().await,
                 _ = samples.tick() => {
@@ -233,6 +238,13 @@ impl Task {
         }
         self.spread_frost();
         self.links.publisher.declare(routes);
+    }
+
+    /// Makes durable what nothing waited for.
+    async fn settle(&mut self) {
+        if self.ledger.settle().await.is_err() {
+            self.commit_failed();
+        }
     }
 
     /// A commit failed: it is tried again later.
@@ -398,8 +410,9 @@ impl Task {
             evidence: Some(serde_json::json!({ "instance": address.as_str() })),
             ..Draft::new(at, "instance.health", "prober", format!("{address}: {cause}"))
         };
-        if self.ledger.commit(Vec::new(), &[draft]).await.is_err() {
-            self.commit_failed();
+        self.ledger.defer(draft);
+        if is_incoming_ready || is_blue_back || news == GreenNews::Ready {
+            self.settle().await;
         }
         if is_incoming_ready {
             self.replace_blue(&name);

@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(berlin().longest_closed(), Some(Duration::from_secs(64 * 3_600)), "a weekend");
         let hours = |from, to| window(&ALL, time(from, 0, 0, 0), to, "UTC");
         let day = hours(8, Some(time(20, 0, 0, 0)));
-        assert_eq!(closed(&[day.clone()]), Some(Duration::from_secs(12 * 3_600)));
+        assert_eq!(closed(std::slice::from_ref(&day)), Some(Duration::from_secs(12 * 3_600)));
         assert_eq!(closed(&[day, hours(20, None)]), Some(Duration::from_secs(8 * 3_600)));
         assert_eq!(closed(&[window(&ALL, Time::midnight(), None, "UTC")]), Some(Duration::ZERO));
         assert_eq!(closed(&[]), None);
