@@ -50,7 +50,7 @@ type Shared = Arc<Mutex<Story>>;
 async fn serve(story: Story) -> (SocketAddr, Shared) {
     let story = Arc::new(Mutex::new(story));
     let router = Router::new()
-        .route("/v1/endpoints", get(|| async { Json(wire::Endpoints { endpoints: vec![endpoint_now()] }) }))
+        .route("/v1/endpoints", get(list_endpoints))
         .route("/v1/endpoints/{name}", get(|| async { Json(endpoint_now()) }))
         .route("/v1/endpoints/{name}/shifts", get(list_shifts).post(start_shift))
         .route("/v1/endpoints/{name}/queue", get(list_queue))
@@ -131,8 +131,23 @@ async fn list_shifts(Path(name): Path<String>) -> Response {
     }
 }
 
+/// All endpoints, of which one has a shift that waits.
+fn listed() -> wire::Endpoints {
+    wire::Endpoints { endpoints: vec![wire::Endpoint { queue: vec![waiting()], ..endpoint_now() }] }
+}
+
+async fn list_endpoints() -> Response {
+    Json(listed()).into_response()
+}
+
 async fn list_queue(State(story): State<Shared>) -> Response {
-    let queued = wire::Queued {
+    let asked = &mut story.lock().unwrap().queue_asked;
+    *asked += 1;
+    Json(wire::Queue { queue: if *asked < 3 { vec![waiting()] } else { vec![] } }).into_response()
+}
+
+fn waiting() -> wire::Queued {
+    wire::Queued {
         id: Some("chat-8".into()),
         endpoint: "chat".into(),
         place: 1,
@@ -144,10 +159,7 @@ async fn list_queue(State(story): State<Shared>) -> Response {
         reason: String::new(),
         queued_at: "2026-01-31T12:01:00Z".into(),
         plan: serde_json::Value::Null,
-    };
-    let asked = &mut story.lock().unwrap().queue_asked;
-    *asked += 1;
-    Json(wire::Queue { queue: if *asked < 3 { vec![queued] } else { vec![] } }).into_response()
+    }
 }
 
 async fn start_shift(State(story): State<Shared>, uri: Uri, body: String) -> Response {
@@ -281,6 +293,18 @@ async fn an_endpoints_name_stands_for_its_running_shift() {
 }
 
 #[tokio::test]
+async fn the_status_of_a_shift_that_waits_says_what_for_and_can_be_waited_for() {
+    let (address, _) = serve(told([a(baking())])).await;
+    let (exit, printed) = run("shift status chat-8", address).await;
+    assert_eq!(exit, Some(Exit::Done));
+    assert_eq!(printed, "chat-8: number 1 in the queue, to v3 by ben; waits for chat-7\n");
+    let (_, printed) = run("shift status chat-8 --output json", address).await;
+    assert_eq!(serde_json::from_str::<wire::Queued>(&printed).unwrap().waits_for, "chat-7");
+    let (exit, _) = run("shift status chat-8 --wait --timeout 10ms", address).await;
+    assert_eq!(exit, Some(Exit::StillRunning));
+}
+
+#[tokio::test]
 async fn a_name_that_stands_for_nothing_is_an_error_that_names_what_there_is() {
     let (address, _) = serve(told([a(baking())])).await;
     let (_, error) = run("shift status caht", address).await;
@@ -298,7 +322,8 @@ async fn a_start_sends_the_plan_as_json_and_a_dry_run_says_so_in_the_query() {
         [[guard]]\nmetric = \"error_rate\"\nbelow = \"1%\"\n";
     std::fs::write(&plan, text).unwrap();
     let (address, story) = serve(told([a(promoted())])).await;
-    assert!(run(&format!("shift start chat {} --dry-run", plan.display()), address).await.0.is_some());
+    let dry = format!("shift start chat {} --dry-run --start-at 2030-01-31T22:00:00+01:00", plan.display());
+    assert!(run(&dry, address).await.0.is_some());
     let (exit, _) = run(&format!("shift start chat {} --wait", plan.display()), address).await;
     assert_eq!(exit, Some(Exit::Done));
     let story = story.lock().unwrap();
@@ -306,6 +331,7 @@ async fn a_start_sends_the_plan_as_json_and_a_dry_run_says_so_in_the_query() {
     assert_eq!(paths, ["/v1/endpoints/chat/shifts?dry_run=true", "/v1/endpoints/chat/shifts"]);
     let sent: serde_json::Value = serde_json::from_str(&story.posted[0].1).unwrap();
     assert_eq!(sent["green"]["version"], "v2");
+    assert_eq!(sent["start_at"], "2030-01-31T21:00:00.000Z");
 }
 
 #[tokio::test]
@@ -372,10 +398,7 @@ async fn endpoints_are_listed_and_shown() {
     let (_, printed) = run("endpoint show chat", address).await;
     assert!(printed.ends_with("blue   127.0.0.1:9002       1  unhealthy          6\n"), "{printed}");
     let (_, printed) = run("endpoint list --output json", address).await;
-    assert_eq!(
-        printed.trim_end(),
-        serde_json::to_string(&wire::Endpoints { endpoints: vec![endpoint_now()] }).unwrap()
-    );
+    assert_eq!(printed.trim_end(), serde_json::to_string(&listed()).unwrap());
 }
 
 #[tokio::test]

@@ -140,6 +140,16 @@ impl Task {
         self.links.retire_when_drained(gone, [old.made.take(), old.rest.take()]);
     }
 
+    /// The same of every declared fleet that is ready though no check has just said so: it may have been waiting for an instance that it is
+    /// not to have any more.
+    pub(super) fn bring_in_ready(&mut self) {
+        let is_ready = |endpoint: &Endpoint| endpoint.incoming.as_ref().is_some_and(Incoming::is_ready);
+        let ready = self.endpoints.iter().filter(|(_, endpoint)| is_ready(endpoint));
+        for name in ready.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.replace_blue(&name);
+        }
+    }
+
     /// The fleets that changes bring with them: new ones, and changed counts.
     pub(super) fn fleet_changes(&self, changes: &Changes) -> Vec<FleetRecord> {
         let fleet = |record: &EndpointRecord| {
@@ -245,6 +255,12 @@ impl Task {
     fn fleet_draft(&self, endpoint: &EndpointName, kind: &'static str, cause: String) -> Draft {
         let at = self.links.timer.wall_of(self.links.timer.now());
         Draft { endpoint: Some(endpoint.clone()), ..Draft::new(at, kind, "provider", cause) }
+    }
+}
+
+impl Incoming {
+    fn is_ready(&self) -> bool {
+        self.awaited.is_empty() && self.fleet.wanted() == self.fleet.route.fleet.instances.len()
     }
 }
 

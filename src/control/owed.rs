@@ -79,3 +79,20 @@ impl Task {
         self.endpoints.get_mut(name)?.run.as_mut()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::Side;
+
+    #[test]
+    fn that_others_have_drained_is_not_said_of_those_that_drain_now() {
+        let mut owed = Owed::default();
+        owed.push(Input::Drained(Side::Green));
+        owed.push(Input::GreenGone);
+        owed.push(Input::GreenGone);
+        owed.forget_drains();
+        assert_eq!(owed.pop(), Some(Input::GreenGone));
+        assert!(owed.is_empty(), "each kind is owed once");
+    }
+}

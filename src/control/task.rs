@@ -106,6 +106,7 @@ impl Task {
                 () = tokio::time::sleep_until(wake) => self.time_has_come().await,
                 _ = samples.tick() => {
                     self.sample();
+                    self.bring_in_ready();
                     self.replace_sick().await;
                 }
                 Some(ask) = inbox.asks.recv() => self.answer(ask).await,

@@ -5,6 +5,7 @@
 //! and the other finds it done.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -154,6 +155,15 @@ impl Watched {
     /// after its moment is taken, so the later of the two moments bounds the breach from below: the time from breach to decision is
     /// never said to be shorter than it was.
     pub(super) fn judge(&self, rung: Option<Moment>) -> Standing {
+        self.judge_by(rung, |trial, meters| trial.look(self.timer.now(), meters, &self.watch))
+    }
+
+    /// The same by this look. One that panics has found nothing, and whoever looked, be it for many other shifts, goes on.
+    pub(super) fn judge_by(
+        &self,
+        rung: Option<Moment>,
+        look: impl FnOnce(&mut Trial, Meters<'_>) -> Look,
+    ) -> Standing {
         if let Some(snap) = self.snapped() {
             return Standing::Breached(snap.cause);
         }
@@ -163,8 +173,13 @@ impl Watched {
             return Standing::Breached(Cause::EvaluatorStalled);
         };
         let meters = Meters { green: &self.green.meters, blue: &self.blue.meters };
-        let Look { standing, breach, before, green } =
-            bench.trial.look(self.timer.now(), meters, &self.watch);
+        let looked = catch_unwind(AssertUnwindSafe(|| look(&mut bench.trial, meters)));
+        let Ok(Look { standing, breach, before, green }) = looked else {
+            drop(bench);
+            tracing::error!(endpoint = %self.endpoint, shift = %self.shift, "a look at the alarms panicked: all traffic goes to blue");
+            self.snap(Cause::EvaluatorStalled);
+            return Standing::Breached(Cause::EvaluatorStalled);
+        };
         if let Standing::Breached(cause) = &standing {
             // Only what the meters showed has a response or a period that tipped it.
             let breach = (breach == Some(Breach::Metered)).then(|| before.max(rung.unwrap_or(before)));

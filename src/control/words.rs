@@ -114,23 +114,22 @@ pub(super) fn change(input: &Input, by: &By, before: &State, after: &State) -> (
 
 /// What was over when a shift was not let go on.
 fn over(before: &State) -> String {
-    match before {
-        State::Baking { step, .. } => format!("the bake of step {} is over", step + 1),
-        State::RetiringBatch { .. } => "the drain deadline passed".to_owned(),
-        State::Preparing { .. }
-        | State::Holding { .. }
-        | State::Paused { .. }
-        | State::PreparingBatch { .. }
-        | State::HoldingBatch { .. }
-        | State::TerminationWait { .. }
-        | State::Retiring { .. }
-        | State::RollingBack { .. }
-        | State::ReleasingBatch { .. }
-        | State::Restoring { .. }
-        | State::Promoted
-        | State::RolledBack { .. }
-        | State::RollbackFailed { .. } => "a deadline passed".to_owned(),
+    if let State::Baking { step, .. } = before {
+        return format!("the bake of step {} is over", step + 1);
     }
+    deadline(before).to_owned()
+}
+
+/// Which deadline a state waits for at the longest.
+fn deadline(state: &State) -> &'static str {
+    let drains = matches!(
+        state,
+        State::RetiringBatch { .. }
+            | State::Retiring { .. }
+            | State::RollingBack { .. }
+            | State::ReleasingBatch { .. }
+    );
+    if drains { "the drain deadline passed" } else { "a deadline passed" }
 }
 
 /// Why the passing of time, or a changed standing, led from one state to the next.
@@ -155,11 +154,8 @@ fn after_wake(before: &State, after: &State, standing: &Standing) -> String {
             State::RetiringBatch { .. }
             | State::Retiring { .. }
             | State::RollingBack { .. }
-            | State::ReleasingBatch { .. },
-            _,
-        ) => "the drain deadline passed".to_owned(),
-        (
-            State::Preparing { .. }
+            | State::ReleasingBatch { .. }
+            | State::Preparing { .. }
             | State::PreparingBatch { .. }
             | State::Paused { .. }
             | State::Restoring { .. }
@@ -167,7 +163,7 @@ fn after_wake(before: &State, after: &State, standing: &Standing) -> String {
             | State::RolledBack { .. }
             | State::RollbackFailed { .. },
             _,
-        ) => "a deadline passed".to_owned(),
+        ) => deadline(before).to_owned(),
     }
 }
 

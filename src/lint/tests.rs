@@ -325,6 +325,21 @@ fn failures_of_blue_that_come_together_ask_for_a_burst_factor_unless_the_plan_ha
 }
 
 #[test]
+fn hours_that_are_closed_for_longer_than_a_shift_may_take_are_told() {
+    let at = |timeout: &str| {
+        let hours = json!([{"from": "08:00", "to": "20:00", "zone": "UTC"}]);
+        let mut rest = guard("1%");
+        (rest["allowed_hours"], rest["execution_timeout"]) = (hours, timeout.into());
+        lint(&at_once("1h", rest), &traffic(0, 0))
+    };
+    let told = at("12h");
+    let finding = the(&told, "closed_hours");
+    assert_eq!((finding.numbers["closed_s"], finding.numbers["needed_s"]), (43_200.0, 46_800.0));
+    assert!(!codes(&at("13h")).contains(&"closed_hours"), "a night and the bake fit");
+    assert!(!codes(&lint(&at_once("1h", guard("1%")), &traffic(0, 0))).contains(&"closed_hours"));
+}
+
+#[test]
 fn clients_dealt_by_a_sticky_key_need_more_requests() {
     let needed = |dealing| {
         let situation = Situation { dealing, ..traffic(0, 0) };

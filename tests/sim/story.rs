@@ -107,7 +107,13 @@ impl Story {
         let hours = if random.random_range(0..6) == 0 { hours() } else { String::new() };
         let length = random.random_range(4..30);
         let checks = if random.random_range(0..8) == 0 { Checks::Fail } else { Checks::Pass };
-        Self { seed, plan, hours, fleets, checks, acts: (0..length).map(|_| act(&mut random)).collect() }
+        let mut acts: Vec<_> = (0..length).map(|_| act(&mut random)).collect();
+        if fleets == Fleets::Made {
+            // What a provider does is a small part of what happens, and the part at which a death leaves most behind.
+            let place = random.random_range(0..=acts.len());
+            acts.insert(place, Act::KillAtPoint { points: random.random_range(0..6) });
+        }
+        Self { seed, plan, hours, fleets, checks, acts }
     }
 }
 

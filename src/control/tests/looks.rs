@@ -510,3 +510,13 @@ async fn a_shift_that_rang_does_not_wait_for_the_others() {
     bench.evaluator.round();
     assert!(other.watched.snapped().is_some() && bench.watched.snapped().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_panics_takes_its_own_shift_back_to_blue_and_whoever_looked_goes_on() {
+    let bench = Bench::new(GuardBound::ErrorRate { below: 0.01 });
+    let standing = bench.watched.judge_by(None, |_, _| panic!("as no alarm should"));
+    assert_eq!(standing, Standing::Breached(Cause::EvaluatorStalled));
+    assert_eq!(bench.watched.snapped().unwrap().cause, Cause::EvaluatorStalled);
+    assert_eq!(bench.evaluator.round(), Round::Watching);
+    assert_eq!(bench.watched.judge(None), Standing::Breached(Cause::EvaluatorStalled), "it stays so");
+}

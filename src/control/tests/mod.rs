@@ -4,6 +4,7 @@
 mod batches;
 mod checks;
 mod collapse;
+mod declared;
 mod endpoints;
 mod external;
 mod fates;

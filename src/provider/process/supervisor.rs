@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, kill_process, kill_process_group, pidfd_open},
+};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{Notify, mpsc, watch},
@@ -97,11 +100,22 @@ impl Supervisor {
     /// Waits until the process ends, which it says, or is to be let go: then it is given back.
     async fn watch(&mut self, process: Process) -> Option<Process> {
         let begun = Instant::now();
-        let Ok(exit) = process.exit() else {
-            // It ended before it could be watched.
-            return self.ended(process, begun).await;
-        };
         let mut wish = self.wish.clone();
+        let exit = loop {
+            match process.exit() {
+                Ok(exit) => break exit,
+                // It ended before it could be watched.
+                Err(error) if is_of_a_gone_process(&error) => return self.ended(process, begun).await,
+                Err(error) => {
+                    // Without a descriptor nobody can say that it has ended, and it may well be serving.
+                    tracing::warn!(%error, place = ?self.recipe.place, "a process cannot be watched at present");
+                }
+            }
+            tokio::select! {
+                () = told_to_stop(&mut wish) => return Some(process),
+                () = tokio::time::sleep(LOG_LOOK) => {}
+            }
+        };
         loop {
             let look = tokio::time::sleep(LOG_LOOK);
             tokio::select! {
@@ -278,6 +292,11 @@ impl Found {
     }
 }
 
+/// Whether a process cannot be watched because it is no more.
+fn is_of_a_gone_process(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
+}
+
 /// Who is gone tells nothing any more.
 async fn told_to_stop(wish: &mut watch::Receiver<Wish>) {
     if wish.wait_for(|wish| *wish == Wish::Stop).await.is_err() {
@@ -307,6 +326,19 @@ fn rounded(lived: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_cannot_be_watched_for_want_of_descriptors_is_none_that_has_ended() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = launch::pid(&child).unwrap();
+        child.wait().unwrap();
+        let gone = io::Error::from(pidfd_open(pid, PidfdFlags::empty()).unwrap_err());
+        assert!(is_of_a_gone_process(&gone), "{gone}");
+        assert!(is_of_a_gone_process(&io::ErrorKind::NotFound.into()));
+        for error in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOSYS] {
+            assert!(!is_of_a_gone_process(&error.into()), "{error}");
+        }
+    }
 
     #[test]
     fn the_wait_before_a_restart_doubles_up_to_a_minute() {

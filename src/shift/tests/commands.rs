@@ -169,6 +169,9 @@ fn a_paused_shift_wants_no_waking_before_its_execution_timeout_and_stays_paused_
     let mut shift = Shift::new(plan_with(canary(), with_termination_wait()), Moment::default());
     shift.step(at("0s"), Input::Start).unwrap();
     shift.step(at("5s"), Input::GreenReady(Standing::Clear)).unwrap();
+    let mut baking = shift.clone();
+    baking.step(at("6s"), Input::Command(Command::Pause, Standing::Clear)).unwrap();
+    assert_eq!(baking.onward(), Onward::Free, "a bake that is stopped is a state of its own");
     shift.step(at("20s"), Input::Command(Command::Promote, Standing::Clear)).unwrap();
     assert_eq!(shift.wake_at(), Some(at("2m20s")));
     shift.step(at("21s"), Input::Command(Command::Pause, Standing::Clear)).unwrap();
@@ -217,6 +220,15 @@ fn promote_needs_a_green_that_is_ready_and_not_on_its_way_back() {
         &[BEGIN, ROLLING_BACK, ROLLED_BACK],
         "22s promote clear -> cannot promote a shift that is rolled_back",
     );
+}
+
+#[test]
+fn where_green_is_on_trial_no_more_a_promotion_is_answered_by_the_state_and_not_by_the_alarms() {
+    let stays = "retiring blue until 51s";
+    let asked = format!("22s promote breach -> {stays}\n23s promote held -> {stays}");
+    after(&[BEGIN, TERMINATION_WAIT, RETIRING], &asked);
+    let cannot = "cannot promote a shift that is rolling_back";
+    after(&[BEGIN, ROLLING_BACK], &format!("21s promote breach -> {cannot}\n21s promote held -> {cannot}"));
 }
 
 #[test]
