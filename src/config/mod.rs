@@ -27,6 +27,7 @@ mod reader;
 mod render;
 mod rescue;
 mod schedule;
+mod shadow;
 mod shape;
 mod thresholds;
 mod tls;
@@ -43,6 +44,7 @@ mod tests;
 pub use alarms::alarm_name;
 pub use identities::{IdentitySpec, Mark};
 pub use problems::{Problem, Problems};
+pub use shadow::ShadowSpec;
 pub use shape::{known_keys, known_plan_keys};
 pub use thresholds::{format_bound, format_measure};
 pub use tokens::{
@@ -333,6 +335,8 @@ pub struct EndpointSpec {
     pub variant_header: Option<HeaderName>,
     /// Whether its clients speak Amazon SageMaker Runtime's API.
     pub invocations: Option<Invocations>,
+    /// What gets copies of its requests, whose answers nobody gets.
+    pub shadow: Option<ShadowSpec>,
 }
 
 /// What an instance is asked.
