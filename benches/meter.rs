@@ -10,8 +10,8 @@ use snapback::{
     },
     fleet::Side,
     meter::{
-        Bell, FleetMeters, Outcome, Overdue, Part, Reading, Record, Recorder, Recording, Run, Timing,
-        Verdict, WatchPoint,
+        Bell, FleetMeters, Outcome, Overdue, Part, PassedMarks, Reading, Record, Recorder, Recording, Run,
+        Timing, Verdict, WatchPoint,
     },
     name::Version,
     time::Moment,
@@ -203,6 +203,7 @@ fn outcome(verdict: Verdict, millis: u64) -> Outcome {
         bytes_in: 600,
         bytes_out: 1_024,
         overdue: Overdue::default(),
+        passed: PassedMarks::default(),
         is_warm_up: false,
     }
 }

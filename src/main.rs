@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::Serve(serve) => app::serve(&serve.config),
         Command::ModelServer(server) => demo::serve_model(server.version.as_str(), server.listen),
-        Command::Client(command) => cli::run(command),
+        Command::Client(command) => cli::run(*command),
         Command::Demo(demo) => demo::run(&demo),
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
             vec![
                 format!("Rolling back {}.", cause_clause(view, cause)),
                 timing(view),
+                short(view),
                 fate(view),
                 draining(view, now),
             ]
@@ -73,6 +74,7 @@ pub(super) fn explain(view: &ShiftView, now: WallTime) -> String {
             vec![
                 format!("Rolled back {}.", cause_clause(view, cause)),
                 timing(view),
+                short(view),
                 fate(view),
                 spared(view),
                 kept(view),
@@ -404,6 +406,14 @@ fn timing(view: &ShiftView) -> String {
         (None, _) => {}
     }
     if parts.is_empty() { String::new() } else { format!("{}.", capitalised(&parts.join("; "))) }
+}
+
+/// What blue lacked when it took everything back; nothing where it was whole.
+fn short(view: &ShiftView) -> String {
+    view.blue_short
+        .as_ref()
+        .map(|short| format!("{}: {short}.", capitalised(&blue(view))))
+        .unwrap_or_default()
 }
 
 /// What became of green's requests that were open then.

@@ -30,11 +30,11 @@ pub(super) fn preparing_batch(view: &ShiftView, step: usize, now: WallTime) -> S
 }
 
 pub(super) fn holding_batch(view: &ShiftView, step: usize) -> String {
-    format!(
-        "Holding before {}: its batch is ready, but the alarms had too little data when last looked at. {}",
-        of_steps(view, step),
-        in_service(view)
-    )
+    let why = match view.held {
+        Some(_) => "",
+        None => ", but the alarms had too little data when last looked at",
+    };
+    format!("Holding before {}: its batch is ready{why}. {}", of_steps(view, step), in_service(view))
 }
 
 /// What is going on, on the way back.

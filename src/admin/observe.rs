@@ -91,6 +91,7 @@ fn aftermath(view: &ShiftView) -> Aftermath {
         drain,
         green_responses: view.green_responses_to_decision,
         open: view.fate.map(open),
+        is_blue_short: view.blue_short.is_some(),
     }
 }
 

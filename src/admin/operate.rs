@@ -13,9 +13,10 @@ use super::{
     wire,
 };
 use crate::{
-    control::{ControlError, Handle},
+    control::{ControlError, EndpointView, FleetView, Handle, InstanceView},
     delivery::WebhookStatus,
-    telemetry::{CONTENT_TYPE, DeliveryFigures, ShiftFigures, WebhookFigures},
+    fleet::Health,
+    telemetry::{CONTENT_TYPE, DeliveryFigures, FleetFigures, ShiftFigures, WebhookFigures},
 };
 
 /// How long a scrape waits for control: less than the ten seconds that Prometheus gives a scrape, and enough for a commit to a busy disk.
@@ -41,20 +42,24 @@ pub(super) async fn openapi(Parameters(Nothing {}): Parameters<Nothing>) -> impl
 }
 
 pub(super) async fn metrics(State(port): State<Arc<Port>>) -> impl IntoResponse {
-    let figures = tokio::time::timeout(CONTROL_PATIENCE, shift_figures(&port.handle)).await;
+    let figures = tokio::time::timeout(CONTROL_PATIENCE, figures(&port.handle)).await;
     let figures = match figures {
         Ok(Ok(figures)) => Some(figures),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "a scrape goes without the figures of shifts");
+            tracing::warn!(%error, "a scrape goes without the figures of shifts and fleets");
             None
         }
         Err(_) => {
-            tracing::warn!("a scrape goes without the figures of shifts: control did not answer in time");
+            tracing::warn!(
+                "a scrape goes without the figures of shifts and fleets: control did not answer in time"
+            );
             None
         }
     };
     port.telemetry.note_deliveries(delivery_figures(&port));
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], port.telemetry.render(figures.as_deref()))
+    let (shifts, fleets) = figures.unzip();
+    port.telemetry.note_fleets(fleets);
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], port.telemetry.render(shifts.as_deref()))
 }
 
 fn delivery_figures(port: &Port) -> DeliveryFigures {
@@ -71,9 +76,31 @@ fn delivery_figures(port: &Port) -> DeliveryFigures {
     }
 }
 
-async fn shift_figures(handle: &Handle) -> Result<Vec<ShiftFigures>, ControlError> {
+async fn figures(handle: &Handle) -> Result<(Vec<ShiftFigures>, Vec<FleetFigures>), ControlError> {
+    let endpoints = handle.endpoints().await?;
+    let fleets = endpoints.iter().flat_map(fleet_figures).collect();
+    Ok((shift_figures(handle, endpoints).await?, fleets))
+}
+
+fn fleet_figures(endpoint: &EndpointView) -> impl Iterator<Item = FleetFigures> {
+    let figures = |fleet: &FleetView| {
+        let is_ready = |instance: &&InstanceView| instance.health == Health::Healthy && !instance.is_ejected;
+        FleetFigures {
+            endpoint: endpoint.declared.name.clone(),
+            side: fleet.side,
+            desired: fleet.desired.map_or(fleet.instances.len() as u64, u64::from),
+            ready: fleet.instances.iter().filter(is_ready).count() as u64,
+        }
+    };
+    std::iter::once(&endpoint.blue).chain(&endpoint.green).map(figures)
+}
+
+async fn shift_figures(
+    handle: &Handle,
+    endpoints: Vec<EndpointView>,
+) -> Result<Vec<ShiftFigures>, ControlError> {
     let mut figures = Vec::new();
-    for endpoint in handle.endpoints().await? {
+    for endpoint in endpoints {
         let Some(id) = endpoint.running_shift else { continue };
         let shift = match handle.shift(&id).await {
             Ok(shift) => shift,

@@ -97,6 +97,8 @@ fn filled(
         publish_to_last_green_dispatch,
         green_responses_to_decision,
         green_in_flight_at_decision,
+        // Part of the explanation and of its change of state.
+        blue_short: _,
         fate,
         restarts,
         alarms,

@@ -57,6 +57,8 @@ pub struct AlarmBook {
     last_blue: Reading,
     edges: Edges,
     last_tails: Tails,
+    /// How often blue's quantiles of latency were taken.
+    latency_marks: u32,
     /// Blue's times when its quantiles of them were taken last.
     marked: [Option<HistogramSnapshot>; Timing::ALL.len()],
     /// Requests dealt in this step: green's and blue's.
@@ -152,6 +154,7 @@ impl AlarmBook {
             last_blue: blue.clone(),
             edges: Edges::default(),
             last_tails: Tails::default(),
+            latency_marks: 0,
             marked: Default::default(),
             dealt_in_step: (0, 0),
             max_failures: plan.max_failures,
@@ -198,6 +201,11 @@ impl AlarmBook {
         plan.guards.iter().any(has_reserve)
     }
 
+    /// Whether the data plane is to look at the open requests of both fleets, by the marks that [`Edges::late_marks`] gives it.
+    pub fn compares_latency(plan: &AlarmPlan) -> bool {
+        plan.regressions.iter().any(|regression| regression.bound.timing() == Some(Timing::Latency))
+    }
+
     /// Whether the next look wants the longest run of failures: something failed since the last one.
     pub fn looks_for_runs(&self, green: &Reading) -> bool {
         green.failed() > self.last.failed() && self.guards.iter().any(|alarm| alarm.reserve.is_some())
@@ -236,7 +244,11 @@ impl AlarmBook {
         for alarm in self.regressions.iter_mut().filter(|alarm| alarm.lacks_marks() == Some(timing)) {
             alarm.mark(recent.as_ref().unwrap_or(blue));
         }
-        self.edges = Edges::of(self.regressions.iter().flat_map(RegressionAlarm::marks));
+        if timing == Timing::Latency {
+            self.latency_marks = self.latency_marks.wrapping_add(1).max(1);
+        }
+        self.edges =
+            Edges::of(self.regressions.iter().flat_map(RegressionAlarm::marks)).numbered(self.latency_marks);
         self.edges.count(timing, &mut self.last_tails, green, blue);
         self.marked[timing.index()] = Some(blue.clone());
     }
@@ -318,7 +330,7 @@ impl AlarmBook {
         for alarm in &mut self.regressions {
             alarm.take_in(of_green, of_blue, slow, self.regressions_purse.cash());
         }
-        self.last_tails.clone_from(tails);
+        self.last_tails.follow(tails);
     }
 
     /// Green's share of this step's requests so far, where clients and not requests are dealt.

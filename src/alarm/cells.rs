@@ -26,11 +26,6 @@ pub(super) fn log_odds(rate: f64) -> f64 {
     rate.ln() - (-rate).ln_1p()
 }
 
-/// The rate with these log-odds.
-pub(super) fn rate(log_odds: f64) -> f64 {
-    1.0 / (1.0 + (-log_odds).exp())
-}
-
 /// ln of the rate with these log-odds, exact where the rate is nearly one; of its complement with the sign turned.
 pub(super) fn ln_rate(log_odds: f64) -> f64 {
     // ln(1 / (1 + e^-x)), written so that no exponential overflows.

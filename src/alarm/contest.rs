@@ -2,7 +2,7 @@
 
 use super::{
     AlarmEvidence, AlarmState, Compared, FleetPair, LEAST_ANSWERS, LatencyTest, Marks, Regression,
-    RegressionBound, Rule, ShareTest, Slow, Tolerance,
+    RegressionBound, Rule, ShareTest, Slow, Tolerance, tails::Counted,
 };
 use crate::meter::{HistogramSnapshot, Reading, Timing};
 
@@ -222,7 +222,7 @@ impl RegressionAlarm {
         &mut self,
         green: Done,
         blue: Done,
-        slow: impl Fn(Timing, Marks) -> Slow,
+        slow: impl Fn(Timing, Marks) -> Counted,
         cash: f64,
     ) {
         let timed = |done: Done| self.regression.bound.timing().map_or(0, |timing| done.timed(timing));
@@ -257,7 +257,7 @@ impl RegressionAlarm {
             Test::Times(_, test) if test.lacks_marks() => false,
             Test::Times(timing, test) => {
                 self.seen.count((green.timed(*timing), 0), (blue.timed(*timing), 0));
-                test.observe(|marks| slow(*timing, marks));
+                test.take_in(|marks| slow(*timing, marks));
                 test.reaches(self.threshold, cash)
             }
         };
@@ -323,13 +323,17 @@ impl RegressionAlarm {
         if let Some(raised) = &self.raised {
             return raised.clone();
         }
-        let Seen { green_requests, mut green_failures, blue_requests, mut blue_failures } = self.seen;
+        let Seen { mut green_requests, mut green_failures, mut blue_requests, mut blue_failures } = self.seen;
         let (ln_e, worst) = match &self.test {
             Test::Failures(test) | Test::ClientErrors(test) => (test.ln_e(cash), None),
             Test::Times(_, test) => (test.ln_e(cash), Some(test.worst())),
         };
         if let Some(worst) = worst {
             (green_failures, blue_failures) = (worst.slow.green, worst.slow.blue);
+            // What is slow and has no answer is not among the answers.
+            let unanswered = worst.slow.without(worst.answered);
+            green_requests = green_requests.saturating_add(unanswered.green);
+            blue_requests = blue_requests.saturating_add(unanswered.blue);
         }
         AlarmEvidence {
             name: self.regression.name.clone(),

@@ -48,8 +48,8 @@ pub struct AlarmEvidence {
     pub state: AlarmState,
     /// Green requests that entered the test in this shift (dealt, less those that left undecided).
     pub requests: u64,
-    /// Of those, known to have failed: errors, or answers that took as long as the bound or longer. A regression on latency counts answers,
-    /// and of them the slow ones at the quantile that speaks most against green.
+    /// Of those, known to have failed: errors, or answers that took as long as the bound or longer. A regression on latency counts answers
+    /// and what is open and late, and of them the slow ones at the quantile that speaks most against green.
     pub failures: u64,
     /// The requests of these since the moment from which they speak most against green; zero while nothing does. What tipped an alarm is
     /// seen here when green was healthy for long before. For people only: the alarm does not come from it.

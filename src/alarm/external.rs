@@ -169,7 +169,12 @@ impl Lease {
     /// An answer of alarm that is not enough for one counts as ok, as a datapoint of a threshold does.
     fn answered(&mut self, poll: &Poll, answer: Answer, now: Moment) {
         let Answer { state, reason, value } = answer;
+        let was_ignored = self.is_ignored;
         self.heed(state);
+        if was_ignored && !self.is_ignored {
+            // What was known when the shift began is no part of what is new.
+            self.answers.clear();
+        }
         self.answers.push_back(state);
         while self.answers.len() > poll.answers {
             self.answers.pop_front();
@@ -214,13 +219,16 @@ impl Lease {
 
 impl ExternalEvidence {
     /// How near the alarm is, 0 to 1: of the last answers, how many of the needed ones say alarm, or how near a query's value is to its
-    /// bound. A report alone says yes or no.
+    /// bound. A report alone says yes or no, and what is ignored is near nothing.
     pub fn nearness(&self) -> f64 {
         match self.state {
             AlarmState::Alarm => return 1.0,
             AlarmState::Ok | AlarmState::InsufficientData => {}
         }
-        let Some(poll) = &self.external.poll else { return 0.0 };
+        // What is not judged raises nothing, however many answers say alarm.
+        let Some(poll) = self.external.poll.as_ref().filter(|_| self.source != Source::Ignored) else {
+            return 0.0;
+        };
         let answers = self.polls.alarming as f64 / poll.datapoints as f64;
         let value = match (&poll.question, self.polls.value) {
             // A value beyond the bound is one answer of those that are needed.
@@ -294,9 +302,13 @@ mod tests {
         book.polled("quality", Err("no connection".to_owned()), at(2));
         book.polled("quality", Err("no connection".to_owned()), at(3));
         assert_eq!(says(&book, 3), (Ok, Source::Ignored), "one alarm of two is not ok");
+        book.polled("quality", answer(Alarm), at(3));
+        assert_eq!(book.evidence(at(3)).next().unwrap().nearness(), 0.0, "it cannot be raised");
         book.polled("quality", answer(Ok), at(4));
         book.polled("quality", answer(Alarm), at(5));
-        assert_eq!(says(&book, 5).0, Alarm, "two of the last three");
+        assert_eq!(says(&book, 5).0, Ok, "what was raised before it was ok is no news");
+        book.polled("quality", answer(Alarm), at(6));
+        assert_eq!(says(&book, 6).0, Alarm, "two of the last three");
     }
 
     /// Raised by two of the last three answers, and by two failures in a row.

@@ -109,10 +109,11 @@ impl Increments {
         Self { of_request: divided(self.of_request), of_failure: divided(self.of_failure) }
     }
 
-    /// For bets on these rates against the permitted one.
+    /// For bets on the rates with these log-odds against the permitted one. A rate so near one that a double is one would lose everything
+    /// by a single success, and its log-odds do not.
     pub(super) fn towards(alternatives: Cells, permitted: f64) -> Self {
-        let of_request = alternatives.map(|rate| (-rate).ln_1p() - (-permitted).ln_1p());
-        let mut of_failure = alternatives.map(|rate| (rate / permitted).ln());
+        let of_request = alternatives.map(|log_odds| cells::ln_rate(-log_odds) - (-permitted).ln_1p());
+        let mut of_failure = alternatives.map(|log_odds| cells::ln_rate(log_odds) - permitted.ln());
         for (failure, request) in of_failure.iter_mut().zip(of_request) {
             *failure -= request;
         }
@@ -135,7 +136,7 @@ impl Tally {
 /// The least number of requests that raise a guard's alarm if all of them fail, with only this much money on them. With fewer, not even a
 /// total outage can be told from chance. `u64::MAX` when no number does.
 pub(super) fn least_failures(permitted: f64, burst: f64, threshold: f64, money: f64) -> u64 {
-    let gains = alternatives(permitted).map(|rate| (rate / permitted).ln() / burst);
+    let gains = alternatives(permitted).map(|log_odds| (cells::ln_rate(log_odds) - permitted.ln()) / burst);
     let stake = cells::even_part(money);
     let raises = |failures: u64| {
         let wealth = gains.map(|gain| stake + failures as f64 * gain);
@@ -144,9 +145,9 @@ pub(super) fn least_failures(permitted: f64, burst: f64, threshold: f64, money: 
     cells::least(raises).unwrap_or(u64::MAX)
 }
 
-/// The rates that the cells bet on: up to 95 %, or a unit of log-odds above the permitted rate.
+/// The log-odds of the rates that the cells bet on: up to 95 %, or a unit above the permitted rate.
 fn alternatives(permitted: f64) -> Cells {
     let log_odds = cells::log_odds(permitted);
     let farthest = (19.0_f64.ln() - log_odds).max(1.0);
-    cells::distances(farthest).map(|distance| cells::rate(log_odds + distance))
+    cells::distances(farthest).map(|distance| log_odds + distance)
 }

@@ -10,13 +10,14 @@
 //! before the answers that they judge, so they may be anything: a poor estimate, or a blue that drifts, costs power alone.
 //! Green's time is rounded up to the edge of a bucket of the histograms, which are read instead of single answers.
 //!
-//! **What counts**: complete answers of both fleets, at their end; failed requests have no latency. A green that accepts and never answers is
-//! found by guards, which look at open requests too.
+//! **What counts**: complete answers of both fleets at their end, and of both what is still open when it reaches its time, at that moment and
+//! once: a green that accepts and never answers is found as soon as it is late. What fails before has no latency; what fails later was
+//! slow already. Open requests count if they were dealt after the times were taken. Of first tokens and gaps only what came is compared.
 //!
 //! **Cold start**: fewer than [`LEAST_ANSWERS`] answers of blue tell no quantile, and the test rests. **Units**: nats. **Misses**: shifts below
 //! p75 alone, effects in rarer than one of a hundred answers.
 
-use super::{FleetPair, ShareTest, Tolerance, cells::log_sum};
+use super::{FleetPair, ShareTest, Tolerance, cells::log_sum, tails::Counted};
 use crate::meter::{Edge, HistogramSnapshot};
 
 /// The quantiles of blue that green is compared at.
@@ -39,6 +40,8 @@ struct Part {
     marks: Option<Marks>,
     test: ShareTest,
     slow: Slow,
+    /// Of those, answered.
+    answered: Slow,
 }
 
 /// From which time on an answer counts as slow.
@@ -50,7 +53,7 @@ pub struct Marks {
     pub blue: Edge,
 }
 
-/// Slow answers of both fleets.
+/// Slow requests of both fleets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Slow {
     /// Green's.
@@ -66,8 +69,24 @@ pub struct Worst {
     pub quantile: f64,
     /// From which times on answers count as slow; `None` until blue's quantiles are known.
     pub marks: Option<Marks>,
-    /// Slow answers so far.
+    /// Slow requests so far.
     pub slow: Slow,
+    /// Of those, answered; the others are open, or failed after they were slow.
+    pub answered: Slow,
+}
+
+impl Slow {
+    /// Both together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        let Self { green, blue } = self;
+        Self { green: green.saturating_add(other.green), blue: blue.saturating_add(other.blue) }
+    }
+
+    /// Those that are not among others.
+    pub(super) fn without(self, others: Self) -> Self {
+        let Self { green, blue } = self;
+        Self { green: green.saturating_sub(others.green), blue: blue.saturating_sub(others.blue) }
+    }
 }
 
 impl LatencyTest {
@@ -79,6 +98,7 @@ impl LatencyTest {
             marks: None,
             test: ShareTest::new(Tolerance::Ratio(1.0), burst),
             slow: Slow::default(),
+            answered: Slow::default(),
         };
         let parts = match quantile {
             Some(quantile) => vec![part(quantile)],
@@ -137,12 +157,18 @@ impl LatencyTest {
         }
     }
 
-    /// Takes in the answers slower than each of the marks since the last look.
+    /// Takes in what was slower than each of the marks since the last look.
     pub fn observe(&mut self, slower: impl Fn(Marks) -> Slow) {
+        self.take_in(|marks| Counted { slow: slower(marks), answered: slower(marks) });
+    }
+
+    /// The same where requests that are open are among them.
+    pub(super) fn take_in(&mut self, slower: impl Fn(Marks) -> Counted) {
         for part in &mut self.parts {
             let Some(marks) = part.marks else { continue };
-            let slow = slower(marks);
-            part.slow = Slow { green: part.slow.green + slow.green, blue: part.slow.blue + slow.blue };
+            let Counted { slow, answered } = slower(marks);
+            part.slow = part.slow.plus(slow);
+            part.answered = part.answered.plus(answered);
             part.test.observe(FleetPair {
                 green_failed: slow.green,
                 blue_failed: slow.blue,
@@ -179,7 +205,8 @@ impl LatencyTest {
     pub fn worst(&self) -> Worst {
         let ln_e = |part: &Part| part.test.ln_e(0.0);
         let worst = self.parts.iter().max_by(|left, right| ln_e(left).total_cmp(&ln_e(right)));
-        let Part { quantile, marks, test: _, slow } = worst.expect("there is at least one comparison");
-        Worst { quantile: *quantile, marks: *marks, slow: *slow }
+        let Part { quantile, marks, test: _, slow, answered } =
+            worst.expect("there is at least one comparison");
+        Worst { quantile: *quantile, marks: *marks, slow: *slow, answered: *answered }
     }
 }

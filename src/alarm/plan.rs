@@ -120,7 +120,7 @@ pub enum RegressionBound {
         /// By how much green's may exceed blue's.
         tolerance: Tolerance,
     },
-    /// The time from dispatch to the last byte of complete answers.
+    /// The time from dispatch to the last byte of complete answers; of open requests, as far as it has come.
     Latency {
         /// One of blue's quantiles, above 0 and below 1; `None` for all of [`super::QUANTILES`] together.
         quantile: Option<f64>,

@@ -46,8 +46,11 @@ impl SafeGuard {
     /// A test of one step against this bound, above 0 and below 1.
     pub fn new(permitted: f64) -> Self {
         let edge = cells::log_odds(permitted);
-        let rates = cells::distances(FARTHEST_ODDS.ln()).map(|distance| cells::rate(edge - distance));
-        Self { increments: Increments::towards(rates, permitted), wealth: [cells::even_part(1.0); CELLS] }
+        let alternatives = cells::distances(FARTHEST_ODDS.ln()).map(|distance| edge - distance);
+        Self {
+            increments: Increments::towards(alternatives, permitted),
+            wealth: [cells::even_part(1.0); CELLS],
+        }
     }
 
     /// Takes in settled requests.

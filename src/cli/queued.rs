@@ -59,6 +59,13 @@ pub(super) async fn until_begun(
     Ok(Turn::NotYet)
 }
 
+/// The shift of this id, if it is in a queue.
+pub(super) async fn of_id(client: &Client, id: &str) -> Result<Option<wire::Queued>, CliError> {
+    let wire::Endpoints { endpoints } = client.get("/v1/endpoints").await?.read()?;
+    let mut waiting = endpoints.into_iter().flat_map(|endpoint| endpoint.queue);
+    Ok(waiting.find(|queued| queued.id.as_deref() == Some(id)))
+}
+
 enum Standing {
     Waits(Box<wire::Queued>),
     Begun(Box<wire::Shift>),

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use super::{
     CliError, Exit,
     args::{
-        Asked, Because, DryRun, IfRunning, OneEndpoint, Order, PlanFile, ShiftCommand, ShiftRef, WaitArgs,
+        Asked, Because, DryRun, IfRunning, OneEndpoint, Order, OutputFormat, PlanFile, ShiftCommand,
+        ShiftRef, WaitArgs,
     },
     client::{Answer, Client},
     follow,
@@ -20,11 +21,22 @@ use crate::{admin::wire, clock, config::PlanSpec, name::ShiftId};
 pub(super) async fn shift(args: Asked<ShiftCommand>, output: &mut Output) -> Result<Exit, CliError> {
     let client = Client::new(&args.connection);
     match args.command {
-        ShiftCommand::Start { whose, plan, dry_run, ignored_alarms, if_running, because, watch, wait } => {
+        ShiftCommand::Start {
+            whose,
+            plan,
+            dry_run,
+            ignored_alarms,
+            if_running,
+            start_at,
+            because,
+            watch,
+            wait,
+        } => {
             let client = client.because(&because.reason);
             let PlanFile { plan } = plan;
             // Checked here first: these problems name the file's lines, which a server that gets JSON cannot.
-            let plan = plan_file::read_ignoring(&plan, &ignored_alarms)?;
+            let mut plan = plan_file::read_ignoring(&plan, &ignored_alarms)?;
+            plan.schedule.start_at = start_at.or(plan.schedule.start_at);
             let answer = start(&client, &whose, plan, dry_run, if_running).await?;
             let watched = if watch { Watched::Watch } else { Watched::Wait(wait) };
             match answer.read()? {
@@ -50,15 +62,7 @@ pub(super) async fn shift(args: Asked<ShiftCommand>, output: &mut Output) -> Res
             shift_list::list(&client, args, output).await?;
             Ok(Exit::Done)
         }
-        ShiftCommand::Status { shift, wait: WaitArgs { wait: true, timeout } } => {
-            let (shift, _) = find(&client, &shift).await?;
-            follow::wait(client, &id_of(&shift)?, timeout, output).await
-        }
-        ShiftCommand::Status { shift, wait: _ } => {
-            let (shift, answer) = find(&client, &shift).await?;
-            output.answer(&answer, || Ok(report::status(&shift, clock::wall())))?;
-            Ok(Exit::Done)
-        }
+        ShiftCommand::Status { shift, wait } => status(client, &shift, wait, output).await,
         ShiftCommand::Watch { shift } => {
             let (shift, _) = find(&client, &shift).await?;
             watch::watch(client, &id_of(&shift)?, output).await
@@ -82,6 +86,42 @@ pub(super) async fn shift(args: Asked<ShiftCommand>, output: &mut Output) -> Res
             Ok(Exit::Done)
         }
         ShiftCommand::Abort(order) => command(&client, "abort", order, output).await,
+    }
+}
+
+/// Where a shift is, also one that waits for its turn.
+async fn status(
+    client: Client,
+    which: &ShiftRef,
+    wait: WaitArgs,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
+    let unknown = match find(&client, which).await {
+        Ok((shift, _)) if wait.wait => {
+            return follow::wait(client, &id_of(&shift)?, wait.timeout, output).await;
+        }
+        Ok((shift, answer)) => {
+            output.answer(&answer, || Ok(report::status(&shift, clock::wall())))?;
+            return Ok(Exit::Done);
+        }
+        Err(error @ CliError::NoSuchName { .. }) => error,
+        Err(error) => return Err(error),
+    };
+    let Some(queued) = queued::of_id(&client, which.id_or_endpoint.as_str()).await? else {
+        return Err(unknown);
+    };
+    if !wait.wait {
+        match output.format() {
+            OutputFormat::Json => output.json(&queued)?,
+            OutputFormat::Table => output.text(&queued_line(&queued))?,
+        }
+        return Ok(Exit::Done);
+    }
+    output.note(&queued_line(&queued));
+    match queued::until_begun(&client, &queued, wait.timeout, output).await? {
+        Turn::Begun(shift) => follow::wait(client, &id_of(&shift)?, wait.timeout, output).await,
+        Turn::Gone => Ok(Exit::Dropped),
+        Turn::NotYet => Ok(Exit::StillRunning),
     }
 }
 

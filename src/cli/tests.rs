@@ -230,7 +230,7 @@ async fn run(line: &str, address: SocketAddr) -> (Option<Exit>, String) {
     };
     let paper = Paper::default();
     let mut output = Output::new(command.format(), Box::new(paper.clone()), Box::new(std::io::sink()));
-    match carry_out(command, &mut output).await {
+    match carry_out(*command, &mut output).await {
         Ok(exit) => (Some(exit), paper.text()),
         Err(error) => (None, error.report()),
     }

@@ -44,6 +44,7 @@ mod tests;
 pub use alarms::alarm_name;
 pub use identities::{IdentitySpec, Mark};
 pub use problems::{Problem, Problems};
+pub use schedule::parse_moment;
 pub use shadow::ShadowSpec;
 pub use shape::{known_keys, known_plan_keys};
 pub use thresholds::{format_bound, format_measure};

@@ -95,6 +95,11 @@ fn moment(value: &Value) -> Result<WallTime, String> {
         | Value::List(_)
         | Value::Table(_) => text(value)?,
     };
+    parse_moment(given)
+}
+
+/// Reads a moment with its offset from UTC, such as `2027-01-31T09:00:00+01:00`.
+pub fn parse_moment(given: &str) -> Result<WallTime, String> {
     let stamp: Timestamp = given.parse().map_err(|_| {
         format!(
             "{} is not a moment with its offset from UTC: write one such as \"2027-01-31T09:00:00+01:00\"",

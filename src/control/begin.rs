@@ -131,6 +131,7 @@ pub(super) fn run(endpoint: &Endpoint, links: &Links, id: ShiftId, plan: PlanSpe
         old_blue: None,
         moments: Moments::default(),
         rollback: Rollback::default(),
+        blue_short: None,
         transitions: Vec::new(),
         track,
         earlier: Earlier::default(),

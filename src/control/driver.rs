@@ -78,13 +78,14 @@ impl Endpoint {
         let before = run.engine.state().clone();
         let effects = run.engine.step(now, input.clone())?;
         let after = run.engine.state().clone();
-        if effects.is_empty() && before == after && mark.bakes() == run.engine.bakes() {
+        if effects.is_empty() && before == after && !mark.differs(&run.engine) {
             return Ok(Advance::Nothing);
         }
         let turns_back = before.has_way_back() && after.cause().is_some();
         if turns_back || effects.first() == Some(&Effect::PublishShare(Share::NONE)) {
             run.go_back(links, &after);
-            let drafts = run.drafts(links, input, by, &before);
+            let mut drafts = run.drafts(links, input, by, &before);
+            drafts.extend(run.batch_draft(mark.engine(), &effects, links.timer.wall_of(now)));
             log(&drafts);
             run.unwritten.get_or_insert_default().extend(drafts);
             if turns_back {
@@ -99,7 +100,8 @@ impl Endpoint {
             return Ok(Advance::Nothing);
         }
         run.stamp(links, input, &after, now);
-        let drafts = run.drafts(links, input, by, &before);
+        let mut drafts = run.drafts(links, input, by, &before);
+        drafts.extend(run.batch_draft(mark.engine(), &effects, links.timer.wall_of(now)));
         if adopts {
             run.polls.clear();
             self.record.serving = run.plan.green.clone();
@@ -165,8 +167,13 @@ impl Endpoint {
                     }
                 }
                 Effect::PublishShare(share) => run.publish(links, share),
-                Effect::Drain { side, keep: 0 } => run.drain(links, side),
-                Effect::Drain { side, keep } => self.drain_rest(links, side, keep),
+                Effect::Drain { side, keep } => {
+                    run.owed.forget_drains();
+                    match keep {
+                        0 => run.drain(links, side),
+                        keep => self.drain_rest(links, side, keep),
+                    }
+                }
                 Effect::Retire { side, keep: 0 } => run.retire(links, side),
                 Effect::Retire { side, keep } => self.keep_first(links, side, keep),
                 Effect::Adopt => self.adopt(links),

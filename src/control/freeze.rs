@@ -118,7 +118,7 @@ impl Task {
     pub(super) async fn let_go_on(&mut self, name: &EndpointName) {
         let run = self.endpoints.get(name).and_then(|endpoint| endpoint.run.as_ref());
         if run.is_some_and(Run::awaits_leave) {
-            let Some(standing) = self.standing(name) else { return };
+            let Some(standing) = self.leave(name) else { return };
             if let Err(error) = self.feed(name, Input::GreenReady(standing), By::Itself).await {
                 tracing::warn!(endpoint = %name, %error, "a shift stays where it is");
             }

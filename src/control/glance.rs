@@ -214,7 +214,8 @@ impl Run {
     fn nearness(&self) -> Option<f32> {
         let watched = &self.green.as_ref()?.watched;
         if !watched.is_live() {
-            return watched.snapped().map(|_| 1.0);
+            // Whoever aborts has no alarm to be near to.
+            return watched.snapped().filter(|snap| snap.breach.is_some()).map(|_| 1.0);
         }
         let tests = watched.evidence().into_iter().map(|evidence| evidence.nearness());
         let thresholds = watched.thresholds().into_iter().map(|evidence| evidence.nearness());

@@ -465,8 +465,11 @@ impl Handle {
         self.events.subscribe()
     }
 
-    /// Whether new shifts can be accepted, that is, the journal can be written, and recovery is over; with the reason if not.
+    /// Whether new shifts can be accepted, that is, the journal can be written, recovery is over, and control runs; with the reason if not.
     pub fn ready(&self) -> Result<(), String> {
+        if self.asks.is_closed() {
+            return Err("control has ended: the process must be started again".to_owned());
+        }
         self.ready.borrow().clone()
     }
 

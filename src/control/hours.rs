@@ -1,4 +1,4 @@
-//! What keeps a running shift from going on: a freeze, or hours that its plan does not allow.
+//! What keeps a running shift from going on: a freeze, hours that its plan does not allow, or whoever paused it where no bake can be stopped.
 //!
 //! Hours are looked at by the wall clock, which may be set at any time, and a shift may learn that it is held a moment before it no longer
 //! is. So what counts is not that the end of a hold was waited for but that the engine was told of one and there is none now: that is
@@ -7,7 +7,7 @@
 use super::{endpoint::Endpoint, run::Run, task::Task};
 use crate::{
     config::{PlanSpec, Problem, Problems},
-    shift::{Hours, Input, Standing},
+    shift::{Hours, Input, Onward, PAUSED, Standing},
     time::{Moment, WallTime, format_duration},
 };
 
@@ -30,13 +30,15 @@ pub(super) enum Holder {
     Freeze,
     /// Its plan's allowed hours, until they begin.
     Hours(WallTime),
+    /// Whoever paused it, until somebody resumes it.
+    Pause,
 }
 
 impl Hold {
     /// When it ends by itself.
     pub(super) fn until(&self) -> Option<WallTime> {
         match self.holder {
-            Holder::Freeze => None,
+            Holder::Freeze | Holder::Pause => None,
             Holder::Hours(until) => Some(until),
         }
     }
@@ -46,13 +48,21 @@ impl Hold {
         match self.holder {
             Holder::Freeze => "once it is unfrozen",
             Holder::Hours(_) => "once its allowed hours begin",
+            Holder::Pause => "once it is resumed",
         }
     }
 }
 
 impl Endpoint {
-    /// What keeps the running shift from going on: a freeze before its plan's hours.
+    /// What keeps the running shift from going on: a freeze before its plan's hours, and those before a pause.
     pub(super) fn hold(&self, now: WallTime) -> Option<Hold> {
+        let is_paused = || self.run.as_ref().is_some_and(|run| run.engine.onward() == Onward::Paused);
+        let pause = || is_paused().then(|| Hold { why: PAUSED.to_owned(), holder: Holder::Pause });
+        self.ban(now).or_else(pause)
+    }
+
+    /// What no operator's command can overrule: a freeze before its plan's hours.
+    fn ban(&self, now: WallTime) -> Option<Hold> {
         if let Some(why) = self.frozen() {
             return Some(Hold { why, holder: Holder::Freeze });
         }
@@ -66,13 +76,14 @@ impl Endpoint {
         }
     }
 
-    /// A standing as it is while the shift is held. What is wrong stays wrong.
+    /// A standing as it is for a shift that would go on by itself.
     pub(super) fn under_hold(&self, standing: Standing, now: WallTime) -> Standing {
-        match (standing, self.hold(now)) {
-            (breached @ Standing::Breached(_), _) => breached,
-            (_, Some(hold)) => Standing::Held { why: hold.why },
-            (standing, None) => standing,
-        }
+        under(standing, self.hold(now))
+    }
+
+    /// A standing as it is for whoever commands the shift: a pause is ended by a command.
+    pub(super) fn under_ban(&self, standing: Standing, now: WallTime) -> Standing {
+        under(standing, self.ban(now))
     }
 }
 
@@ -116,6 +127,15 @@ impl Task {
         let waiting = endpoint.queue.iter().filter_map(|queued| queued.plan.schedule.wait(wall));
         let waiting = waiting.map(|wait| self.links.timer.moment_of(wait.until())).min();
         running.into_iter().chain(waiting).min()
+    }
+}
+
+/// A standing as it is while the shift is held. What is wrong stays wrong.
+fn under(standing: Standing, hold: Option<Hold>) -> Standing {
+    match (standing, hold) {
+        (breached @ Standing::Breached(_), _) => breached,
+        (_, Some(hold)) => Standing::Held { why: hold.why },
+        (standing, None) => standing,
     }
 }
 

@@ -25,6 +25,9 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 /// The longest wait between tries: a disk that has room again is used within ten seconds.
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
+/// So many events that nothing waits for stand together at most.
+const MOST_DEFERRED: usize = 64;
+
 /// An event before it has its number and its place in the chain.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct Draft {
@@ -50,6 +53,7 @@ pub(super) struct Ledger {
     events: broadcast::Sender<Event>,
     ready: watch::Sender<Result<(), String>>,
     failures: u32,
+    deferred: Vec<Draft>,
 }
 
 impl Ledger {
@@ -59,16 +63,33 @@ impl Ledger {
         events: broadcast::Sender<Event>,
         ready: watch::Sender<Result<(), String>>,
     ) -> Self {
-        Self { journal, last, events, ready, failures: 0 }
+        Self { journal, last, events, ready, failures: 0, deferred: Vec::new() }
+    }
+
+    /// Keeps an event that nothing waits for until the next commit, which it precedes. When a hundred instances come up, or go, at once, that
+    /// is a few waits for the disk and not a hundred, behind which an abort would stand.
+    pub(super) fn defer(&mut self, draft: Draft) {
+        self.deferred.push(draft);
+    }
+
+    /// Whether no more should be deferred.
+    pub(super) fn is_full(&self) -> bool {
+        self.deferred.len() >= MOST_DEFERRED
+    }
+
+    /// Makes durable what was deferred.
+    pub(super) async fn settle(&mut self) -> Result<(), StoreError> {
+        if self.deferred.is_empty() { Ok(()) } else { self.commit(Vec::new(), &[]).await }
     }
 
     /// Makes records and events durable, all or none. The disk is waited for on a thread that may block.
     pub(super) async fn commit(&mut self, records: Vec<Record>, drafts: &[Draft]) -> Result<(), StoreError> {
+        let what = if records.is_empty() && drafts.is_empty() { told(&self.deferred) } else { told(drafts) };
         let (records, events) = self.number(records, drafts);
         let journal = Arc::clone(&self.journal);
-        fault::point(|| format!("before {}", told(drafts)));
+        fault::point(|| format!("before {what}"));
         let written = aside(move || journal.commit(&records)).await;
-        fault::point(|| format!("after {}", told(drafts)));
+        fault::point(|| format!("after {what}"));
         let written = written.unwrap_or_else(|error| Err(thread_failed(&error)));
         self.conclude(written, events)
     }
@@ -102,8 +123,9 @@ impl Ledger {
         now.after(FIRST_RETRY.saturating_mul(1 << doublings).min(LAST_RETRY))
     }
 
-    fn number(&self, mut records: Vec<Record>, drafts: &[Draft]) -> (Vec<Record>, Vec<Event>) {
-        let chained = drafts.iter().cloned().scan(self.last, |last, draft| {
+    fn number(&mut self, mut records: Vec<Record>, drafts: &[Draft]) -> (Vec<Record>, Vec<Event>) {
+        let deferred = std::mem::take(&mut self.deferred);
+        let chained = deferred.into_iter().chain(drafts.iter().cloned()).scan(self.last, |last, draft| {
             let event = draft.into_event(*last);
             *last = event.head();
             Some(event)

@@ -25,6 +25,7 @@ mod aside;
 mod ask;
 mod asking;
 mod awaited;
+mod batch_events;
 mod begin;
 mod certificates;
 mod declare;

@@ -35,6 +35,11 @@ impl Owed {
         }
     }
 
+    /// Other instances drain from now on: what was said of those before is not about them (S7).
+    pub(super) fn forget_drains(&mut self) {
+        self.0.retain(|owed| !matches!(owed, Input::Drained(_)));
+    }
+
     fn pop(&mut self) -> Option<Input> {
         self.0.pop_front()
     }
@@ -57,7 +62,7 @@ impl Task {
     /// Feeds what is owed. An error means that some still is.
     pub(super) async fn settle_owed(&mut self, name: &EndpointName) -> Result<(), ControlError> {
         while let Some(owed) = self.run_mut(name).and_then(|run| run.owed.pop()) {
-            let input = match (owed, self.standing(name)) {
+            let input = match (owed, self.leave(name)) {
                 (Input::GreenReady(_), Some(now)) => Input::GreenReady(now),
                 (other, _) => other,
             };

@@ -140,7 +140,7 @@ impl Task {
         };
         let mut run = begin::run(endpoint, &self.links, id.clone(), record.plan.clone(), &record.actor);
         run.engine = Shift::restore(record.plan.shift.clone(), &record.snapshot, now);
-        let Resumed { earlier, rollback, transitions, findings, lineage, lasting, track } =
+        let Resumed { earlier, rollback, blue_short, transitions, findings, lineage, lasting, track } =
             Report::read(&record).resumed();
         let ShiftRecord { blue, blue_fleet, started_at, moments, .. } = record;
         if endpoint.record.serving != blue {
@@ -156,6 +156,7 @@ impl Task {
             moments,
             earlier,
             rollback,
+            blue_short,
             transitions,
             findings,
             lineage,

@@ -85,6 +85,7 @@ impl Endpoint {
             publish_to_last_green_dispatch: run.rollback.last_dispatch(&green),
             green_responses_to_decision: run.rollback.green_responses,
             green_in_flight_at_decision: run.rollback.green_in_flight,
+            blue_short: run.blue_short.clone(),
             fate: run.rollback.fate(&green),
             restarts: engine.snapshot(now).restarts,
             alarms: watched
@@ -189,6 +190,7 @@ pub(super) struct Report {
     publish_to_last_green_dispatch_nanos: Option<u64>,
     green_responses_to_decision: Option<u64>,
     green_in_flight_at_decision: Option<u64>,
+    blue_short: Option<String>,
     fate: Option<FateForm>,
     alarms: Vec<AlarmForm>,
     thresholds: Vec<ThresholdForm>,
@@ -234,6 +236,7 @@ struct TransitionForm {
 pub(super) struct Resumed {
     pub(super) earlier: Earlier,
     pub(super) rollback: Rollback,
+    pub(super) blue_short: Option<String>,
     pub(super) transitions: Vec<Transition>,
     pub(super) findings: Vec<Finding>,
     pub(super) lineage: Lineage,
@@ -251,6 +254,7 @@ impl Report {
             publish_to_last_green_dispatch_nanos: view.publish_to_last_green_dispatch.map(nanos),
             green_responses_to_decision: view.green_responses_to_decision,
             green_in_flight_at_decision: view.green_in_flight_at_decision,
+            blue_short: view.blue_short.clone(),
             fate: view.fate.as_ref().map(FateForm::of),
             alarms: view.alarms.iter().map(|alarm| AlarmForm::of(&alarm.evidence)).collect(),
             thresholds: view.thresholds.iter().map(ThresholdForm::of).collect(),
@@ -301,7 +305,8 @@ impl Report {
         let lineage = self.lineage.lineage();
         let lasting = self.externals.iter().filter_map(ExternalForm::lasting).collect();
         let track = self.track.track();
-        Resumed { earlier, rollback, transitions, findings, lineage, lasting, track }
+        let blue_short = self.blue_short;
+        Resumed { earlier, rollback, blue_short, transitions, findings, lineage, lasting, track }
     }
 }
 
@@ -336,6 +341,7 @@ pub(super) fn recorded_view(record: ShiftRecord) -> ShiftView {
         publish_to_last_green_dispatch: report.publish_to_last_green_dispatch_nanos.map(Duration::from_nanos),
         green_responses_to_decision: report.green_responses_to_decision,
         green_in_flight_at_decision: report.green_in_flight_at_decision,
+        blue_short: report.blue_short,
         fate: report.fate.map(FateForm::fate),
         restarts: snapshot.restarts,
         safety: None,

@@ -25,7 +25,7 @@ use crate::{
     meter::Reading,
     name::{EndpointName, FleetId, ShiftId},
     route::FleetRoute,
-    shift::{Bakes, Count, Shift, State},
+    shift::{Bakes, Count, Onward, Shift, State},
     store::{FleetRecord, Moments},
     time::{Moment, WallTime},
     weight::Share,
@@ -66,6 +66,8 @@ pub(super) struct Run {
     pub(super) old_blue: Option<LiveFleet>,
     pub(super) moments: Moments,
     pub(super) rollback: Rollback,
+    /// What blue lacked when it took everything back, in a clause.
+    pub(super) blue_short: Option<String>,
     pub(super) transitions: Vec<Transition>,
     /// Its traffic from its beginning.
     pub(super) track: Track,
@@ -255,8 +257,15 @@ impl Run {
 }
 
 impl Mark {
-    pub(super) fn bakes(&self) -> Bakes {
-        self.engine.bakes()
+    /// The engine that is kept here.
+    pub(super) fn engine(&self) -> &Shift {
+        &self.engine
+    }
+
+    /// Whether an engine goes on in another way than the one that is kept here, though its state may be the same.
+    pub(super) fn differs(&self, engine: &Shift) -> bool {
+        let goes_on = |engine: &Shift| -> (Bakes, Onward) { (engine.bakes(), engine.onward()) };
+        goes_on(&self.engine) != goes_on(engine)
     }
 }
 

@@ -23,7 +23,7 @@ use super::{
     run::Aborting,
     task::{Inbox, Task},
     timer::Timer,
-    watchdog::Watchdog,
+    watchdog::{Collapse, Watchdog},
     watched::Roster,
 };
 use crate::{
@@ -165,6 +165,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
     let (roster, notice) = (Arc::new(Roster::default()), Arc::new(Notify::new()));
     let heartbeat = Arc::new(Heartbeat::default());
     heartbeat.beat(timer.now());
+    let collapse = Arc::new(Collapse::default());
 
     let loaded = journal.load()?;
     let mut task = Task {
@@ -188,6 +189,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
         retry_at: None,
         freezes: BTreeMap::new(),
         held: BTreeMap::new(),
+        collapse: Arc::clone(&collapse),
     };
     task.recover(loaded, config)?;
     Ok(Pieces {
@@ -201,7 +203,7 @@ pub(super) fn assemble(parts: Parts<'_>, senses: Senses) -> Result<Pieces, Start
             notice: Arc::clone(&notice),
             heartbeat: Arc::clone(&heartbeat),
         },
-        watchdog: Watchdog { roster, heartbeat, timer, notice },
+        watchdog: Watchdog { roster, heartbeat, collapse, timer, notice },
         stop,
     })
 }

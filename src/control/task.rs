@@ -25,6 +25,7 @@ use super::{
     raised::Held,
     run::{By, Run},
     traffic::SAMPLE_EVERY,
+    watchdog::{Collapse, Vital},
 };
 use crate::{
     config::Config,
@@ -71,6 +72,8 @@ pub(super) struct Task {
     pub(super) freezes: BTreeMap<Option<EndpointName>, Freeze>,
     /// The last report on each external alarm, for as long as it holds.
     pub(super) held: BTreeMap<String, Held>,
+    /// Learns of it when this ends in the middle of something.
+    pub(super) collapse: Arc<Collapse>,
 }
 
 /// What wakes the control task.
@@ -88,6 +91,7 @@ pub(super) struct Inbox {
 impl Task {
     /// Runs until it is told to stop, or whoever could tell it is gone.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
+        let _vital = Vital(Arc::clone(&self.collapse));
         let mut samples = sample_ticks();
         loop {
             self.end_holds().await;
@@ -95,9 +99,14 @@ impl Task {
             let wake = self.links.timer.instant(self.wake_at());
             tokio::select! {
                 biased;
-                _ = inbox.stop.changed() => return,
+                _ = inbox.stop.changed() => return self.settle().await,
                 () = inbox.notice.notified() => self.standings_changed().await,
-                Some(note) = inbox.notes.recv() => self.noted(note).await,
+                Some(note) = inbox.notes.recv() => {
+                    self.noted(note).await;
+                    if inbox.notes.is_empty() || self.ledger.is_full() {
+                        self.settle().await;
+                    }
+                }
                 Some(news) = inbox.news.recv() => self.heard(news).await,
                 () = tokio::time::sleep_until(wake) => self.time_has_come().await,
                 _ = samples.tick() => {
@@ -180,7 +189,7 @@ impl Task {
 
     /// Looks at a shift's alarms now, and tells the engine.
     pub(super) async fn wake(&mut self, name: &EndpointName) {
-        let Some(standing) = self.standing(name) else { return };
+        let Some(standing) = self.leave(name) else { return };
         if let Some(run) = self.run_mut(name) {
             run.looks_again = false;
         }
@@ -189,18 +198,16 @@ impl Task {
         }
     }
 
-    /// What a running shift's alarms say at this moment.
+    /// What a running shift's alarms say at this moment, to whoever commands it.
     pub(super) fn standing(&self, name: &EndpointName) -> Option<Standing> {
         let endpoint = self.endpoints.get(name)?;
-        let standing = match &endpoint.run.as_ref()?.green {
-            Some(green) if green.watched.is_live() => green.watched.judge(None),
-            Some(green) => green
-                .watched
-                .snapped()
-                .map_or(Standing::InsufficientData, |snap| Standing::Breached(snap.cause)),
-            None => Standing::InsufficientData,
-        };
-        Some(endpoint.under_hold(standing, self.wall()))
+        Some(endpoint.under_ban(endpoint.look()?, self.wall()))
+    }
+
+    /// The same to a shift that would go on by itself.
+    pub(super) fn leave(&self, name: &EndpointName) -> Option<Standing> {
+        let endpoint = self.endpoints.get(name)?;
+        Some(endpoint.under_hold(endpoint.look()?, self.wall()))
     }
 
     /// What declarations must know of the endpoints.
@@ -230,6 +237,13 @@ impl Task {
         }
         self.spread_frost();
         self.links.publisher.declare(routes);
+    }
+
+    /// Makes durable what nothing waited for.
+    async fn settle(&mut self) {
+        if self.ledger.settle().await.is_err() {
+            self.commit_failed();
+        }
     }
 
     /// A commit failed: it is tried again later.
@@ -395,8 +409,9 @@ impl Task {
             evidence: Some(serde_json::json!({ "instance": address.as_str() })),
             ..Draft::new(at, "instance.health", "prober", format!("{address}: {cause}"))
         };
-        if self.ledger.commit(Vec::new(), &[draft]).await.is_err() {
-            self.commit_failed();
+        self.ledger.defer(draft);
+        if is_incoming_ready || is_blue_back || news == GreenNews::Ready {
+            self.settle().await;
         }
         if is_incoming_ready {
             self.replace_blue(&name);
@@ -425,7 +440,7 @@ impl Task {
     }
 
     async fn green_ready(&mut self, name: &EndpointName) {
-        let Some(standing) = self.standing(name) else { return };
+        let Some(standing) = self.leave(name) else { return };
         if let Err(error) = self.feed(name, Input::GreenReady(standing), By::Itself).await {
             tracing::warn!(endpoint = %name, %error, "a shift stays where it is");
         }
@@ -455,6 +470,20 @@ impl Task {
         if let Some(endpoint) = self.endpoints.get_mut(name) {
             endpoint.perform(&self.links, effects);
         }
+    }
+}
+
+impl Endpoint {
+    /// What the running shift's alarms say at this moment.
+    fn look(&self) -> Option<Standing> {
+        Some(match &self.run.as_ref()?.green {
+            Some(green) if green.watched.is_live() => green.watched.judge(None),
+            Some(green) => green
+                .watched
+                .snapped()
+                .map_or(Standing::InsufficientData, |snap| Standing::Breached(snap.cause)),
+            None => Standing::InsufficientData,
+        })
     }
 }
 

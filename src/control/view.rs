@@ -210,6 +210,8 @@ pub struct ShiftView {
     pub green_responses_to_decision: Option<u64>,
     /// Green requests in flight when the decision fell.
     pub green_in_flight_at_decision: Option<u64>,
+    /// What blue lacked when it took everything back, in a clause.
+    pub blue_short: Option<String>,
     /// What became of these.
     pub fate: Option<Fate>,
     /// How often the process has started again during the shift.

@@ -1,6 +1,13 @@
-//! The watchdog: when nobody looks at the alarms, green gets nothing more.
+//! The watchdog: when nobody looks at the alarms, or nobody decides any more, green gets nothing more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use tokio::{sync::Notify, time::MissedTickBehavior};
 
@@ -18,13 +25,30 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// debugger): nobody was served unwatched, so the evaluator gets one more interval to run first.
 const OVERSLEPT: Duration = Duration::from_millis(500);
 
-/// Watches the evaluator.
+/// Watches the evaluator and the control task.
 #[derive(Debug)]
 pub(super) struct Watchdog {
     pub(super) roster: Arc<Roster>,
     pub(super) heartbeat: Arc<Heartbeat>,
+    pub(super) collapse: Arc<Collapse>,
     pub(super) timer: Timer,
     pub(super) notice: Arc<Notify>,
+}
+
+/// Whether the control task has ended in the middle of something. Then nobody carries out an abort or an execution timeout any more.
+#[derive(Debug, Default)]
+pub(super) struct Collapse(AtomicBool);
+
+/// What the control task holds as long as it runs.
+#[derive(Debug)]
+pub(super) struct Vital(pub(super) Arc<Collapse>);
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.0.store(true, Ordering::Release);
+        }
+    }
 }
 
 impl Watchdog {
@@ -43,19 +67,23 @@ impl Watchdog {
         }
     }
 
-    /// Snaps every shift back that gives green traffic, if the evaluator has stalled.
+    /// Snaps every shift back that gives green traffic, if the evaluator has stalled or the control task has collapsed.
     pub(super) fn look(&self, now: Moment) {
         let age = self.heartbeat.age(now);
-        if age <= STALLED_AFTER {
+        let why = if self.collapse.0.load(Ordering::Acquire) {
+            "control has ended in the middle of something and must be started again: all traffic goes to blue"
+        } else if age > STALLED_AFTER {
+            "the evaluator has stalled: all traffic goes to blue"
+        } else {
             return;
-        }
+        };
         for watched in self.roster.live() {
             if watched.snapped().is_none() && watched.snap(Cause::EvaluatorStalled).is_some() {
                 tracing::error!(
                     endpoint = %watched.endpoint,
                     shift = %watched.shift,
                     age_ms = age.as_millis(),
-                    "the evaluator has stalled: all traffic goes to blue"
+                    "{why}"
                 );
                 self.notice.notify_one();
             }

@@ -113,6 +113,7 @@ impl Watched {
             .warming(alarms.warm_up);
         let needs_order = AlarmBook::needs_order(alarms, dealing);
         let watch = if needs_order { watch.in_order(green.meters.workers()) } else { watch };
+        let watch = if AlarmBook::compares_latency(alarms) { watch.comparing_latency() } else { watch };
         let bench = Bench { trial, standing: Standing::InsufficientData };
         Self {
             endpoint,

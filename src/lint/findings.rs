@@ -52,6 +52,7 @@ pub(super) fn findings(
     found.extend(budget(plan, situation));
     found.extend(rooms(situation));
     found.extend(unbounded_green(plan, situation));
+    found.extend(short_hours(plan));
     found.sort_by_key(|finding| finding.severity);
     found
 }
@@ -69,6 +70,28 @@ pub(super) fn finding<const N: usize>(
         message: message.into(),
         numbers: numbers.map(|(name, number)| (name.to_owned(), number)).into(),
     }
+}
+
+/// Hours that are shorter than what the plan's waits take: the execution timeout counts on while they are closed.
+fn short_hours(plan: &PlanSpec) -> Option<Finding> {
+    let longest = plan.schedule.longest_closed()?;
+    let timeout = plan.shift.limits().execution_timeout;
+    let bakes = plan.shift.steps().iter().map(|step| step.bake).sum::<Duration>();
+    let needed = longest.saturating_add(bakes).saturating_add(plan.shift.limits().termination_wait);
+    if needed <= timeout {
+        return None;
+    }
+    let message = format!(
+        "its allowed hours are closed for up to {} at a stretch, its bakes and waits take {}, and its execution_timeout of {} counts on \
+         while they are closed: a shift that is held over such a stretch rolls back; make execution_timeout at least {}, or start it early \
+         enough",
+        span(longest),
+        span(needed.saturating_sub(longest)),
+        span(timeout),
+        span(needed)
+    );
+    let numbers = [("closed_s", longest.as_secs_f64()), ("needed_s", needed.as_secs_f64())];
+    Some(finding((Severity::Note, "closed_hours"), "allowed_hours", message, numbers))
 }
 
 fn unknown_traffic(situation: &Situation) -> Option<Finding> {

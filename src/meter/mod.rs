@@ -10,6 +10,7 @@ mod gaps;
 mod grpc;
 mod hedge;
 mod histogram;
+mod late;
 mod order;
 mod outcome;
 mod reading;
@@ -26,6 +27,7 @@ pub use gaps::{GapCounts, Gaps};
 pub use grpc::GrpcStatus;
 pub use hedge::Hedge;
 pub use histogram::{Edge, Histogram, HistogramSnapshot};
+pub use late::{LateMarks, MAX_MARKS, PassedMarks};
 pub use order::{CROWDS, DealingOrder, Run};
 pub use outcome::{FailureKind, Outcome, Overdue, Rescue, Verdict};
 pub use reading::{CohortReading, Reading};
@@ -39,7 +41,10 @@ pub use tokens::{JUDGED_GAPS, MAX_TOKEN_BOUNDS, Timing, TokenBound, TokenReading
 pub use watch::{MAX_BOUNDS, Stamp, WarmUp, WatchPoint};
 pub use worker::{Gauge, WorkerMeters};
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{Ordering::Acquire, fence},
+};
 
 use crate::{name::VariantName, time::Moment};
 
@@ -124,6 +129,19 @@ impl FleetMeters {
             histogram.add_tails(edges, &mut tails);
         }
         tails
+    }
+
+    /// For each of so many marks of a bank, requests that passed it while they were open and have not been answered since. To be read after
+    /// [`FleetMeters::tails`], so that what is answered meanwhile is not seen twice.
+    pub fn late(&self, bank: usize, marks: usize) -> Vec<u64> {
+        fence(Acquire);
+        let mut late = vec![0; marks];
+        for shard in self.all_shards() {
+            for (mark, late) in late.iter_mut().enumerate().take(MAX_MARKS) {
+                *late += shard.late(bank, mark);
+            }
+        }
+        late
     }
 
     /// The distribution of times from dispatch to the response's head.

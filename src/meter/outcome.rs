@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::GrpcStatus;
+use super::{GrpcStatus, PassedMarks};
 
 /// What one request came to, known at its last byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Outcome {
     pub bytes_out: u64,
     /// The latency bounds that it was counted against while it was open.
     pub overdue: Overdue,
+    /// The marks of a comparison that it was counted against while it was open.
+    pub passed: PassedMarks,
     /// Whether it was dealt while its instance warmed up: it is counted, and nothing is made of how long it took.
     pub is_warm_up: bool,
 }
@@ -46,6 +48,7 @@ impl Outcome {
             bytes_in: 0,
             bytes_out: 0,
             overdue: Overdue::default(),
+            passed: PassedMarks::default(),
             is_warm_up: false,
         }
     }

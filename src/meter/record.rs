@@ -65,6 +65,7 @@ impl Record {
             bytes_in: _,
             bytes_out: _,
             overdue: _,
+            passed: _,
             // Which requests warm an instance up is up to the plan that is replayed.
             is_warm_up: _,
         } = *outcome;

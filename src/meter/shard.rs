@@ -6,14 +6,15 @@ use std::{
         atomic::{
             AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
+            fence,
         },
     },
     time::Duration,
 };
 
 use super::{
-    CohortReading, FailureKind, GrpcStatus, Hedge, Histogram, MAX_BOUNDS, MAX_TOKEN_BOUNDS, Outcome, Reading,
-    Rescue, Stamp, Timing, TokenReading, Verdict, WatchPoint, reading::SLOTS,
+    CohortReading, FailureKind, GrpcStatus, Hedge, Histogram, MAX_BOUNDS, MAX_MARKS, MAX_TOKEN_BOUNDS,
+    Outcome, Reading, Rescue, Stamp, Timing, TokenReading, Verdict, WatchPoint, reading::SLOTS,
 };
 use crate::time::Moment;
 
@@ -51,6 +52,13 @@ struct Cohort {
     tokens: [Tokens; MAX_TOKEN_BOUNDS],
 }
 
+/// Requests that passed a mark while they were open, and those of them that were answered after all.
+#[derive(Debug, Default)]
+struct Late {
+    passed: Count,
+    answered: Count,
+}
+
 /// The counters behind a [`TokenReading`].
 #[derive(Debug, Default)]
 struct Tokens {
@@ -74,6 +82,8 @@ impl TokenTimes {
 #[repr(align(128))]
 pub struct Shard {
     cohorts: [Cohort; SLOTS],
+    /// Two banks, by the number of the set of marks.
+    late: [[Late; MAX_MARKS]; 2],
     dealt: Count,
     succeeded: Count,
     client_errors: Count,
@@ -202,6 +212,20 @@ impl Shard {
         }
     }
 
+    /// A request that is still open has passed a mark of a comparison, of this index below [`MAX_MARKS`] in the set that is counted in this
+    /// bank. Told once for each request and mark; [`Outcome::passed`] says it at the end.
+    pub fn passes(&self, bank: usize, mark: usize) {
+        self.late[bank % 2][mark].passed.add(1);
+    }
+
+    /// How many have passed it and were not answered.
+    pub(super) fn late(&self, bank: usize, mark: usize) -> u64 {
+        let Late { passed, answered } = &self.late[bank % 2][mark];
+        // Whoever was answered had passed before.
+        let answered = answered.get_first();
+        passed.get().saturating_sub(answered)
+    }
+
     /// A request dealt with `stamp` came to its end. `watch` is the shift's that the request was dealt under, if any.
     pub fn settled(&self, stamp: Stamp, watch: Option<&WatchPoint>, outcome: &Outcome) {
         self.count_for_everyone(outcome);
@@ -248,8 +272,19 @@ impl Shard {
             self.first_byte.record(first_byte);
         }
         if is_answered {
+            if !outcome.passed.is_none() {
+                self.answer_late(outcome);
+            }
             self.latency.record(outcome.duration);
         }
+    }
+
+    /// An answer that was counted as slow while it was open is not to be counted so twice: whoever sees its time in the histogram sees this.
+    fn answer_late(&self, outcome: &Outcome) {
+        for mark in outcome.passed.iter() {
+            self.late[outcome.passed.bank()][mark].answered.add_last(1);
+        }
+        fence(Release);
     }
 
     /// The distribution of durations of complete answers.
@@ -367,7 +402,7 @@ mod tests {
     use std::{sync::Arc, time::Duration};
 
     use super::*;
-    use crate::meter::{Bell, FleetMeters, Overdue};
+    use crate::meter::{Bell, FleetMeters, Overdue, PassedMarks};
 
     fn outcome(verdict: Verdict, millis: u64) -> Outcome {
         Outcome {
@@ -506,5 +541,26 @@ mod tests {
         watch.advance();
         meters.shard(0).overdue(old, &watch, 0);
         assert_eq!(meters.read().cohort(old).exceeded[0], 0);
+    }
+
+    #[test]
+    fn a_request_that_passed_a_mark_is_late_until_it_is_answered_and_for_good_if_it_fails() {
+        let mut passed = PassedMarks::of_bank(1);
+        passed.insert(2);
+        let edges = [crate::meter::Edge::at_or_above(Duration::from_millis(100)).unwrap()];
+        for (verdict, late, answers) in [
+            (Verdict::Success, 0, 1),
+            (Verdict::Failure(FailureKind::HeadTimeout), 1, 0),
+            (Verdict::ClientGone, 1, 0),
+        ] {
+            let meters = FleetMeters::new(1);
+            meters.shard(0).passes(1, 2);
+            assert_eq!((meters.late(1, 3), meters.late(0, 3)), (vec![0, 0, 1], vec![0; 3]));
+            let end = Outcome { passed, ..outcome(verdict, 500) };
+            meters.shard(0).settled(Stamp::default(), None, &end);
+            assert_eq!(meters.late(1, 3), [0, 0, late], "{verdict:?}");
+            assert_eq!(meters.tails(Timing::Latency, &edges), [answers], "{verdict:?}");
+        }
+        assert_eq!(FleetMeters::new(1).late(0, 20), [0; 20], "more than are told apart");
     }
 }

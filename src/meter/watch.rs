@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use super::{Bell, DealingOrder, MAX_TOKEN_BOUNDS, Outcome, TokenBound, Verdict};
+use arc_swap::ArcSwap;
+
+use super::{Bell, DealingOrder, LateMarks, MAX_TOKEN_BOUNDS, Outcome, TokenBound, Verdict};
 use crate::time::Moment;
 
 /// How many latency bounds a shift's alarms may have between them.
@@ -37,6 +39,8 @@ pub struct WatchPoint {
     warm_up: Option<WarmUp>,
     token_bounds: Vec<TokenBound>,
     order: Option<DealingOrder>,
+    /// Only of a shift that compares latency.
+    marks: Option<ArcSwap<LateMarks>>,
     /// Whether it was this shift that rang since it was looked at.
     has_rung: AtomicBool,
     bell: Arc<Bell>,
@@ -52,6 +56,7 @@ impl WatchPoint {
             warm_up: None,
             token_bounds: Vec::new(),
             order: None,
+            marks: None,
             has_rung: AtomicBool::new(false),
             bell,
         }
@@ -80,6 +85,23 @@ impl WatchPoint {
     /// The order in which green's requests are dealt, where the shift asks for it.
     pub fn order(&self) -> Option<&DealingOrder> {
         self.order.as_ref()
+    }
+
+    /// The same for a shift that compares the latency of both fleets: their open requests are looked at, too.
+    pub fn comparing_latency(self) -> Self {
+        Self { marks: Some(ArcSwap::default()), ..self }
+    }
+
+    /// From which times on open requests of both fleets are slow; `None` where latency is not compared.
+    pub fn marks(&self) -> Option<Arc<LateMarks>> {
+        self.marks.as_ref().map(ArcSwap::load_full)
+    }
+
+    /// Tells the workers other marks. They count what is dealt once they have heard of them.
+    pub fn mark(&self, marks: LateMarks) {
+        if let Some(known) = &self.marks {
+            known.store(Arc::new(marks));
+        }
     }
 
     /// The stamp for a request dealt now.

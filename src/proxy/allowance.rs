@@ -15,6 +15,8 @@ use super::error::Failure;
 pub(super) struct Allowance {
     most: usize,
     taken: Cell<usize>,
+    /// Whether it was said that there is none left. Said again after it was half unused.
+    is_told: Cell<bool>,
 }
 
 /// A connection's part of it, until dropped.
@@ -23,7 +25,7 @@ pub(super) struct Place(Rc<Allowance>);
 
 impl Allowance {
     pub(super) fn new(most: usize) -> Rc<Self> {
-        Rc::new(Self { most, taken: Cell::new(0) })
+        Rc::new(Self { most, taken: Cell::new(0), is_told: Cell::new(false) })
     }
 
     /// Whether there is nothing left of it.
@@ -37,6 +39,12 @@ impl Allowance {
     /// What the system itself would say a little later; it is not the instance's doing.
     pub(super) fn take(self: &Rc<Self>) -> Result<Place, Failure> {
         if self.is_spent() {
+            if !self.is_told.replace(true) {
+                tracing::warn!(
+                    connections = self.most,
+                    "a worker sheds requests: the limit on open files lets it have no more connections to instances; raise it (LimitNOFILE=, ulimit -n)"
+                );
+            }
             return Err(Failure::Exhausted(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error())));
         }
         self.taken.set(self.taken.get() + 1);
@@ -46,7 +54,12 @@ impl Allowance {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.taken.set(self.0.taken.get().saturating_sub(1));
+        let Self(allowance) = self;
+        let taken = allowance.taken.get().saturating_sub(1);
+        allowance.taken.set(taken);
+        if taken <= allowance.most / 2 {
+            allowance.is_told.set(false);
+        }
     }
 }
 

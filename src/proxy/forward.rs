@@ -32,6 +32,7 @@ use super::{
     pulse::{Late, unless_late},
     queue,
     rescue::{self, Replay},
+    seat::Aim,
     sending::Sending,
     signing,
     upgrade::{Ask, Tunnel},
@@ -42,7 +43,7 @@ use crate::{
     clock,
     fleet::Protocol,
     name::VariantName,
-    route::{Limits, ModelKey, RequestKey, Underscores},
+    route::{Limits, ModelKey, RequestKey, Underscores, unmark_session},
 };
 
 /// Answers a request, in the words of the API that its client speaks.
@@ -103,11 +104,9 @@ async fn forward(
             return Err(failure);
         }
     };
-    let is_invocation = dealt.view.route.invocations.is_some();
-    if is_invocation && !early.is_signed && signing::keyring(caller).is_some() {
-        let limit_bytes = dealt.view.route.limits.body_limit_bytes;
-        // Boxed, so that requests that nobody need sign carry no room for it.
-        Box::pin(signing::demand(caller, &head, limit_bytes, &mut incoming, &mut early)).await?;
+    if dealt.view.route.invocations.is_some() {
+        signing::demand(caller, &head, &dealt.view.route.limits, &mut incoming, &mut early).await?;
+        unmark_session(&mut head.headers);
     }
     if let Some(rewrite) = &dealt.view.route.rewrite {
         peek::rewrite(&mut head, rewrite)?;
@@ -234,7 +233,10 @@ async fn deal(
         }
     };
     if let Some(bytes) = dealt.view.route.balance.prompt_bytes() {
-        dealt.key = Box::pin(peek::prompt(caller, bytes, incoming, early)).await?;
+        let key = Box::pin(peek::prompt(caller, bytes, incoming, early)).await?;
+        if let (Aim::Anywhere, Some(key)) = (dealt.aim, key) {
+            dealt.aim = Aim::Key(key);
+        }
     }
     Ok(dealt)
 }
@@ -333,7 +335,9 @@ pub(super) async fn attempt(
     let line = answered?;
     exchange.answered(line.status.as_u16(), &sent.head.method, &sent.head.headers);
     // The request's map has taken the response's headers: in HTTP/1 one allocation serves both.
-    Ok(Reached { line, headers: sent.head.headers, call })
+    let mut headers = sent.head.headers;
+    exchange.mark_sessions(&mut headers);
+    Ok(Reached { line, headers, call })
 }
 
 /// What is the same each time that a request is sent.

@@ -16,7 +16,7 @@ use super::{
     overdue::OpenRequests,
     pool::Upstream,
     queue::{Doorbells, Queue},
-    seat::{FleetView, Offer, Parts, Seat, Wanted},
+    seat::{Aim, FleetView, Offer, Parts, Seat, Wanted},
     shadow::ShadowView,
     tokens::WatchedStreams,
 };
@@ -24,9 +24,10 @@ use crate::{
     fleet::{Fleet, Instance, Side},
     meter::{DealingOrder, FleetMeters, WarmUp},
     name::VariantName,
-    route::{Deck, EndpointRoute, FleetRoute, RouteTable, UnknownVariant, VariantDecks},
+    route::{Deck, EndpointRoute, FleetRoute, RouteTable, Session, UnknownVariant, VariantDecks},
     time::Moment,
     tls::Keychain,
+    weight::Share,
 };
 
 /// An endpoint at a moment, for one worker. A request keeps it to its end.
@@ -64,8 +65,8 @@ pub(super) struct Draw {
 pub(super) struct Dealt {
     pub(super) view: Rc<RouteView>,
     pub(super) draw: Draw,
-    /// The hash of the request's key, where the endpoint's instances are chosen by one.
-    pub(super) key: Option<u64>,
+    /// What its instance is chosen by.
+    pub(super) aim: Aim,
 }
 
 /// Everything a worker keeps for endpoints from one request to the next.
@@ -84,7 +85,7 @@ struct Known {
     doorbells: Doorbells,
     /// By the instance's address in memory, which stays its own for as long as the upstream holds it.
     upstreams: HashMap<*const Instance, Rc<Upstream>>,
-    /// One for each shift with latency alarms.
+    /// One for each fleet whose open requests a shift's latency alarms look at.
     open_requests: Vec<Rc<OpenRequests>>,
     /// One for each shift with guards on tokens.
     streams: Vec<Rc<WatchedStreams>>,
@@ -142,20 +143,25 @@ impl RouteView {
         Some(&variant.name)
     }
 
-    /// What a fleet has for a request that comes now and whose key has this hash.
-    pub(super) fn offer(&self, draw: Draw, key: Option<u64>, now: Moment, rng: &mut impl Rng) -> Offer {
-        self.view(draw).offer(self.wanted(key, now), rng)
+    /// What a fleet has for a request that comes now, whose instance is chosen by this.
+    pub(super) fn offer(&self, draw: Draw, aim: Aim, now: Moment, rng: &mut impl Rng) -> Offer {
+        self.view(draw).offer(self.wanted(aim, now), rng)
     }
 
     /// What it has for one that has waited, and whose turn it is.
-    pub(super) fn offer_to_first(
-        &self,
-        draw: Draw,
-        key: Option<u64>,
-        now: Moment,
-        rng: &mut impl Rng,
-    ) -> Offer {
-        self.view(draw).offer_to_first(self.wanted(key, now), rng)
+    pub(super) fn offer_to_first(&self, draw: Draw, aim: Aim, now: Moment, rng: &mut impl Rng) -> Offer {
+        self.view(draw).offer_to_first(self.wanted(aim, now), rng)
+    }
+
+    /// Where the instance is that has made a session, unless its fleet has no part of the requests.
+    fn holder(&self, session: Session) -> Option<Draw> {
+        let Session::Held(_) = session else { return None };
+        let green = self.green.as_ref().filter(|_| self.route.split.green != Share::NONE);
+        let sides = green.map(|green| (Side::Green, green)).into_iter().chain([(Side::Blue, &self.blue)]);
+        let mut variants =
+            sides.flat_map(|(side, variants)| (0..).zip(variants.all()).map(move |at| (side, at)));
+        let (side, (variant, _)) = variants.find(|(_, (_, fleet))| fleet.has(session))?;
+        Some(Draw { side, variant })
     }
 
     /// Where a fleet's requests wait, where its instances take only so many at a time.
@@ -163,8 +169,8 @@ impl RouteView {
         self.view(draw).queue()
     }
 
-    fn wanted(&self, key: Option<u64>, now: Moment) -> Wanted<'_> {
-        Wanted { balance: &self.route.balance, key, now }
+    fn wanted(&self, aim: Aim, now: Moment) -> Wanted<'_> {
+        Wanted { balance: &self.route.balance, aim, now }
     }
 
     /// A seat for a copy of a request, on another instance of its fleet than this one; `None` when no other can serve, or others wait for
@@ -251,21 +257,32 @@ impl Lanes {
         rng: &mut impl Rng,
     ) -> Result<Dealt, UnknownVariant> {
         let lane = self.lane(route);
+        let named = if lane.variants.is_some() { route.named_variant(headers)? } else { None };
+        let session = route.invocations.as_ref().and_then(|_| Session::of(headers));
+        let held = session.and_then(|session| lane.view.holder(session));
+        let held = held.filter(|draw| named.is_none_or(|named| named == usize::from(draw.variant)));
+        // What nobody holds, or no more, is found by its name.
+        let session = if held.is_some() { session } else { session.and_then(|_| Session::by_name(headers)) };
         let (place, deck) = match &mut lane.variants {
             None => (0, &mut lane.deck),
             Some(decks) => {
-                let named = route.named_variant(headers)?;
-                let place = named.unwrap_or_else(|| decks.deal(route, headers, rng));
+                let held = held.map(|draw| usize::from(draw.variant));
+                let place = named.or(held).unwrap_or_else(|| decks.deal(route, headers, rng));
                 (place, decks.fleets.get_mut(place).unwrap_or(&mut lane.deck))
             }
         };
         lane.kept.budget.count();
-        let side = match route.session_side(headers) {
+        let side = match held.map(|draw| draw.side).or_else(|| route.session_side(headers)) {
             Some(side) => side,
             None => deck.deal(route.split, rng),
         };
+        let aim = match (session, route.balance.session_key(headers)) {
+            (Some(session @ Session::Held(_)), _) | (Some(session), None) => Aim::Session(session),
+            (_, Some(key)) => Aim::Key(key),
+            (None, None) => Aim::Anywhere,
+        };
         let draw = Draw { side, variant: u8::try_from(place).unwrap_or_default() };
-        Ok(Dealt { view: Rc::clone(&lane.view), draw, key: route.balance.session_key(headers) })
+        Ok(Dealt { view: Rc::clone(&lane.view), draw, aim })
     }
 
     fn lane(&mut self, route: &Arc<EndpointRoute>) -> &mut Lane {
@@ -337,12 +354,12 @@ impl Lanes {
         self.known.upstreams.values()
     }
 
-    /// Whether a shift has guards on latency or tokens, so that [`Lanes::look_for_overdue`] has something to see.
+    /// Whether a shift has alarms on latency or guards on tokens, so that [`Lanes::look_for_overdue`] has something to see.
     pub(super) fn has_open_requests(&self) -> bool {
         !self.known.open_requests.is_empty() || !self.known.streams.is_empty()
     }
 
-    /// Counts green's open requests that have passed the bound of a guard on latency or tokens.
+    /// Counts open requests that have passed the bound of a guard on latency or tokens, or a mark of a comparison.
     pub(super) fn look_for_overdue(&mut self, worker: usize, now: Moment) {
         // One count is the list's own; the others are those of views, which requests keep to their end.
         self.known.open_requests.retain(|requests| Rc::strong_count(requests) > 1);
@@ -421,7 +438,10 @@ fn fleet_view(
         upstreams,
         max_concurrency,
         queue: is_limited.then(|| Queue::of(queues, *worker, meters, doorbells)),
-        open_requests: watch.and_then(|watch| OpenRequests::of(watch, meters, open_requests)),
+        open_requests: route
+            .watch
+            .as_ref()
+            .and_then(|watch| OpenRequests::of(watch, side, meters, open_requests)),
         streams: watch.and_then(|watch| WatchedStreams::of(watch, meters, *worker, streams)),
     })
 }

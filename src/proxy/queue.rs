@@ -29,7 +29,7 @@ use super::{
     exchange::Exchange,
     lane::{Draw, RouteView},
     pulse::unless_late,
-    seat::{Offer, Seat},
+    seat::{Aim, Offer, Seat},
 };
 use crate::{clock, meter::FleetMeters, time::Moment};
 
@@ -56,7 +56,7 @@ pub(super) struct Waiter {
 struct Ticket {
     route: Rc<RouteView>,
     draw: Draw,
-    key: Option<u64>,
+    aim: Aim,
     since: Moment,
     until: Moment,
     state: RefCell<State>,
@@ -109,7 +109,7 @@ impl Queue {
                 self.ring();
                 return;
             }
-            let Offer::Seat(seat) = first.route.offer_to_first(first.draw, first.key, now, rng) else {
+            let Offer::Seat(seat) = first.route.offer_to_first(first.draw, first.aim, now, rng) else {
                 return;
             };
             self.waiting.borrow_mut().pop_front();
@@ -184,7 +184,7 @@ impl Waiter {
     pub(super) fn join(
         queue: &Rc<Queue>,
         route: &Rc<RouteView>,
-        (draw, key): (Draw, Option<u64>),
+        (draw, aim): (Draw, Aim),
         now: Moment,
     ) -> Option<Self> {
         let admission = &route.route.protection.admission;
@@ -194,7 +194,7 @@ impl Waiter {
         let ticket = Rc::new(Ticket {
             route: Rc::clone(route),
             draw,
-            key,
+            aim,
             since: now,
             until: now.after(admission.queue_timeout),
             state: RefCell::new(State::Waiting(None)),

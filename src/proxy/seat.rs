@@ -2,13 +2,14 @@
 
 use std::{cell::Cell, num::NonZeroU32, rc::Rc, sync::Arc};
 
+use http::HeaderMap;
 use rand::Rng;
 
 use super::{overdue::OpenRequests, pool::Upstream, queue::Queue, tokens::WatchedStreams};
 use crate::{
     fleet::{Fleet, Instance},
     meter::{FleetMeters, Verdict},
-    route::{self, Balance, Choice, Ejection, Judgement, Turns},
+    route::{self, Balance, Choice, Ejection, Judgement, Session, Sign, Turns},
     time::Moment,
 };
 
@@ -27,7 +28,7 @@ pub(super) struct FleetView {
     ejection: Option<Ejection>,
     /// Where requests wait, where instances take only so many at a time.
     queue: Option<Rc<Queue>>,
-    /// Green's open requests, while a shift has latency alarms.
+    /// Its open requests, while a shift has latency alarms that look at them.
     open_requests: Option<Rc<OpenRequests>>,
     /// Green's streams, while a shift has guards on tokens.
     streams: Option<Rc<WatchedStreams>>,
@@ -51,9 +52,19 @@ pub(super) struct Seat {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) balance: &'a Balance,
-    /// The hash of the request's key, where instances are chosen by one.
-    pub(super) key: Option<u64>,
+    pub(super) aim: Aim,
     pub(super) now: Moment,
+}
+
+/// What leads a request to an instance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Aim {
+    /// Nothing.
+    Anywhere,
+    /// The hash of its key, where instances are chosen by one.
+    Key(u64),
+    /// Its session, which goes before how busy instances are.
+    Session(Session),
 }
 
 /// What a fleet has for a request.
@@ -125,6 +136,16 @@ impl FleetView {
         self.streams.as_ref()
     }
 
+    /// Whether one of its instances has made the session and can serve.
+    pub(super) fn has(&self, session: Session) -> bool {
+        session.instance(&self.fleet).is_some()
+    }
+
+    /// The sign that ids of an instance's sessions have.
+    fn sign(&self, upstream: &Upstream) -> Sign {
+        Sign::of(&self.fleet, &upstream.instance)
+    }
+
     /// Where its requests wait, where instances take only so many at a time.
     pub(super) fn queue(&self) -> Option<&Rc<Queue>> {
         self.queue.as_ref()
@@ -150,13 +171,20 @@ impl FleetView {
 
     /// A seat on the instance that takes the request; `None` when none can serve or has room.
     fn seat(self: &Rc<Self>, wanted: Wanted<'_>, rng: &mut impl Rng) -> Option<Seat> {
+        if let Aim::Session(session) = wanted.aim
+            && let Some(instance) = session.instance(&self.fleet)
+        {
+            // Where it has no room, the session waits for it: another one does not have its state.
+            return self.take(self.fleet.instances.element_offset(instance)?);
+        }
         if self.has_trials.get()
             && let Some(upstream) = self.begin_trial(wanted.now)
         {
             upstream.instance.begin(self.worker);
             return Some(Seat::new(self, upstream, true));
         }
-        let Wanted { balance, key, now: _ } = wanted;
+        let Wanted { balance, aim, now: _ } = wanted;
+        let key = if let Aim::Key(key) = aim { Some(key) } else { None };
         let choice = Choice { balance, key, turns: &self.turns };
         let picked = if self.queue.is_none() {
             choice.of(&self.fleet, rng)
@@ -231,6 +259,11 @@ impl Seat {
     /// The instance.
     pub(super) fn upstream(&self) -> &Rc<Upstream> {
         &self.upstream
+    }
+
+    /// Makes the ids of sessions in its instance's answer those that clients know.
+    pub(super) fn mark_sessions(&self, headers: &mut HeaderMap) {
+        self.fleet.sign(&self.upstream).mark(headers);
     }
 
     /// A seat on another instance of the fleet, if one can serve.

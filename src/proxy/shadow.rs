@@ -30,6 +30,7 @@ use super::{
     lane::{Dealt, Draw, RouteView},
     pulse::Pulse,
     read_memory::unshared,
+    seat::Aim,
     upload::{Early, RequestBody},
     worker::Worker,
 };
@@ -196,7 +197,7 @@ async fn run(caller: &Rc<Caller>, view: Rc<RouteView>, mut head: request::Parts,
     let Ok(call) = GrpcCall::of(caller, &head) else { return };
     let body = RequestBody::new(caller, limits, &head.headers, early, Incoming::None);
     let draw = Draw { side: Side::Blue, variant: 0 };
-    let mut exchange = Exchange::begin(caller.worker(), Dealt { view, draw, key: None }, body);
+    let mut exchange = Exchange::begin(caller.worker(), Dealt { view, draw, aim: Aim::Anywhere }, body);
     let longest = limits.total_timeout.unwrap_or(LONGEST);
     caller.pulse.end_by(Some(exchange.dispatched_at().after(longest)));
     if let Some(call) = call {

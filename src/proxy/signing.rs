@@ -16,6 +16,7 @@ use super::{
 use crate::{
     aws::{self, Claim, Keyring, SignatureError},
     clock,
+    route::Limits,
 };
 
 /// What stands in the scope of a signature for this API.
@@ -48,13 +49,16 @@ pub(super) fn keyring(caller: &Caller) -> Option<&Keyring> {
 pub(super) async fn demand(
     caller: &Rc<Caller>,
     head: &request::Parts,
-    limit_bytes: u64,
+    limits: &Limits,
     incoming: &mut Incoming,
     early: &mut Early,
 ) -> Result<(), Failure> {
     match keyring(caller) {
-        Some(keyring) => check(caller, keyring, head, limit_bytes, incoming, early).await,
-        None => Ok(()),
+        Some(keyring) if !early.is_signed => {
+            // Boxed, so that requests that nobody need sign carry no room for it.
+            Box::pin(check(caller, keyring, head, limits.body_limit_bytes, incoming, early)).await
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@
 mod aa;
 mod behaviour;
 mod file;
+mod late;
 mod report;
 mod run;
 mod stage;

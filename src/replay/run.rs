@@ -13,7 +13,7 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::{
-    AlarmAtEnd, End, Entry, Played, Replay, Source, Stage, StepEnd, StepReplay,
+    AlarmAtEnd, End, Entry, Played, Replay, Source, Stage, StepEnd, StepReplay, late,
     stage::{Dealer, Dealt},
     tokens::{News, Streamed},
 };
@@ -21,7 +21,9 @@ use crate::{
     alarm::{AlarmBook, AlarmPlan},
     config::PlanSpec,
     fleet::Side,
-    meter::{Bell, FleetMeters, Outcome, Overdue, Reading, Rescue, Stamp, Verdict, WarmUp, WatchPoint},
+    meter::{
+        Bell, FleetMeters, Outcome, Overdue, PassedMarks, Reading, Rescue, Stamp, Verdict, WarmUp, WatchPoint,
+    },
     route::Split,
     shift::{Command, Effect, Input, PauseReason, Shift, Standing, State},
     time::{Moment, format_duration},
@@ -87,6 +89,8 @@ struct Course {
     stamp: Stamp,
     dealt_at: Moment,
     overdue: Overdue,
+    /// The marks of a comparison of latency that were in force then; zero where nothing is counted by them.
+    marks: u32,
     is_warm_up: bool,
 }
 
@@ -95,6 +99,8 @@ struct Course {
 enum Happening {
     /// It passes this bound while it is open.
     Passes(usize),
+    /// It passes this mark of a comparison while it is open.
+    PassesMark(usize),
     /// Something of its tokens becomes known.
     Tells(News),
     /// It ends.
@@ -131,6 +137,7 @@ impl<'s> Run<'s> {
             watch.warming(plan.alarms.warm_up).with_token_bounds(&AlarmBook::token_bounds(&plan.alarms));
         let needs_order = AlarmBook::needs_order(&plan.alarms, stage.dealing());
         let watch = if needs_order { watch.in_order(1) } else { watch };
+        let watch = if AlarmBook::compares_latency(&plan.alarms) { watch.comparing_latency() } else { watch };
         let mut pending = BinaryHeap::new();
         for (number, entry) in (0..).zip(stage.history()) {
             let record = &entry.record;
@@ -143,7 +150,8 @@ impl<'s> Run<'s> {
                     streamed.tell(news);
                 }
                 streamed.end();
-                blue.shard(0).settled(Stamp::default(), None, &outcome(entry, Course::default()));
+                let outcome = outcome(entry, Course::default(), PassedMarks::default());
+                blue.shard(0).settled(Stamp::default(), None, &outcome);
             } else {
                 let (what, side, course) = (Happening::Ends, Side::Blue, Course::default());
                 pending.push(Reverse(Pending { at, number, what, side, course, entry }));
@@ -261,7 +269,8 @@ impl<'s> Run<'s> {
         if let (Side::Green, Some(order)) = (side, self.watch.order()) {
             order.dealt(0, self.now);
         }
-        let mut course = Course { stamp, dealt_at: self.now, overdue: Overdue::default(), is_warm_up };
+        let marks = if is_warm_up { 0 } else { late::in_force(&self.watch) };
+        let mut course = Course { stamp, dealt_at: self.now, overdue: Overdue::default(), marks, is_warm_up };
         let number = self.dealt;
         self.dealt += 1;
         for (bound, nanos) in bounds.iter().enumerate() {
@@ -275,7 +284,10 @@ impl<'s> Run<'s> {
         let token_bounds = if side == Side::Green { self.watch.token_bounds() } else { &[] };
         let news = News::of(&entry.record, token_bounds);
         let news = news.into_iter().map(|(after, news)| (after, Happening::Tells(news)));
-        for (after, what) in news.chain([(entry.record.duration, Happening::Ends)]) {
+        let takes = if is_warm_up { Duration::ZERO } else { entry.record.duration };
+        let passes = late::passes(&self.watch, side, takes);
+        let passes = passes.into_iter().map(|(after, mark)| (after, Happening::PassesMark(mark)));
+        for (after, what) in passes.chain(news).chain([(entry.record.duration, Happening::Ends)]) {
             let at = self.now.after(after);
             self.pending.push(Reverse(Pending { at, number, what, side, course, entry }));
         }
@@ -310,13 +322,23 @@ impl<'s> Run<'s> {
                 self.green.shard(0).overdue(course.stamp, &self.watch, bound);
                 true
             }
+            (Happening::PassesMark(mark), Side::Blue) => {
+                late::pass(&self.watch, self.blue.shard(0), course.marks, mark);
+                false
+            }
+            (Happening::PassesMark(mark), Side::Green) => {
+                late::pass(&self.watch, self.green.shard(0), course.marks, mark);
+                true
+            }
             (Happening::Tells(news), _) => streamed.tell(news),
             (Happening::Ends, Side::Blue) => {
-                self.blue.shard(0).settled(course.stamp, Some(&self.watch), &outcome(entry, course));
+                let passed = late::passed(&self.watch, side, course.marks, entry.record.duration);
+                self.blue.shard(0).settled(course.stamp, Some(&self.watch), &outcome(entry, course, passed));
                 false
             }
             (Happening::Ends, Side::Green) => {
-                let outcome = outcome(entry, course);
+                let passed = late::passed(&self.watch, side, course.marks, entry.record.duration);
+                let outcome = outcome(entry, course, passed);
                 // Blue against itself has no rescues that its green could have had.
                 if entry.record.rescue == Some(Rescue::Tried) && self.stage.source() != Source::Split {
                     self.green.shard(0).rescue(Rescue::Tried);
@@ -340,7 +362,7 @@ impl<'s> Run<'s> {
             Side::Blue => (&self.blue, None),
             Side::Green => (&self.green, Some(&self.watch)),
         };
-        let Course { stamp, dealt_at: _, overdue: _, is_warm_up } = course;
+        let Course { stamp, dealt_at: _, overdue: _, marks: _, is_warm_up } = course;
         Streamed { record: &entry.record, shard: meters.shard(0), stamp, watch, is_warm_up }
     }
 
@@ -529,8 +551,8 @@ fn told(reading: &Reading) -> u64 {
 }
 
 /// The outcome that the meters counted.
-fn outcome(entry: &Entry, course: Course) -> Outcome {
-    let Course { stamp: _, dealt_at: _, overdue, is_warm_up } = course;
+fn outcome(entry: &Entry, course: Course, passed: PassedMarks) -> Outcome {
+    let Course { stamp: _, dealt_at: _, overdue, marks: _, is_warm_up } = course;
     let record = &entry.record;
     Outcome {
         verdict: record.verdict,
@@ -543,6 +565,7 @@ fn outcome(entry: &Entry, course: Course) -> Outcome {
         bytes_in: 0,
         bytes_out: 0,
         overdue,
+        passed,
         is_warm_up,
     }
 }

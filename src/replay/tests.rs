@@ -265,6 +265,25 @@ fn a_regression_sees_both_fleets_and_blue_before_the_shift() {
 }
 
 #[test]
+fn a_regression_sees_a_request_that_hangs_before_it_ends_and_counts_it_once() {
+    let played_with = |takes: u32| {
+        let recording = recording(3_000, |number| {
+            let is_green = number >= 1_000 && number % 10 == 3;
+            let shift = if number >= 1_000 { r#""shift":"chat-1","share":"10%","# } else { "" };
+            let (fleet, duration) = if is_green { ("green", takes) } else { ("blue", 5) };
+            format!(r#""fleet":"{fleet}",{shift}"status":200,"duration_ms":{duration}"#)
+        });
+        let rest = json!({"guard": [], "regression": [{"metric": "latency", "quantile": "p95", "tolerance": "1.5x"}]});
+        played(&plan(rest), &recording)
+    };
+    let (hangs, slow) = (played_with(60_000), played_with(40));
+    let (alarm, at, _, responses, _) = rolled_back(&hangs);
+    assert_eq!((alarm, responses), ("latency_p95_regression", 0), "none has ended");
+    // The same request tips it: late after some 8 ms where it hangs, and where it takes 40 as well.
+    assert_eq!(rolled_back(&slow).1, at);
+}
+
+#[test]
 fn green_of_another_recording_comes_one_after_the_other_until_it_is_used_up() {
     let (blue, good, bad) = (alone(3_000, |_| 200), alone(100, |_| 200), alone(100, |_| 503));
     let plan = plan(json!({}));

@@ -177,7 +177,7 @@ fn by_hash(
 
 /// The instance with the highest score for a key. A score is the logarithm of the instance's own number between 0 and 1 for the key
 /// divided by its part, so each has the highest in as many cases as its part says.
-fn highest<'f>(
+pub(super) fn highest<'f>(
     key: u64,
     candidates: impl Iterator<Item = (&'f Arc<Instance>, u64)>,
 ) -> Option<&'f Arc<Instance>> {

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName};
 
 use super::{
-    Balance, FailureClasses, Invocations, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Shadow,
-    Signals, Sticky, Upgrades, matching::Fit, sticky_side,
+    Balance, FailureClasses, Invocations, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Session,
+    Shadow, Signals, Sticky, Upgrades, matching::Fit, sticky_side,
 };
 use crate::{
     fleet::{Fleet, Side},
@@ -221,7 +221,9 @@ impl EndpointRoute {
     /// fleet, and no key is looked for.
     pub fn session_side(&self, headers: &HeaderMap) -> Option<Side> {
         let green = self.green.as_ref()?;
-        let key = self.session_key(headers)?;
+        let key = self
+            .session_key(headers)
+            .or_else(|| self.invocations.as_ref().and_then(|_| Session::key(headers)))?;
         Some(sticky_side(key, green.fleet.version.as_str(), self.split.green))
     }
 

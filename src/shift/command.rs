@@ -3,15 +3,37 @@
 //! A command whose aim is reached already is accepted and does nothing. A command that would keep green going under a raised alarm is
 //! not carried out: pause rolls back, resume and promote are refused. After the execution timeout only abort is left. While a shift is held
 //! (a freeze, hours that are not allowed) nothing is granted that would make it go on; pause and abort are.
+//!
+//! A pause stops a step's bake and keeps what is left of it. Where there is no bake to stop (before the first step, while a batch of green is
+//! made or waits for data, while blue is kept warm) the state stays what it is, and the shift stays in it ([`Onward::Paused`]).
 
 use std::time::Duration;
 
 use super::{
-    Cause, Command, Count, Effect, PauseReason, Refusal, Shift, Standing, State, decision::Decision,
+    Cause, Command, Count, Effect, Input, Onward, PauseReason, Refusal, Shift, Standing, State,
+    decision::Decision, state::Phase,
 };
 use crate::{fleet::Side, time::Moment};
 
 impl Shift {
+    /// What an input that is granted makes of a pause where no bake can be stopped.
+    pub(super) fn onward_after(&self, input: &Input) -> Onward {
+        match input {
+            Input::Command(Command::Pause, _) if self.state().is_between_steps() => Onward::Paused,
+            Input::Command(Command::Resume | Command::Promote, _) => Onward::Free,
+            Input::Command(Command::Pause | Command::SkipBake { .. } | Command::Abort, _)
+            | Input::Start
+            | Input::GreenReady(_)
+            | Input::GreenFailed { .. }
+            | Input::BlueReady
+            | Input::BlueFailed { .. }
+            | Input::Wake(_)
+            | Input::GreenGone
+            | Input::Drained(_)
+            | Input::Restarted { .. } => self.onward(),
+        }
+    }
+
     pub(super) fn command(
         &self,
         now: Moment,
@@ -33,6 +55,9 @@ impl Shift {
 
     /// Keeps what is left of the bake. A batch of blue that was about to go comes back into service.
     fn pause(&self, now: Moment, standing: Standing) -> Result<Decision, Refusal> {
+        if let (true, Standing::Breached(cause)) = (self.state().is_on_trial(), standing) {
+            return Ok(self.roll_back(now, cause));
+        }
         let (step, remaining, reason) = match self.state() {
             State::Baking { step, ends } => (*step, ends.since(now), PauseReason::Operator),
             State::Holding { step } | State::RetiringBatch { step, .. } => {
@@ -42,8 +67,8 @@ impl Shift {
             State::Preparing { .. }
             | State::PreparingBatch { .. }
             | State::HoldingBatch { .. }
-            | State::TerminationWait { .. }
-            | State::Retiring { .. }
+            | State::TerminationWait { .. } => return Ok(self.stay()),
+            State::Retiring { .. }
             | State::RollingBack { .. }
             | State::ReleasingBatch { .. }
             | State::Restoring { .. }
@@ -51,9 +76,6 @@ impl Shift {
             | State::RolledBack { .. }
             | State::RollbackFailed { .. } => return Err(self.wrong_state(Command::Pause)),
         };
-        if let Standing::Breached(cause) = standing {
-            return Ok(self.roll_back(now, cause));
-        }
         let is_going = matches!(self.state(), State::RetiringBatch { .. });
         let back = self.plan().rolling().filter(|_| is_going);
         let back = back.map(|rolling| Effect::Serve(Side::Blue, Count::First(rolling.blue_before(step))));
@@ -63,51 +85,29 @@ impl Shift {
     /// An approval goes on to the next step, also with too little data, since somebody has decided. A bake goes on with what was left of
     /// it; with nothing left it ends now, as it would have without the pause.
     fn resume(&self, now: Moment, standing: Standing) -> Result<Decision, Refusal> {
-        let raised = Err(Refusal::AlarmRaised { command: Command::Resume.as_str() });
-        match (self.state(), standing) {
-            (State::Preparing { .. }, _) => Ok(self.stay()),
-            (
-                State::Baking { .. }
-                | State::Holding { .. }
-                | State::Paused { .. }
-                | State::RetiringBatch { .. }
-                | State::PreparingBatch { .. }
-                | State::HoldingBatch { .. }
-                | State::TerminationWait { .. },
-                Standing::Breached(_),
-            ) => raised,
-            (State::Paused { reason: PauseReason::Approval, .. }, Standing::Held { why }) => {
-                Err(held(Command::Resume, why))
-            }
-            (State::Paused { step, reason: PauseReason::Approval, .. }, _) => Ok(self.leave_step(now, *step)),
-            (State::Paused { step, remaining, reason: PauseReason::Operator }, standing) => {
-                Ok(if remaining.is_zero() {
-                    self.judge(now, *step, standing)
-                } else {
-                    let ends = now.after(*remaining);
-                    Decision { state: State::Baking { step: *step, ends }, effects: Vec::new() }
-                })
-            }
-            (
-                State::Baking { .. }
-                | State::Holding { .. }
-                | State::RetiringBatch { .. }
-                | State::PreparingBatch { .. }
-                | State::HoldingBatch { .. }
-                | State::TerminationWait { .. },
-                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData | Standing::Held { .. },
-            ) => Ok(self.stay()),
-            (
-                State::Retiring { .. }
-                | State::RollingBack { .. }
-                | State::ReleasingBatch { .. }
-                | State::Restoring { .. }
-                | State::Promoted
-                | State::RolledBack { .. }
-                | State::RollbackFailed { .. },
-                _,
-            ) => Err(self.wrong_state(Command::Resume)),
+        if !self.state().has_way_back() {
+            return Err(self.wrong_state(Command::Resume));
         }
+        if self.state().is_on_trial() && matches!(standing, Standing::Breached(_)) {
+            return Err(Refusal::AlarmRaised { command: Command::Resume.as_str() });
+        }
+        if let State::Paused { step, remaining, reason } = self.state() {
+            return match (reason, standing) {
+                (PauseReason::Approval, Standing::Held { why }) => Err(held(Command::Resume, why)),
+                (PauseReason::Approval, _) => Ok(self.leave_step(now, *step)),
+                (PauseReason::Operator, standing) if remaining.is_zero() => {
+                    Ok(self.judge(now, *step, standing))
+                }
+                (PauseReason::Operator, _) => {
+                    let ends = now.after(*remaining);
+                    Ok(Decision { state: State::Baking { step: *step, ends }, effects: Vec::new() })
+                }
+            };
+        }
+        if let (State::HoldingBatch { step }, Onward::Paused) = (self.state(), self.onward()) {
+            return Ok(self.judge_batch(now, *step, standing));
+        }
+        Ok(self.stay())
     }
 
     /// Skips what is left of the bakes; in the termination wait, what is left of that. Too little data does not stop it, since somebody
@@ -116,46 +116,23 @@ impl Shift {
         let raised = Err(Refusal::AlarmRaised { command: Command::Promote.as_str() });
         match (self.state(), standing) {
             (State::Preparing { .. }, _) => Err(Refusal::GreenNotReady),
-            (
-                State::Baking { .. }
-                | State::Holding { .. }
-                | State::Paused { .. }
-                | State::RetiringBatch { .. }
-                | State::PreparingBatch { .. }
-                | State::HoldingBatch { .. }
-                | State::TerminationWait { .. },
-                Standing::Breached(_),
-            ) => raised,
-            (
-                State::Baking { .. }
-                | State::Holding { .. }
-                | State::Paused { .. }
-                | State::RetiringBatch { .. }
-                | State::PreparingBatch { .. }
-                | State::HoldingBatch { .. }
-                | State::TerminationWait { .. },
-                Standing::Held { why },
-            ) => Err(held(Command::Promote, why)),
-            (
-                State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. },
-                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
-            ) => Ok(self.skip_bakes(now, *step)),
-            (
-                State::HoldingBatch { step },
-                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
-            ) => Ok(Decision {
+            (state, Standing::Breached(_)) if state.is_on_trial() => raised,
+            (state, Standing::Held { why }) if state.is_on_trial() => Err(held(Command::Promote, why)),
+            (State::Baking { step, .. } | State::Holding { step } | State::Paused { step, .. }, _) => {
+                Ok(self.skip_bakes(now, *step))
+            }
+            (State::HoldingBatch { step }, _) => Ok(Decision {
                 state: State::Baking { step: *step, ends: now },
                 effects: self.publish_step(*step),
             }),
+            (State::TerminationWait { .. }, _) => Ok(self.retire_blue(now)),
             (
-                State::TerminationWait { .. },
-                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
-            ) => Ok(self.retire_blue(now)),
-            (
-                State::RetiringBatch { .. } | State::PreparingBatch { .. },
-                Standing::Clear | Standing::Safe { .. } | Standing::InsufficientData,
-            )
-            | (State::Retiring { .. } | State::Promoted, _) => Ok(self.stay()),
+                State::RetiringBatch { .. }
+                | State::PreparingBatch { .. }
+                | State::Retiring { .. }
+                | State::Promoted,
+                _,
+            ) => Ok(self.stay()),
             (
                 State::RollingBack { .. }
                 | State::ReleasingBatch { .. }
@@ -231,22 +208,13 @@ impl Shift {
 
     /// Always possible while there is a way back.
     fn abort(&self, now: Moment) -> Result<Decision, Refusal> {
-        match self.state() {
-            State::Preparing { .. }
-            | State::Baking { .. }
-            | State::Holding { .. }
-            | State::Paused { .. }
-            | State::RetiringBatch { .. }
-            | State::PreparingBatch { .. }
-            | State::HoldingBatch { .. }
-            | State::TerminationWait { .. } => Ok(self.roll_back(now, Cause::Aborted)),
-            State::RollingBack { .. }
-            | State::ReleasingBatch { .. }
-            | State::Restoring { .. }
-            | State::RolledBack { .. } => Ok(self.stay()),
-            State::Retiring { .. } | State::Promoted | State::RollbackFailed { .. } => {
-                Err(self.wrong_state(Command::Abort))
+        match self.state().phase() {
+            Phase::Before | Phase::At(_) | Phase::Between(_) | Phase::Warm => {
+                Ok(self.roll_back(now, Cause::Aborted))
             }
+            Phase::Back | Phase::Mending(_) => Ok(self.stay()),
+            Phase::Over if matches!(self.state(), State::RolledBack { .. }) => Ok(self.stay()),
+            Phase::Leaving | Phase::Over => Err(self.wrong_state(Command::Abort)),
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Approval, Bakes, Cause, Count, Effect, Input, NoData, OnRestart, PauseReason, Refusal, Rolling, Shift,
-    Standing, State,
+    Approval, Bakes, Cause, Count, Effect, Input, NoData, OnRestart, Onward, PauseReason, Refusal, Rolling,
+    Shift, Standing, State, state::Phase,
 };
 use crate::{
     fleet::Side,
@@ -20,6 +20,9 @@ pub(super) struct Decision {
     pub(super) effects: Vec<Effect>,
 }
 
+/// Why a shift does not go on that somebody has paused where no bake can be stopped.
+pub const PAUSED: &str = "it is paused until somebody resumes it";
+
 /// Whether the alarms let a shift go on.
 enum Verdict {
     Go,
@@ -32,36 +35,38 @@ impl Shift {
     pub(super) fn decide(&self, now: Moment, input: Input) -> Result<Decision, Refusal> {
         match input {
             Input::Start => Ok(self.start()),
-            Input::GreenReady(standing) => Ok(self.green_ready(now, standing)),
+            Input::GreenReady(standing) => Ok(self.green_ready(now, self.under_pause(standing))),
             Input::GreenFailed { reason } => Ok(self.lose_green(now, Cause::GreenNotReady { reason })),
             Input::BlueReady => Ok(self.blue_ready(now)),
             Input::BlueFailed { reason } => Ok(self.blue_failed(reason)),
             Input::GreenGone => Ok(self.lose_green(now, Cause::GreenGone)),
-            Input::Wake(standing) => Ok(self.wake(now, standing)),
+            Input::Wake(standing) => Ok(self.wake(now, self.under_pause(standing))),
             Input::Drained(side) => Ok(self.drained(now, side)),
             Input::Restarted { .. } => Ok(self.restarted(now)),
             Input::Command(command, standing) => self.command(now, command, standing),
         }
     }
 
+    /// A standing as it is while somebody has paused the shift. What is wrong with a green that has requests stays wrong.
+    fn under_pause(&self, standing: Standing) -> Standing {
+        let is_wrong = self.state().is_on_trial() && matches!(standing, Standing::Breached(_));
+        match self.onward() {
+            Onward::Paused if !is_wrong => Standing::Held { why: PAUSED.to_owned() },
+            Onward::Free | Onward::Paused => standing,
+        }
+    }
+
     /// Begins, once. Later it is a repetition.
     fn start(&self) -> Decision {
-        match self.state() {
-            State::Preparing { .. } => self.stay_and(vec![self.provision_green(0)]),
-            State::Baking { .. }
-            | State::Holding { .. }
-            | State::Paused { .. }
-            | State::RetiringBatch { .. }
-            | State::PreparingBatch { .. }
-            | State::HoldingBatch { .. }
-            | State::TerminationWait { .. }
-            | State::Retiring { .. }
-            | State::RollingBack { .. }
-            | State::ReleasingBatch { .. }
-            | State::Restoring { .. }
-            | State::Promoted
-            | State::RolledBack { .. }
-            | State::RollbackFailed { .. } => self.stay(),
+        match self.state().phase() {
+            Phase::Before => self.stay_and(vec![self.provision_green(0)]),
+            Phase::At(_)
+            | Phase::Between(_)
+            | Phase::Warm
+            | Phase::Leaving
+            | Phase::Back
+            | Phase::Mending(_)
+            | Phase::Over => self.stay(),
         }
     }
 
@@ -99,28 +104,12 @@ impl Shift {
     /// Green cannot be had, or not any more. Once blue is on its way out green is the fleet in service, and its health is no longer a
     /// shift's business.
     fn lose_green(&self, now: Moment, cause: Cause) -> Decision {
-        match self.state() {
-            State::Preparing { .. }
-            | State::Baking { .. }
-            | State::Holding { .. }
-            | State::Paused { .. }
-            | State::RetiringBatch { .. }
-            | State::PreparingBatch { .. }
-            | State::HoldingBatch { .. }
-            | State::TerminationWait { .. } => self.roll_back(now, cause),
-            State::ReleasingBatch { cause: first, back, .. }
-            | State::Restoring { cause: first, back, .. }
-                if cause == Cause::GreenGone =>
-            {
-                self.give_green_up(now, first, *back)
+        match (self.state().phase(), self.state().cause()) {
+            (Phase::Before | Phase::At(_) | Phase::Between(_) | Phase::Warm, _) => self.roll_back(now, cause),
+            (Phase::Mending(back), Some(first)) if cause == Cause::GreenGone => {
+                self.give_green_up(now, first, back)
             }
-            State::ReleasingBatch { .. }
-            | State::Restoring { .. }
-            | State::Retiring { .. }
-            | State::RollingBack { .. }
-            | State::Promoted
-            | State::RolledBack { .. }
-            | State::RollbackFailed { .. } => self.stay(),
+            (Phase::Leaving | Phase::Back | Phase::Mending(_) | Phase::Over, _) => self.stay(),
         }
     }
 
@@ -128,16 +117,7 @@ impl Shift {
     /// that an alarm could be about, and once blue goes there is nothing to go back to: there the standing says nothing.
     fn wake(&self, now: Moment, standing: Standing) -> Decision {
         match (self.state(), standing) {
-            (
-                State::Baking { .. }
-                | State::Holding { .. }
-                | State::Paused { .. }
-                | State::RetiringBatch { .. }
-                | State::PreparingBatch { .. }
-                | State::HoldingBatch { .. }
-                | State::TerminationWait { .. },
-                Standing::Breached(cause),
-            ) => self.roll_back(now, cause),
+            (state, Standing::Breached(cause)) if state.is_on_trial() => self.roll_back(now, cause),
             (state, _) if state.has_way_back() && self.timed_out(now) => {
                 self.roll_back(now, Cause::ExecutionTimeout)
             }
@@ -279,7 +259,7 @@ impl Shift {
     }
 
     /// A batch is ready; do the alarms still let it have its share? (S2)
-    fn judge_batch(&self, now: Moment, step: usize, standing: Standing) -> Decision {
+    pub(super) fn judge_batch(&self, now: Moment, step: usize, standing: Standing) -> Decision {
         match self.verdict(standing) {
             Verdict::Go => self.begin_step(now, step),
             Verdict::Hold => Decision { state: State::HoldingBatch { step }, effects: Vec::new() },

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Back, Bakes, Command, Effect, InService, Input, Ordered, Pace, Refusal, ShiftPlan, Snapshot, State,
-    decision::Decision, invariants,
+    Back, Bakes, Command, Effect, InService, Input, Onward, Ordered, Pace, Refusal, ShiftPlan, Snapshot,
+    State, decision::Decision, invariants,
 };
 use crate::{time::Moment, weight::Share};
 
@@ -22,6 +22,7 @@ pub struct Shift {
     reached: Option<usize>,
     restarts: u32,
     bakes: Bakes,
+    onward: Onward,
 }
 
 impl Shift {
@@ -36,6 +37,7 @@ impl Shift {
             reached: None,
             restarts: 0,
             bakes: Bakes::Kept,
+            onward: Onward::Free,
         }
     }
 
@@ -43,9 +45,9 @@ impl Shift {
     ///
     /// The snapshot must be of a run of this very plan, which the journal checks when it reads one.
     pub fn restore(plan: ShiftPlan, snapshot: &Snapshot, now: Moment) -> Self {
-        let Snapshot { state, elapsed, step, restarts, bakes } = snapshot.clone();
+        let Snapshot { state, elapsed, step, restarts, bakes, onward } = snapshot.clone();
         let state = state.with_moments(|left| now.after(left.since(Moment::default())));
-        Self { plan, state, elapsed, as_of: now, reached: step, restarts, bakes }
+        Self { plan, state, elapsed, as_of: now, reached: step, restarts, bakes, onward }
     }
 
     /// Takes an input and says what to do about it. Only commands are ever refused, and a refusal changes nothing.
@@ -63,10 +65,12 @@ impl Shift {
             self.restarts = self.restarts.saturating_add(1);
         }
         let promotes = matches!(input, Input::Command(Command::Promote, _)) && self.state.has_way_back();
+        let onward = self.onward_after(&input);
         let Decision { state, effects } = self.decide(now, input)?;
         if promotes {
             self.bakes = Bakes::Skipped;
         }
+        self.onward = if state.has_way_back() { onward } else { Onward::Free };
         if state.is_terminal() && !self.state.is_terminal() {
             self.elapsed = self.elapsed(now);
             self.as_of = now;
@@ -91,11 +95,12 @@ impl Shift {
             State::Preparing { ready_by: ends }
             | State::Baking { ends, .. }
             | State::RetiringBatch { drain_by: ends, .. }
-            | State::PreparingBatch { ready_by: ends, .. }
-            | State::TerminationWait { ends } => Some(ends.min(self.deadline())),
-            State::Holding { .. } | State::HoldingBatch { .. } | State::Paused { .. } => {
-                Some(self.deadline())
-            }
+            | State::PreparingBatch { ready_by: ends, .. } => Some(ends.min(self.deadline())),
+            State::TerminationWait { ends } if self.onward == Onward::Free => Some(ends.min(self.deadline())),
+            State::Holding { .. }
+            | State::HoldingBatch { .. }
+            | State::Paused { .. }
+            | State::TerminationWait { .. } => Some(self.deadline()),
             State::Retiring { drain_by: ends }
             | State::RollingBack { drain_by: ends, .. }
             | State::ReleasingBatch { drain_by: ends, .. }
@@ -159,6 +164,11 @@ impl Shift {
         self.bakes
     }
 
+    /// Whether somebody has paused it where no bake can be stopped.
+    pub const fn onward(&self) -> Onward {
+        self.onward
+    }
+
     /// For the journal.
     pub fn snapshot(&self, now: Moment) -> Snapshot {
         Snapshot {
@@ -167,6 +177,7 @@ impl Shift {
             step: self.reached,
             restarts: self.restarts,
             bakes: self.bakes,
+            onward: self.onward,
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! S8 is about the tables that the driver publishes, and is kept by `route::RouteTable`.
 
-use super::{Bakes, Command, Count, Effect, Input, NoData, Pace, Shift, Standing, State};
+use super::{
+    Bakes, Command, Count, Effect, Input, NoData, Onward, Pace, Shift, Standing, State, state::Phase,
+};
 use crate::{fleet::Side, time::Moment, weight::Share};
 
 /// Panics when the step from `before` to `after` breaks an invariant.
@@ -78,6 +80,7 @@ impl Step<'_> {
 
     fn share_rises_only_with_leave(&self) -> bool {
         let leave = match self.input {
+            Input::GreenReady(_) | Input::Wake(_) if self.before.onward() == Onward::Paused => false,
             Input::GreenReady(standing) if matches!(self.before.state(), State::Preparing { .. }) => {
                 !matches!(standing, Standing::Held { .. })
             }
@@ -105,12 +108,7 @@ impl Step<'_> {
     }
 
     fn rollback_begins_with_what_blue_can_take(&self) -> bool {
-        let goes_back = |shift: &Shift| {
-            matches!(
-                shift.state(),
-                State::RollingBack { .. } | State::ReleasingBatch { .. } | State::Restoring { .. }
-            )
-        };
+        let goes_back = |shift: &Shift| matches!(shift.state().phase(), Phase::Back | Phase::Mending(_));
         if goes_back(self.before) || !goes_back(self.after) {
             return true;
         }
@@ -140,15 +138,15 @@ impl Step<'_> {
     }
 
     fn steps_begin_in_order_after_their_bakes(&self) -> bool {
-        let over = match self.before.state() {
-            State::Baking { step, ends } if self.now >= *ends || self.is_safe() => Some(*step),
-            State::Holding { step } => Some(*step),
-            State::Paused { step, remaining, .. } if remaining.is_zero() => Some(*step),
-            State::RetiringBatch { step, .. } => Some(*step),
-            State::PreparingBatch { step, .. } | State::HoldingBatch { step } => step.checked_sub(1),
+        let is_skipped = |step: usize| matches!(self.input, Input::Command(Command::SkipBake { step: asked }, _) if *asked == step);
+        let has_baked = match self.before.state() {
+            State::Baking { step, ends } => self.now >= *ends || self.is_safe() || is_skipped(*step),
+            State::Paused { step, remaining, .. } => remaining.is_zero() || is_skipped(*step),
             State::Preparing { .. }
-            | State::Baking { .. }
-            | State::Paused { .. }
+            | State::Holding { .. }
+            | State::RetiringBatch { .. }
+            | State::PreparingBatch { .. }
+            | State::HoldingBatch { .. }
             | State::TerminationWait { .. }
             | State::Retiring { .. }
             | State::RollingBack { .. }
@@ -156,18 +154,16 @@ impl Step<'_> {
             | State::Restoring { .. }
             | State::Promoted
             | State::RolledBack { .. }
-            | State::RollbackFailed { .. } => None,
+            | State::RollbackFailed { .. } => true,
+        };
+        let over = match self.before.state().phase() {
+            Phase::At(step) => has_baked.then_some(step),
+            Phase::Between(step) => step.checked_sub(1),
+            Phase::Before | Phase::Warm | Phase::Leaving | Phase::Back | Phase::Mending(_) | Phase::Over => {
+                None
+            }
         };
         let promotes = matches!(self.input, Input::Command(Command::Promote, _));
-        let over = match (self.input, self.before.state()) {
-            (Input::Command(Command::SkipBake { step }, _), State::Baking { step: now, .. })
-            | (Input::Command(Command::SkipBake { step }, _), State::Paused { step: now, .. })
-                if step == now =>
-            {
-                Some(*step)
-            }
-            _ => over,
-        };
         let leaves = step_left(self.after.state());
         let next = over.map_or(0, |step| step + 1);
         let is_first = matches!(self.before.state(), State::Preparing { .. });
@@ -274,23 +270,7 @@ impl Step<'_> {
     }
 
     fn goes_back_at_once(&self) -> bool {
-        match self.after.state() {
-            State::ReleasingBatch { back, .. }
-            | State::Restoring { back, .. }
-            | State::RollbackFailed { back, .. } => back.pace == Pace::AtOnce,
-            State::Preparing { .. }
-            | State::Baking { .. }
-            | State::Holding { .. }
-            | State::Paused { .. }
-            | State::RetiringBatch { .. }
-            | State::PreparingBatch { .. }
-            | State::HoldingBatch { .. }
-            | State::TerminationWait { .. }
-            | State::Retiring { .. }
-            | State::RollingBack { .. }
-            | State::Promoted
-            | State::RolledBack { .. } => false,
-        }
+        self.after.state().back().is_some_and(|back| back.pace == Pace::AtOnce)
     }
 
     /// Past its execution timeout a shift rolls back at the next wake-up, and never begins a step.

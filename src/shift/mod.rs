@@ -19,7 +19,8 @@
 //!
 //! Invariants, cited by number in asserts and tests:
 //! - S1 shares add up to the whole.
-//! - S2 green's share never rises while an alarm is raised or has too little data (unless the plan says otherwise), or while the shift is held.
+//! - S2 green's share never rises while an alarm is raised or has too little data (unless the plan says otherwise), or while the shift is held
+//!   or paused.
 //! - S3 the first effect of a rollback gives green nothing; in a rolling plan that goes back in batches, whatever blue's instances can
 //!   take goes to blue with the first effect, and green keeps the rest alone.
 //! - S4 a terminal state has no further effect.
@@ -47,13 +48,14 @@ mod state;
 mod turn;
 mod way_back;
 
+pub use decision::PAUSED;
 pub use engine::Shift;
 pub use plan::{
     Approval, NoData, OnRestart, PlanError, ShiftLimits, ShiftPlan, Step, Strategy, StrategyKind,
 };
 pub use rolling::{Back, Batch, InService, Ordered, Pace, Rolling, Sizes};
 pub use state::{
-    Bakes, Cause, Command, Count, Effect, Input, PauseReason, Refusal, Snapshot, Standing, State,
+    Bakes, Cause, Command, Count, Effect, Input, Onward, PauseReason, Refusal, Snapshot, Standing, State,
 };
 
 pub use schedule::{DAYS, Hours, Schedule, Wait, Window};

@@ -7,7 +7,7 @@
 //! A time that a zone skips when its clocks go forward counts as that much later, and one that it has twice counts as the first of the
 //! two, as calendars do it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use jiff::{
     Timestamp, ToSpan,
@@ -19,6 +19,10 @@ use crate::time::WallTime;
 
 /// How many days ahead hours are looked for: every window comes back within a week, and its day may have begun already.
 const DAYS_AHEAD: i32 = 9;
+
+/// Monday the 8th of June 2026, midnight in UTC: nobody changes their clocks in that week or the one after.
+const ANY_MONDAY: i64 = 1_780_876_800_000;
+const A_WEEK: i64 = 7 * 86_400_000;
 
 /// When a plan may begin, and at which hours it may go on. By default at once and always.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -88,13 +92,31 @@ impl Schedule {
                 open_until = Some(*ends);
             }
         }
-        let ahead = now.saturating_add(7 * 86_400_000);
+        let ahead = now.saturating_add(A_WEEK);
         match (open_until, spans.iter().map(|(begins, _)| *begins).find(|begins| *begins > now)) {
             (Some(until), _) => Hours::Open((until <= ahead).then(|| WallTime::from_millis(until))),
             (None, Some(begins)) => Hours::Closed(WallTime::from_millis(begins)),
             // Only at the end of the calendar; the next look is as good as any.
             (None, None) => Hours::Closed(WallTime::from_millis(now.saturating_add(86_400_000))),
         }
+    }
+
+    /// The longest stretch between the allowed hours in any week, by their days and times alone; `None` where there are none.
+    pub fn longest_closed(&self) -> Option<Duration> {
+        // A week in which no zone changes its clocks; hours around such a change differ by an hour.
+        let monday = WallTime::from_millis(ANY_MONDAY);
+        let mut spans: Vec<(i64, i64)> =
+            self.allowed_hours.iter().flat_map(|window| window.spans(monday)).collect();
+        spans.retain(|(begins, _)| (0..A_WEEK).contains(&begins.saturating_sub(ANY_MONDAY)));
+        spans.sort_unstable();
+        let (first, mut open_until) = *spans.first()?;
+        let again = (first.saturating_add(A_WEEK), 0);
+        let mut longest = 0;
+        for (begins, ends) in spans.into_iter().chain([again]) {
+            longest = longest.max(begins.saturating_sub(open_until));
+            open_until = open_until.max(ends);
+        }
+        Some(Duration::from_millis(u64::try_from(longest).unwrap_or_default()))
     }
 
     /// The allowed hours in words, such as `mon-fri 09:00 to 17:00 Europe/Berlin`.
@@ -316,6 +338,20 @@ mod tests {
         assert_eq!(scheduled.wait(at("2026-01-30T09:00:00Z")), Some(Wait::Start(at("2026-01-30T16:00:00Z"))));
         assert_eq!(scheduled.wait(at("2026-01-30T16:00:00Z")), Some(Wait::Hours(at("2026-02-02T08:00:00Z"))));
         assert_eq!(scheduled.wait(at("2026-02-02T08:00:00Z")), None);
+    }
+
+    #[test]
+    fn the_longest_stretch_between_hours_is_told() {
+        let closed = |windows: &[Window]| schedule(windows).longest_closed();
+        assert_eq!(berlin().longest_closed(), Some(Duration::from_secs(64 * 3_600)), "a weekend");
+        let hours = |from, to| window(&ALL, time(from, 0, 0, 0), to, "UTC");
+        let day = hours(8, Some(time(20, 0, 0, 0)));
+        assert_eq!(closed(std::slice::from_ref(&day)), Some(Duration::from_secs(12 * 3_600)));
+        assert_eq!(closed(&[day, hours(20, None)]), Some(Duration::from_secs(8 * 3_600)));
+        assert_eq!(closed(&[window(&ALL, Time::midnight(), None, "UTC")]), Some(Duration::ZERO));
+        assert_eq!(closed(&[]), None);
+        let friday = window(&[Weekday::Friday], time(8, 0, 0, 0), Some(time(20, 0, 0, 0)), "UTC");
+        assert_eq!(closed(&[friday]), Some(Duration::from_secs(156 * 3_600)), "from one week to the next");
     }
 
     #[test]

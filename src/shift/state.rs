@@ -209,6 +209,38 @@ pub enum Bakes {
     Skipped,
 }
 
+/// Whether an operator lets the shift go on to what comes next, where no bake can be stopped: before its first step, while a batch of green
+/// is made or waits for data, and while blue is kept warm. A bake that is stopped is [`State::Paused`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Onward {
+    /// It goes on when it can.
+    #[default]
+    Free,
+    /// Somebody has paused it: it stays as if it were held, until it is resumed or promoted.
+    Paused,
+}
+
+/// Where a state stands, for what is the same in several states.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Green gets nothing yet.
+    Before,
+    /// A step has begun, and the next has not.
+    At(usize),
+    /// Blue has lost the batch of the step before; this one has not begun.
+    Between(usize),
+    /// Green has everything and blue is kept warm.
+    Warm,
+    /// Blue goes.
+    Leaving,
+    /// On the way back with a whole blue.
+    Back,
+    /// On the way back, and blue has to be made whole first.
+    Mending(Back),
+    /// Over.
+    Over,
+}
+
 /// What happens to a shift.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
@@ -333,6 +365,8 @@ pub struct Snapshot {
     pub restarts: u32,
     /// Whether somebody has promoted it.
     pub bakes: Bakes,
+    /// Whether somebody has paused it where no bake can be stopped.
+    pub onward: Onward,
 }
 
 impl State {
@@ -365,22 +399,60 @@ impl State {
     /// Whether the shift can still roll back: blue is there, or can be had again, and the shift is not on its way back already. From
     /// [`State::Retiring`] on there is no way back.
     pub const fn has_way_back(&self) -> bool {
+        match self.phase() {
+            Phase::Before | Phase::At(_) | Phase::Between(_) | Phase::Warm => true,
+            Phase::Leaving | Phase::Back | Phase::Mending(_) | Phase::Over => false,
+        }
+    }
+
+    /// Whether green gets requests that alarms can be about, and the shift can still roll back for them.
+    pub(super) const fn is_on_trial(&self) -> bool {
+        match self.phase() {
+            Phase::At(_) | Phase::Between(_) | Phase::Warm => true,
+            Phase::Before | Phase::Leaving | Phase::Back | Phase::Mending(_) | Phase::Over => false,
+        }
+    }
+
+    /// Whether the shift waits for something other than a step's bake before it goes on, so that a pause is kept beside the state.
+    pub(super) const fn is_between_steps(&self) -> bool {
+        match self.phase() {
+            Phase::Before | Phase::Between(_) | Phase::Warm => true,
+            Phase::At(_) | Phase::Leaving | Phase::Back | Phase::Mending(_) | Phase::Over => false,
+        }
+    }
+
+    /// How far a shift is or came that had to make blue whole first; `None` for all others.
+    pub(super) const fn back(&self) -> Option<Back> {
+        match (self, self.phase()) {
+            (Self::RollbackFailed { back, .. }, _) => Some(*back),
+            (_, Phase::Mending(back)) => Some(back),
+            (
+                _,
+                Phase::Before
+                | Phase::At(_)
+                | Phase::Between(_)
+                | Phase::Warm
+                | Phase::Leaving
+                | Phase::Back
+                | Phase::Over,
+            ) => None,
+        }
+    }
+
+    /// Where it stands.
+    pub(super) const fn phase(&self) -> Phase {
         match self {
-            Self::Preparing { .. }
-            | Self::Baking { .. }
-            | Self::Holding { .. }
-            | Self::Paused { .. }
-            | Self::RetiringBatch { .. }
-            | Self::PreparingBatch { .. }
-            | Self::HoldingBatch { .. }
-            | Self::TerminationWait { .. } => true,
-            Self::Retiring { .. }
-            | Self::RollingBack { .. }
-            | Self::ReleasingBatch { .. }
-            | Self::Restoring { .. }
-            | Self::Promoted
-            | Self::RolledBack { .. }
-            | Self::RollbackFailed { .. } => false,
+            Self::Preparing { .. } => Phase::Before,
+            Self::Baking { step, .. }
+            | Self::Holding { step }
+            | Self::Paused { step, .. }
+            | Self::RetiringBatch { step, .. } => Phase::At(*step),
+            Self::PreparingBatch { step, .. } | Self::HoldingBatch { step } => Phase::Between(*step),
+            Self::TerminationWait { .. } => Phase::Warm,
+            Self::Retiring { .. } => Phase::Leaving,
+            Self::RollingBack { .. } => Phase::Back,
+            Self::ReleasingBatch { back, .. } | Self::Restoring { back, .. } => Phase::Mending(*back),
+            Self::Promoted | Self::RolledBack { .. } | Self::RollbackFailed { .. } => Phase::Over,
         }
     }
 

@@ -10,7 +10,7 @@
 //!
 //! A batch that cannot be had ends the shift where it stands ([`State::RollbackFailed`]).
 
-use super::{Back, Cause, Count, Effect, Pace, Rolling, Shift, State, decision::Decision};
+use super::{Back, Cause, Count, Effect, Pace, Rolling, Shift, State, decision::Decision, state::Phase};
 use crate::{
     fleet::Side,
     time::{Moment, format_duration},
@@ -66,22 +66,9 @@ impl Shift {
     /// Where a rolling shift would begin its way back.
     fn way_back(&self) -> Option<(&Rolling, Back)> {
         let rolling = self.plan().rolling()?;
-        let step = match self.state() {
-            State::Baking { step, .. }
-            | State::Holding { step }
-            | State::Paused { step, .. }
-            | State::RetiringBatch { step, .. }
-            | State::PreparingBatch { step, .. }
-            | State::HoldingBatch { step } => *step,
-            State::Preparing { .. }
-            | State::TerminationWait { .. }
-            | State::Retiring { .. }
-            | State::RollingBack { .. }
-            | State::ReleasingBatch { .. }
-            | State::Restoring { .. }
-            | State::Promoted
-            | State::RolledBack { .. }
-            | State::RollbackFailed { .. } => 0,
+        let step = match self.state().phase() {
+            Phase::At(step) | Phase::Between(step) => step,
+            Phase::Before | Phase::Warm | Phase::Leaving | Phase::Back | Phase::Mending(_) | Phase::Over => 0,
         };
         Some((rolling, Back { blue: rolling.blue_before(step), pace: rolling.pace() }))
     }
@@ -146,23 +133,8 @@ impl Shift {
 
     /// Blue's missing instances cannot be had. An order that failed while green was still draining is given once more when it has.
     pub(super) fn blue_failed(&self, reason: String) -> Decision {
-        match self.state() {
-            State::Restoring { cause, back, .. } => fail(cause, *back, reason),
-            State::Preparing { .. }
-            | State::Baking { .. }
-            | State::Holding { .. }
-            | State::Paused { .. }
-            | State::RetiringBatch { .. }
-            | State::PreparingBatch { .. }
-            | State::HoldingBatch { .. }
-            | State::TerminationWait { .. }
-            | State::Retiring { .. }
-            | State::RollingBack { .. }
-            | State::ReleasingBatch { .. }
-            | State::Promoted
-            | State::RolledBack { .. }
-            | State::RollbackFailed { .. } => self.stay(),
-        }
+        let State::Restoring { cause, back, .. } = self.state() else { return self.stay() };
+        fail(cause, *back, reason)
     }
 
     /// Blue's instances were not ready in time.
@@ -185,26 +157,12 @@ impl Shift {
 
     /// What brings the way back up again after a restart, where it was.
     pub(super) fn go_on_back(&self, now: Moment) -> Decision {
-        let (cause, back, is_releasing) = match self.state() {
-            State::ReleasingBatch { cause, back, .. } => (cause, *back, true),
-            State::Restoring { cause, back, .. } => (cause, *back, false),
-            State::Preparing { .. }
-            | State::Baking { .. }
-            | State::Holding { .. }
-            | State::Paused { .. }
-            | State::RetiringBatch { .. }
-            | State::PreparingBatch { .. }
-            | State::HoldingBatch { .. }
-            | State::TerminationWait { .. }
-            | State::Retiring { .. }
-            | State::RollingBack { .. }
-            | State::Promoted
-            | State::RolledBack { .. }
-            | State::RollbackFailed { .. } => return self.stay(),
+        let (Phase::Mending(back), Some(cause)) = (self.state().phase(), self.state().cause()) else {
+            return self.stay();
         };
         let rolling = self.rolled();
         let mut effects = serve_again(rolling, back);
-        if is_releasing {
+        if matches!(self.state(), State::ReleasingBatch { .. }) {
             effects.extend(release(rolling, back));
             return self.stay_and(effects);
         }

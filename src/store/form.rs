@@ -19,7 +19,7 @@ use crate::{
         VariantWeight, Weight,
     },
     name::{VariantName, Version},
-    shift::{Back, Bakes, Cause, Pace, PauseReason, ShiftPlan, Sizes, Snapshot, State},
+    shift::{Back, Bakes, Cause, Onward, Pace, PauseReason, ShiftPlan, Sizes, Snapshot, State},
     time::{Moment, WallTime},
 };
 
@@ -111,6 +111,8 @@ pub(super) struct SnapshotForm {
     sizes: Option<SizesForm>,
     #[serde(default)]
     bakes: BakesForm,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    paused: bool,
 }
 
 /// The fleets of a rolling shift, as they were when it began.
@@ -323,7 +325,7 @@ impl FleetForm {
 impl SnapshotForm {
     /// A snapshot of a run of this plan.
     pub(super) fn new(snapshot: &Snapshot, plan: &ShiftPlan) -> Self {
-        let Snapshot { state, elapsed, step, restarts, bakes } = snapshot;
+        let Snapshot { state, elapsed, step, restarts, bakes, onward } = snapshot;
         let sizes = plan.rolling().map(|rolling| rolling.sizes);
         Self {
             state: state.into(),
@@ -335,6 +337,7 @@ impl SnapshotForm {
                 Bakes::Kept => BakesForm::Kept,
                 Bakes::Skipped => BakesForm::Skipped,
             },
+            paused: *onward == Onward::Paused,
         }
     }
 
@@ -353,7 +356,7 @@ impl SnapshotForm {
 
     /// Checks that it can be of a run of this plan, sized.
     pub(super) fn into_snapshot(self, plan: &ShiftPlan) -> Result<Snapshot, String> {
-        let Self { state, elapsed, step, restarts, sizes: _, bakes } = self;
+        let Self { state, elapsed, step, restarts, sizes: _, bakes, paused } = self;
         let (in_state, is_rolling, back) = match state {
             StateForm::Baking { step, .. } | StateForm::Holding { step } | StateForm::Paused { step, .. } => {
                 (Some(step), false, None)
@@ -384,7 +387,8 @@ impl SnapshotForm {
             BakesForm::Kept => Bakes::Kept,
             BakesForm::Skipped => Bakes::Skipped,
         };
-        Ok(Snapshot { state: state.into(), elapsed, step, restarts, bakes })
+        let onward = if paused { Onward::Paused } else { Onward::Free };
+        Ok(Snapshot { state: state.into(), elapsed, step, restarts, bakes, onward })
     }
 }
 

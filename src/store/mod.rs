@@ -176,7 +176,7 @@ pub struct Event {
     pub id: u64,
     /// When.
     pub at: WallTime,
-    /// What kind: `shift.started`, `shift.queued`, `shift.dropped`, `shift.state`, `shift.command`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `endpoint.weighted`, `instance.health`, `instance.started`, `instance.adopted`,
+    /// What kind: `shift.started`, `shift.queued`, `shift.dropped`, `shift.state`, `shift.command`, `shift.batch`, `shift.warning`, `alarm.state`, `endpoint.put`, `endpoint.deleted`, `endpoint.weighted`, `instance.health`, `instance.started`, `instance.adopted`,
     /// `instance.died`, `instance.moved`, `instance.stopped`, `instance.replaced`, `fleet.provisioned`, `fleet.failed`, `fleet.scaled`, `fleet.retired`, `fleet.unresolved`, `fleet.resolved`, `config.reloaded`, `config.refused`,
     /// `endpoint.frozen`, `endpoint.unfrozen`, `resource.put`, `resource.deleted`, `aws.event`, `certificates.reloaded`, `certificates.refused`, `command.refused`, `access.refused`,
     /// `log.level`, `journal.cut`, `webhook.retried`.

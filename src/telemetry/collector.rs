@@ -8,6 +8,7 @@ use super::{
     buckets::Buckets,
     deliveries::{self, DeliveryFigures},
     exposition::Exposition,
+    fleets::{self, FleetFigures},
     names::{self, Family, STATUS_CLASSES},
     reloads::{Reload, Reloaded, Reloads},
     shifts::{self, Ends, ShiftEnd, ShiftFigures},
@@ -36,6 +37,8 @@ pub struct Telemetry {
     ends: Mutex<Ends>,
     deliveries: Mutex<DeliveryFigures>,
     reloads: Mutex<Reloads>,
+    /// `None` where control did not say.
+    fleets: Mutex<Option<Vec<FleetFigures>>>,
 }
 
 impl Telemetry {
@@ -51,6 +54,7 @@ impl Telemetry {
             ends: Mutex::default(),
             deliveries: Mutex::default(),
             reloads: Mutex::default(),
+            fleets: Mutex::default(),
         }
     }
 
@@ -82,6 +86,11 @@ impl Telemetry {
         *lock(&self.deliveries) = figures;
     }
 
+    /// What control knows of fleets now, for the next time that somebody scrapes; `None` when it did not answer.
+    pub fn note_fleets(&self, figures: Option<Vec<FleetFigures>>) {
+        *lock(&self.fleets) = figures;
+    }
+
     /// All metrics now, in the format of [`super::CONTENT_TYPE`]. `shifts` are the running ones; without them (control did not answer in
     /// time) the series that come from control are left out, and those of the data plane are there all the same.
     pub fn render(&self, shifts: Option<&[ShiftFigures]>) -> String {
@@ -97,6 +106,7 @@ impl Telemetry {
             write_shadows(&mut text, &table, &shadows);
         }
         write_routes(&text, &table);
+        fleets::write(&text, lock(&self.fleets).as_deref().unwrap_or_default());
         lock(&self.ends).write(&text, &table);
         if let Some(shifts) = shifts {
             shifts::write_running(&text, &table, shifts);

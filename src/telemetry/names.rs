@@ -228,6 +228,13 @@ pub(super) const INSTANCE_EJECTED: Family<3> = gauge(
     ["endpoint", "fleet", "instance"],
     "Whether the instance gets no requests because it failed too many in a row",
 );
+pub(super) const DESIRED_INSTANCES: Family<2> =
+    gauge("snapback_desired_instances", FLEET, "Instances that the fleet is to have");
+pub(super) const READY_INSTANCES: Family<2> = gauge(
+    "snapback_ready_instances",
+    FLEET,
+    "Instances of the fleet that pass their checks and are not ejected",
+);
 pub(super) const SHIFT_STATE: Family<2> =
     gauge("snapback_shift_state", ["endpoint", "state"], "1 for the state that the endpoint's shift is in");
 pub(super) const ALARM_EVIDENCE: Family<2> = gauge(
@@ -287,6 +294,11 @@ pub(super) const ROLLBACK_GREEN_RESPONSES: Family<1> = gauge(
     "snapback_rollback_green_responses",
     ["endpoint"],
     "Of the last rollback: requests that green had settled when the decision fell",
+);
+pub(super) const ROLLBACK_BLUE_SHORT: Family<1> = gauge(
+    "snapback_rollback_blue_short",
+    ["endpoint"],
+    "Of the last rollback: 1 where blue lacked instances or room, or had been idle for long, when it took everything back",
 );
 pub(super) const ROLLBACK_OPEN_REQUESTS: Family<2> = gauge(
     "snapback_rollback_open_requests",

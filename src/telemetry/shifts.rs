@@ -64,6 +64,8 @@ pub struct Aftermath {
     pub drain: Option<Duration>,
     /// Requests that green had settled when the decision fell.
     pub green_responses: Option<u64>,
+    /// Whether blue lacked instances or room, or had been idle for long, when it took everything back.
+    pub is_blue_short: bool,
     /// Requests that green still had then: finished, rescued, failed, left by their clients, still running when green went, and cut by a
     /// restart.
     pub open: Option<[u64; 6]>,
@@ -131,8 +133,10 @@ fn write_aftermath(text: &Exposition) -> impl Fn(&str, &Aftermath) {
     let drained = text.gauges(&names::ROLLBACK_DRAIN);
     let responses = text.gauges(&names::ROLLBACK_GREEN_RESPONSES);
     let requests = text.gauges(&names::ROLLBACK_OPEN_REQUESTS);
+    let short = text.gauges(&names::ROLLBACK_BLUE_SHORT);
     move |endpoint, aftermath| {
-        let Aftermath { last_green_dispatch: late, drain, green_responses, open } = *aftermath;
+        let Aftermath { last_green_dispatch: late, drain, green_responses, is_blue_short, open } = *aftermath;
+        short([endpoint], f64::from(is_blue_short));
         if let Some(span) = late {
             last_green_dispatch([endpoint], span.as_secs_f64());
         }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 
 use super::{
-    Aftermath, ShiftEnd, ShiftFigures, Telemetry,
+    Aftermath, FleetFigures, ShiftEnd, ShiftFigures, Telemetry,
     fixture::{Fixture, bad, good},
 };
 use crate::{
@@ -272,6 +272,7 @@ fn ended_shifts_are_counted_by_their_cause_from_zero_on_and_the_last_rollback_is
         last_green_dispatch: Some(Duration::ZERO),
         drain: Some(Duration::from_millis(250)),
         green_responses: Some(14),
+        is_blue_short: true,
         open: Some([3, 1, 0, 0, 2, 0]),
     };
     let rolled_back = |cause, decision| ShiftEnd::RolledBack { cause, decision, aftermath };
@@ -290,9 +291,22 @@ fn ended_shifts_are_counted_by_their_cause_from_zero_on_and_the_last_rollback_is
     assert_eq!(series["snapback_rollback_last_green_dispatch_seconds{endpoint=\"chat\"}"], 0.0);
     assert_eq!(series["snapback_rollback_drain_seconds{endpoint=\"chat\"}"], 0.25);
     assert_eq!(series["snapback_rollback_green_responses{endpoint=\"chat\"}"], 14.0);
+    assert_eq!(series["snapback_rollback_blue_short{endpoint=\"chat\"}"], 1.0);
     let open = |result| format!("snapback_rollback_open_requests{{endpoint=\"chat\",result=\"{result}\"}}");
     assert_eq!(series[open("finished").as_str()], 3.0);
     assert_eq!(series[open("running").as_str()], 2.0);
+}
+
+#[test]
+fn fleets_are_told_of_as_control_knows_them_and_not_at_all_while_it_does_not_say() {
+    let (telemetry, _table) = telemetry(&Fixture::with_green());
+    let endpoint = figures().endpoint;
+    telemetry.note_fleets(Some(vec![FleetFigures { endpoint, side: Side::Green, desired: 3, ready: 2 }]));
+    let text = telemetry.render(None);
+    assert_eq!(series(&text)["snapback_desired_instances{endpoint=\"chat\",fleet=\"green\"}"], 3.0);
+    assert_eq!(series(&text)["snapback_ready_instances{endpoint=\"chat\",fleet=\"green\"}"], 2.0);
+    telemetry.note_fleets(None);
+    assert!(!telemetry.render(None).contains("snapback_desired_instances{"));
 }
 
 #[test]

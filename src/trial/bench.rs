@@ -142,10 +142,15 @@ impl Trial {
 
     fn compare(&mut self, meters: Meters<'_>, green: &Reading, watch: &WatchPoint) -> alarm::Verdicts {
         let blue = meters.blue.read();
+        let mut is_marked = false;
         for timing in Timing::ALL {
             if self.book.lacks_marks(timing) && blue.timed(timing) >= LEAST_ANSWERS {
                 self.book.mark(timing, &meters.green.times(timing), &meters.blue.times(timing));
+                is_marked |= timing == Timing::Latency;
             }
+        }
+        if is_marked {
+            watch.mark(self.book.edges().late_marks());
         }
         let tails = self.book.edges().read(meters.green, meters.blue);
         let order = watch.order().filter(|_| self.book.looks_for_runs(green));

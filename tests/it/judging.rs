@@ -211,6 +211,35 @@ fn a_green_that_hangs_is_worse_than_blue_at_the_endpoints_bound_without_one_comp
 }
 
 #[test]
+fn a_green_that_hangs_is_slower_than_blue_at_blues_own_quantiles_without_one_completion() {
+    let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
+    let green = ModelServer::start("v2");
+    green.hang();
+    let snapback =
+        Snapback::start(&config_with(folder.path(), blue.address, "rescue = { on = \"never\" }\n"));
+    (0..120).for_each(|_| assert_eq!(snapback.ask().status, 200));
+    let mut plan = plan(green.address, "10m");
+    plan["guard"] = json!([]);
+    plan["regression"] = json!([{ "metric": "latency", "tolerance": "2x" }]);
+    let id = snapback.start_shift(&plan);
+    snapback.wait_until(&id, |shift| shift["state"] == "baking");
+    let mut open = Vec::new();
+    let shift = snapback.wait_until(&id, |shift| {
+        open.push(snapback.ask_and_hold());
+        shift["over"] == true
+    });
+    let alarm = &shift["alarms"][0];
+    assert_eq!(
+        (&shift["state"], &shift["cause"]["alarm"]),
+        (&json!("rolled_back"), &json!("latency_regression")),
+        "{shift:#}"
+    );
+    assert_eq!(alarm["failures"], alarm["requests"], "none of green's requests was completed: {alarm:#}");
+    assert_eq!(shift["green_responses_to_decision"], 0, "{shift:#}");
+    drop(open);
+}
+
+#[test]
 fn plans_that_cannot_work_are_refused_with_what_would_be_right() {
     let (folder, blue) = (tempfile::tempdir().unwrap(), ModelServer::start("v1"));
     let snapback = Snapback::start(&write_config(folder.path(), blue.address));

@@ -151,6 +151,7 @@ fn clients_whose_requests_share_a_connection_leave_the_admin_ports_descriptors_t
         refused
     }));
     assert!(refused >= 60, "{refused} of 100 requests were refused");
+    snapback.wait_for_log("no more connections to instances");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! - The generations of a process's tables never go back (S8).
 //! - Green's share is never above what the journal says of the shift: what raises it is durable first. It may be below, since the way
 //!   back acts before it writes (S2, S3).
-//! - While everything is frozen green's share does not rise, except to what it was before a restart.
+//! - While everything is frozen, or the shift is paused between steps, or its hours are over, green's share does not rise, except to what it
+//!   was before a restart.
+//! - A scheduled shift does not begin before its moment.
 //! - A share once taken away for good does not come back, neither later nor after a restart.
 //! - A step begins after the whole bake of the one before, unless somebody asked otherwise (S5).
 //! - What is over stays as it is, and the endpoint serves what it says (S4).
@@ -18,13 +20,13 @@ use tokio::time::Instant;
 use crate::{
     fleet::Side,
     route::EndpointRoute,
-    shift::{PauseReason, ShiftPlan, State},
+    shift::{Onward, PauseReason, ShiftPlan, State},
     store::ShiftRecord,
     weight::Share,
 };
 
 /// How much later than it happens something may be seen.
-const SEEN_WITHIN: Duration = Duration::from_millis(250);
+pub(super) const SEEN_WITHIN: Duration = Duration::from_millis(250);
 
 /// What was seen so far.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub(super) struct Sight<'a> {
     pub(super) record: &'a ShiftRecord,
     /// Whether the process has died of its last commit or effect.
     pub(super) is_dead: bool,
+    /// Whether its plan's hours were over for as long as it may take to see that they are.
+    pub(super) are_hours_over: bool,
     /// Whether a request is open on blue and on green, as they were when the shift began.
     pub(super) open: [bool; 2],
 }
@@ -145,8 +149,10 @@ impl Laws {
         })?;
         self.went_back |= state.cause().is_some();
         if share > self.share {
-            law(!self.is_frozen || share <= self.proven, || {
-                format!("S2: green is given {share} while frozen")
+            let is_paused = sight.record.snapshot.onward == Onward::Paused;
+            let is_held = self.is_frozen || is_paused || sight.are_hours_over;
+            law(!is_held || share <= self.proven, || {
+                format!("S2: green is given {share} while the shift is frozen, paused or out of its hours")
             })?;
             if !self.went_back {
                 self.check_step(sight.now, plan, share)?;

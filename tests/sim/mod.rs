@@ -9,6 +9,7 @@
 //! says how long fresh seeds are tried besides the fixed ones, `SNAPBACK_SIM_SEED` runs one seed alone and prints its transcript.
 
 mod laws;
+mod setting;
 mod stage;
 mod story;
 
@@ -27,7 +28,7 @@ use self::{
 const FIXED_SEEDS: u64 = 300;
 
 /// What has to happen among them, so that no law holds for want of a story.
-const HAPPENS: [&str; 45] = [
+const HAPPENS: [&str; 47] = [
     "another shift begins",
     "checks Fail",
     "clock back",
@@ -39,7 +40,6 @@ const HAPPENS: [&str; 45] = [
     "died before PublishShare",
     "died before commit",
     "died before news",
-    "died before provisioning",
     "died while it started",
     "disk Full",
     "ended aborted",
@@ -60,9 +60,12 @@ const HAPPENS: [&str; 45] = [
     "granted resume",
     "granted skip the bake",
     "killed between acts",
+    "out of hours",
+    "paused between steps",
     "provider Hangs",
     "provider Lies",
     "provider Quota(3)",
+    "scheduled",
     "state holding",
     "state paused",
     "state preparing_batch",

@@ -12,25 +12,27 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    laws::{Laws, Sight},
+    laws::{Laws, SEEN_WITHIN, Sight},
+    setting::{Happened, MAKER, config_of, dies_at_points},
     story::{Act, Checks, Disk, Fleets, Frost, Kill, Story, Turn},
 };
 use crate::{
     clock,
-    config::{self, Config, PlanSpec},
+    config::PlanSpec,
     control::{
         Execution, Submitted, aside, jitter,
         tests::{
             orchestra::Fault,
-            world::{Death, GREEN, Memory, World, chat, clocks, config as named},
+            world::{Death, GREEN, Memory, World, chat, clocks},
         },
     },
-    fault::simulated::{self, Died},
+    fault::simulated::Died,
     fleet::{Instance, Side},
     meter::{FailureKind, Verdict},
     name::{ShiftId, Version},
-    shift::{Command, State},
+    shift::{Command, Hours, Onward, State},
     store::Journal,
+    time::WallTime,
     weight::Share,
 };
 
@@ -50,8 +52,6 @@ const AT_MOST: Duration = Duration::from_secs(400);
 /// So long everything may take that was ordered before a story begins.
 const SETTLED: Duration = Duration::from_secs(3);
 
-const MAKER: &str = "type = \"command\", provision = [\"make\"], list = [\"list\"], retire = [\"end\"]";
-
 const MILLIS_AN_HOUR: i64 = 3_600_000;
 
 /// What came of a story.
@@ -69,14 +69,16 @@ pub(super) struct Told {
 }
 
 type Lines = Rc<RefCell<Vec<String>>>;
-type Happened = Rc<RefCell<BTreeMap<String, usize>>>;
 
 /// Plays a story to its end.
 pub(super) fn tell(story: &Story) -> Told {
     let (lines, journal) = (Lines::default(), Arc::<Memory>::default());
     let happened = Happened::default();
     let fleets = story.fleets;
-    lines.borrow_mut().push(format!("{}fleets: {fleets:?}, green's checks: {:?}", story.plan, story.checks));
+    let checks = story.checks;
+    lines
+        .borrow_mut()
+        .push(format!("{}{}\nfleets: {fleets:?}, green's checks: {checks:?}", story.plan, story.hours));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let played = catch_unwind(AssertUnwindSafe(|| {
@@ -106,6 +108,7 @@ struct Stage {
     lines: Lines,
     happened: Happened,
     plan: String,
+    hours: String,
     fleets: Fleets,
     last_state: &'static str,
     /// How many other shifts somebody wanted.
@@ -152,6 +155,7 @@ impl Stage {
             lines,
             happened,
             plan: story.plan.clone(),
+            hours: story.hours.clone(),
             fleets: story.fleets,
             last_state: "",
             submitted: 0,
@@ -164,8 +168,12 @@ impl Stage {
         };
         let spec = stage.spec("v2", "");
         let world = stage.world();
-        let begun = world.handle.start_shift(&chat(), spec, "ann", Execution::Real).await;
-        stage.id = begun.map_err(|error| error.to_string())?.id;
+        let begun = match world.handle.submit_shift(&chat(), spec, "ann").await {
+            Ok(Submitted::Begun(view)) => view,
+            Ok(Submitted::Queued(view)) => return Err(format!("the shift waits for {}", view.waits_for)),
+            Err(error) => return Err(error.to_string()),
+        };
+        stage.id = begun.id;
         // Only now it is known of how many instances the fleets are.
         let steps = stage.world().journal.look_at(&stage.id, |record| record.plan.shift.steps().len());
         stage.laws = Laws::new(Instant::now(), steps);
@@ -182,7 +190,8 @@ impl Stage {
             (Fleets::Named, "v2") => format!("instances = [\"{one}\", \"{two}\"]"),
             (Fleets::Named, _) => format!("instances = [\"127.0.0.1:{}\"]", 9_004 + self.submitted),
         };
-        let text = format!("green = {{ version = \"{version}\", {instances} }}\n{turn}\n{}", self.plan);
+        let (hours, plan) = (&self.hours, &self.plan);
+        let text = format!("green = {{ version = \"{version}\", {instances} }}\n{turn}\n{hours}\n{plan}");
         PlanSpec::from_toml(&text, "plan.toml").unwrap()
     }
 
@@ -239,7 +248,15 @@ impl Stage {
                 self.note("killed between acts");
                 self.restart().await
             }
-            Act::Submit(turn) => self.submit(turn).await,
+            Act::Submit(Turn::Queue) => self.submit("if_running = \"queue\"", "submitted to Queue").await,
+            Act::Submit(Turn::Supersede) => {
+                self.submit("if_running = \"supersede\"", "submitted to Supersede").await
+            }
+            Act::Schedule { seconds } => {
+                let start = WallTime::from_millis(clock::wall().as_millis() + seconds * 1_000);
+                let lines = format!("if_running = \"queue\"\nstart_at = \"{start}\"");
+                self.submit(&lines, "scheduled").await
+            }
             Act::Undo => self.undo().await,
             Act::Provider(fault) => {
                 self.world().orchestra.fault(fault);
@@ -331,6 +348,9 @@ impl Stage {
         if asked.is_ok() {
             self.note(format!("granted {}", command.as_str()));
         }
+        if command == Command::Pause && self.is_paused_between_steps() {
+            self.note("paused between steps");
+        }
         if matches!(command, Command::Promote | Command::SkipBake { .. }) && may_be_granted {
             self.laws.is_skipped = true;
         }
@@ -355,16 +375,12 @@ impl Stage {
         self.look().await
     }
 
-    async fn submit(&mut self, turn: Turn) -> Result<(), String> {
-        let word = match turn {
-            Turn::Queue => "if_running = \"queue\"",
-            Turn::Supersede => "if_running = \"supersede\"",
-        };
+    async fn submit(&mut self, word: &str, what: &str) -> Result<(), String> {
         // Each has a version of its own, so that a version tells of one fleet.
         self.submitted += 1;
         let spec = self.spec(&format!("v{}", 2 + self.submitted), word);
         match self.world().handle.submit_shift(&chat(), spec, "ann").await {
-            Ok(Submitted::Queued(_)) => self.note(format!("submitted to {turn:?}")),
+            Ok(Submitted::Queued(_)) => self.note(what),
             Ok(Submitted::Begun(_)) => self.note("submitted at once"),
             Err(_) => {}
         }
@@ -461,7 +477,7 @@ impl Stage {
             if self.laws.is_frozen {
                 self.play(Act::Frost(Frost::End)).await?;
             }
-            if matches!(self.state(), State::Paused { .. }) {
+            if matches!(self.state(), State::Paused { .. }) || self.is_paused_between_steps() {
                 self.play(Act::Ask(Command::Resume)).await?;
             }
             self.pass(200, Traffic::Good).await?;
@@ -482,7 +498,14 @@ impl Stage {
         let route = world.route();
         let is_open = |version: &Version| open.iter().any(|(other, _)| other == version);
         let is_dead = world.journal.is_dead();
+        let wall = clock::wall().as_millis();
+        let seen_within = i64::try_from(SEEN_WITHIN.as_millis()).expect("a moment");
         world.journal.look_at(id, |record| {
+            let schedule = &record.plan.schedule;
+            let is_over = |wall| matches!(schedule.hours(WallTime::from_millis(wall)), Hours::Closed(_));
+            if is_over(wall) {
+                happened.borrow_mut().entry("out of hours".to_owned()).or_default();
+            }
             let state = &record.snapshot.state;
             if *last_state != state.as_str() {
                 *last_state = state.as_str();
@@ -494,6 +517,7 @@ impl Stage {
                 route: &route,
                 record,
                 is_dead,
+                are_hours_over: [wall, wall - seen_within].into_iter().all(is_over),
                 open: [is_open(&record.blue.version), is_open(&record.plan.green.version)],
             })
         })
@@ -505,6 +529,10 @@ impl Stage {
         let Some(next) = journal.running_id().filter(|next| *next != self.id) else { return Ok(()) };
         if !self.state().is_terminal() {
             return Err(format!("{} has begun while {} is {}", next, self.id, self.state().as_str()));
+        }
+        let start = journal.look_at(&next, |record| record.plan.schedule.start_at);
+        if let Some(start) = start.filter(|start| *start > clock::wall()) {
+            return Err(format!("{next} has begun before {start}"));
         }
         self.lines.borrow_mut().push(format!("{:>9.3?} another shift begins", self.began.elapsed()));
         self.note("another shift begins");
@@ -526,6 +554,10 @@ impl Stage {
         self.world().journal.look_at(&self.id, |record| record.snapshot.state.clone())
     }
 
+    fn is_paused_between_steps(&self) -> bool {
+        self.world().journal.look_at(&self.id, |record| record.snapshot.onward == Onward::Paused)
+    }
+
     /// How the shift ended, in the words of its cause.
     fn end_of(&self) -> &'static str {
         let state = self.state();
@@ -535,36 +567,4 @@ impl Stage {
     fn world(&self) -> &World {
         self.world.as_ref().expect("the world is there between acts")
     }
-}
-
-/// One instance of v1 that is there, or three that are made.
-fn config_of(fleets: Fleets) -> Config {
-    match fleets {
-        Fleets::Named => named(),
-        Fleets::Made => {
-            let text = format!(
-                "[data]\nlisten = [\"127.0.0.1:8080\"]\nworkers = 1\n[[endpoint]]\nname = \"chat\"\n\
-                 blue = {{ version = \"v1\", provider = {{ {MAKER}, count = 3 }} }}\n"
-            );
-            config::parse(&text, "test.toml").unwrap()
-        }
-    }
-}
-
-/// Lets the process die at the boundary that is chosen, with its journal: nothing that it still does is durable.
-fn dies_at_points(journal: &Arc<Memory>, happened: &Happened) -> Rc<Cell<Option<u8>>> {
-    let points = Rc::new(Cell::new(None::<u8>));
-    let (left, journal, happened) = (Rc::clone(&points), Arc::downgrade(journal), Rc::clone(happened));
-    simulated::begin(move |name| {
-        let Some(at) = left.get() else { return false };
-        left.set(at.checked_sub(1));
-        let dies = at == 0;
-        if dies && let Some(journal) = journal.upgrade() {
-            journal.kill();
-            let words: Vec<_> = name.split([' ', '(']).take(2).collect();
-            *happened.borrow_mut().entry(format!("died {}", words.join(" "))).or_default() += 1;
-        }
-        dies
-    });
-    points
 }

@@ -10,6 +10,8 @@ pub(super) struct Story {
     /// What the story was made of, and what else is left to chance in it.
     pub(super) seed: u64,
     pub(super) plan: String,
+    /// The hours at which it may go on, as a line of the plan; empty where it always may.
+    pub(super) hours: String,
     pub(super) fleets: Fleets,
     /// Whether green's instances pass their checks when the shift begins.
     pub(super) checks: Checks,
@@ -61,6 +63,8 @@ pub(super) enum Act {
     Kill,
     /// Somebody wants another shift, too.
     Submit(Turn),
+    /// Somebody wants another shift later.
+    Schedule { seconds: i64 },
     /// Somebody wants the version before.
     Undo,
     /// Instances cannot be had as ordered, or can again.
@@ -100,9 +104,10 @@ impl Story {
         let mut random = StdRng::seed_from_u64(seed);
         let fleets = if random.random_range(0..3) == 0 { Fleets::Made } else { Fleets::Named };
         let plan = plan(&mut random);
+        let hours = if random.random_range(0..6) == 0 { hours() } else { String::new() };
         let length = random.random_range(4..30);
         let checks = if random.random_range(0..8) == 0 { Checks::Fail } else { Checks::Pass };
-        Self { seed, plan, fleets, checks, acts: (0..length).map(|_| act(&mut random)).collect() }
+        Self { seed, plan, hours, fleets, checks, acts: (0..length).map(|_| act(&mut random)).collect() }
     }
 }
 
@@ -134,9 +139,16 @@ fn plan(random: &mut StdRng) -> String {
     )
 }
 
+/// Two of the first five minutes of a day are out of it: most shifts meet one at which they may not go on.
+fn hours() -> String {
+    let windows = [("00:00", "00:01"), ("00:02", "00:03"), ("00:05", "24:00")];
+    let windows = windows.map(|(from, to)| format!("{{ from = \"{from}\", to = \"{to}\", zone = \"UTC\" }}"));
+    format!("allowed_hours = [{}]", windows.join(", "))
+}
+
 fn act(random: &mut StdRng) -> Act {
     let millis = [0, 50, 500, 2_000, 6_000, 15_000][random.random_range(0..6)];
-    match random.random_range(0..122) {
+    match random.random_range(0..124) {
         0..36 => Act::Pass { millis },
         36..42 => Act::Silence { millis },
         42 => Act::Ask(Command::SkipBake { step: random.random_range(0..3) }),
@@ -159,6 +171,7 @@ fn act(random: &mut StdRng) -> Act {
         93..96 => Act::KillAt { commits: random.random_range(0..4), when: Kill::After },
         96..98 => Act::Kill,
         100..106 | 116..122 => Act::KillAtPoint { points: random.random_range(0..12) },
+        122 | 123 => Act::Schedule { seconds: [1, 20, 90][random.random_range(0..3)] },
         106 | 107 => Act::Submit(Turn::Queue),
         108 => Act::Submit(Turn::Supersede),
         109 | 110 => Act::Undo,

@@ -45,6 +45,7 @@ class Shift(TypedDict):
     share_got: float | None
     cause: dict[str, Any] | None
     held: str | None
+    held_until: str | None
     next: dict[str, Any]
     alarms: list[dict[str, Any]]
     fleets: dict[str, Any]

@@ -114,18 +114,17 @@ pub(super) fn pending(picture: &Picture) -> Option<Value> {
         Some(variant(picture, (target, target.weight), &stage.pending, &names))
     };
     let variants: Vec<_> = picture.incoming(shift).variants.iter().filter_map(pending).collect();
-    let mut summary = json!({
-        "EndpointConfigName": picture.pending_config(),
-        "ProductionVariants": variants,
-        "StartTime": seconds(shift.started_at.as_millis()),
-    });
+    let mut summary = Map::new();
+    summary.insert("EndpointConfigName".to_owned(), json!(picture.pending_config()));
+    summary.insert("ProductionVariants".to_owned(), json!(variants));
+    summary.insert("StartTime".to_owned(), json!(seconds(shift.started_at.as_millis())));
     if let Some(shadow) = &picture.incoming(shift).shadow {
         // It begins when the deployment is over.
         let part = Part { instances: 0, status: None };
         let shadow = variant(picture, (&shadow.variant, shadow.variant.weight), &part, &names);
-        summary["ShadowProductionVariants"] = json!([shadow]);
+        summary.insert("ShadowProductionVariants".to_owned(), json!([shadow]));
     }
-    Some(summary)
+    Some(Value::Object(summary))
 }
 
 /// The shadow in service.

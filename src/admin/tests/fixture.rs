@@ -155,6 +155,7 @@ pub(super) fn view(state: State) -> ShiftView {
         publish_to_last_green_dispatch: None,
         green_responses_to_decision: None,
         green_in_flight_at_decision: None,
+        blue_short: None,
         fate: None,
         restarts: 0,
         thresholds: Vec::new(),

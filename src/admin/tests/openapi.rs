@@ -229,6 +229,7 @@ fn shift() -> wire::Shift {
         publish_to_last_green_dispatch: Some(Duration::ZERO),
         green_responses_to_decision: Some(41),
         green_in_flight_at_decision: Some(3),
+        blue_short: None,
         fate: Some(Fate { open: 3, finished: 2, rescued: 1, ..Fate::default() }),
         restarts: 1,
         held: Some("chat is frozen by team".to_owned()),

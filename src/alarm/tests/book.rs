@@ -5,8 +5,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::{super::*, Trial, assert_near};
 use crate::{
     meter::{
-        Bell, DealingOrder, FailureKind, FleetMeters, MAX_BOUNDS, Outcome, Overdue, Reading, Run, Stamp,
-        Verdict, WatchPoint,
+        Bell, DealingOrder, FailureKind, FleetMeters, MAX_BOUNDS, Outcome, Overdue, PassedMarks, Reading,
+        Run, Stamp, Verdict, WatchPoint,
     },
     time::Moment,
     weight::Share,
@@ -84,6 +84,7 @@ impl Rig {
             bytes_in: 0,
             bytes_out: 0,
             overdue: Overdue::default(),
+            passed: PassedMarks::default(),
             is_warm_up,
         };
         self.meters.shard(0).settled(stamp, Some(&self.watch), &outcome);

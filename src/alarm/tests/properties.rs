@@ -97,7 +97,7 @@ fn a_request_that_leaves_takes_back_what_it_had_counted() {
 
 #[test]
 fn a_billion_requests_in_one_batch_are_numbers() {
-    for permitted in [1e-6, 0.01, 0.999] {
+    for permitted in [f64::MIN_POSITIVE, 1e-6, 0.01, 0.999, 1.0 - f64::EPSILON / 2.0] {
         for failures in [0.0, 1e6, 1e9] {
             let mut trial = Trial::new(permitted, 1);
             assert!(trial.batch(1_000_000_000, failures).is_finite(), "{permitted} {failures}");

@@ -7,7 +7,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::super::*;
 use crate::{
     meter::{
-        Bell, FailureKind, FleetMeters, Outcome, Overdue, Reading, Run, Stamp, Timing, Verdict, WatchPoint,
+        Bell, FailureKind, FleetMeters, Outcome, Overdue, PassedMarks, Reading, Run, Stamp, Timing, Verdict,
+        WatchPoint,
     },
     time::Moment,
     weight::Share,
@@ -54,6 +55,7 @@ impl Rig {
             bytes_in: 0,
             bytes_out: 0,
             overdue: Overdue::default(),
+            passed: PassedMarks::default(),
             is_warm_up: false,
         };
         fleet.shard(0).settled(stamp, Some(&self.watch), &outcome);

@@ -85,7 +85,7 @@ pub enum Command {
     ModelServer(ModelServerArgs),
     /// Everything that [`super::run`] carries out.
     #[command(flatten)]
-    Client(ClientCommand),
+    Client(Box<ClientCommand>),
 }
 
 /// The commands that need nothing but files and an admin port.

@@ -6,7 +6,12 @@ use clap::{Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
 use super::{AnyEndpoint, Because, DryRun, OneEndpoint, PlanFile};
-use crate::{cli::names, name::ShiftId, time::parse_duration};
+use crate::{
+    cli::names,
+    config::parse_moment,
+    name::ShiftId,
+    time::{WallTime, parse_duration},
+};
 
 const START: &str = "\
 While it waits, it says on standard error where the shift is, what holds it and what comes next.
@@ -16,6 +21,7 @@ Examples:
   snapback shift start chat plan.toml --watch
   snapback shift start chat plan.toml --wait --timeout 1h --reason \"release 12\"
   snapback shift start chat plan.toml --if-running queue --wait
+  snapback shift start chat plan.toml --start-at 2030-01-31T22:00:00+01:00
 
 Exit status:
   0  started; with --wait or --watch: promoted
@@ -27,6 +33,7 @@ const STATUS: &str = "\
 Examples:
   snapback shift status chat
   snapback shift status chat-7 --wait --timeout 30m
+  snapback shift status chat-9
 
 Exit status:
   0  with --wait: promoted; without: there is such a shift
@@ -75,6 +82,9 @@ pub enum ShiftCommand {
         /// Where another shift runs: refuse, queue behind it, or supersede it, which rolls it back (default: as the plan says, else refuse).
         #[arg(long, value_name = "refuse|queue|supersede", value_parser = if_running, hide_possible_values = true)]
         if_running: Option<IfRunning>,
+        /// Begin not before this moment (default: as the plan says, else now).
+        #[arg(long, value_name = "2030-01-31T22:00:00Z", value_parser = parse_moment)]
+        start_at: Option<WallTime>,
         /// Why.
         #[command(flatten)]
         because: Because,

@@ -151,11 +151,10 @@ mod tests {
     use crate::cli::{Args, ClientCommand, Command, tests::Paper};
 
     fn run(line: &str) -> Result<String, CliError> {
-        let Command::Client(ClientCommand::Init(args)) =
-            Args::try_parse_from(line.split(' ')).unwrap().command
-        else {
-            panic!("not init: {line}")
+        let Command::Client(command) = Args::try_parse_from(line.split(' ')).unwrap().command else {
+            panic!("not a command to an admin port: {line}")
         };
+        let ClientCommand::Init(args) = *command else { panic!("not init: {line}") };
         let paper = Paper::default();
         let mut output = Output::new(OutputFormat::Table, Box::new(paper.clone()), Box::new(io::sink()));
         init(args, &mut output).map(|()| paper.text())

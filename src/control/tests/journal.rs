@@ -1,10 +1,19 @@
 //! A journal that cannot be written.
 
-use super::world::{CANARY, World, chat, endpoint_of, plan, share};
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch};
+
+use super::world::{CANARY, Memory, World, chat, endpoint_of, plan, share};
 use crate::{
-    control::{ControlError, Execution},
+    control::{
+        ControlError, Execution,
+        ledger::{Draft, Ledger},
+    },
     fleet::Side,
     shift::{Cause, Command, State},
+    store::Head,
+    time::WallTime,
     weight::Share,
 };
 
@@ -146,4 +155,25 @@ async fn a_hold_that_was_not_left_because_the_journal_failed_is_left_when_it_can
     // Nothing comes any more, so no standing changes: what the alarms say has been said.
     world.pass(120_000).await;
     assert_eq!(world.green_share(), Share::ALL);
+}
+
+#[tokio::test]
+async fn what_nothing_waits_for_is_one_commit_and_precedes_what_follows() {
+    let journal = Arc::new(Memory::default());
+    let ready = watch::channel(Ok(())).0;
+    let mut ledger = Ledger::new(journal.clone(), Head::default(), broadcast::channel(16).0, ready);
+    let draft =
+        |cause: &str| Draft::new(WallTime::from_millis(0), "instance.health", "prober", cause.to_owned());
+    ledger.settle().await.unwrap();
+    ledger.defer(draft("a"));
+    ledger.defer(draft("b"));
+    assert_eq!(journal.commits().len(), 0, "nothing is written yet");
+    ledger.commit(Vec::new(), &[draft("c")]).await.unwrap();
+    let causes: Vec<_> = journal.events().into_iter().map(|event| event.cause).collect();
+    assert_eq!((journal.commits().len(), causes), (1, ["a", "b", "c"].map(str::to_owned).to_vec()));
+    while !ledger.is_full() {
+        ledger.defer(draft("d"));
+    }
+    ledger.settle().await.unwrap();
+    assert_eq!((journal.commits().len(), journal.events().len()), (2, 67));
 }

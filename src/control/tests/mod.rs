@@ -3,6 +3,7 @@
 
 mod batches;
 mod checks;
+mod collapse;
 mod endpoints;
 mod external;
 mod fates;
@@ -12,6 +13,7 @@ mod journal;
 mod looks;
 mod oracle;
 mod orchestra;
+mod pausing;
 mod polled;
 mod queued;
 mod restart;

@@ -78,6 +78,19 @@ async fn batch_by_batch_the_table_names_more_of_green_and_less_of_blue() {
     let batch = ["baking", "retiring_batch", "preparing_batch"];
     let expected = [batch.as_slice(), &batch, &["baking", "retiring", "promoted"]].concat();
     assert_eq!(states, expected);
+    let events = world.journal.events().into_iter().filter(|event| event.kind == "shift.batch");
+    let told: Vec<_> = events.map(|event| event.cause).collect();
+    let expected = [
+        "v2: 127.0.0.1:9004 gets requests from now on",
+        "v1: 127.0.0.1:9003 gets no new requests",
+        "v1: 127.0.0.1:9003 is let go",
+        "v2: 127.0.0.1:9005 gets requests from now on",
+        "v1: 127.0.0.1:9002 gets no new requests",
+        "v1: 127.0.0.1:9002 is let go",
+        "v2: 127.0.0.1:9006 gets requests from now on",
+        "v1: 127.0.0.1:9001 gets no new requests",
+    ];
+    assert_eq!(told[..8], expected);
 }
 
 #[tokio::test(start_paused = true)]

@@ -143,6 +143,8 @@ async fn an_abort_takes_effect_before_it_is_answered_and_says_who_and_why() {
     let kinds: Vec<_> = world.journal.events().iter().rev().take(2).map(|event| event.kind.clone()).collect();
     assert_eq!(kinds, ["shift.state", "shift.command"]);
     world.until_over(&id).await;
+    let points = world.handle.track(&id).await.unwrap().points();
+    assert!(points.iter().all(|point| point.nearness != Some(1.0)), "no alarm was raised: {points:?}");
     let again = world.command(&id, Command::Abort).await.unwrap();
     assert_eq!(again.state.as_str(), "rolled_back", "a repeated abort is granted");
     let refused = world.command(&id, Command::Promote).await.unwrap_err();

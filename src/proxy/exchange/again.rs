@@ -12,7 +12,7 @@ use crate::{
         grpc::GrpcCall,
         lane::{Draw, RouteView},
         pool::Upstream,
-        seat::Offer,
+        seat::{Aim, Offer},
         upload::RequestBody,
         worker::Worker,
     },
@@ -24,7 +24,7 @@ pub(in crate::proxy) struct Original {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
     draw: Draw,
-    key: Option<u64>,
+    aim: Aim,
     upstream: Rc<Upstream>,
     request_body: Option<Rc<RequestBody>>,
     grpc: Option<GrpcCall>,
@@ -36,7 +36,7 @@ impl Exchange {
     /// meters before green's failure is counted there.
     pub(in crate::proxy) fn rescue(&mut self) -> Option<Self> {
         let (now, draw) = (clock::now(), self.draw.on(Side::Blue));
-        let offer = self.view.offer(draw, self.key, now, &mut *self.worker.rng());
+        let offer = self.view.offer(draw, self.aim, now, &mut *self.worker.rng());
         // A rescue does not wait: what blue has no room for would only push blue's own requests back.
         let Offer::Seat(seat) = offer else { return None };
         if !self.view.budget.spend(self.policy().budget, now) {
@@ -49,7 +49,7 @@ impl Exchange {
             worker: Rc::clone(&self.worker),
             view: Rc::clone(&self.view),
             draw,
-            key: self.key,
+            aim: self.aim,
             role: Role::Rescue,
             seat: Some(seat),
             request_body: self.request_body.clone(),
@@ -63,12 +63,16 @@ impl Exchange {
     }
 
     /// What it takes to make a copy while the request itself is under way.
+    /// There is none of a session's request, whose state only its own instance has.
     pub(in crate::proxy) fn original(&self) -> Option<Original> {
+        if let Aim::Session(_) = self.aim {
+            return None;
+        }
         Some(Original {
             worker: Rc::clone(&self.worker),
             view: Rc::clone(&self.view),
             draw: self.draw,
-            key: self.key,
+            aim: self.aim,
             upstream: Rc::clone(self.upstream()?),
             request_body: self.request_body.clone(),
             grpc: self.grpc.as_ref().map(GrpcCall::again),
@@ -92,7 +96,7 @@ impl Original {
             worker: Rc::clone(&self.worker),
             view: Rc::clone(&self.view),
             draw: self.draw,
-            key: self.key,
+            aim: self.aim,
             role: Role::Copy,
             seat: Some(seat),
             request_body: self.request_body.clone(),

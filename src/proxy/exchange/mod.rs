@@ -17,10 +17,10 @@ use super::{
     grpc::GrpcCall,
     hearing::{Counted, Hearing},
     lane::{Dealt, Draw, RouteView},
-    overdue::OpenRequest,
+    overdue::{Lateness, OpenRequest},
     pool::Upstream,
     queue::Waiter,
-    seat::{Offer, Seat},
+    seat::{Aim, Offer, Seat},
     tap::Progress as Heard,
     upgrade::Ask,
     upload::RequestBody,
@@ -29,9 +29,7 @@ use super::{
 use crate::{
     clock,
     fleet::Side,
-    meter::{
-        FailureKind, GrpcStatus, Hedge, Outcome, Overdue, Record, Rescue, Shard, Stamp, Verdict, WarmUp,
-    },
+    meter::{FailureKind, GrpcStatus, Hedge, Outcome, Record, Rescue, Shard, Stamp, Verdict, WarmUp},
     name::VariantName,
     route::{BodyScanner, Invocations, Limits, Protection, RescuePolicy, Signals},
     time::Moment,
@@ -46,13 +44,13 @@ pub(super) struct Exchange {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
     draw: Draw,
-    key: Option<u64>,
+    aim: Aim,
     role: Role,
     stamp: Stamp,
-    /// Only of a green under latency alarms.
+    /// Only under latency alarms.
     open: Option<OpenRequest>,
     /// What it was counted against before it became a tunnel.
-    overdue: Overdue,
+    lateness: Lateness,
     /// Where it is served, if an instance can.
     seat: Option<Seat>,
     /// Whether it has to wait for one.
@@ -89,7 +87,7 @@ struct Start {
     worker: Rc<Worker>,
     view: Rc<RouteView>,
     draw: Draw,
-    key: Option<u64>,
+    aim: Aim,
     role: Role,
     seat: Option<Seat>,
     request_body: Option<Rc<RequestBody>>,
@@ -118,17 +116,17 @@ struct Answered {
 impl Exchange {
     /// A try of which nothing is known but its start: what it comes to unless it is told otherwise is a client that went away.
     fn start(start: Start) -> Self {
-        let Start { worker, view, draw, key, role, seat, request_body, dispatched_at } = start;
+        let Start { worker, view, draw, aim, role, seat, request_body, dispatched_at } = start;
         worker.begin_request();
         Self {
             worker,
             view,
             draw,
-            key,
+            aim,
             role,
             stamp: Stamp::default(),
             open: None,
-            overdue: Overdue::default(),
+            lateness: Lateness::default(),
             seat,
             waits: false,
             request_body,
@@ -154,7 +152,7 @@ impl Exchange {
     /// Deals a request to a fleet and picks the instance.
     pub(super) fn begin(
         worker: &Rc<Worker>,
-        Dealt { view, draw, key }: Dealt,
+        Dealt { view, draw, aim }: Dealt,
         request_body: Option<Rc<RequestBody>>,
     ) -> Self {
         let dispatched_at = clock::now();
@@ -164,12 +162,12 @@ impl Exchange {
             order.dealt(worker.number, dispatched_at);
         }
         let hearing = Hearing::of(view.streams(draw).map(|streams| streams.begin(stamp, dispatched_at)));
-        let offer = view.offer(draw, key, dispatched_at, &mut *worker.rng());
+        let offer = view.offer(draw, aim, dispatched_at, &mut *worker.rng());
         let waits = matches!(offer, Offer::NoRoom);
         let seat = if let Offer::Seat(seat) = offer { Some(seat) } else { None };
         let role = Role::Dealt;
         let start =
-            Start { worker: Rc::clone(worker), view, draw, key, role, seat, request_body, dispatched_at };
+            Start { worker: Rc::clone(worker), view, draw, aim, role, seat, request_body, dispatched_at };
         let mut exchange = Self::start(start);
         (exchange.stamp, exchange.hearing, exchange.waits) = (stamp, hearing, waits);
         exchange.begin_warm_up(dispatched_at);
@@ -230,7 +228,7 @@ impl Exchange {
 
     /// A place at the end of its fleet's queue; `None` when the queue is full.
     pub(super) fn join_queue(&self, now: Moment) -> Option<Waiter> {
-        Waiter::join(self.view.queue(self.draw)?, &self.view, (self.draw, self.key), now)
+        Waiter::join(self.view.queue(self.draw)?, &self.view, (self.draw, self.aim), now)
     }
 
     /// Its wait is over.
@@ -252,7 +250,7 @@ impl Exchange {
         };
         if self.is_warm_up {
             self.shard().warm_up();
-            self.overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
+            self.lateness = self.open.take().map_or(self.lateness, OpenRequest::end);
             self.hearing.forget();
         }
     }
@@ -344,7 +342,7 @@ impl Exchange {
 
     /// The instance has switched protocols. How long the tunnel lasts is the client's choice, so from here on nothing is late.
     pub(super) fn switch(&mut self) {
-        self.overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
+        self.lateness = self.open.take().map_or(self.lateness, OpenRequest::end);
         self.hearing.forget();
     }
 
@@ -379,6 +377,13 @@ impl Exchange {
             seat.heed_head(of_call.map_or(status, GrpcStatus::http_status));
         }
         self.heed_failure();
+    }
+
+    /// Makes the ids of sessions in the response's head those that clients know, where there are such.
+    pub(super) fn mark_sessions(&self, headers: &mut HeaderMap) {
+        if let (Some(_), Some(seat)) = (&self.view.route.invocations, &self.seat) {
+            seat.mark_sessions(headers);
+        }
     }
 
     /// The response's trailers came.
@@ -480,7 +485,8 @@ impl Exchange {
         }
     }
 
-    fn outcome(&self, ended_at: Moment, overdue: Overdue) -> Outcome {
+    fn outcome(&self, ended_at: Moment, lateness: Lateness) -> Outcome {
+        let Lateness { overdue, passed } = lateness;
         Outcome {
             verdict: self.verdict,
             status: self.answered.map(|answered| answered.status),
@@ -492,6 +498,7 @@ impl Exchange {
             first_token: self.hearing.first_token().map(|at| at.since(self.dispatched_at)),
             tokens_out: self.hearing.tokens(),
             overdue,
+            passed,
             is_warm_up: self.is_warm_up,
         }
     }
@@ -525,8 +532,8 @@ impl Drop for Exchange {
                 hearing.end(verdict, ended_at, counted);
             });
         }
-        let overdue = self.open.take().map_or(self.overdue, OpenRequest::end);
-        let outcome = self.outcome(ended_at, overdue);
+        let lateness = self.open.take().map_or(self.lateness, OpenRequest::end);
+        let outcome = self.outcome(ended_at, lateness);
         let watch = self.view.route.watch.as_deref();
         if self.role != Role::Rescue {
             if let (Verdict::Failure(_), Some(order)) =

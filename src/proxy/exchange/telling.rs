@@ -56,7 +56,7 @@ impl Exchange {
         if self.tried.is_none() {
             return;
         }
-        let outcome = Outcome { verdict, ..self.outcome(now, self.overdue) };
+        let outcome = Outcome { verdict, ..self.outcome(now, self.lateness) };
         self.tell_end(&outcome, now);
         self.tried = self.tried.take().map(|tried| tried.account.begin_try(now));
     }
@@ -64,7 +64,7 @@ impl Exchange {
     /// Another answer was faster than this copy's, or than the first try's.
     pub(super) fn tell_lost(&self, now: Moment) {
         if self.tried.is_some() && self.seat.is_some() {
-            self.tell_end(&Outcome { verdict: Verdict::ClientGone, ..self.outcome(now, self.overdue) }, now);
+            self.tell_end(&Outcome { verdict: Verdict::ClientGone, ..self.outcome(now, self.lateness) }, now);
         }
     }
 }

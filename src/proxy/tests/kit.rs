@@ -85,6 +85,8 @@ pub(super) struct Setup {
     /// The bounds of the latency alarms that watch green.
     pub(super) latency_bounds: Vec<Duration>,
     pub(super) warm_up: Option<WarmUp>,
+    /// Whether a shift compares both fleets' latency.
+    pub(super) compares_latency: bool,
     /// The bounds of the guards on tokens that watch green.
     pub(super) token_bounds: Vec<TokenBound>,
     pub(super) tls: Option<Arc<tls::Server>>,
@@ -138,6 +140,7 @@ impl Setup {
             workers: 1,
             latency_bounds: Vec::new(),
             warm_up: None,
+            compares_latency: false,
             token_bounds: Vec::new(),
             tls: None,
         }
@@ -179,7 +182,8 @@ impl Setup {
             leg: None,
             watch: green.is_some().then(|| {
                 let watch = WatchPoint::new(&self.latency_bounds, Arc::new(Bell::new()));
-                Arc::new(watch.with_token_bounds(&self.token_bounds).warming(self.warm_up))
+                let watch = watch.with_token_bounds(&self.token_bounds).warming(self.warm_up);
+                Arc::new(if self.compares_latency { watch.comparing_latency() } else { watch })
             }),
             green,
         };

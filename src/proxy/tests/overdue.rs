@@ -1,11 +1,14 @@
 //! What is late while it is still open.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::RefCell, sync::Arc, time::Duration};
 
 use super::kit::{MessageReader, Origin, Rig, Setup, eventually};
 use crate::{
-    alarm::{AlarmBook, AlarmPlan, AlarmState, Dealing, Guard, GuardBound, Sight, Standing, Tails},
-    meter::{CohortReading, Reading, Run, Stamp, WHOLE_STREAM},
+    alarm::{
+        AlarmBook, AlarmPlan, AlarmState, Dealing, Guard, GuardBound, Regression, RegressionBound, Sight,
+        Standing, Tails,
+    },
+    meter::{CohortReading, Reading, Run, Stamp, Timing, WHOLE_STREAM},
     route::{Generation, RouteTable},
     weight::Share,
 };
@@ -146,4 +149,56 @@ fn a_green_that_hangs_before_its_first_token_raises_its_guard_without_one_comple
         panic!("not raised: {:?}", book.evidence());
     };
     assert_eq!((evidence.name.as_str(), evidence.failures), ("first", 4));
+}
+
+/// A book that compares latency, at the beginning of a step in which green has half of all, marked by what blue has answered.
+fn marked(rig: &Rig) -> AlarmBook {
+    let bound = RegressionBound::Latency { quantile: None, ratio: 1.0 };
+    let plan = AlarmPlan {
+        regressions: vec![Regression { name: "slower".to_owned(), bound, burst: None }],
+        ..AlarmPlan::default()
+    };
+    let mut book = AlarmBook::new(&plan, 1, 0, Dealing::Deck, &rig.blue());
+    book.begin_step(Share::parse("50%").unwrap());
+    let (green, blue) = (rig.route.green.as_ref().unwrap(), &rig.route.blue);
+    book.mark(Timing::Latency, &green.meters.times(Timing::Latency), &blue.meters.times(Timing::Latency));
+    rig.route.watch.as_ref().unwrap().mark(book.edges().late_marks());
+    book
+}
+
+fn look(rig: &Rig, book: &mut AlarmBook) -> Standing {
+    let (green, blue) = (rig.route.green.as_ref().unwrap(), &rig.route.blue);
+    let tails = book.edges().read(&green.meters, &blue.meters);
+    let (green, blue) = (rig.green(), rig.blue());
+    book.look(Sight { green: &green, blue: &blue, tails: &tails, stamp: rig.stamp(), run: Run::default() })
+        .standing
+}
+
+#[test]
+fn a_green_that_hangs_is_slower_than_blue_without_one_completion() {
+    let blue = Origin::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let green = silent();
+    let mut setup = Setup::new(&[blue.address]);
+    setup.green = vec![green.address];
+    setup.green_share = "0%";
+    setup.compares_latency = true;
+    let rig = setup.start();
+    let mut client = rig.client();
+    (0..150).for_each(|_| assert_eq!(client.get("/").status, 200));
+    rig.blue_when(|blue| blue.succeeded == 150);
+    let mut book = marked(&rig);
+    assert!(matches!(look(&rig, &mut book), Standing::InsufficientData { .. }));
+    rig.give("50%");
+    let (book, clients) = (RefCell::new(book), RefCell::new(Vec::new()));
+    let evidence = eventually(|| {
+        let mut client = rig.client();
+        client.send("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
+        clients.borrow_mut().push(client);
+        match look(&rig, &mut book.borrow_mut()) {
+            Standing::Breached(evidence) => Some(evidence),
+            Standing::Clear | Standing::InsufficientData { .. } | Standing::BudgetSpent { .. } => None,
+        }
+    });
+    assert_eq!((evidence.name.as_str(), rig.green().settled()), ("slower", 0));
+    assert!(evidence.failures > 0 && evidence.failures == evidence.requests, "{evidence:?}");
 }

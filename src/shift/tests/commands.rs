@@ -1,6 +1,10 @@
 //! What operators may ask for, in every state.
 
 use super::{transcript::check, *};
+use crate::{
+    shift::{Command, Input, Onward, Shift, Standing},
+    time::Moment,
+};
 
 const BEGIN: &str = "
     0s start -> preparing until 1m | provision
@@ -105,12 +109,79 @@ fn there_is_no_way_back_once_blue_goes() {
 }
 
 #[test]
-fn only_a_step_can_be_paused() {
+fn a_pause_before_the_first_step_keeps_a_green_that_is_ready_waiting() {
+    let start = "0s start -> preparing until 1m | provision";
     after(
-        &["0s start -> preparing until 1m | provision"],
-        "1s pause clear -> cannot pause a shift that is preparing",
+        &[start],
+        "
+        1s pause clear -> preparing until 1m
+        2s pause no data -> preparing until 1m
+        5s green ready -> preparing until 1h
+        6s wake clear -> preparing until 1h
+        7s promote clear -> cannot promote: green is not ready yet
+        8s green ready breach -> preparing until 1h
+        9m resume clear -> preparing until 1h
+        9m green ready -> baking 0 until 14m | begin 0, publish 10%
+        ",
     );
-    after(&[BEGIN, TERMINATION_WAIT], "21s pause clear -> cannot pause a shift that is termination_wait");
+    let paused = "1s pause clear -> preparing until 1m";
+    let late = "1m wake clear -> rolling back (green_not_ready) until 1m30s | publish 0%, drain green";
+    after(&[start, paused], late);
+}
+
+#[test]
+fn a_pause_in_the_termination_wait_keeps_blue_warm_until_it_ends_and_no_longer_than_the_execution_timeout() {
+    let paused = "21s pause clear -> termination wait until 2m20s";
+    after(
+        &[BEGIN, TERMINATION_WAIT, paused],
+        "
+        2m20s wake clear -> termination wait until 2m20s
+        9m resume clear -> termination wait until 2m20s
+        9m wake clear -> retiring blue until 9m30s | adopt green, drain blue
+        ",
+    );
+    after(
+        &[BEGIN, TERMINATION_WAIT, paused],
+        "9m promote clear -> retiring blue until 9m30s | adopt green, drain blue",
+    );
+    after(
+        &[BEGIN, TERMINATION_WAIT, paused],
+        "9m wake breach -> rolling back (alarm) until 9m30s | publish 0%, drain green",
+    );
+    after(
+        &[
+            BEGIN,
+            TERMINATION_WAIT,
+            "21s pause breach -> rolling back (alarm) until 51s | publish 0%, drain green",
+        ],
+        "22s green drained -> rolled back (alarm) | retire green, finish",
+    );
+    after(
+        &[BEGIN, TERMINATION_WAIT, paused],
+        "1h wake clear -> rolling back (execution_timeout) until 1h30s | publish 0%, drain green",
+    );
+}
+
+#[test]
+fn a_paused_shift_wants_no_waking_before_its_execution_timeout_and_stays_paused_over_a_restart() {
+    let at = |text| Moment::default().after(span(text));
+    let deadline = at("1h");
+    let mut shift = Shift::new(plan_with(canary(), with_termination_wait()), Moment::default());
+    shift.step(at("0s"), Input::Start).unwrap();
+    shift.step(at("5s"), Input::GreenReady(Standing::Clear)).unwrap();
+    shift.step(at("20s"), Input::Command(Command::Promote, Standing::Clear)).unwrap();
+    assert_eq!(shift.wake_at(), Some(at("2m20s")));
+    shift.step(at("21s"), Input::Command(Command::Pause, Standing::Clear)).unwrap();
+    assert_eq!((shift.wake_at(), shift.onward()), (Some(deadline), Onward::Paused));
+    let mut again = Shift::restore(shift.plan().clone(), &shift.snapshot(at("21s")), at("21s"));
+    again.step(at("21s"), Input::Restarted { downtime: Duration::ZERO }).unwrap();
+    assert_eq!((again.wake_at(), again.onward()), (Some(deadline), Onward::Paused));
+    again.step(at("22s"), Input::Command(Command::Abort, Standing::Clear)).unwrap();
+    assert_eq!(again.onward(), Onward::Free, "there is nothing to go on to");
+}
+
+#[test]
+fn a_shift_that_is_over_or_on_its_way_out_cannot_be_paused() {
     after(&[BEGIN, TERMINATION_WAIT, RETIRING], "22s pause clear -> cannot pause a shift that is retiring");
     after(
         &[BEGIN, TERMINATION_WAIT, RETIRING, PROMOTED],

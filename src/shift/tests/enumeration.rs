@@ -94,8 +94,8 @@ impl Node {
 
     /// What the future depends on. Restarts are only counted, and the time so far matters by what is left of it.
     fn key(&self) -> (String, Option<Account>, Share) {
-        let Snapshot { state, elapsed, step: _, restarts: _, bakes } = self.shift.snapshot(self.now);
-        (format!("{state:?} {elapsed:?} {bakes:?}"), self.account, self.share)
+        let Snapshot { state, elapsed, step: _, restarts: _, bakes, onward } = self.shift.snapshot(self.now);
+        (format!("{state:?} {elapsed:?} {bakes:?} {onward:?}"), self.account, self.share)
     }
 }
 

@@ -131,15 +131,38 @@ fn pause_puts_a_batch_of_blue_that_was_about_to_go_back_into_service() {
         2m resume clear -> retiring batch 0 until 2m30s | drain blue to 2
         ",
     );
-    let cannot = "cannot pause a shift that is";
+}
+
+#[test]
+fn a_batch_that_is_ready_waits_until_whoever_paused_the_shift_resumes_it() {
+    let next = "baking 1 until 3m | serve green 2, begin 1, publish 66.67%";
+    let paused =
+        [BEGIN, RETIRING_BATCH, PREPARING_BATCH, "1m7s pause no data -> preparing batch 1 until 2m6s"];
     after(
-        &[BEGIN, RETIRING_BATCH, PREPARING_BATCH],
-        &format!("1m7s pause clear -> {cannot} preparing_batch"),
+        &paused,
+        &format!(
+            "
+            1m8s wake clear -> preparing batch 1 until 2m6s
+            1m9s resume clear -> preparing batch 1 until 2m6s
+            2m green ready -> {next}
+            "
+        ),
     );
+    let ready = [&paused[..], &["1m10s green ready -> holding batch 1"]].concat();
+    after(&ready, &format!("1m20s wake clear -> holding batch 1\n2m resume clear -> {next}"));
+    after(
+        &ready,
+        "2m resume held -> holding batch 1\n3m wake clear -> baking 1 until 4m | serve green 2, begin 1, publish 66.67%",
+    );
+    after(&ready, "2m promote clear -> baking 1 until 2m | serve green 2, begin 1, publish 66.67%");
     after(
         &[BEGIN, RETIRING_BATCH, PREPARING_BATCH, "1m10s green ready no data -> holding batch 1"],
-        &format!("1m11s pause clear -> {cannot} holding_batch"),
+        &format!(
+            "1m11s pause clear -> holding batch 1\n1m12s wake clear -> holding batch 1\n2m resume clear -> {next}"
+        ),
     );
+    let back = "releasing (alarm, 2 of blue, at once) until";
+    after(&ready, &format!("2m wake breach -> {back} 2m30s | publish 0%, provision blue 3, drain green"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::*;
 use crate::{
     alarm::{AlarmState, Statistic},
-    meter::{FailureKind, FleetMeters, Outcome, Overdue, Stamp, Verdict},
+    meter::{FailureKind, FleetMeters, Outcome, Overdue, PassedMarks, Stamp, Verdict},
     time::Moment,
 };
 
@@ -39,6 +39,7 @@ impl World {
                     bytes_in: 0,
                     bytes_out: 0,
                     overdue: Overdue::default(),
+                    passed: PassedMarks::default(),
                     is_warm_up: false,
                 },
             );

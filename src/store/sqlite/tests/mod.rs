@@ -13,7 +13,7 @@ use crate::{
         VariantWeight, Weight,
     },
     name::{FleetId, VariantName, Version},
-    shift::{Back, Bakes, Cause, Pace, PauseReason, Sizes, Snapshot, State},
+    shift::{Back, Bakes, Cause, Onward, Pace, PauseReason, Sizes, Snapshot, State},
     store::{EndpointRecord, FleetRecord, Freeze, Hash, Moments, Origin},
     time::{Moment, WallTime},
     weight::Share,
@@ -136,6 +136,7 @@ fn made(text: &str) -> FleetRecord {
 }
 
 fn shift(text: &str, state: State) -> ShiftRecord {
+    let is_paused = matches!(state, State::TerminationWait { .. });
     ShiftRecord {
         id: id(text),
         endpoint: name("chat"),
@@ -148,6 +149,7 @@ fn shift(text: &str, state: State) -> ShiftRecord {
             step: Some(1),
             restarts: 2,
             bakes: Bakes::Skipped,
+            onward: if is_paused { Onward::Paused } else { Onward::Free },
         },
         recorded_at: WallTime::from_millis(1_769_860_800_250),
         actor: "ann".to_owned(),
