@@ -71,6 +71,7 @@ fn table(endpoints: u32) -> RouteTable {
             leg: None,
             watch: None,
             recording: Recording::default(),
+            shadow: None,
         })
     };
     RouteTable::new(Generation(1), (0..endpoints).map(endpoint).collect())

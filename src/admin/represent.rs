@@ -12,9 +12,10 @@ use crate::{
     config::{format_bound, format_fraction, format_measure, format_quantile, format_tolerance},
     control::{
         AlarmView, EndpointView, Execution, ExternalView, Fate, FleetView, InstanceView, Lineage, Next,
-        ShiftView, Traffic, TrafficWindow, Transition, VariantView,
+        ShadowView, ShiftView, Traffic, TrafficWindow, Transition, VariantView,
     },
     meter::Timing,
+    route::Miss,
     shift::{Approval, Cause, InService, Rolling, State, Step},
     store::{Event, Hash, Moments, Origin},
     time::{WallTime, format_duration},
@@ -23,8 +24,18 @@ use crate::{
 
 /// An endpoint.
 pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
-    let EndpointView { declared, origin, blue, green, share, generation, freeze, running_shift, queue } =
-        view;
+    let EndpointView {
+        declared,
+        origin,
+        blue,
+        green,
+        shadow: dark,
+        share,
+        generation,
+        freeze,
+        running_shift,
+        queue,
+    } = view;
     wire::Endpoint {
         name: declared.name.to_string(),
         origin: match origin {
@@ -37,6 +48,7 @@ pub(super) fn endpoint(view: EndpointView) -> wire::Endpoint {
         generation: generation.0,
         blue: fleet(blue),
         green: green.map(fleet),
+        shadow: dark.map(shadow),
         freeze: freeze.map(wire::Freeze::from),
         running_shift: running_shift.map(|id| id.to_string()),
         queue: queue.into_iter().map(|view| super::queue::queued(view, Execution::Real)).collect(),
@@ -231,6 +243,17 @@ fn fleet(view: FleetView) -> wire::Fleet {
         waiting,
         traffic: traffic(counts),
         recent: recent(&window),
+    }
+}
+
+fn shadow(view: ShadowView) -> wire::Shadow {
+    let ShadowView { name, share, fleet: its, missed } = view;
+    let missed = Miss::ALL.into_iter().zip(missed).map(|(miss, count)| (miss.as_str().to_owned(), count));
+    wire::Shadow {
+        name: name.to_string(),
+        share: share.to_string(),
+        fleet: fleet(its),
+        missed: missed.collect(),
     }
 }
 

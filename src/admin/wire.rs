@@ -1,7 +1,7 @@
 //! The native API's representations. JSON, snake_case; times are RFC 3339 strings, durations milliseconds as numbers in fields that
 //! end in `_ms`, shares strings such as `"5%"`, rates fractions from 0 to 1.
 
-use std::num::NonZeroUsize;
+use std::{collections::BTreeMap, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +50,9 @@ pub struct Endpoint {
     pub blue: Fleet,
     /// The fleet coming in.
     pub green: Option<Fleet>,
+    /// What gets copies of its requests, whose answers nobody gets.
+    #[serde(default)]
+    pub shadow: Option<Shadow>,
     /// What keeps its shifts from going on; its own freeze before that of all endpoints.
     #[serde(default)]
     pub freeze: Option<Freeze>,
@@ -80,6 +83,19 @@ pub struct Fleet {
     pub traffic: Traffic,
     /// The last seconds.
     pub recent: Recent,
+}
+
+/// An endpoint's shadow now.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Shadow {
+    /// What it is called in metrics.
+    pub name: String,
+    /// Which part of the requests it gets copies of.
+    pub share: String,
+    /// Its fleet, and what it made of the copies.
+    pub fleet: Fleet,
+    /// Requests without a copy, by why: `busy`, `too_large` or `incomplete`.
+    pub missed: BTreeMap<String, u64>,
 }
 
 /// A variant of a fleet now.

@@ -92,6 +92,7 @@ pub(super) fn endpoint_now() -> wire::Endpoint {
             recent,
         },
         green: None,
+        shadow: None,
         freeze: None,
         running_shift: None,
         queue: Vec::new(),

@@ -9,12 +9,12 @@ use super::{
     document::quoted,
     failures, instance, protection, provider,
     reader::{Table, parsed, whole, word},
-    rescue, shape, tls,
+    rescue, shadow, shape, tls,
     units::{duration, positive_duration, size},
     variant,
 };
 use crate::{
-    fleet::{FleetSpec, Protocol},
+    fleet::{FleetSpec, InstanceSpec, Protocol, UpstreamTls},
     name::{EndpointName, VariantName, Version},
     route::{
         HalfClose, HostPattern, Invocations, Limits, MatchRule, RescuePolicy, Rewrite, Signals, Upgrades,
@@ -109,6 +109,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
             "lets requests name a variant, and blue has none: give it variants, or leave this out",
         );
     }
+    let shadow = table.table("shadow", &shape::SHADOW).map(|shadow| shadow::read(&shadow));
     let recording = table.optional("recording", whole(0..=MAX_RECORDING)).unwrap_or(RECORDING);
     Some(EndpointSpec {
         name: name?,
@@ -127,6 +128,7 @@ fn read_rest(table: &Table<'_>, name: Option<EndpointName>) -> Option<EndpointSp
         recording,
         variant_header,
         invocations,
+        shadow: shadow.flatten(),
     })
 }
 
@@ -159,9 +161,29 @@ pub(super) fn read_fleet(table: &Table<'_>, parts: &'static shape::FleetParts) -
     } else {
         (Vec::new(), instance::read(table, parts.instances)?, None)
     };
-    let tls = table.table("tls", parts.tls).map(|tls| Arc::new(tls::read_upstream(&tls, &instances)));
-    let protocol = read_protocol(table, tls.is_some());
+    let (protocol, tls) = read_speech(table, parts.tls, &instances);
     Some(FleetSpec { version: version?, instances, variants, provider, protocol, tls })
+}
+
+/// A fleet whose instances are named.
+pub(super) fn read_named_fleet(
+    table: &Table<'_>,
+    (instances, tls): (&'static shape::Shape, &'static shape::Shape),
+) -> Option<FleetSpec> {
+    let version = table.required("version", "\"v1\"", parsed(Version::parse));
+    let instances = instance::read(table, instances)?;
+    let (protocol, tls) = read_speech(table, tls, &instances);
+    Some(FleetSpec { version: version?, instances, variants: Vec::new(), provider: None, protocol, tls })
+}
+
+/// What a fleet's instances speak.
+fn read_speech(
+    table: &Table<'_>,
+    shape: &'static shape::Shape,
+    instances: &[InstanceSpec],
+) -> (Protocol, Option<Arc<UpstreamTls>>) {
+    let tls = table.table("tls", shape).map(|tls| Arc::new(tls::read_upstream(&tls, instances)));
+    (read_protocol(table, tls.is_some()), tls)
 }
 
 /// Whether HTTP/2 comes with TLS is said twice, so that neither a forgotten nor a needless `tls` goes unnoticed.

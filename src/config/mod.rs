@@ -27,6 +27,7 @@ mod reader;
 mod render;
 mod rescue;
 mod schedule;
+mod shadow;
 mod shape;
 mod thresholds;
 mod tls;
@@ -44,6 +45,7 @@ pub use alarms::alarm_name;
 pub use identities::{IdentitySpec, Mark};
 pub use problems::{Problem, Problems};
 pub use schedule::parse_moment;
+pub use shadow::ShadowSpec;
 pub use shape::{known_keys, known_plan_keys};
 pub use thresholds::{format_bound, format_measure};
 pub use tokens::{
@@ -334,6 +336,8 @@ pub struct EndpointSpec {
     pub variant_header: Option<HeaderName>,
     /// Whether its clients speak Amazon SageMaker Runtime's API.
     pub invocations: Option<Invocations>,
+    /// What gets copies of its requests, whose answers nobody gets.
+    pub shadow: Option<ShadowSpec>,
 }
 
 /// What an instance is asked.

@@ -35,6 +35,7 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
         recording,
         variant_header,
         invocations,
+        shadow,
     } = spec;
     let mut document = json!({
         "name": name.as_str(),
@@ -61,6 +62,9 @@ pub(super) fn endpoint(spec: &EndpointSpec) -> Value {
     }
     if let Some(Invocations { variant }) = invocations {
         document["invocations"] = json!({ "variant": variant.as_str() });
+    }
+    if let Some(shadow) = shadow {
+        document["shadow"] = super::shadow::render(shadow);
     }
     if let Some(rewrite) = rewrite {
         document["rewrite"] =

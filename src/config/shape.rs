@@ -32,6 +32,8 @@ const RAMP_WAITS: &str = "is not for a rolling shift: a batch of blue that has g
 
 const ALL_VARIANTS: &str = "is for a [[threshold]]: guards and regressions look at all variants together, whose share is the same in each";
 
+const NAMED_SHADOW: &str = "is not for a shadow: name its instances";
+
 shapes! { CONFIG:
     ROOT "" ["data" "admin" "state" "log" "access_log" "traces" "events" "webhook" "aws" "endpoint"]
     DATA "data" [
@@ -59,7 +61,7 @@ shapes! { CONFIG:
     ]
     AWS_PROCESS "aws.fleets.provider" ["type" "command" "env" "count" "stop_grace" "log_limit" "on_exit" "replace_after"]
     AWS_COMMAND "aws.fleets.provider" ["type" "provision" "list" "retire" "env" "count" "timeout" "refresh" "replace_after"]
-    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header" "invocations"]
+    ENDPOINT "endpoint" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header" "invocations" "shadow"]
     MATCH "endpoint.match" ["path_prefix" "host" "header" "model" "models"]
     HEADER "endpoint.match.header" ["name" "value"]
     BALANCE "endpoint.balance" ["header" "cookie" "prompt_prefix" "load_bound"]
@@ -89,10 +91,16 @@ shapes! { CONFIG:
     HEDGE "endpoint.hedge" ["after" "fleets"]
     STICKY "endpoint.sticky" ["header" "cookie"]
     INVOCATIONS "endpoint.invocations" ["variant"]
+    SHADOW "endpoint.shadow" ["name" "version" "instances" "protocol" "tls" "share" "max_in_flight" "body_limit"] => refused [
+        "provider": NAMED_SHADOW,
+        "variants": NAMED_SHADOW
+    ]
+    SHADOW_INSTANCES "endpoint.shadow.instances" ["address" "weight" "max_concurrency"]
+    SHADOW_TLS "endpoint.shadow.tls" ["ca" "server_name" "cert" "key"]
 }
 
 shapes! { ENDPOINT_DOCUMENT:
-    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header" "invocations"]
+    ENDPOINT_BODY "" ["name" "match" "rewrite" "upgrades" "blue" "health" "limits" "balance" "slow_start" "admission" "ejection" "failures" "rescue" "hedge" "sticky" "signals" "recording" "variant_header" "invocations" "shadow"]
 }
 
 shapes! { PLAN:

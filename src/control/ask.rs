@@ -484,6 +484,7 @@ impl Task {
                 declared: record.declared,
                 origin: record.origin,
                 green: None,
+                shadow: None,
                 share: split.green,
                 generation,
                 freeze: now.and_then(|endpoint| endpoint.freeze.clone()),

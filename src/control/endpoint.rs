@@ -17,6 +17,7 @@ use super::{
     raised::SecondLook,
     run::Run,
     series::Series,
+    shadow::LiveShadow,
     task::Note,
     timer::Timer,
     traffic::{Ring, traffic_since},
@@ -45,6 +46,8 @@ pub(super) struct Endpoint {
     pub(super) record: EndpointRecord,
     pub(super) slot: EndpointSlot,
     pub(super) blue: LiveFleet,
+    /// What gets copies of its requests.
+    pub(super) shadow: Option<LiveShadow>,
     /// A declared fleet that takes blue's place as soon as it is ready.
     pub(super) incoming: Option<Incoming>,
     pub(super) run: Option<Run>,
@@ -102,6 +105,7 @@ impl Endpoint {
         let blue = LiveFleet::of(&record, (&record.serving, made), links);
         let recorder = recorder(&record, links);
         Self {
+            shadow: LiveShadow::follow(None, &record, links),
             record,
             slot,
             blue,
@@ -122,6 +126,11 @@ impl Endpoint {
         let before = std::mem::replace(&mut self.record, record);
         if before.declared.recording != self.record.declared.recording {
             self.recorder = recorder(&self.record, links);
+        }
+        if before.declared.shadow != self.record.declared.shadow
+            || before.declared.health != self.record.declared.health
+        {
+            self.shadow = LiveShadow::follow(self.shadow.take(), &self.record, links);
         }
         if let Some(made) = made {
             if before.fleet.as_ref() == Some(&made.id) {
@@ -174,6 +183,7 @@ impl Endpoint {
             invocations: self.record.declared.invocations.clone(),
             recorder: self.recorder.clone(),
             blue: self.blue.served(),
+            shadow: self.shadow.as_ref().and_then(|shadow| shadow.route(&self.record, self.slot)),
         }
     }
 
@@ -206,7 +216,8 @@ impl Endpoint {
     pub(super) fn fleets_mut(&mut self) -> impl Iterator<Item = &mut LiveFleet> {
         let others = self.run.as_mut().map(Run::fleets_mut).into_iter().flatten();
         let incoming = self.incoming.as_mut().map(|incoming| &mut incoming.fleet);
-        std::iter::once(&mut self.blue).chain(incoming).chain(others)
+        let shadow = self.shadow.as_mut().map(|shadow| &mut shadow.fleet);
+        std::iter::once(&mut self.blue).chain(incoming).chain(others).chain(shadow)
     }
 }
 

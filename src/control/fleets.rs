@@ -385,6 +385,9 @@ impl Endpoint {
         let fleet = &self.blue.route.fleet;
         let gone = Fleet::of(fleet.version.clone(), fleet.instances.clone());
         links.retire_when_drained(gone, [self.blue.made, self.blue.rest]);
+        if let Some(shadow) = self.shadow {
+            shadow.retire(links);
+        }
     }
 
     /// An instance has become healthy, if it has; says whether the declared fleet is ready by that.

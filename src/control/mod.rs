@@ -64,6 +64,7 @@ mod report;
 mod resources;
 mod run;
 mod series;
+mod shadow;
 mod shortage;
 mod start;
 mod task;
@@ -95,6 +96,6 @@ pub use series::{FleetPoint, Point, Track};
 pub use start::{Control, Parts, StartError, start};
 pub use variants::Weights;
 pub use view::{
-    AlarmView, EndpointView, ExternalView, FleetView, InstanceView, Next, QueuedView, ShiftView, Traffic,
-    TrafficWindow, Transition, VariantView,
+    AlarmView, EndpointView, ExternalView, FleetView, InstanceView, Next, QueuedView, ShadowView, ShiftView,
+    Traffic, TrafficWindow, Transition, VariantView,
 };

@@ -21,7 +21,8 @@ use crate::{
     name::{EndpointName, ShiftId},
     route::{
         Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Invocations, Leg,
-        Limits, MatchRule, Protection, RescuePolicy, Rewrite, RouteTable, Signals, Split, Sticky, Upgrades,
+        Limits, MatchRule, Protection, RescuePolicy, Rewrite, RouteTable, Shadow, Signals, Split, Sticky,
+        Upgrades,
     },
     time::Moment,
     weight::Share,
@@ -88,6 +89,7 @@ pub(super) struct Declared {
     pub(super) invocations: Option<Invocations>,
     pub(super) recorder: Option<Arc<Recorder>>,
     pub(super) blue: FleetRoute,
+    pub(super) shadow: Option<Arc<Shadow>>,
 }
 
 /// A change of the endpoints.
@@ -294,6 +296,7 @@ impl Routes {
             invocations,
             recorder,
             blue,
+            shadow,
         } = declared;
         let shift = self.guards.get(&name).map(|guard| guard.shift.clone());
         let fresh = self.next_split(Share::NONE);
@@ -319,6 +322,7 @@ impl Routes {
                 leg: None,
                 watch: None,
                 recording: Recording::default(),
+                shadow: shadow.clone(),
             })
         });
         let route = Arc::make_mut(route);
@@ -335,6 +339,7 @@ impl Routes {
         route.variant_header = variant_header;
         route.invocations = invocations;
         route.blue = blue;
+        route.shadow = shadow;
         route.record_to(recorder, shift.as_ref());
     }
 
@@ -435,6 +440,7 @@ mod tests {
                 invocations: None,
                 recorder,
                 blue: fleet(version),
+                shadow: None,
             }))]);
         }
 

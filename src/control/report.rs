@@ -42,6 +42,7 @@ impl Endpoint {
             origin: self.record.origin,
             blue: self.blue.view(Side::Blue, now),
             green: green.map(|fleet| fleet.view(Side::Green, now)),
+            shadow: self.shadow.as_ref().and_then(|shadow| shadow.view(&self.record, now)),
             share: split.green,
             generation,
             freeze: self.freeze.clone(),

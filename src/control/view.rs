@@ -10,7 +10,7 @@ use crate::{
     lint::{Finding, Forecast},
     meter::FailureKind,
     name::{EndpointName, ShiftId, VariantName, Version},
-    route::Generation,
+    route::{Generation, Miss},
     shift::State,
     store::{Freeze, Moments, Origin, QueuedShift},
     time::WallTime,
@@ -28,6 +28,8 @@ pub struct EndpointView {
     pub blue: FleetView,
     /// The fleet coming in.
     pub green: Option<FleetView>,
+    /// What gets copies of its requests; `None` also in what would be, as it has got none yet.
+    pub shadow: Option<ShadowView>,
     /// Green's share.
     pub share: Share,
     /// The table that serves this.
@@ -72,6 +74,19 @@ pub struct FleetView {
     pub traffic: Traffic,
     /// The same over the last seconds.
     pub recent: TrafficWindow,
+}
+
+/// An endpoint's shadow now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ShadowView {
+    /// What it is called.
+    pub name: VariantName,
+    /// Which part of the requests it gets copies of.
+    pub share: Share,
+    /// Its fleet.
+    pub fleet: FleetView,
+    /// Of how many requests there was no copy, in the order of [`Miss::ALL`].
+    pub missed: [u64; Miss::ALL.len()],
 }
 
 /// A variant of a fleet now.

@@ -127,6 +127,13 @@ impl Client {
         client
     }
 
+    /// Whoever sends copies of this client's requests: known as it is, and without a connection of its own.
+    pub(super) fn echo(&self) -> Rc<Self> {
+        let echo = Self::new(Rc::clone(&self.worker));
+        echo.downstream.get_or_init(|| self.downstream().clone());
+        Rc::new(echo)
+    }
+
     /// Its greeting is over.
     pub(super) fn introduce(&self, downstream: Downstream, stream: Stream) {
         self.downstream.get_or_init(|| downstream);

@@ -120,6 +120,9 @@ async fn forward(
     }
     let body = RequestBody::new(caller, limits, &head.headers, early, incoming);
     let ask = Ask::of(&mut head, body.as_ref(), &dealt.view.route.upgrades, &mut *caller.worker().rng())?;
+    if let (Some(shadow), None) = (&dealt.view.shadow, &ask) {
+        shadow.copy(caller, &head, body.as_ref());
+    }
     let version = head.version;
     let mut exchange = Exchange::begin(caller.worker(), dealt, body);
     if let Some(received) = caller.take_received() {
@@ -153,10 +156,7 @@ async fn forward(
         }
         Err(failure) => fail(caller, exchange, failure, limits.idle_timeout).await,
     };
-    expose(caller, response.headers_mut(), fleet, variant.as_ref());
-    if let Some(invoked) = invoked {
-        headers::say_invoked(response.headers_mut(), &invoked);
-    }
+    expose(caller, response.headers_mut(), fleet, [variant.as_ref(), invoked.as_ref()]);
     Ok(response)
 }
 
@@ -170,13 +170,21 @@ pub(super) async fn discard(caller: &Rc<Caller>, headers: &HeaderMap, early: Ear
     }
 }
 
-/// Says where the request went, as far as the configuration wants that to be said.
-fn expose(caller: &Caller, headers: &mut HeaderMap, fleet: &'static str, variant: Option<&VariantName>) {
+/// Says where the request went, as far as the configuration wants that to be said, and to clients of SageMaker's API.
+fn expose(
+    caller: &Caller,
+    headers: &mut HeaderMap,
+    fleet: &'static str,
+    [variant, invoked]: [Option<&VariantName>; 2],
+) {
     if caller.worker().settings.expose_fleet {
         headers::expose_fleet(headers, fleet);
     }
     if let Some(variant) = variant {
         headers::expose_variant(headers, variant);
+    }
+    if let Some(invoked) = invoked {
+        headers::say_invoked(headers, invoked);
     }
 }
 

@@ -21,7 +21,7 @@ static HTTP: HeaderValue = HeaderValue::from_static("http");
 static HTTPS: HeaderValue = HeaderValue::from_static("https");
 
 /// What a connection's client is to instances.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Downstream {
     /// Its address; `unknown` where it has none (RFC 7239 section 6.2).
     address: HeaderValue,
@@ -47,7 +47,7 @@ pub(super) enum Scheme {
 }
 
 /// What a client's word about the hops before it counts for.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Word {
     Nothing,
     Believed {

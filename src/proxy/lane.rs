@@ -4,7 +4,7 @@
 //! request would move its cache line from core to core. A worker therefore wraps what it serves in counts of its own
 //! (`Rc`), once for each new route, next to the endpoint's deck and its connections to the instances.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc};
 
 use http::HeaderMap;
 use rand::Rng;
@@ -17,6 +17,7 @@ use super::{
     pool::Upstream,
     queue::{Doorbells, Queue},
     seat::{Aim, FleetView, Offer, Parts, Seat, Wanted},
+    shadow::ShadowView,
     tokens::WatchedStreams,
 };
 use crate::{
@@ -37,6 +38,8 @@ pub(super) struct RouteView {
     pub(super) budget: Rc<Budget>,
     /// Which methods of gRPC stream, of an endpoint that reads their messages.
     pub(super) streaming: Rc<StreamingMethods>,
+    /// What gets copies of its requests.
+    pub(super) shadow: Option<Rc<ShadowView>>,
     blue: Variants,
     green: Option<Variants>,
 }
@@ -106,6 +109,8 @@ struct Lane {
 struct Kept {
     budget: Rc<Budget>,
     streaming: Rc<StreamingMethods>,
+    /// How many copies for its shadow are under way.
+    copies: Rc<Cell<usize>>,
 }
 
 impl Draw {
@@ -204,9 +209,12 @@ impl RouteView {
     }
 
     /// One look at everything that time changes.
-    fn sweep(&self, now: Moment) {
+    pub(super) fn sweep(&self, now: Moment) {
         for fleet in std::iter::once(&self.blue).chain(&self.green) {
             fleet.all().for_each(|variant| variant.sweep(now));
+        }
+        if let Some(shadow) = &self.shadow {
+            shadow.sweep(now);
         }
     }
 
@@ -292,7 +300,7 @@ impl Lanes {
             }
             None => {
                 let budget = Rc::new(Budget::new(route.blue.meters.workers()));
-                let kept = Kept { budget, streaming: Rc::default() };
+                let kept = Kept { budget, streaming: Rc::default(), copies: Rc::default() };
                 let view = Rc::new(view(route, &kept, known));
                 let lane = place.insert(Lane { view, deck: Deck::default(), variants: None, kept });
                 lane.follow_variants(route);
@@ -377,8 +385,12 @@ impl Lane {
 }
 
 fn view(route: &Arc<EndpointRoute>, kept: &Kept, known: &mut Known) -> RouteView {
-    let Kept { budget, streaming } = kept;
+    let Kept { budget, streaming, copies } = kept;
+    let shadow = route.shadow.as_ref();
+    let shadow =
+        shadow.map(|shadow| Rc::new(ShadowView::new(shadow, view(&shadow.route, kept, known), copies)));
     RouteView {
+        shadow,
         blue: variants(route, Side::Blue, &route.blue, known),
         green: route.green.as_ref().map(|green| variants(route, Side::Green, green, known)),
         route: Arc::clone(route),

@@ -26,6 +26,8 @@
 //! What goes wrong is a `Failure` (`error`); `answer` holds the one table of what clients are told about it, and `grpc` says it to
 //! callers of gRPC.
 //!
+//! Where an endpoint has a shadow, `shadow` sends it copies of requests, whose answers nobody gets.
+//!
 //! Where an endpoint speaks Amazon SageMaker Runtime's API, `invocation` stands around all that, and `signing` asks who signed. Requests to
 //! that API that came to the admin port come in by the `doorway`.
 //!
@@ -93,6 +95,7 @@ mod rescue;
 mod seat;
 mod sending;
 mod settings;
+mod shadow;
 mod signing;
 mod socket;
 mod stateful;

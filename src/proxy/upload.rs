@@ -16,7 +16,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header::EXPECT};
 use http_body::Frame;
 
-use super::{caller::Caller, incoming::Incoming, read_memory::unshared, signing::Room, trailers};
+use super::{
+    caller::Caller, incoming::Incoming, read_memory::unshared, shadow::ShadowCopy, signing::Room, trailers,
+};
 use crate::route::{Limits, Scan, StreamScanner};
 
 /// What is left of a request body that nobody wants is read if it is no more than this and has come already, so that the
@@ -45,6 +47,8 @@ pub(super) struct RequestBody {
     is_measured: Cell<bool>,
     /// How long the instance may be silent after the last byte.
     limit_after: Cell<Duration>,
+    /// Only of a request that an endpoint's shadow is to get too.
+    copy: RefCell<Option<Box<ShadowCopy>>>,
 }
 
 /// Frames of a body that were read before it was known where they go.
@@ -115,6 +119,9 @@ pub(super) enum UploadError {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
+        if let Some(copy) = self.copy.take() {
+            copy.give_up();
+        }
         self.forget();
         self.caller.pulse.pace.await_sending(false);
     }
@@ -142,8 +149,14 @@ impl RequestBody {
                 progress: Cell::new(Progress::InstanceIsDue),
                 is_measured: Cell::new(!caller.speaks_grpc()),
                 limit_after: Cell::new(limits.head_timeout),
+                copy: RefCell::default(),
             })
         })
+    }
+
+    /// Lets a copy take what passes from now on, which is all of it, and sends it at the body's end.
+    pub(super) fn copy_to(&self, copy: ShadowCopy) {
+        self.copy.replace(Some(Box::new(copy)));
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -287,6 +300,9 @@ impl RequestBody {
 
     fn pass_trailers(&self, mut trailers: HeaderMap) -> Frame<Bytes> {
         trailers::clean(&mut trailers);
+        if let Some(copy) = &mut *self.copy.borrow_mut() {
+            copy.take_trailers(&trailers);
+        }
         self.complete();
         if self.can_replay() {
             self.trailers.replace(Some(trailers.clone()));
@@ -302,6 +318,10 @@ impl RequestBody {
         }
         self.passed_bytes.set(total);
         self.keep(&bytes);
+        if self.copy.borrow().is_some() {
+            let copy = self.copy.take();
+            self.copy.replace(copy.and_then(|copy| copy.take(&bytes)).map(Box::new));
+        }
         if is_last {
             self.complete();
         } else {
@@ -346,6 +366,9 @@ impl RequestBody {
 
     fn complete(&self) {
         self.progress.set(Progress::Complete);
+        if let Some(copy) = self.copy.take() {
+            copy.send();
+        }
         self.caller.pulse.pace.await_sending(false);
         self.caller.mark_request_read();
         self.caller.pulse.expect_within(self.limit_after.get());

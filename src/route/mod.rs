@@ -16,6 +16,7 @@ mod path;
 mod protection;
 mod rescue;
 mod session;
+mod shadow;
 mod signals;
 mod sticky;
 mod table;
@@ -42,6 +43,7 @@ pub use path::{PathError, Rewrite, normalise};
 pub use protection::{Admission, Blame, EjectingFleets, Ejection, Judgement, Protection, ShedStatus};
 pub use rescue::{GrpcStatuses, HedgePolicy, HedgedFleets, Replayed, RescuePolicy, RescueUntil, Statuses};
 pub use session::{Session, Sign, unmark_session};
+pub use shadow::{Miss, Missed, Shadow};
 pub use signals::Signals;
 pub use sticky::{Sticky, sticky_side};
 pub use table::{

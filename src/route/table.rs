@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::{
     Balance, FailureClasses, Invocations, MatchRule, Protection, RequestKey, RescuePolicy, Rewrite, Session,
-    Signals, Sticky, Upgrades, matching::Fit, sticky_side,
+    Shadow, Signals, Sticky, Upgrades, matching::Fit, sticky_side,
 };
 use crate::{
     fleet::{Fleet, Side},
@@ -94,6 +94,8 @@ pub struct EndpointRoute {
     pub watch: Option<Arc<WatchPoint>>,
     /// Where its outcomes are recorded, if they are.
     pub recording: Recording,
+    /// What gets copies of its requests.
+    pub shadow: Option<Arc<Shadow>>,
 }
 
 /// How far a shift has come.

@@ -54,6 +54,11 @@ fn page() -> String {
         QUEUED
         WAITING
         HEDGES
+        VARIANT_REQUESTS
+        VARIANT_DURATION
+        SHADOW_REQUESTS
+        SHADOW_MISSED
+        SHADOW_DURATION
         IN_FLIGHT
         SHARE_TARGET
         INSTANCE_HEALTHY

@@ -20,7 +20,7 @@ use crate::{
     fleet::{Health, Side},
     meter::{FailureKind, Gauge, GrpcStatus, Hedge, Rejection, Rescue, WorkerMeters},
     name::EndpointName,
-    route::{EndpointRoute, RouteTable},
+    route::{EndpointRoute, Miss, RouteTable},
     time::WallTime,
     version,
 };
@@ -33,6 +33,7 @@ pub struct Telemetry {
     witnesses: Witnesses,
     started: WallTime,
     totals: Mutex<Totals>,
+    shadows: Mutex<Totals>,
     ends: Mutex<Ends>,
     deliveries: Mutex<DeliveryFigures>,
     reloads: Mutex<Reloads>,
@@ -49,6 +50,7 @@ impl Telemetry {
             witnesses,
             started: clock::wall(),
             totals: Mutex::default(),
+            shadows: Mutex::default(),
             ends: Mutex::default(),
             deliveries: Mutex::default(),
             reloads: Mutex::default(),
@@ -64,7 +66,9 @@ impl Telemetry {
     /// Counts what the meters have gained. A fleet's meters are followed from the first look that finds them in the table, until the last
     /// request has let go of them; so there must be a look while each fleet is in the table, however short that is.
     pub fn look(&self) {
-        lock(&self.totals).follow(&self.table.load());
+        let table = self.table.load();
+        lock(&self.totals).follow(&table);
+        lock(&self.shadows).follow_shadows(&table);
     }
 
     /// Counts a shift that has ended.
@@ -96,6 +100,10 @@ impl Telemetry {
             let mut totals = lock(&self.totals);
             totals.follow(&table);
             write_totals(&mut text, &totals);
+            write_variants(&mut text, &totals);
+            let mut shadows = lock(&self.shadows);
+            shadows.follow_shadows(&table);
+            write_shadows(&mut text, &table, &shadows);
         }
         write_routes(&text, &table);
         fleets::write(&text, lock(&self.fleets).as_deref().unwrap_or_default());
@@ -136,15 +144,7 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
     let rescues = text.counters(&names::RESCUES);
     let hedges = text.counters(&names::HEDGES);
     for (endpoint, side, sums) in totals.iter() {
-        let outcomes = [
-            ("success", sums.succeeded),
-            ("client_error", sums.client_errors),
-            ("failure", sums.failed()),
-            ("excused", sums.excused),
-            ("client_gone", sums.client_gone),
-            ("shed", sums.shed),
-        ];
-        for (outcome, count) in outcomes {
+        for (outcome, count) in outcomes(sums) {
             requests([endpoint, side.as_str(), outcome], count);
         }
         for (kind, count) in FailureKind::ALL.into_iter().zip(sums.failures) {
@@ -178,6 +178,60 @@ fn write_totals(text: &mut Exposition, totals: &Totals) {
     write_counts(text, &names::QUEUED, totals, |sums| sums.queued);
     write_counts(text, &names::WARM_UPS, totals, |sums| sums.warm_ups);
     write_counts(text, &names::RETRIES, totals, |sums| sums.retried);
+}
+
+/// What requests came to.
+fn outcomes(sums: &Sums) -> [(&'static str, u64); 6] {
+    [
+        ("success", sums.succeeded),
+        ("client_error", sums.client_errors),
+        ("failure", sums.failed()),
+        ("excused", sums.excused),
+        ("client_gone", sums.client_gone),
+        ("shed", sums.shed),
+    ]
+}
+
+/// The same by variant, of endpoints that have variants.
+fn write_variants(text: &mut Exposition, totals: &Totals) {
+    let requests = text.counters(&names::VARIANT_REQUESTS);
+    for ([endpoint, variant, side], sums) in totals.variants() {
+        for (outcome, count) in outcomes(sums) {
+            requests([endpoint, variant, side, outcome], count);
+        }
+    }
+    drop(requests);
+    let mut histogram = text.histograms(&names::VARIANT_DURATION);
+    for (labels, sums) in totals.variants() {
+        histogram(labels, &sums.latency);
+    }
+}
+
+/// What endpoints' shadows made of copies.
+fn write_shadows(text: &mut Exposition, table: &RouteTable, totals: &Totals) {
+    let shadows: Vec<_> = table
+        .endpoints()
+        .iter()
+        .filter_map(|route| {
+            let sums = totals.iter().find(|(endpoint, _, _)| *endpoint == route.name.as_str())?.2;
+            Some((route.name.as_str(), route.shadow.as_ref()?, sums))
+        })
+        .collect();
+    let requests = text.counters(&names::SHADOW_REQUESTS);
+    let missed = text.counters(&names::SHADOW_MISSED);
+    for (endpoint, shadow, sums) in &shadows {
+        for (outcome, count) in outcomes(sums) {
+            requests([*endpoint, shadow.name.as_str(), outcome], count);
+        }
+        for (miss, count) in Miss::ALL.into_iter().zip(shadow.missed.read()) {
+            missed([*endpoint, shadow.name.as_str(), miss.as_str()], count);
+        }
+    }
+    drop((requests, missed));
+    let mut histogram = text.histograms(&names::SHADOW_DURATION);
+    for (endpoint, shadow, sums) in &shadows {
+        histogram([*endpoint, shadow.name.as_str()], &sums.latency);
+    }
 }
 
 fn write_histograms(

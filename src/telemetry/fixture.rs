@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     fleet::{Address, Fleet, Health, Instance, Side},
     meter::{FailureKind, FleetMeters, Outcome, Recording, Stamp, Verdict},
-    name::{EndpointName, Version},
+    name::{EndpointName, VariantName, Version},
     route::{
         Balance, EndpointRoute, EndpointSlot, FailureClasses, FleetRoute, Generation, Limits, MatchRule,
         Protection, RescuePolicy, RouteTable, Signals, Split, Upgrades,
@@ -63,6 +63,7 @@ impl Fixture {
             upgrades: Upgrades::default(),
             signals: Signals::Auto,
             recording: Recording::default(),
+            shadow: None,
             split: Split { green: Share::from_basis_points(2_500).unwrap(), epoch: 1 },
             blue: fleet("v1", 9001),
             green: Some(fleet("v2", 9002)),
@@ -87,6 +88,21 @@ impl Fixture {
             shard.dealt(Stamp::default(), Moment::from_nanos(number + 1));
             shard.settled(Stamp::default(), None, outcome);
         }
+    }
+
+    /// Both fleets have variants of these names.
+    pub(super) fn vary(&mut self, names: [&str; 2]) {
+        let names = names.map(|name| VariantName::parse(name).unwrap());
+        for fleet in std::iter::once(&mut self.route.blue).chain(&mut self.route.green) {
+            fleet.meters = Arc::new(FleetMeters::with_variants(2, names.iter()));
+        }
+    }
+
+    /// The same as [`Self::settle`] of one of a side's variants.
+    pub(super) fn settle_variant(&self, side: Side, variant: &str, count: u64, outcome: &Outcome) {
+        let meters = &self.route.fleet(side).unwrap().meters;
+        let (_, meters) = meters.variants().iter().find(|(name, _)| name.as_str() == variant).unwrap();
+        Self::settle_on(meters, count, outcome);
     }
 
     /// Deals a request that does not end.

@@ -124,6 +124,31 @@ pub(super) const REQUESTS: Family<3> = counter(
     ["endpoint", "fleet", "outcome"],
     "Requests that ended, by what they came to; a client that went away and a request that found no room on an instance count for nobody",
 );
+pub(super) const VARIANT_REQUESTS: Family<4> = counter(
+    "snapback_variant_requests_total",
+    ["endpoint", "variant", "fleet", "outcome"],
+    "The same as `snapback_requests_total` by variant, of endpoints that have variants",
+);
+pub(super) const VARIANT_DURATION: Family<3> = histogram(
+    "snapback_variant_request_duration_seconds",
+    ["endpoint", "variant", "fleet"],
+    "The same as `snapback_request_duration_seconds` by variant, of endpoints that have variants",
+);
+pub(super) const SHADOW_REQUESTS: Family<3> = counter(
+    "snapback_shadow_requests_total",
+    ["endpoint", "shadow", "outcome"],
+    "Copies of requests that ended, by what the endpoint's shadow made of them",
+);
+pub(super) const SHADOW_MISSED: Family<3> = counter(
+    "snapback_shadow_missed_total",
+    ["endpoint", "shadow", "reason"],
+    "Requests without a copy that were to have one: as many copies were under way as there may be, the body was too large or did not come to its end",
+);
+pub(super) const SHADOW_DURATION: Family<2> = histogram(
+    "snapback_shadow_request_duration_seconds",
+    ["endpoint", "shadow"],
+    "Time from dispatch to the last byte of the shadow's complete answers",
+);
 pub(super) const FAILURES: Family<3> = counter(
     "snapback_failures_total",
     ["endpoint", "fleet", "kind"],

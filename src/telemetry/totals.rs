@@ -10,7 +10,7 @@ use super::buckets::Buckets;
 use crate::{
     fleet::Side,
     meter::{FailureKind, FleetMeters, GrpcStatus, Hedge, HistogramSnapshot, Reading, Rescue},
-    name::EndpointName,
+    name::{EndpointName, VariantName},
     route::{FleetRoute, RouteTable},
 };
 
@@ -18,7 +18,16 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     fleets: Vec<Followed>,
-    sums: BTreeMap<(EndpointName, Side), Sums>,
+    sums: BTreeMap<Place, Sums>,
+}
+
+/// Where requests are counted to: what a fleet's variants counted is counted to the fleet as a whole too.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    endpoint: EndpointName,
+    /// `None` for all of them.
+    variant: Option<VariantName>,
+    side: Side,
 }
 
 /// One side's totals.
@@ -50,8 +59,7 @@ pub(super) struct Sums {
 #[derive(Debug)]
 struct Followed {
     meters: Arc<FleetMeters>,
-    endpoint: EndpointName,
-    side: Side,
+    place: Place,
     reading: Reading,
     latency: HistogramSnapshot,
     first_byte: HistogramSnapshot,
@@ -63,44 +71,71 @@ impl Totals {
     /// Counts what the meters have gained since the last call. Endpoints that the table has no longer are forgotten; a fleet that
     /// it has no longer is followed until its last request has let go of its meters.
     pub(super) fn follow(&mut self, table: &RouteTable) {
-        for route in table.endpoints() {
-            for side in [Side::Blue, Side::Green] {
-                if let Some(fleet) = route.fleet(side) {
-                    self.count(&route.name, side, fleet);
-                }
+        let routes = table.endpoints().iter();
+        let fleets = routes.flat_map(|route| [Side::Blue, Side::Green].map(|side| (route, side)));
+        let fleets = fleets.filter_map(|(route, side)| Some((&route.name, side, route.fleet(side)?)));
+        self.follow_all(table, fleets);
+    }
+
+    /// The same with the shadows of endpoints, which have no sides: each counts as blue.
+    pub(super) fn follow_shadows(&mut self, table: &RouteTable) {
+        let routes = table.endpoints().iter();
+        let fleets =
+            routes.filter_map(|route| Some((&route.name, Side::Blue, &route.shadow.as_ref()?.route.blue)));
+        self.follow_all(table, fleets);
+    }
+
+    fn follow_all<'a>(
+        &mut self,
+        table: &RouteTable,
+        all: impl Iterator<Item = (&'a EndpointName, Side, &'a FleetRoute)>,
+    ) {
+        for (endpoint, side, FleetRoute { fleet: _, meters }) in all {
+            let place = Place { endpoint: endpoint.clone(), variant: None, side };
+            self.count(&place, meters);
+            for (name, meters) in meters.variants() {
+                self.count(&Place { variant: Some(name.clone()), ..place.clone() }, meters);
             }
         }
         let Self { fleets, sums } = self;
         fleets.retain_mut(|followed| {
-            if table.named(&followed.endpoint).is_none() {
+            if table.named(&followed.place.endpoint).is_none() {
                 return false;
             }
             // Looked at before the meters are read: nobody who could still bump them is left once the count is one.
             let alive = Arc::strong_count(&followed.meters) > 1;
-            followed.gain(sums.entry((followed.endpoint.clone(), followed.side)).or_default());
+            followed.gain(sums.entry(followed.place.clone()).or_default());
             alive
         });
-        sums.retain(|(endpoint, _), _| table.named(endpoint).is_some());
+        sums.retain(|place, _| table.named(&place.endpoint).is_some());
     }
 
     /// Every endpoint's sides, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Side, &Sums)> {
-        self.sums.iter().map(|((endpoint, side), sums)| (endpoint.as_str(), *side, sums))
+        let whole = self.sums.iter().filter(|(place, _)| place.variant.is_none());
+        whole.map(|(place, sums)| (place.endpoint.as_str(), place.side, sums))
     }
 
-    /// Makes sure that a fleet is followed under the side that it has now. What it gained before it changed sides belongs to the old one.
-    fn count(&mut self, endpoint: &EndpointName, side: Side, fleet: &FleetRoute) {
-        let known = self.fleets.iter_mut().find(|followed| Arc::ptr_eq(&followed.meters, &fleet.meters));
+    /// Every endpoint's variants, in order.
+    pub(super) fn variants(&self) -> impl Iterator<Item = ([&str; 3], &Sums)> {
+        self.sums.iter().filter_map(|(Place { endpoint, variant, side }, sums)| {
+            Some(([endpoint.as_str(), variant.as_ref()?.as_str(), side.as_str()], sums))
+        })
+    }
+
+    /// Makes sure that meters are followed under the side that their fleet has now. What they gained before it changed sides belongs to the
+    /// old one.
+    fn count(&mut self, place: &Place, meters: &Arc<FleetMeters>) {
+        let known = self.fleets.iter_mut().find(|followed| Arc::ptr_eq(&followed.meters, meters));
         match known {
-            Some(followed) if followed.side != side => {
-                followed.gain(self.sums.entry((endpoint.clone(), followed.side)).or_default());
-                followed.side = side;
+            Some(followed) if followed.place != *place => {
+                followed.gain(self.sums.entry(followed.place.clone()).or_default());
+                followed.place = place.clone();
             }
             Some(_) => {}
             None => self.fleets.push(Followed {
-                meters: fleet.meters.clone(),
-                endpoint: endpoint.clone(),
-                side,
+                meters: Arc::clone(meters),
+                place: place.clone(),
                 reading: Reading::default(),
                 latency: HistogramSnapshot::default(),
                 first_byte: HistogramSnapshot::default(),
@@ -211,6 +246,29 @@ mod tests {
         fixture.settle(Side::Blue, 2, &good(1));
         totals.follow(&fixture.table());
         assert_eq!(succeeded(&totals), [(Side::Blue, 7), (Side::Green, 4)]);
+    }
+
+    #[test]
+    fn what_a_variant_counts_is_counted_to_it_and_to_its_fleet() {
+        let (mut totals, mut fixture) = (Totals::default(), Fixture::with_green());
+        fixture.vary(["a", "b"]);
+        fixture.settle_variant(Side::Blue, "a", 3, &good(1));
+        fixture.settle_variant(Side::Green, "b", 2, &good(1));
+        totals.follow(&fixture.table());
+        fixture.promote();
+        fixture.settle_variant(Side::Blue, "b", 4, &good(1));
+        totals.follow(&fixture.table());
+        assert_eq!(succeeded(&totals), [(Side::Blue, 7), (Side::Green, 2)]);
+        let told: Vec<_> = totals.variants().map(|(labels, sums)| (labels, sums.succeeded)).collect();
+        assert_eq!(
+            told,
+            [
+                (["chat", "a", "blue"], 3),
+                (["chat", "a", "green"], 0),
+                (["chat", "b", "blue"], 4),
+                (["chat", "b", "green"], 2)
+            ]
+        );
     }
 
     #[test]

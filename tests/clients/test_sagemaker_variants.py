@@ -8,13 +8,19 @@ import pytest
 from aws import Sage, client, refused
 from workbench import ModelServer, Snapback, ask, wait_for
 
+# The canary bakes until a test says that it is over.
 CANARY = {
     "BlueGreenUpdatePolicy": {
-        "TrafficRoutingConfiguration": {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50}, "WaitIntervalInSeconds": 3},
-        "TerminationWaitInSeconds": 1,
+        "TrafficRoutingConfiguration": {"Type": "CANARY", "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50}, "WaitIntervalInSeconds": 3600},
+        "TerminationWaitInSeconds": 0,
     },
 }
-LONG = {"BlueGreenUpdatePolicy": CANARY["BlueGreenUpdatePolicy"] | {"TerminationWaitInSeconds": 3600}}
+LONG = {
+    "BlueGreenUpdatePolicy": {
+        "TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0},
+        "TerminationWaitInSeconds": 3600,
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +123,7 @@ def test_a_deployment_moves_all_variants_by_one_share(sage):
             _, head, _ = ask("POST", path, {"prompt": "hello"}, {"x-amzn-sagemaker-target-variant": variant})
             fleets[(head["x-amzn-invoked-production-variant"], head["x-snapback-fleet"])] += 1
     assert fleets == {("a", "blue"): 10, ("a", "green"): 10, ("b", "blue"): 10, ("b", "green"): 10}
+    sage.promote_step()
     sage.wait("endpoint_in_service")
     assert (sage.describe()["EndpointConfigName"], sage.last_deployment()["Outcome"]) == (sage.c2, "Succeeded")
     assert sage.live() == {"b": 1, "a": 2} and sage.dealt() == {"a": 30, "b": 10}
@@ -173,3 +180,49 @@ def test_one_dead_variant_is_named_when_an_endpoint_cannot_come_into_service(sag
     wait_for("it fails", lambda: shown()["EndpointStatus"] == "Failed", patience=120)
     assert "for production variant b did not pass" in shown()["FailureReason"]
     sage.api.delete_endpoint(EndpointName=name)
+
+
+def test_a_shadow_variant_gets_copies_and_is_measured_and_nobody_sees_its_answers(sage, servers):
+    model = f"{sage.name}-dark"
+    (dark,) = servers["v2"]["b"]
+    sage.api.create_model(ModelName=model, PrimaryContainer={"Environment": {"SNAPBACK_INSTANCES": dark}})
+    production = lambda config: {"VariantName": "a", "ModelName": f"{sage.name}-{config}-a", "InitialInstanceCount": 2, "InitialVariantWeight": 2}
+    shadow = {"VariantName": "dark", "ModelName": model, "InitialInstanceCount": 1, "InitialVariantWeight": 1}
+    config = lambda name, of, **more: sage.api.create_endpoint_config(EndpointConfigName=f"{model}-{name}", ProductionVariants=[production(of)], **more)
+    config("c1", "c1", ShadowProductionVariants=[shadow])
+    config("c2", "c2")
+    config("c3", "c1", ShadowProductionVariants=[shadow])
+    with refused("ValidationException", "only one ProductionVariant and one ShadowProductionVariant"):
+        config("c4", "c1", ShadowProductionVariants=[shadow, shadow | {"VariantName": "other"}])
+    sage.api.create_endpoint(EndpointName=model, EndpointConfigName=f"{model}-c1")
+    own = Varied(sage.proxy, model, servers)
+    own.wait("endpoint_in_service")
+    (shown,) = own.describe()["ShadowProductionVariants"]
+    assert (shown["VariantName"], shown["CurrentInstanceCount"], shown["DesiredWeight"]) == ("dark", 1, 1.0)
+    assert own.dealt(40) == {"a": 40}
+    native = lambda: own.proxy.endpoint(model)["shadow"]
+    wait_for("half of them were copied", lambda: native()["fleet"]["traffic"]["succeeded"] == 20)
+    cloudwatch = client(own.proxy, "cloudwatch")
+    def counted():
+        now = datetime.datetime.now(datetime.UTC)
+        points = cloudwatch.get_metric_statistics(
+            Namespace="AWS/SageMaker", MetricName="Invocations", Statistics=["Sum"], Period=60,
+            Dimensions=[{"Name": "EndpointName", "Value": model}, {"Name": "VariantName", "Value": "dark"}],
+            StartTime=now - datetime.timedelta(minutes=2), EndTime=now + datetime.timedelta(minutes=1),
+        )["Datapoints"]
+        return sum(point["Sum"] for point in points) == 20
+    wait_for("the copies are in the metrics of the shadow", counted)
+    own.update(f"{model}-c2", CANARY)
+    wait_for("the canary bakes", lambda: own.word() == "Baking")
+    assert own.describe()["ShadowProductionVariants"] and "ShadowProductionVariants" not in own.describe()["PendingDeploymentSummary"]
+    own.promote_step()
+    own.wait("endpoint_in_service")
+    wait_for("the shadow is gone with its configuration", lambda: native() is None)
+    assert "ShadowProductionVariants" not in own.describe()
+    own.update(f"{model}-c3", CANARY)
+    assert own.describe()["PendingDeploymentSummary"]["ShadowProductionVariants"][0]["VariantName"] == "dark"
+    wait_for("the canary bakes", lambda: own.word() == "Baking")
+    own.promote_step()
+    own.wait("endpoint_in_service")
+    wait_for("the shadow has come with its configuration", lambda: native() and native()["share"] == "50%")
+    own.api.delete_endpoint(EndpointName=model)

@@ -51,6 +51,12 @@ impl Sampler {
                     self.follow(api, &route.name, side, fleet).await;
                 }
             }
+            if let Some(shadow) = &route.shadow {
+                let FleetRoute { fleet, meters } = &shadow.route.blue;
+                let config = fleet.version.as_str();
+                let key = FleetKey::new(route.name.as_str(), shadow.name.as_str(), config, Side::Blue);
+                self.put(meters, key, fleet.instances.len());
+            }
         }
         let mut state = api.state();
         self.followed.retain_mut(|followed| {

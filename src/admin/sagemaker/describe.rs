@@ -52,6 +52,7 @@ impl Api {
         add("FailureReason", picture.failure().map(|reason| json!(cut(&reason))));
         add("LastDeploymentConfig", picture.record.deployment.clone());
         add("PendingDeploymentSummary", pending(&picture));
+        add("ShadowProductionVariants", live_shadow(&picture).map(|shadow| json!([shadow])));
         let config = self.find::<Made>(CONFIG, picture.config()).await?;
         for name in OF_CONFIG {
             add(name, config.as_ref().and_then(|config| config.request.get(name).cloned()));
@@ -113,11 +114,27 @@ pub(super) fn pending(picture: &Picture) -> Option<Value> {
         Some(variant(picture, (target, target.weight), &stage.pending, &names))
     };
     let variants: Vec<_> = picture.incoming(shift).variants.iter().filter_map(pending).collect();
-    Some(json!({
-        "EndpointConfigName": picture.pending_config(),
-        "ProductionVariants": variants,
-        "StartTime": seconds(shift.started_at.as_millis()),
-    }))
+    let mut summary = Map::new();
+    summary.insert("EndpointConfigName".to_owned(), json!(picture.pending_config()));
+    summary.insert("ProductionVariants".to_owned(), json!(variants));
+    summary.insert("StartTime".to_owned(), json!(seconds(shift.started_at.as_millis())));
+    if let Some(shadow) = &picture.incoming(shift).shadow {
+        // It begins when the deployment is over.
+        let part = Part { instances: 0, status: None };
+        let shadow = variant(picture, (&shadow.variant, shadow.variant.weight), &part, &names);
+        summary.insert("ShadowProductionVariants".to_owned(), json!([shadow]));
+    }
+    Some(Value::Object(summary))
+}
+
+/// The shadow in service.
+fn live_shadow(picture: &Picture) -> Option<Value> {
+    let shadow = picture.serving().shadow.as_ref()?;
+    let fleet = picture.view.as_ref().and_then(|view| view.shadow.as_ref()).map(|shadow| &shadow.fleet);
+    let instances = fleet.map_or(0, |fleet| fleet.instances.len());
+    let part = Part { instances: u32::try_from(instances).unwrap_or(u32::MAX), status: None };
+    let weight = shadow.variant.weight;
+    Some(Value::Object(variant(picture, (&shadow.variant, weight), &part, &OF_VARIANT)))
 }
 
 fn variant(

@@ -31,8 +31,10 @@ impl Api {
         self.refuse_existing(&name, &arn).await?;
         let config_name = request.text("EndpointConfigName").to_owned();
         let config = self.config(&config_name).await?;
-        let wanted: Vec<_> = servable(&config)?.iter().map(initial).collect();
-        let blueprint = self.blueprint(&config_name, &wanted).await?;
+        let Servable { variants, shadow } = servable(&config)?;
+        let wanted: Vec<_> = variants.iter().map(initial).collect();
+        let shadow = shadow.map(initial);
+        let blueprint = self.blueprint(&config_name, &wanted, shadow.as_ref()).await?;
         let deployment = request.members.get("DeploymentConfig").cloned();
         Deployment::read(deployment.as_ref())?.plan(&blueprint.size)?;
         self.make_room(ENDPOINT, "Total number of endpoints").await?;
@@ -137,21 +139,25 @@ impl Api {
     }
 }
 
-/// The variants of a configuration, if all of it can be served.
-pub(super) fn servable(config: &Made) -> Result<&[Value], Fault> {
+/// What a configuration has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Servable<'a> {
+    pub(super) variants: &'a [Value],
+    pub(super) shadow: Option<&'a Value>,
+}
+
+/// What a configuration has, if all of it can be served.
+pub(super) fn servable(config: &Made) -> Result<Servable<'_>, Fault> {
     let list =
         |member: &str| config.request.get(member).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    if !list("ShadowProductionVariants").is_empty() {
-        return Err(Fault::validation("Shadow variants are not supported here."));
-    }
     if config.request.contains_key("AsyncInferenceConfig") {
         return Err(Fault::validation("Asynchronous endpoints are not supported here."));
     }
-    let variants = list("ProductionVariants");
-    if variants.iter().any(|variant| variant.get("ServerlessConfig").is_some()) {
+    let (variants, shadow) = (list("ProductionVariants"), list("ShadowProductionVariants").first());
+    if variants.iter().chain(shadow).any(|variant| variant.get("ServerlessConfig").is_some()) {
         return Err(Fault::validation("Serverless variants are not supported here."));
     }
-    Ok(variants)
+    Ok(Servable { variants, shadow })
 }
 
 /// What a configuration asks of a variant.
@@ -176,15 +182,17 @@ mod tests {
         let told = |request: Value| {
             let Value::Object(request) = request else { panic!("not an object") };
             servable(&Made { request, created: 0, tags: std::collections::BTreeMap::new() })
-                .map(<[Value]>::len)
+                .map(|Servable { variants, shadow }| (variants.len(), shadow.is_some()))
                 .map_err(|fault| format!("{fault:?}"))
         };
         let variant = json!({ "VariantName": "all" });
-        assert_eq!(told(json!({ "ProductionVariants": [variant, variant] })).unwrap(), 2);
+        assert_eq!(told(json!({ "ProductionVariants": [variant, variant] })).unwrap(), (2, false));
+        let shadowed = json!({ "ProductionVariants": [variant], "ShadowProductionVariants": [variant] });
+        assert_eq!(told(shadowed).unwrap(), (1, true));
         for (request, reason) in [
             (
-                json!({ "ProductionVariants": [variant], "ShadowProductionVariants": [variant] }),
-                "Shadow variants are not supported here.",
+                json!({ "ProductionVariants": [variant], "ShadowProductionVariants": [{ "ServerlessConfig": {} }] }),
+                "Serverless variants are not supported here.",
             ),
             (
                 json!({ "ProductionVariants": [variant], "AsyncInferenceConfig": {} }),

@@ -7,13 +7,14 @@ use serde_json::{Map, Value, json};
 use super::{
     Api,
     deployment::{Count, Incoming},
-    records::{Made, Target, TargetVariant},
+    records::{Made, Target, TargetShadow, TargetVariant},
 };
 use crate::{
     admin::aws::fault::Fault,
     config::{AwsFleet, EndpointSpec, Problems, provider_from_json, provider_to_json},
     fleet::{CommandSpec, FleetSpec, ProcessSpec, ProviderSpec},
     name::EndpointName,
+    weight::Share,
 };
 
 /// Where the instances listen, separated by commas.
@@ -64,7 +65,12 @@ struct Part {
 
 impl Api {
     /// The fleet of the variants of a configuration.
-    pub(super) async fn blueprint(&self, config: &str, variants: &[Wanted]) -> Result<Blueprint, Fault> {
+    pub(super) async fn blueprint(
+        &self,
+        config: &str,
+        variants: &[Wanted],
+        shadow: Option<&Wanted>,
+    ) -> Result<Blueprint, Fault> {
         let refused =
             |what: String| Fault::validation(format!("Endpoint configuration \"{config}\": {what}"));
         let mut parts = Vec::new();
@@ -92,8 +98,16 @@ impl Api {
         let counts = parts.iter().map(count).collect();
         let ready_timeout = parts.iter().map(|part| part.ready_timeout).max().unwrap_or(STARTUP);
         let health_path = parts.first().map_or(PING, |part| &part.health_path).to_owned();
+        let shadow = match (shadow, parts.first()) {
+            (Some(shadow), Some(first)) => {
+                let part = self.part(shadow).await?;
+                let declared = part.shadow(config, first).map_err(refused)?;
+                Some(TargetShadow { variant: part.variant, declared })
+            }
+            (None, _) | (_, None) => None,
+        };
         let variants = parts.into_iter().map(|part| part.variant).collect();
-        let target = Target { config: config.to_owned(), variants };
+        let target = Target { config: config.to_owned(), variants, shadow };
         Ok(Blueprint { spec, document, size: Incoming { counts, ready_timeout }, health_path, target })
     }
 
@@ -243,6 +257,46 @@ fn told(problems: &Problems) -> String {
     all.join("; ")
 }
 
+impl Part {
+    /// The document of a shadow of this production variant: it gets as large a part of the requests as its weight is of that variant's.
+    fn shadow(&self, config: &str, production: &Self) -> Result<Value, String> {
+        let name = self.variant.name();
+        let Some(instances) = self.document.get("instances") else {
+            return Err(format!("shadow variant \"{name}\": name its instances by {INSTANCES}"));
+        };
+        if self.health_path != production.health_path {
+            return Err(format!("all variants of an endpoint have the same {HEALTH_PATH}"));
+        }
+        let part = (self.variant.weight / production.variant.weight).clamp(0.0, 1.0);
+        let points = (part * f64::from(Share::WHOLE)).round();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 10,000")]
+        let share = Share::from_basis_points(points as u16).unwrap_or(Share::ALL);
+        Ok(json!({
+            "version": config,
+            "name": name,
+            "instances": instances,
+            "share": share.to_string(),
+            // The service's own bound, of half as many copies as there are otherwise.
+            "body_limit": "6MiB",
+            "max_in_flight": 32,
+        }))
+    }
+}
+
+/// An endpoint of this document with that shadow.
+pub(super) fn shadowed(
+    name: &EndpointName,
+    mut document: Value,
+    shadow: Option<&TargetShadow>,
+) -> Result<EndpointSpec, Fault> {
+    if let Some(members) = document.as_object_mut() {
+        members.remove("shadow");
+        members.extend(shadow.map(|shadow| ("shadow".to_owned(), shadow.declared.clone())));
+    }
+    EndpointSpec::from_json(name, &document)
+        .map_err(|problems| Fault::validation(format!("Endpoint \"{name}\": {}", told(&problems))))
+}
+
 /// The documents of several variants. What holds for a whole endpoint here has to be the same in all of them.
 fn together(parts: &[Part]) -> Result<Vec<Value>, String> {
     let Some(first) = parts.first() else { return Ok(Vec::new()) };
@@ -281,8 +335,7 @@ impl Blueprint {
             "health": { "path": self.health_path, "timeout": "2s" },
             "balance": balance(first),
         });
-        EndpointSpec::from_json(name, &document)
-            .map_err(|problems| Fault::validation(format!("Endpoint \"{name}\": {}", told(&problems))))
+        shadowed(name, document, self.target.shadow.as_ref())
     }
 
     /// The same fleet by its provider, if one makes it.

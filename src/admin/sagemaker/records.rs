@@ -83,6 +83,16 @@ pub(super) struct Target {
     pub(super) config: String,
     /// At least one, in the configuration's order.
     pub(super) variants: Vec<TargetVariant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shadow: Option<TargetShadow>,
+}
+
+/// What a shadow is asked to be.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub(super) struct TargetShadow {
+    pub(super) variant: TargetVariant,
+    /// As the endpoint's declaration has it.
+    pub(super) declared: Value,
 }
 
 /// What a variant of a fleet is asked to be.
@@ -102,6 +112,8 @@ enum TargetForm {
     Several {
         config: String,
         variants: Vec<TargetVariant>,
+        #[serde(default)]
+        shadow: Option<TargetShadow>,
     },
     /// Written when an endpoint had one variant.
     One {
@@ -120,6 +132,11 @@ pub(in crate::admin) async fn variant_name(handle: &Handle, endpoint: &EndpointN
 }
 
 impl EndpointRecord {
+    /// Whether the last update brings another shadow, which comes with its fleet.
+    pub(super) fn changes_shadow(&self) -> bool {
+        self.next.as_ref().is_some_and(|next| next.shadow != self.live.shadow)
+    }
+
     /// What the fleet in service is asked to be, by the version that it has.
     pub(super) fn serving(&self, version: &str) -> &Target {
         self.next.as_ref().filter(|next| next.config == version).unwrap_or(&self.live)
@@ -147,8 +164,8 @@ impl TargetVariant {
 impl From<TargetForm> for Target {
     fn from(form: TargetForm) -> Self {
         match form {
-            TargetForm::Several { config, variants } => Self { config, variants },
-            TargetForm::One { config, variant } => Self { config, variants: vec![variant] },
+            TargetForm::Several { config, variants, shadow } => Self { config, variants, shadow },
+            TargetForm::One { config, variant } => Self { config, variants: vec![variant], shadow: None },
         }
     }
 }

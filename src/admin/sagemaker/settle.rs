@@ -7,12 +7,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Api,
+    fleet::shadowed,
     picture::{Picture, instances_of},
     records::{ENDPOINT, EndpointRecord, Phase, Target, TargetVariant},
 };
 use crate::{
     admin::aws::fault::Fault,
-    control::{Actor, FleetView},
+    control::{Actor, Execution, FleetView},
     fleet::Health,
 };
 
@@ -72,6 +73,7 @@ impl Api {
                 Ok(true)
             }
             Phase::Deleting => Ok(false),
+            Phase::InService if picture.record.changes_shadow() => self.settle_shadow(picture, &actor).await,
             Phase::InService | Phase::Failed { .. } => {
                 let is_over = picture.record.scaling_until.is_none_or(|until| picture.now >= until);
                 if is_up(&picture) || is_over {
@@ -82,6 +84,22 @@ impl Api {
                 Ok(false)
             }
         }
+    }
+
+    /// A shadow comes with the fleet whose configuration names it: once that is in service, or not at all.
+    async fn settle_shadow(&self, picture: Picture, actor: &Actor) -> Result<bool, Fault> {
+        let Some(view) = picture.view.as_ref().filter(|_| picture.running().is_none()) else {
+            return Ok(picture.view.is_none());
+        };
+        let serving = picture.serving().clone();
+        let spec = shadowed(&picture.name, view.declared.to_json(), serving.shadow.as_ref())?;
+        if spec.shadow != view.declared.shadow {
+            self.handle.put_endpoint(spec, actor.clone(), Execution::Real).await?;
+        }
+        let cause = format!("endpoint {} has the shadow of its configuration", picture.name);
+        let record = EndpointRecord { live: serving, next: None, ..picture.record };
+        self.keep((ENDPOINT, picture.name.as_str()), &record, (actor, cause)).await?;
+        Ok(record.scaling_until.is_none())
     }
 
     async fn put(&self, picture: Picture, phase: Phase, actor: &Actor) -> Result<(), Fault> {
@@ -99,7 +117,7 @@ impl Api {
 fn is_unsettled(record: &EndpointRecord) -> bool {
     match record.phase {
         Phase::Creating { .. } | Phase::Deleting => true,
-        Phase::InService => record.scaling_until.is_some(),
+        Phase::InService => record.scaling_until.is_some() || record.changes_shadow(),
         Phase::Failed { .. } => false,
     }
 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::{
     Api, Request,
     deployment::Deployment,
-    endpoints::{initial, millis, servable},
-    fleet::{Blueprint, Wanted},
+    endpoints::{Servable, initial, millis, servable},
+    fleet::{Blueprint, Wanted, shadowed},
     picture::Picture,
     records::{ENDPOINT, EndpointRecord, Target, TargetVariant},
 };
@@ -34,10 +34,11 @@ impl Api {
         let Some(view) = &picture.view else { return Ok(json!({ "EndpointArn": arn }).into()) };
         let config_name = request.text("EndpointConfigName").to_owned();
         let config = self.config(&config_name).await?;
-        let variants = servable(&config)?;
+        let Servable { variants, shadow } = servable(&config)?;
         refuse_other_variants(picture.serving(), variants)?;
         let wanted = wanted(&request, &picture, variants);
-        let blueprint = self.blueprint(&config_name, &wanted).await?;
+        let shadow = shadow.map(initial);
+        let blueprint = self.blueprint(&config_name, &wanted, shadow.as_ref()).await?;
         refuse_other_health(view, &blueprint)?;
         let deployment = deployment_of(&request, &picture.record)?;
         let read = Deployment::read(deployment.as_ref())?;
@@ -56,6 +57,7 @@ impl Api {
         let warnings = self.warnings(&plan, alarms.values().map(String::as_str));
         self.begin(&picture, view, (plan, record), &request.actor).await?;
         self.cloudwatch.tell_new_deployment(alarms.values().map(String::as_str)).await;
+        self.look_again();
         let headers = warnings.into_iter().map(|warning| (WARNING, warning)).collect();
         Ok(Answer { document: Some(json!({ "EndpointArn": arn })), headers })
     }
@@ -89,7 +91,9 @@ impl Api {
         self.keep(key, &record, (actor, cause)).await?;
         let begun = if is_same {
             // The same model servers under another configuration: there is nothing to shift, and nothing that could be rolled back.
-            let spec = EndpointSpec { blue: plan.green, ..view.declared.clone() };
+            let shadow = record.next.as_ref().and_then(|next| next.shadow.as_ref());
+            let spec = shadowed(name, view.declared.to_json(), shadow)?;
+            let spec = EndpointSpec { blue: plan.green, ..spec };
             self.handle.serve_fleet(spec, actor).await.map(drop)
         } else {
             self.handle.start_shift(name, plan, actor, Execution::Real).await.map(drop)
@@ -118,7 +122,7 @@ impl Api {
         refuse_weightless(&target)?;
         let mut record = EndpointRecord { modified: Self::now(), ..picture.record.clone() };
         let wanted: Vec<_> = target.variants.iter().map(TargetVariant::wanted).collect();
-        let blueprint = self.blueprint(&target.config, &wanted).await?;
+        let blueprint = self.blueprint(&target.config, &wanted, None).await?;
         if counts(&target) != counts(before) {
             self.rescale(&picture, view, &blueprint, &request.actor).await?;
             record.scaling_until = Some(record.modified + millis(blueprint.size.ready_timeout));
@@ -298,7 +302,7 @@ mod tests {
         let variant =
             |variant| TargetVariant { variant, image: None, instances: NonZeroU32::MIN, weight: 1.0 };
         let variants = named(&["a", "b"]).into_iter().map(variant).collect();
-        let serving = Target { config: "one".to_owned(), variants };
+        let serving = Target { config: "one".to_owned(), variants, shadow: None };
         assert!(refuse_other_variants(&serving, &named(&["b", "a"])).is_ok());
         for (names, told) in [(&["a"][..], "not \"a\"."), (&["a", "c"], "not \"a\", \"c\".")] {
             let refused = refuse_other_variants(&serving, &named(names)).unwrap_err().message;
@@ -315,7 +319,8 @@ mod tests {
             instances: NonZeroU32::MIN,
             weight: 1.0,
         };
-        let mut target = Target { config: "one".to_owned(), variants: vec![variant("a"), variant("b")] };
+        let variants = vec![variant("a"), variant("b")];
+        let mut target = Target { config: "one".to_owned(), variants, shadow: None };
         let desired = json!({ "VariantName": "b", "DesiredWeight": 0.0, "DesiredInstanceCount": 3 });
         change(&mut target, &desired).unwrap();
         assert_eq!((target.variants[0].weight, target.variants[1].weight), (1.0, 0.0));

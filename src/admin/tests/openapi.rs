@@ -13,8 +13,8 @@ use super::{
 use crate::{
     config::{EndpointSpec, PlanSpec, known_keys, known_plan_keys},
     control::{
-        ControlError, EndpointView, Execution, Fate, FleetView, InstanceView, QueuedView, ShiftView, Traffic,
-        TrafficWindow, VariantView,
+        ControlError, EndpointView, Execution, Fate, FleetView, InstanceView, QueuedView, ShadowView,
+        ShiftView, Traffic, TrafficWindow, VariantView,
     },
     fleet::{Address, Health, Side, VariantWeight, Weight},
     lint,
@@ -164,6 +164,12 @@ fn endpoint() -> wire::Endpoint {
         origin: Origin::Api,
         blue: fleet(Side::Blue, "v1"),
         green: Some(fleet(Side::Green, "v2")),
+        shadow: Some(ShadowView {
+            name: VariantName::parse("dark").unwrap(),
+            share: Share::ALL,
+            fleet: fleet(Side::Blue, "v3"),
+            missed: [1, 2, 3],
+        }),
         share: Share::NONE,
         generation: Generation(3),
         freeze: Some(freeze()),

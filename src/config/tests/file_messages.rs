@@ -203,7 +203,7 @@ fn problems_of_json_have_no_lines() {
     let problems = |document| EndpointSpec::from_json(&name, &document).unwrap_err().to_string();
     assert_eq!(
         problems(json!(5)),
-        "request body: expected a table with the keys name, match, rewrite, upgrades, blue, health, limits, balance, slow_start, admission, ejection, failures, rescue, hedge, sticky, signals, recording, variant_header, invocations, not the number 5"
+        "request body: expected a table with the keys name, match, rewrite, upgrades, blue, health, limits, balance, slow_start, admission, ejection, failures, rescue, hedge, sticky, signals, recording, variant_header, invocations, shadow, not the number 5"
     );
     assert_eq!(
         problems(json!({

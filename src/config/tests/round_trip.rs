@@ -1,6 +1,11 @@
 //! What is written reads back to an equal value.
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    num::{NonZeroU32, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderName, HeaderValue};
 use proptest::{option, prelude::*, sample::select};
@@ -8,8 +13,8 @@ use proptest::{option, prelude::*, sample::select};
 use super::any_plan::plan;
 use crate::{
     config::{
-        EndpointSpec, HealthCheck, HealthSpec, PlanSpec, document::Value, format_fraction, format_quantile,
-        format_size, units,
+        EndpointSpec, HealthCheck, HealthSpec, PlanSpec, ShadowSpec, document::Value, format_fraction,
+        format_quantile, format_size, units,
     },
     fleet::{
         Address, CertificateFiles, CommandSpec, DnsSpec, EjectionRule, FleetSpec, InstanceSpec, OnExit,
@@ -308,6 +313,7 @@ prop_compose! {
         upgrades in prop::collection::btree_set("[a-z]{3,6}(/[0-9])?", 0..3),
         (signals, recording) in (prop_oneof![Just(Signals::Auto), Just(Signals::Grpc), Just(Signals::Off)], 0_usize..=1_000_000),
         header in option::of("x-[a-z]{1,9}"),
+        (shadow, shadow_share) in (option::of(fleet()), share(0..=10_000)),
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let upgrades = Upgrades::new(upgrades.iter().map(|token| token.as_str()).filter(|token| Upgrades::check(token).is_ok())).unwrap();
@@ -323,8 +329,11 @@ prop_compose! {
             ..failures
         };
         let variant_header = header.filter(|_| !blue.variants.is_empty()).map(|name| HeaderName::from_bytes(name.as_bytes()).unwrap());
+        let shadow = shadow.filter(|fleet| fleet.variants.is_empty() && fleet.provider.is_none()).map(|fleet| ShadowSpec {
+            name: VariantName::parse("dark").unwrap(), fleet, share: shadow_share, max_in_flight: NonZeroUsize::MIN, body_limit_bytes: recording,
+        });
         let invocations = (recording % 2 == 1 && blue.variants.is_empty()).then(|| Invocations { variant: VariantName::parse("AllTraffic").unwrap() });
-        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals, recording, variant_header, invocations }
+        EndpointSpec { name: EndpointName::parse(&name).unwrap(), rule, blue, health, limits, failures, rescue, sticky, balance, protection, rewrite, upgrades, signals, recording, variant_header, invocations, shadow }
     }
 }
 

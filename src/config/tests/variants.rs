@@ -112,3 +112,27 @@ fn a_threshold_looks_at_a_variant_that_green_has_and_guards_and_regressions_at_a
     let refused = PlanSpec::from_json(&guarded).unwrap_err().to_string();
     assert!(refused.starts_with("request body: guard[0].variant: is for a [[threshold]]"), "{refused}");
 }
+
+#[test]
+fn a_shadow_names_its_instances_and_says_what_it_gets() {
+    let read = |shadow: serde_json::Value| {
+        let document = json!({ "blue": { "version": "v1", "instances": ["h:1"] }, "shadow": shadow });
+        EndpointSpec::from_json(&EndpointName::parse("chat").unwrap(), &document)
+    };
+    let spec = read(json!({ "version": "v3", "instances": ["h:2"] })).unwrap();
+    let shadow = spec.shadow.clone().unwrap();
+    assert_eq!((shadow.name.as_str(), shadow.share.to_string()), ("shadow", "100%".to_owned()));
+    assert_eq!((shadow.max_in_flight.get(), shadow.body_limit_bytes), (64, 1 << 20));
+    assert_eq!(EndpointSpec::from_json(&spec.name, &spec.to_json()).unwrap(), spec);
+    let problems =
+        read(json!({ "version": "v3", "provider": {}, "share": 5, "max_in_flight": 0 })).unwrap_err();
+    assert_eq!(
+        problems.to_string().lines().collect::<Vec<_>>(),
+        [
+            "request body: shadow.provider: is not for a shadow: name its instances",
+            "request body: shadow.instances: is missing; write instances = [\"127.0.0.1:9001\"]",
+            "request body: shadow.share: 5 has no unit: write \"5%\"",
+            "request body: shadow.max_in_flight: expected a whole number from 1 to 100000, not the number 0",
+        ]
+    );
+}

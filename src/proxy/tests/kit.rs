@@ -173,6 +173,7 @@ impl Setup {
             upgrades: self.upgrades,
             signals: self.signals,
             recording: Recording::default(),
+            shadow: None,
             split: Split { green: share, epoch: 1 },
             blue: partitioned(
                 fleet("blue", &blue, self.workers, |instance| speak(instance).secured(self.blue_tls.clone())),

@@ -54,6 +54,7 @@ mod raw2;
 mod reader;
 mod recording;
 mod rescue;
+mod shadow;
 mod smuggling;
 mod sticky;
 mod storm;

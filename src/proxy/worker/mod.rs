@@ -29,7 +29,7 @@ use super::{
     invocation::Named,
     lane::{Dealt, Lanes},
     listener::Listener,
-    pulse::{LOOK, SWEEP},
+    pulse::{LOOK, Pulse, SWEEP},
     queue::Doorbells,
     read_memory::ReadMemory,
 };
@@ -76,6 +76,8 @@ pub(super) struct Worker {
     date: RefCell<Date>,
     /// Requests that were dealt and have not ended.
     in_flight: Cell<usize>,
+    /// The time limits of copies for shadows, which are among the requests in flight.
+    copies: RefCell<Vec<Rc<Pulse>>>,
     /// Bytes of request bodies that are kept for second tries.
     replay_bytes: Cell<usize>,
     /// When gRPC callers want their calls to be over.
@@ -124,6 +126,7 @@ impl Worker {
             spare_headers: RefCell::default(),
             date: RefCell::new(Date::new(clock::wall())),
             in_flight: Cell::default(),
+            copies: RefCell::default(),
             replay_bytes: Cell::default(),
             deadlines: Deadlines::default(),
             clients: RefCell::default(),
@@ -239,9 +242,21 @@ impl Worker {
         self.in_flight.set(self.in_flight.get().saturating_sub(1));
     }
 
-    /// Whether it has as many requests in flight as it may.
+    /// Whether it has as many requests in flight as it may. Copies take no request's place: they have bounds of their own.
     pub(super) fn is_busy(&self) -> bool {
         self.in_flight.get() >= self.settings.requests_per_worker
+            && self.in_flight.get().saturating_sub(self.copies.borrow().len())
+                >= self.settings.requests_per_worker
+    }
+
+    /// A copy for a shadow begins.
+    pub(super) fn begin_copy(&self, pulse: &Rc<Pulse>) {
+        self.copies.borrow_mut().push(Rc::clone(pulse));
+    }
+
+    /// It has ended.
+    pub(super) fn end_copy(&self, pulse: &Rc<Pulse>) {
+        self.copies.borrow_mut().retain(|other| !Rc::ptr_eq(other, pulse));
     }
 
     /// Room for so many more bytes of a request body that is kept for a second try, if there is.
@@ -295,6 +310,9 @@ impl Worker {
         let now = clock::now();
         for client in &*self.clients.borrow() {
             client.check(now);
+        }
+        for copy in &*self.copies.borrow() {
+            copy.check(now);
         }
         self.date.borrow_mut().turn(clock::wall());
         self.deadlines.rest();
