@@ -98,10 +98,10 @@ impl<'a> Reader<'a> {
             (TEXT, length) => self.text(length).map(Value::String),
             (ARRAY, length) => self.array(length, depth),
             (MAP, length) => self.map(length, depth),
-            (TAG, Some(MOMENT)) => match self.value(depth)? {
-                moment @ Value::Number(_) => Ok(moment),
-                _ => Err(malformed("it has a moment that is no number")),
-            },
+            (TAG, Some(MOMENT)) => {
+                let moment = self.value(depth)?;
+                if moment.is_number() { Ok(moment) } else { Err(malformed("it has a moment that is no number")) }
+            }
             (SIMPLE, Some(bits)) => simple(info, bits),
             (_, _) => Err(malformed("it has an item that no member is")),
         }
