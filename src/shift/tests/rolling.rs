@@ -166,6 +166,15 @@ fn a_batch_that_is_ready_waits_until_whoever_paused_the_shift_resumes_it() {
 }
 
 #[test]
+fn between_batches_there_is_no_bake_to_skip_and_the_next_has_not_begun() {
+    let asked = "
+        1m7s skip 0 clear -> preparing batch 1 until 2m6s
+        1m7s skip 1 clear -> cannot skip the bake of step 2: the shift has not begun it
+        ";
+    after(&[BEGIN, RETIRING_BATCH, PREPARING_BATCH], asked);
+}
+
+#[test]
 fn resume_has_nothing_to_do_between_batches() {
     after(&[BEGIN, RETIRING_BATCH], "1m6s resume clear -> retiring batch 0 until 1m35s");
     after(&[BEGIN, RETIRING_BATCH], "1m6s resume breach -> cannot resume: an alarm is raised");
