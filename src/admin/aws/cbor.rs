@@ -100,7 +100,11 @@ impl<'a> Reader<'a> {
             (MAP, length) => self.map(length, depth),
             (TAG, Some(MOMENT)) => {
                 let moment = self.value(depth)?;
-                if moment.is_number() { Ok(moment) } else { Err(malformed("it has a moment that is no number")) }
+                if moment.is_number() {
+                    Ok(moment)
+                } else {
+                    Err(malformed("it has a moment that is no number"))
+                }
             }
             (SIMPLE, Some(bits)) => simple(info, bits),
             (_, _) => Err(malformed("it has an item that no member is")),
