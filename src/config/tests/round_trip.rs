@@ -298,22 +298,23 @@ prop_compose! {
     }
 }
 
+// Boxed, because all that an endpoint has is larger than a test's stack.
 prop_compose! {
     fn endpoint()(
         name in "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?",
-        rule in rule(),
-        blue in fleet(),
-        health in health(),
-        limits in limits(),
-        failures in failures(),
-        rescue in rescue(),
-        sticky in option::of(sticky()),
-        balance in balance(),
-        protection in protection(),
+        rule in rule().boxed(),
+        blue in fleet().boxed(),
+        health in health().boxed(),
+        limits in limits().boxed(),
+        failures in failures().boxed(),
+        rescue in rescue().boxed(),
+        sticky in option::of(sticky()).boxed(),
+        balance in balance().boxed(),
+        protection in protection().boxed(),
         upgrades in prop::collection::btree_set("[a-z]{3,6}(/[0-9])?", 0..3),
         (signals, recording) in (prop_oneof![Just(Signals::Auto), Just(Signals::Grpc), Just(Signals::Off)], 0_usize..=1_000_000),
         header in option::of("x-[a-z]{1,9}"),
-        (shadow, shadow_share) in (option::of(fleet()), share(0..=10_000)),
+        (shadow, shadow_share) in (option::of(fleet().boxed()), share(0..=10_000)),
         rewrite in option::of(("(/[a-z0-9]{1,5}){0,2}", "(/[a-z0-9]{1,5}){0,2}")),
     ) -> EndpointSpec {
         let upgrades = Upgrades::new(upgrades.iter().map(|token| token.as_str()).filter(|token| Upgrades::check(token).is_ok())).unwrap();
