@@ -256,6 +256,7 @@ mod tests {
         fixture.settle_variant(Side::Green, "b", 2, &good(1));
         totals.follow(&fixture.table());
         fixture.promote();
+        totals.follow(&fixture.table());
         fixture.settle_variant(Side::Blue, "b", 4, &good(1));
         totals.follow(&fixture.table());
         assert_eq!(succeeded(&totals), [(Side::Blue, 7), (Side::Green, 2)]);
