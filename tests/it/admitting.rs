@@ -233,12 +233,13 @@ const WALK: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// What changes nothing, as invocations of models do, or has a trail of its own that the page on SageMaker describes.
-const NO_CHANGE: [(&str, &str); 5] = [
+const NO_CHANGE: [(&str, &str); 6] = [
     ("post", "/v1/endpoints/{name}/replay"),
     ("post", "/endpoints/{name}/invocations"),
     ("post", "/endpoints/{name}/invocations-response-stream"),
     ("post", "/endpoints/{name}/async-invocations"),
     ("post", "/"),
+    ("post", "/service/{service}/operation/{operation}"),
 ];
 
 #[test]
