@@ -281,4 +281,5 @@ def test_a_fuzzed_invocation_never_gets_a_500_and_never_hangs(url, name):
                     answer += part
         # One that breaks off may be answered by the end of the connection alone.
         status = int(answer.split(b" ")[1]) if answer else 400
-        assert status < 500 or status in (501, 503), (seed, turn, head, body, answer)
+        # 504: the model's own backlog was full for longer than a connection may take.
+        assert status < 500 or status in (501, 503, 504), (seed, turn, head, body, answer)
