@@ -20,6 +20,11 @@ from workbench import Snapback, ask, wait_for
 LIMIT = 6 * 1024 * 1024
 
 
+class Model(http.server.ThreadingHTTPServer):
+    # With the five that are usual, a busy machine drops connections, and the proxy is right to say 504.
+    request_queue_size = 128
+
+
 class Container(http.server.BaseHTTPRequestHandler):
     """Does what `X-Amzn-SageMaker-Custom-Attributes` asks of it, and says what it was sent."""
 
@@ -70,7 +75,7 @@ class Container(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def address():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Container)
+    server = Model(("127.0.0.1", 0), Container)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -281,5 +286,4 @@ def test_a_fuzzed_invocation_never_gets_a_500_and_never_hangs(url, name):
                     answer += part
         # One that breaks off may be answered by the end of the connection alone.
         status = int(answer.split(b" ")[1]) if answer else 400
-        # 504: the model's own backlog was full for longer than a connection may take.
-        assert status < 500 or status in (501, 503, 504), (seed, turn, head, body, answer)
+        assert status < 500 or status in (501, 503), (seed, turn, head, body, answer)
